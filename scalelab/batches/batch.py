@@ -1,0 +1,65 @@
+"""What one training step takes: rows for the encoder, targets and negatives for the loss."""
+
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch", "BatchShape", "NegativeIds"]
+
+
+class NegativeIds(NamedTuple):
+    """Item ids (1..V-1) from one source: (N, K) per position, (S, K) per sequence, (K,) per batch."""
+
+    per: str
+    ids: Tensor
+    exponent: float
+
+
+class BatchShape(NamedTuple):
+    """Sizes of a step, known from lengths and seed alone: no data needed."""
+
+    num_rows: int
+    max_len: int
+    num_sequences: int
+    num_positions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One step. B rows, L = max_len, S sequences, N positions that have a target.
+
+    `item_ids_BL` int32 (0 padding), `segments_BL` int32 (0 padding, else 1 + sequence index),
+    `positions_BL` int32 (from 0 within a sequence), `valid_N` int64 (flat index into B x L),
+    `targets_N` int64, `sequence_N` int32 (0..S-1), `is_last_N` bool, `users_S` int32.
+    Positions are ordered by sequence, then time, so that the order of N does not depend on the packer.
+    """
+
+    item_ids_BL: Tensor
+    segments_BL: Tensor
+    positions_BL: Tensor
+    valid_N: Tensor
+    targets_N: Tensor
+    sequence_N: Tensor
+    is_last_N: Tensor
+    users_S: Tensor
+    negatives: tuple[NegativeIds, ...] = ()
+
+    @property
+    def shape(self) -> BatchShape:
+        """Sizes of this step."""
+        rows, max_len = self.item_ids_BL.shape
+        return BatchShape(rows, max_len, self.users_S.numel(), self.targets_N.numel())
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on `device`."""
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=True)
+            for f in fields(self)
+            if f.name != "negatives"
+        }
+        sources = tuple(
+            n._replace(ids=n.ids.to(device, non_blocking=True)) for n in self.negatives
+        )
+        return replace(self, **moved, negatives=sources)

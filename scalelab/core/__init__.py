@@ -1,0 +1,1 @@
+"""The vocabulary: errors, units, events, records, specs and parts by name. Imports nothing of scalelab."""

@@ -1,0 +1,63 @@
+"""What can go wrong, with the exit code that the command line gives for it.
+
+ScalelabError (1)
+  SpecError (2)      a study, a profile or an option that cannot be used
+  DataError (2)      a data set that cannot be read or split as asked
+  LedgerError (2)    a ledger that cannot be opened, read or written
+  MissingExtra (2)   an optional part whose package is not installed
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["DataError", "LedgerError", "MissingExtra", "ScalelabError", "SpecError", "nearest"]
+
+
+class ScalelabError(Exception):
+    """An error that a person can mend: one line of message, one line of hint, an exit code."""
+
+    exit_code = 1
+    kind = "error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type["ScalelabError"], tuple[str, str]]:
+        return type(self), (self.message, self.hint)
+
+
+class SpecError(ScalelabError):
+    """A study, a profile or an option that cannot be used."""
+
+    exit_code = 2
+    kind = "spec"
+
+
+class DataError(ScalelabError):
+    """A data set that cannot be read, filtered or split as asked."""
+
+    exit_code = 2
+    kind = "data"
+
+
+class LedgerError(ScalelabError):
+    """A ledger that cannot be opened, read or written."""
+
+    exit_code = 2
+    kind = "ledger"
+
+
+class MissingExtra(ScalelabError):
+    """An optional part whose package is not installed; the hint is the install command."""
+
+    exit_code = 2
+    kind = "missing"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the known word nearest to `name`, else all of them."""
+    words = sorted(known)
+    close = difflib.get_close_matches(name, words, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(words)}"

@@ -1,0 +1,100 @@
+"""What a run and a sweep announce, and those who listen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from scalelab.core.records import Record
+
+__all__ = ["Observer", "Phase", "Planned", "Progress", "Stage", "SweepObserver"]
+
+
+class Phase(StrEnum):
+    """What the trainer is doing; `data` while it takes the next batch."""
+
+    SETUP = "setup"
+    DATA = "data"
+    FORWARD = "forward"
+    LOSS = "loss"
+    BACKWARD = "backward"
+    OPTIMIZER = "optimizer"
+    EVALUATE = "evaluate"
+
+
+class Stage(StrEnum):
+    """The window that a peak belongs to."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    PROCESS = "process"
+
+
+class Observer:
+    """Hears what the trainer announces. Every method does nothing until a child overrides it."""
+
+    def on_phase_start(self, phase: Phase) -> None:
+        """`phase` begins."""
+
+    def on_phase_end(self, phase: Phase) -> None:
+        """`phase` is over, also when it raised."""
+
+    def on_step_start(self, epoch: int, step: int) -> None:
+        """Step `step` of `epoch` begins; its batch is on the device."""
+
+    def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
+        """The step is over; it trained on `num_positions` valid positions."""
+
+    def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
+        """`epoch` (from 1) is over with its mean loss and, if it was evaluated, validation metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """One cell before it runs. `label` tells it from its neighbours: the axes' values, short."""
+
+    run_id: str
+    label: str
+    device: str
+    predicted_bytes: int | None
+    predicted_s: float | None
+    finished_before: bool
+    skipped_because: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a running run stands. None where it is not known yet."""
+
+    run_id: str
+    phase: str
+    epoch: int
+    epochs: int
+    step: int
+    num_steps: int
+    loss: float | None
+    metric: float | None
+    best_metric: float | None
+    used_bytes: int | None
+    tokens_per_s: float | None
+
+
+class SweepObserver:
+    """Hears what a sweep announces. Every method does nothing until a child overrides it."""
+
+    def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
+        """The cells of the study, in the order in which they will run."""
+
+    def on_run_start(self, run_id: str) -> None:
+        """A run has been handed to a worker."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """A running run has moved."""
+
+    def on_run_end(self, record: Record) -> None:
+        """A run is over and its record is in the ledger."""
+
+    def on_message(self, text: str) -> None:
+        """Something a person should read: one line."""
+
+    def on_end(self) -> None:
+        """The sweep is over or has been stopped; the ledger is closed."""

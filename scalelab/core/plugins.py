@@ -1,0 +1,101 @@
+"""Parts by name: the file is the name, its `__all__` holds the one class, its constructor the options."""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from scalelab.core.errors import MissingExtra, SpecError, nearest
+
+__all__ = ["KINDS", "Option", "available", "check_options", "load", "options"]
+
+KINDS = {
+    "models": "scalelab.models",
+    "losses": "scalelab.losses",
+    "packers": "scalelab.batches.packers",
+    "negatives": "scalelab.batches.negatives",
+    "readers": "scalelab.datasets.readers",
+    "probes": "scalelab.measure.probes",
+    "charts": "scalelab.reporting.charts",
+    "executors": "scalelab.sweeping.executors",
+}
+_SINGULAR = {"losses": "loss", "negatives": "source of negatives"}
+_EXTRAS = {
+    "cut_cross_entropy": "triton",
+    "liger_kernel": "triton",
+    "triton": "triton",
+    "optuna": "search",
+    "ray": "ray",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A keyword of a part's constructor that has a default."""
+
+    name: str
+    annotation: Any
+    default: Any
+
+
+def available(kind: str) -> list[str]:
+    """Names of the parts of one kind, by listing the folder; imports none of them."""
+    package = Path(__file__).parent.parent.joinpath(*KINDS[kind].split(".")[1:])
+    found = pkgutil.iter_modules([str(package)])
+    return sorted(module.name for module in found if not module.name.startswith("_"))
+
+
+@cache
+def load(kind: str, name: str) -> type[Any]:
+    """The class of one part. Raises SpecError for an unknown name, MissingExtra for a missing package."""
+    known = available(kind)
+    if name not in known:
+        singular = _SINGULAR.get(kind, kind.removesuffix("s"))
+        raise SpecError(f"no {singular} called {name!r}", nearest(name, known))
+    try:
+        module = importlib.import_module(f"{KINDS[kind]}.{name}")
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise MissingExtra(
+            f"{name!r} needs the package {error.name!r}", f'pip install "scalelab[{extra}]"'
+        ) from error
+    return getattr(module, module.__all__[0])
+
+
+def options(kind: str, name: str) -> dict[str, Option]:
+    """The options of a part: keywords of its constructor that have a default."""
+    part = load(kind, name)
+    hints = get_type_hints(part.__init__)
+    return {
+        key: Option(name=key, annotation=hints.get(key, Any), default=parameter.default)
+        for key, parameter in inspect.signature(part).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+
+
+def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """`given` with every value checked against the constructor's annotation; defaults filled in.
+
+    Raises SpecError for an unknown option or a value of the wrong type.
+    """
+    known = options(kind, name)
+    for key in given:
+        if key not in known:
+            hint = nearest(key, known) if known else "it takes none"
+            raise SpecError(f"{name!r} has no option {key!r}", hint)
+    checked = {key: option.default for key, option in known.items()}
+    for key, value in given.items():
+        adapter = TypeAdapter(known[key].annotation, config=ConfigDict(strict=False))
+        try:
+            checked[key] = adapter.validate_python(value)
+        except ValidationError as error:
+            wanted = error.errors()[0]["msg"]
+            raise SpecError(f"{name}.{key} = {value!r}: {wanted}", "mend the value") from error
+    return checked

@@ -1,0 +1,131 @@
+"""What a run leaves behind: frozen facts, one class a table of the ledger."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+__all__ = ["Environment", "Memory", "Metric", "Outcome", "Record", "Run", "Sample", "TimelineEvent"]
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    RUNNING = "running"
+    DONE = "done"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    PRUNED = "pruned"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One execution of a spec. Times are naive UTC; None where a run did not get that far."""
+
+    run_id: str
+    study_id: str | None
+    fingerprint: str
+    attempt: int
+    outcome: Outcome
+    phase: str | None
+    error: str | None
+    dataset: str
+    data_fingerprint: str | None
+    num_users: int | None
+    num_items: int | None
+    num_interactions: int | None
+    protocol: str
+    model: str
+    loss: str
+    batch_size: int
+    max_len: int
+    hidden_dim: int | None
+    num_negatives: int
+    rounds: int | None
+    n_buckets: str | None
+    n_chunks: int | None
+    n_extra_chunks: int | None
+    seed: int
+    spec: str
+    started_at: datetime
+    wall_s: float | None
+    train_s: float | None
+    eval_s: float | None
+    best_epoch: int | None
+    epochs: int | None
+    tokens_per_s: float | None
+    wait_fraction: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One quality figure. `split` is valid or test; `k` is None where the metric has no cut-off."""
+
+    split: str
+    epoch: int
+    name: str
+    k: int | None
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """One figure of memory. `bytes` is None where it could not be read; `reason` then says why."""
+
+    stage: str
+    kind: str
+    component: str
+    bytes: int | None
+    reason: str | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineEvent:
+    """One change inside the profiled step: `bytes` were allocated (or, negative, freed)."""
+
+    event: int
+    phase: str
+    component: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One reading over time, `at_s` seconds after the run started."""
+
+    at_s: float
+    probe: str
+    name: str
+    value: float | None
+    unit: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The machine and the software of a run."""
+
+    host: str
+    device: str
+    device_bytes: int | None
+    driver: str | None
+    torch: str
+    python: str
+    scalelab: str
+    commit: str | None
+    threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that one run leaves behind."""
+
+    run: Run
+    metrics: tuple[Metric, ...] = field(default=())
+    memory: tuple[Memory, ...] = field(default=())
+    timeline: tuple[TimelineEvent, ...] = field(default=())
+    samples: tuple[Sample, ...] = field(default=())
+    environment: Environment | None = None

@@ -1,0 +1,294 @@
+"""TOML in, checked and fingerprinted specs out: all that decides one run."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from scalelab.core import plugins
+from scalelab.core.errors import SpecError, nearest
+from scalelab.core.presets import find_preset
+from scalelab.core.tables import Table, checked, read_toml
+
+__all__ = [
+    "RESULTS_VERSION",
+    "BatchSpec",
+    "DataSpec",
+    "DeviceSpec",
+    "LossSpec",
+    "ModelSpec",
+    "NegativesSpec",
+    "PartSpec",
+    "RunSpec",
+    "TrainSpec",
+    "with_overrides",
+]
+
+# Raised whenever the same spec would give other numbers, so that old rows are not taken for new.
+RESULTS_VERSION = 1
+
+Overrides = dict[str, Any]
+
+
+class PartSpec(BaseModel, frozen=True, extra="allow"):
+    """A part by name; keys that are not fields of the table are options of the part."""
+
+    kind: ClassVar[str]
+    name_field: ClassVar[str] = "name"
+
+    @property
+    def part(self) -> str:
+        """The name of the part."""
+        return getattr(self, self.name_field)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The part's own options."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def resolved(self) -> Self:
+        """The same with the part's options checked and its defaults filled in. Raises SpecError."""
+        # A word that is no option may be a misspelt field of the table itself.
+        own = set(type(self).model_fields) - {self.name_field}
+        known = set(plugins.options(self.kind, self.part))
+        for key in self.options.keys() - known:
+            raise SpecError(f"{self.part!r} has no option {key!r}", nearest(key, own | known))
+        checked = plugins.check_options(self.kind, self.part, self.options)
+        return type(self)(**{**self._own(), **checked})
+
+    def _own(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in type(self).model_fields}
+
+
+class DataSpec(PartSpec, frozen=True, extra="allow"):
+    """Where the histories come from, how they are filtered and how they are split."""
+
+    kind: ClassVar[str] = "readers"
+    name_field: ClassVar[str] = "reader"
+
+    reader: str = "table"
+    path: str | None = None
+    split: Literal["leave_one_out", "temporal"] = "leave_one_out"
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    min_item_count: NonNegativeInt = 0
+    min_user_count: NonNegativeInt = 0
+    exclude_seen: bool = True
+    max_eval_users: NonNegativeInt = 0
+
+
+class BatchSpec(Table, frozen=True):
+    """`size` user sequences a step, whatever the packer; rows of `max_len` positions."""
+
+    packer: str = "first_fit"
+    size: PositiveInt = 128
+    max_len: PositiveInt = 50
+
+
+class NegativesSpec(PartSpec, frozen=True, extra="allow"):
+    """One source of negatives."""
+
+    kind: ClassVar[str] = "negatives"
+
+    name: str = "uniform"
+    num_negatives: PositiveInt = 256
+    per: Literal["position", "sequence", "batch"] = "position"
+    reject: bool = False
+
+
+class ModelSpec(PartSpec, frozen=True, extra="allow"):
+    """An encoder and its options."""
+
+    kind: ClassVar[str] = "models"
+
+    name: str = "sasrec"
+
+
+class LossSpec(PartSpec, frozen=True, extra="allow"):
+    """A loss and its options; `positions` chooses cumulative or last-step training."""
+
+    kind: ClassVar[str] = "losses"
+
+    name: str = "cross_entropy"
+    positions: Literal["all", "last"] = "all"
+
+
+class TrainSpec(Table, frozen=True):
+    """How long and with what the run trains. `patience` counts evaluations without a better NDCG@10."""
+
+    epochs: PositiveInt = 100
+    learning_rate: PositiveFloat = 1e-3
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: NonNegativeFloat = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    accumulate: PositiveInt = 1
+    compile: bool = False
+    patience: NonNegativeInt = 10
+    eval_every: PositiveInt = 1
+    max_steps: NonNegativeInt = 0
+    seed: NonNegativeInt = 0
+
+
+class DeviceSpec(Table, frozen=True):
+    """Where the run trains; `threads` = 0 takes all cores."""
+
+    name: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+    threads: NonNegativeInt = 0
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+class RunSpec(Table, frozen=True):
+    """One run: data x model x loss x batch x training."""
+
+    data: DataSpec = DataSpec()
+    batch: BatchSpec = BatchSpec()
+    negatives: Annotated[tuple[NegativesSpec, ...], BeforeValidator(_as_list)] = ()
+    model: ModelSpec = ModelSpec()
+    loss: LossSpec = LossSpec()
+    train: TrainSpec = TrainSpec()
+    device: DeviceSpec = DeviceSpec()
+
+    @classmethod
+    def load(cls, name: str | Path, overrides: Overrides | None = None) -> "RunSpec":
+        """A preset's name, or a path, to a resolved spec. Raises SpecError."""
+        path = find_preset("runs", name)
+        tables = read_toml(path)
+        return cls.build(with_overrides(tables, overrides or {}), where=str(name))
+
+    @classmethod
+    def build(cls, tables: dict[str, Any], where: str = "the run") -> "RunSpec":
+        """Tables as TOML gives them to a resolved spec. Raises SpecError."""
+        return checked(cls, tables, where).resolved()
+
+    def resolved(self) -> "RunSpec":
+        """Every option checked and spelt out; negatives dropped where the loss takes none."""
+        if self.batch.packer not in plugins.available("packers"):
+            plugins.load("packers", self.batch.packer)
+        loss_class = plugins.load("losses", self.loss.name)
+        wants = bool(loss_class.needs_negatives)
+        if wants and not self.negatives:
+            hint = "add a table [negatives] with name and num_negatives"
+            raise SpecError(f"the loss {self.loss.name!r} needs negatives and none are given", hint)
+        spec = self.model_copy(
+            update={
+                "data": self.data.resolved(),
+                "negatives": tuple(n.resolved() for n in self.negatives) if wants else (),
+                "model": self.model.resolved(),
+                "loss": self.loss.resolved(),
+            }
+        )
+        try:  # the constructor is the last check of a loss's options
+            loss_class(**spec.loss.options)
+        except ValueError as error:
+            raise SpecError(f"loss {self.loss.name!r}: {error}") from error
+        return spec
+
+    def with_(self, overrides: Overrides) -> "RunSpec":
+        """The same run with some keys changed, such as {"batch.size": 256}. Raises SpecError."""
+        return RunSpec.build(with_overrides(self.as_tables(), overrides))
+
+    def as_tables(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, as TOML or JSON would hold them."""
+        return self.model_dump(mode="json")
+
+    def as_json(self) -> str:
+        """One line of JSON with every field, keys sorted."""
+        return json.dumps(self.as_tables(), sort_keys=True)
+
+    def fingerprint(self, data_fingerprint: str) -> str:
+        """16 hex digits: equal for runs that must give the same numbers, wherever the data lie."""
+        tables = self.as_tables()
+        tables["data"].pop("path")
+        tables["data_fingerprint"] = data_fingerprint
+        tables["results_version"] = RESULTS_VERSION
+        text = json.dumps(tables, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def dataset(self) -> str:
+        """The short name of the data set: the folder of `.../interactions.*`, else the file's stem."""
+        if self.data.path is None:
+            return self.data.reader
+        path = Path(self.data.path)
+        return path.parent.name if path.stem == "interactions" else path.stem
+
+    @property
+    def protocol(self) -> str:
+        """What makes two qualities comparable: split, seen items, filters."""
+        data = self.data
+        split = "leave-one-out" if data.split == "leave_one_out" else f"temporal {data.quantile:g}"
+        seen = "seen excluded" if data.exclude_seen else "seen included"
+        parts = [split, seen]
+        if data.min_item_count > 1 or data.min_user_count > 1:
+            parts.append(f"{data.min_user_count}/{data.min_item_count}-core (users/items)")
+        if data.max_eval_users:
+            parts.append(f"{data.max_eval_users} users evaluated")
+        return ", ".join(parts)
+
+
+def with_overrides(tables: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
+    """A copy of `tables` with dotted keys set. Naming another part drops the old part's options.
+
+    `negatives.KEY` changes every source, `negatives.0.KEY` the first; `negatives` replaces the list.
+    Raises SpecError.
+    """
+    result = json.loads(json.dumps(tables))
+    # Part names first, whatever the order they were given in: they decide which options exist.
+    for key in sorted(overrides, key=lambda k: (k.count("."), _names_part(k) is None)):
+        table, _, rest = key.partition(".")
+        value = json.loads(json.dumps(overrides[key]))
+        if table == "negatives":
+            _set_negatives(result, rest, value)
+        elif table not in RunSpec.model_fields:
+            raise SpecError(f"a run has no table {table!r}", nearest(table, RunSpec.model_fields))
+        elif not rest:
+            result[table] = value
+        else:
+            _set_key(result.setdefault(table, {}), table, rest, value)
+    return result
+
+
+_PARTS: dict[str, type[PartSpec]] = {"data": DataSpec, "model": ModelSpec, "loss": LossSpec}
+
+
+def _names_part(key: str) -> str | None:
+    table, _, rest = key.partition(".")
+    part = _PARTS.get(table)
+    return table if part is not None and rest == part.name_field else None
+
+
+def _set_key(table: dict[str, Any], name: str, key: str, value: Any) -> None:
+    part = _PARTS.get(name)
+    if part is not None and key == part.name_field and table.get(key) != value:
+        for stale in table.keys() - part.model_fields.keys():
+            del table[stale]
+    table[key] = value
+
+
+def _set_negatives(tables: dict[str, Any], key: str, value: Any) -> None:
+    if not key:
+        tables["negatives"] = value
+        return
+    sources = _as_list(tables.get("negatives") or [{}])
+    index, _, rest = key.partition(".")
+    if index.isdigit():
+        if int(index) >= len(sources) or not rest:
+            hint = "write negatives.KEY, or negatives.N.KEY with N below the number of sources"
+            raise SpecError(f"no source of negatives {key!r}; there are {len(sources)}", hint)
+        sources[int(index)][rest] = value
+    else:
+        for source in sources:
+            source[key] = value
+    tables["negatives"] = sources

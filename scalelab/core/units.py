@@ -1,0 +1,65 @@
+"""Bytes and seconds, from text and for people."""
+
+import re
+
+from scalelab.core.errors import SpecError
+
+__all__ = ["GIB", "KIB", "MIB", "format_bytes", "format_seconds", "parse_bytes", "parse_seconds"]
+
+KIB = 2**10
+MIB = 2**20
+GIB = 2**30
+
+_BYTES = {
+    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+    "k": KIB, "m": MIB, "g": GIB, "t": 2**40, "kib": KIB, "mib": MIB, "gib": GIB, "tib": 2**40,
+}  # fmt: skip
+_SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes of a size such as `300MiB`, `8GB` (10^9) or `8G` (2^30). Raises SpecError."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(text))
+    if match is None or match[2].lower() not in _BYTES:
+        raise SpecError(f"{str(text)!r} is no size", "write a number and a unit: 300MiB, 8GB, 24GiB")
+    size = int(float(match[1]) * _BYTES[match[2].lower()])
+    if size <= 0:
+        raise SpecError(f"a size must be above 0, got {str(text)!r}", "write for example 300MiB")
+    return size
+
+
+def parse_seconds(text: str | float) -> float:
+    """Seconds of a duration such as `90`, `90s`, `10min`, `2h` or `1h30m`. Raises SpecError."""
+    plain = str(text).strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", plain):
+        plain += "s"
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([a-z]+)", plain)
+    joined = "".join(number + unit for number, unit in parts)
+    known = all(unit in _SECONDS for _, unit in parts)
+    if not parts or not known or joined != plain.replace(" ", ""):
+        raise SpecError(f"{str(text)!r} is no duration", "write for example 90s, 10min, 2h, 1h30m")
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise SpecError(f"a duration must be above 0, got {str(text)!r}", "write for example 10min")
+    return seconds
+
+
+def format_bytes(count: float) -> str:
+    """Bytes with a binary unit and three significant digits."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.4g} TiB"
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds for people: 8 ms, 12.3 s, 4m 05s, 2h 07m."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

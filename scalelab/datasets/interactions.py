@@ -1,0 +1,69 @@
+"""Histories of users: item ids and offsets."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalelab.core.errors import DataError
+
+__all__ = ["Histories", "Interactions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histories:
+    """Slices of one array of items: user u has `item_ids[starts[u]:ends[u]]`, oldest first.
+
+    A view: splits share `item_ids` (int32, 1..num_items, possibly memory-mapped) and hold only
+    `starts` and `ends` (int64). An empty slice is a user who takes no part.
+    """
+
+    item_ids: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of items of each user, int64."""
+        return self.ends - self.starts
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __getitem__(self, user: int) -> np.ndarray:
+        return self.item_ids[self.starts[user] : self.ends[user]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interactions:
+    """All interactions: `item_ids` (int32, 1..num_items) in CSR form, `offsets` (int64, users + 1).
+
+    `times` is int64 in the unit of the source, or None; `time_is_order` says that times are only
+    positions in a history, comparable within a user and not between users.
+    """
+
+    item_ids: np.ndarray
+    offsets: np.ndarray
+    times: np.ndarray | None
+    num_items: int
+    time_is_order: bool
+    fingerprint: str
+    dropped: dict[str, int]
+
+    def __post_init__(self) -> None:
+        if len(self.item_ids) == 0 or len(self.offsets) < 2:
+            raise DataError("the data set holds no interactions", "check path, columns and filters")
+
+    @property
+    def num_users(self) -> int:
+        """Users with at least one interaction."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_interactions(self) -> int:
+        """Rows after filtering."""
+        return len(self.item_ids)
+
+    @property
+    def histories(self) -> Histories:
+        """All users' whole histories."""
+        return Histories(item_ids=self.item_ids, starts=self.offsets[:-1], ends=self.offsets[1:])

@@ -1,0 +1,56 @@
+"""Losses: hidden states and the item table in, a scalar out. The file is the name of the loss.
+
+A loss is a frozen dataclass whose fields are its options, called as
+`loss(hidden_ND, item_table_VD, batch) -> scalar`. It sees valid positions only, owns the projection
+onto the item table, and returns the mean over the N positions. `positions = "last"` is done before
+the loss: then N holds the last position of each sequence.
+
+Shape legend: N valid positions, S sequences, K negatives, D hidden width, V = num_items + 1 rows of
+the item table (row `pad_id` = 0 is padding: never a target or a negative, no part of a softmax).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from torch import Generator, Tensor
+
+__all__ = ["Loss", "LossBatch", "Negatives"]
+
+
+class Negatives(NamedTuple):
+    """One source: `ids` is (N, K) per position, (S, K) per sequence or (K,) per batch, int32 or int64.
+
+    Items were drawn with probability proportional to popularity to the power `exponent`
+    (0: uniform), which is what a logQ correction needs. Id `pad_id` marks an empty place.
+    """
+
+    per: str
+    ids: Tensor
+    exponent: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossBatch:
+    """What losses ask for beside hidden states and table."""
+
+    targets_N: Tensor
+    num_items: int
+    # Which sequence (0..S-1) a position belongs to; needed to look up negatives per sequence.
+    sequence_N: Tensor | None = None
+    is_last_N: Tensor | None = None
+    negatives: tuple[Negatives, ...] = ()
+    # log of each item's share of the training interactions; -inf never occurs (add-one smoothing).
+    log_popularity_V: Tensor | None = None
+    pad_id: int = 0
+    generator: Generator | None = None
+    # Fixed random vectors and the like, for tests against other code.
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Loss(Protocol):
+    """Any loss of this package."""
+
+    needs_negatives: ClassVar[bool]
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor: ...
