@@ -1,0 +1,109 @@
+"""What the encoders share: the item table with its lookup, attention within segments, feed-forward."""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+__all__ = ["Attention", "FeedForward", "ItemTable", "segment_mask"]
+
+Activation = Literal["relu", "gelu", "silu"]
+_ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+
+
+class _LookUp(torch.autograd.Function):
+    """Rows of the table; their gradient waits in `sink` until the table's own gradient is there."""
+
+    @staticmethod
+    def forward(ctx: Any, table_VD: Tensor, ids_BL: Tensor, sink: list[Any]) -> Tensor:
+        ctx.save_for_backward(ids_BL)
+        ctx.sink = sink
+        return F.embedding(ids_BL, table_VD)
+
+    @staticmethod
+    def backward(ctx: Any, grad_BLD: Tensor) -> tuple[None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (ids_BL,) = ctx.saved_tensors
+        ctx.sink.append((ids_BL.view(-1), grad_BLD.reshape(-1, grad_BLD.size(-1))))
+        return None, None, None
+
+
+class ItemTable(nn.Module):
+    """One table, looked up by the encoder and scored by the loss, with one gradient.
+
+    Autograd would give the lookup a second gradient of the size of the table. Here the lookup's rows
+    are added to the gradient that the loss formed, by a hook that runs once that is complete; so a
+    training step holds exactly one. The loss must send a dense gradient, as all of ours do.
+    """
+
+    def __init__(self, num_items: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_items + 1, hidden_dim))
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self.weight.register_post_accumulate_grad_hook(self._add_waiting)
+
+    def _add_waiting(self, weight: Tensor) -> None:
+        while self._waiting:
+            ids, grad = self._waiting.pop()
+            assert weight.grad is not None
+            weight.grad.index_add_(0, ids, grad.to(weight.grad.dtype))
+
+    def forward(self, ids_BL: Tensor) -> Tensor:
+        """Embeddings of `ids_BL`, (B, L, D)."""
+        return _LookUp.apply(self.weight, ids_BL, self._waiting)  # pyright: ignore[reportReturnType]
+
+    @torch.no_grad()
+    def reset(self, std: float, generator: Generator | None) -> None:
+        """Normal(0, std) everywhere but in the padding row, which is zero and stays so."""
+        self._waiting.clear()
+        self.weight.normal_(0.0, std, generator=generator)
+        self.weight[0].zero_()
+
+
+def segment_mask(segments_BL: Tensor, causal: bool = True) -> Tensor:
+    """(B, 1, L, L) bool, True where a query may look: its own segment, itself or earlier.
+
+    Padding is a segment of its own, so that no row of the softmax is empty (which would be NaN).
+    """
+    mask_BLL = segments_BL[:, :, None] == segments_BL[:, None, :]
+    if causal:
+        length = segments_BL.size(1)
+        ones = torch.ones(length, length, dtype=torch.bool, device=segments_BL.device)
+        mask_BLL = mask_BLL & ones.tril()
+    return mask_BLL.unsqueeze(1)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention under a mask; queries may be normalised apart from keys and values."""
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query_key_value = nn.Linear(hidden_dim, 3 * hidden_dim)
+        self.out = nn.Linear(hidden_dim, hidden_dim)
+
+    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, D)."""
+        B, L, D = x_BLD.shape
+        heads = self.query_key_value(x_BLD).view(B, L, 3, self.num_heads, D // self.num_heads)
+        query, key, value = heads.permute(2, 0, 3, 1, 4)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask_B1LL, dropout_p=dropout
+        )
+        return self.out(mixed.transpose(1, 2).reshape(B, L, D))
+
+
+class FeedForward(nn.Module):
+    """Two layers with an activation and dropout between, position by position."""
+
+    def __init__(self, hidden_dim: int, inner_dim: int, activation: Activation) -> None:
+        super().__init__()
+        self.inner = nn.Linear(hidden_dim, inner_dim)
+        self.outer = nn.Linear(inner_dim, hidden_dim)
+        self.activation = _ACTIVATIONS[activation]
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, D)."""
+        return self.outer(self.activation(self.inner(x_BLD)))

@@ -1,0 +1,122 @@
+"""Histories in, hidden states out by causal self-attention (SASRec, Kang & McAuley, 2018)."""
+
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from scalelab.models import EncoderInput
+from scalelab.models._blocks import Activation, Attention, FeedForward, ItemTable, segment_mask
+
+__all__ = ["SASRec"]
+
+
+class _Block(nn.Module):
+    """Attention, then feed-forward, each with dropout, a residual and layer norm before or after."""
+
+    def __init__(
+        self, hidden_dim: int, num_heads: int, inner_dim: int, dropout: float, pre: bool, act: Activation
+    ) -> None:
+        super().__init__()
+        self.pre = pre
+        self.attention = Attention(hidden_dim, num_heads, dropout)
+        self.feed_forward = FeedForward(hidden_dim, inner_dim, act)
+        self.attention_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
+        self.feed_forward_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, D)."""
+        if self.pre:
+            x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_B1LL))
+            return x_BLD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BLD)))
+        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL)))
+        return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
+
+
+class SASRec(nn.Module):
+    """The encoder of SASRec over packed or padded rows, with one table for lookup and scores.
+
+    The faults that "revisiting SASRec" (section 3.1) lists are absent: the padding row is zero and
+    stays zero, no position embedding reaches a padding place, and nothing looks at padding. A
+    position counts from the start of its own history, so that training and serving see an item at
+    the same place whatever the length of the row.
+
+    `norm` = "pre" is the paper's (its Eq. 5 and section III-B); "post" normalises the embeddings and after each
+    residual, as S3-Rec and RecBole do. `inner_dim` = 0 means `hidden_dim`, the paper's. `init_std` is the
+    deviation of the normal distribution that all weight matrices start from.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_items: int,
+        max_len: int,
+        generator: Generator | None,
+        hidden_dim: int = 64,
+        num_blocks: int = 2,
+        num_heads: int = 1,
+        inner_dim: int = 0,
+        dropout: float = 0.2,
+        norm: Literal["pre", "post"] = "pre",
+        activation: Activation = "relu",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        _check(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)
+        self.init_std = init_std
+        self.items = ItemTable(num_items, hidden_dim)
+        self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
+        inner = inner_dim or hidden_dim
+        self.blocks = nn.ModuleList(
+            _Block(hidden_dim, num_heads, inner, dropout, norm == "pre", activation)
+            for _ in range(num_blocks)
+        )
+        self.norm = nn.LayerNorm(hidden_dim, eps=1e-8)
+        self.norm_first = norm == "post"
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: Generator | None) -> None:
+        """Draw all weights anew, in place: matrices normal, biases 0, norms 1."""
+        self.items.reset(self.init_std, generator)
+        self.positions.normal_(0.0, self.init_std, generator=generator)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.normal_(0.0, self.init_std, generator=generator)
+                module.bias.zero_()
+            elif isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+
+    @property
+    def item_table_VD(self) -> Tensor:
+        """The item table, (V, D), tied: the encoder looks items up in it too."""
+        return self.items.weight
+
+    def forward(self, inputs: EncoderInput) -> Tensor:
+        """Hidden states, (B, L, D)."""
+        return self.encode(self.items(inputs.item_ids_BL), inputs.positions_BL, inputs.segments_BL)
+
+    def encode(self, x_BLD: Tensor, positions_BL: Tensor, segments_BL: Tensor) -> Tensor:
+        """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""
+        is_item_BL1 = (segments_BL > 0).unsqueeze(-1)
+        x_BLD = x_BLD + nn.functional.embedding(positions_BL, self.positions) * is_item_BL1
+        if self.norm_first:
+            x_BLD = self.norm(x_BLD)
+        x_BLD = self.dropout(x_BLD)
+        mask_B1LL = segment_mask(segments_BL)
+        for block in self.blocks:
+            x_BLD = block(x_BLD, mask_B1LL)
+        return x_BLD if self.norm_first else self.norm(x_BLD)
+
+
+def _check(
+    hidden_dim: int, num_blocks: int, num_heads: int, inner_dim: int, dropout: float, init_std: float
+) -> None:
+    if hidden_dim < 1 or num_heads < 1 or hidden_dim % num_heads:
+        raise ValueError(f"hidden_dim = {hidden_dim} must be a multiple of num_heads = {num_heads}")
+    if num_blocks < 0 or inner_dim < 0 or init_std <= 0:
+        raise ValueError("num_blocks and inner_dim must be 0 or more, init_std above 0")
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout must lie in [0, 1), got {dropout}")

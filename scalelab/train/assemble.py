@@ -1,0 +1,95 @@
+"""A spec in, a trainer with all its parts out: the one place that knows parts by name."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from scalelab.batches.loader import Loader
+from scalelab.core import plugins
+from scalelab.core.errors import SpecError
+from scalelab.core.spec import RunSpec, TrainSpec
+from scalelab.datasets import load as datasets
+from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.splits import Split
+from scalelab.train.evaluate import Evaluator
+from scalelab.train.step import Parts
+from scalelab.train.trainer import Trainer
+
+__all__ = ["Data", "assemble", "build_parts", "load_data"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A data set, split."""
+
+    interactions: Interactions
+    split: Split
+
+
+def load_data(spec: RunSpec) -> Data:
+    """Read, filter and split. Raises DataError."""
+    interactions = datasets.load(spec.data)
+    return Data(interactions=interactions, split=datasets.split(interactions, spec.data))
+
+
+def build_parts(
+    spec: RunSpec, num_items: int, log_popularity: np.ndarray | None = None, seed: int | None = None
+) -> Parts:
+    """Model, loss and optimizer on the spec's device; works under fake tensors too.
+
+    `seed` None leaves weights to torch's own generator, which is all that fake tensors can use.
+    """
+    device = torch.device(spec.device.name)
+    draw = None if seed is None else torch.Generator(device).manual_seed(seed)
+    model_class = plugins.load("models", spec.model.name)
+    try:
+        with torch.device(device):
+            model = model_class(
+                num_items=num_items,
+                max_len=spec.batch.max_len,
+                generator=draw,
+                **spec.model.options,
+            )
+    except ValueError as error:
+        raise SpecError(f"model {spec.model.name!r}: {error}") from error
+    if spec.train.compile:
+        model.encode = torch.compile(model.encode, dynamic=True)
+    return Parts(
+        model=model,
+        loss=plugins.load("losses", spec.loss.name)(**spec.loss.options),
+        optimizer=_optimizer(model, spec.train),
+        num_items=num_items,
+        log_popularity_V=None if log_popularity is None else torch.from_numpy(log_popularity).to(device),
+        generator=None if seed is None else torch.Generator(device).manual_seed(seed),
+        bf16=spec.train.precision == "bf16",
+        accumulate=spec.train.accumulate,
+    )
+
+
+def _optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
+    # Fused: the for-loop and foreach versions hold one or two more tables' worth of temporaries.
+    settings = {"lr": train.learning_rate, "weight_decay": train.weight_decay, "fused": True}
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    return kinds[train.optimizer](model.parameters(), **settings)
+
+
+def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
+    """A trainer ready to fit. Raises SpecError or DataError before anything large is allocated."""
+    data = load_data(spec) if data is None else data
+    num_items = data.interactions.num_items
+    evaluator = Evaluator(
+        num_items=num_items, max_len=spec.batch.max_len, exclude_seen=spec.data.exclude_seen
+    )
+    loader = Loader(
+        data.split.train,
+        num_items=num_items,
+        batch=spec.batch,
+        negatives=spec.negatives,
+        seed=spec.train.seed,
+        positions=spec.loss.positions,
+    )
+    parts = build_parts(spec, num_items, loader.log_popularity, seed=spec.train.seed)
+    return Trainer(spec=spec, parts=parts, loader=loader, data=data, evaluator=evaluator)

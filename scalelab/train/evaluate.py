@@ -1,0 +1,181 @@
+"""A model and held-out targets in, full-catalog ranking metrics out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from scalelab.batches.histories import history_batches
+from scalelab.core.errors import DataError
+from scalelab.core.units import MIB
+from scalelab.datasets.interactions import Histories
+from scalelab.datasets.splits import HeldOut
+from scalelab.models import EncoderInput
+
+__all__ = ["KS", "Evaluator", "ranking_metrics"]
+
+KS = (1, 5, 10, 20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluator:
+    """Ranks each target among all items, in blocks of users whose scores fit `block_bytes`.
+
+    `exclude_seen` takes the items of the user's history out of the ranking; a target that the user has
+    seen before is then a miss. Scores are fp32 whatever the training precision.
+    """
+
+    num_items: int
+    max_len: int
+    exclude_seen: bool
+    packer: str = "first_fit"
+    ks: tuple[int, ...] = KS
+    block_bytes: int = 32 * MIB
+
+    def __post_init__(self) -> None:
+        if max(self.ks) > self.num_items:
+            raise DataError(
+                f"k = {max(self.ks)} is larger than the catalog of {self.num_items} items",
+                "take a data set with more items, or loosen its filters",
+            )
+
+    @property
+    def block_users(self) -> int:
+        """Users scored at once; at least 8, so that a very large catalog still uses a matrix product."""
+        return int(min(max(8, self.block_bytes // (4 * (self.num_items + 1))), 4096))
+
+    @torch.no_grad()
+    def __call__(
+        self, model: nn.Module, held_out: HeldOut, max_users: int = 0, blocks: int = 0
+    ) -> dict[str, float]:
+        """`ndcg@k`, `hr@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_repeated` (targets seen before).
+
+        `max_users` > 0 takes that many users, evenly spaced; `blocks` > 0 stops after so many blocks.
+        """
+        users = np.flatnonzero(held_out.histories.lengths > 0)
+        if 0 < max_users < len(users):
+            users = users[np.linspace(0, len(users) - 1, max_users).astype(np.int64)]
+        if len(users) == 0:
+            raise DataError("no user can be evaluated", "the split leaves no held-out target")
+        histories = Histories(
+            item_ids=held_out.histories.item_ids,
+            starts=held_out.histories.starts[users],
+            ends=held_out.histories.ends[users],
+        )
+        return self._evaluate(model, histories, held_out.targets[users], blocks)
+
+    def _evaluate(
+        self, model: nn.Module, histories: Histories, targets: np.ndarray, blocks: int
+    ) -> dict[str, float]:
+        was_training = model.training
+        model.eval()
+        above_n, ties_n, repeated_n, shown = [], [], [], _Shown(self.num_items, self.ks)
+        try:
+            batches = history_batches(
+                histories, packer=self.packer, max_len=self.max_len, size=self.block_users
+            )
+            scorer = _Scorer(model, self)
+            for number, batch in enumerate(batches):
+                if blocks and number == blocks:
+                    break
+                inputs = EncoderInput(
+                    batch.item_ids_BL, batch.segments_BL, batch.positions_BL, len(batch.users_S)
+                )
+                users_S = batch.users_S.numpy()
+                scores_SV = scorer.scores(inputs, batch.last_S)
+                above, ties, repeated = scorer.places(scores_SV, histories, users_S, targets[users_S])
+                above_n.append(above)
+                ties_n.append(ties)
+                repeated_n.append(repeated)
+                shown.add(scores_SV)
+        finally:
+            model.train(was_training)
+        above, ties, repeated = map(np.concatenate, (above_n, ties_n, repeated_n))
+        metrics = ranking_metrics(above, ties, repeated if self.exclude_seen else None, self.ks)
+        metrics |= shown.coverage()
+        return metrics | {"num_users": len(above), "num_repeated": int(repeated.sum())}
+
+
+class _Scorer:
+    """Scores of all items for a block of users, in one buffer that is used again."""
+
+    def __init__(self, model: nn.Module, settings: Evaluator) -> None:
+        self.model = model
+        self.settings = settings
+        self.table_VD: Tensor = model.item_table_VD.detach()  # pyright: ignore[reportAssignmentType]
+        self.buffer = self.table_VD.new_empty(settings.block_users, self.table_VD.size(0))
+
+    def scores(self, inputs: EncoderInput, last_S: Tensor) -> Tensor:
+        """(S, V); the padding column is -inf."""
+        device = self.table_VD.device
+        on_device = EncoderInput(
+            *(part.to(device) if isinstance(part, Tensor) else part for part in inputs)
+        )
+        hidden_BLD = self.model(on_device)
+        hidden_SD = hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, last_S.to(device))
+        scores_SV = self.buffer[: len(last_S)]
+        torch.mm(hidden_SD, self.table_VD.T, out=scores_SV)
+        scores_SV[:, 0] = -torch.inf
+        return scores_SV
+
+    def places(
+        self, scores_SV: Tensor, histories: Histories, users: np.ndarray, targets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How many items score above each target, how many tie with it (itself included), and
+        whether the user has seen it. Takes seen items out of `scores_SV`, in place."""
+        device = scores_SV.device
+        lengths = histories.ends[users] - histories.starts[users]
+        rows = np.repeat(np.arange(len(users)), lengths)
+        first = np.repeat(histories.starts[users] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+        seen = histories.item_ids[first + np.arange(len(rows))].astype(np.int64)
+        repeated = np.zeros(len(users), dtype=bool)
+        repeated[rows[seen == targets[rows]]] = True
+        target_S = torch.from_numpy(targets.astype(np.int64)).to(device)
+        target_score_S1 = scores_SV.gather(1, target_S[:, None])
+        if self.settings.exclude_seen:
+            taken = torch.from_numpy(rows * scores_SV.size(1) + seen).to(device)
+            scores_SV.view(-1).index_fill_(0, taken, -torch.inf)
+        above_S = (scores_SV > target_score_S1).sum(1)
+        ties_S = (scores_SV == target_score_S1).sum(1)
+        return above_S.cpu().numpy(), np.maximum(ties_S.cpu().numpy(), 1), repeated
+
+
+class _Shown:
+    """Which items appeared in anybody's first k."""
+
+    def __init__(self, num_items: int, ks: tuple[int, ...]) -> None:
+        self.ks = ks
+        self.num_items = num_items
+        self.seen = {k: np.zeros(num_items + 1, dtype=bool) for k in ks}
+
+    def add(self, scores_SV: Tensor) -> None:
+        top_SK = scores_SV.topk(max(self.ks), dim=1).indices.cpu().numpy()
+        for k in self.ks:
+            self.seen[k][top_SK[:, :k]] = True
+
+    def coverage(self) -> dict[str, float]:
+        """Share of the catalog."""
+        return {f"coverage@{k}": float(s[1:].sum()) / self.num_items for k, s in self.seen.items()}
+
+
+def ranking_metrics(
+    above: np.ndarray, ties: np.ndarray, missed: np.ndarray | None, ks: tuple[int, ...]
+) -> Mapping[str, float] | dict[str, float]:
+    """Means over users of HR@k, NDCG@k and MRR@k with one relevant item each.
+
+    `above` items score higher than the target and `ties` (itself included) the same: each metric is its
+    expectation over the `ties` equally likely ranks above + 1 ... above + ties, so that a constant
+    scorer scores like chance. Where `missed` is True the user counts as a miss.
+    """
+    hit = np.ones(len(above)) if missed is None else 1.0 - missed
+    ranks = np.arange(1, max(ks) + 1)
+    gains = {"hr": np.ones(len(ranks)), "ndcg": 1 / np.log2(1 + ranks), "mrr": 1 / ranks}
+    metrics = {}
+    for name, gain in gains.items():
+        total = np.concatenate([[0.0], np.cumsum(gain)])
+        for k in ks:
+            value = (total[np.minimum(k, above + ties)] - total[np.minimum(k, above)]) / ties
+            metrics[f"{name}@{k}"] = float((value * hit).mean())
+    return metrics

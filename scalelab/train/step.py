@@ -1,0 +1,91 @@
+"""A batch in, one optimizer step done and the loss out, phase by phase."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+
+from scalelab.batches.batch import Batch
+from scalelab.core.events import Phase
+from scalelab.losses import Loss, LossBatch, Negatives
+from scalelab.models import EncoderInput
+
+__all__ = ["Announce", "Parts", "encoder_input", "hidden_of", "training_step"]
+
+Announce = Callable[[Phase], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a training step works with."""
+
+    model: nn.Module
+    loss: Loss
+    optimizer: Optimizer
+    num_items: int
+    log_popularity_V: Tensor | None
+    generator: Generator | None
+    bf16: bool
+    accumulate: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bf16 for matrix products, or nothing; weights and gradients stay fp32."""
+        if not self.bf16:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+
+def encoder_input(batch: Batch) -> EncoderInput:
+    """The part of a batch that the encoder sees."""
+    return EncoderInput(
+        batch.item_ids_BL, batch.segments_BL, batch.positions_BL, batch.users_S.numel()
+    )
+
+
+def loss_batch(parts: Parts, batch: Batch) -> LossBatch:
+    """The part of a batch that the loss sees."""
+    return LossBatch(
+        targets_N=batch.targets_N,
+        num_items=parts.num_items,
+        sequence_N=batch.sequence_N,
+        is_last_N=batch.is_last_N,
+        negatives=tuple(Negatives(*source) for source in batch.negatives),
+        log_popularity_V=parts.log_popularity_V,
+        generator=parts.generator,
+    )
+
+
+def hidden_of(parts: Parts, batch: Batch) -> Tensor:
+    """Hidden states at the positions that have a target, (N, D)."""
+    hidden_BLD = parts.model(encoder_input(batch))
+    return hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, batch.valid_N)
+
+
+def training_step(parts: Parts, batch: Batch, announce: Announce, update: bool = True) -> Tensor:
+    """One step on a batch that is on the device; returns the detached loss, a scalar.
+
+    With `update` False the gradients stay and wait for the next step (gradient accumulation).
+    """
+    with parts.autocast():
+        with announce(Phase.FORWARD):
+            hidden_ND = hidden_of(parts, batch)
+        with announce(Phase.LOSS):
+            loss = parts.loss(hidden_ND, parts.model.item_table_VD, loss_batch(parts, batch))  # pyright: ignore[reportArgumentType]
+            if parts.accumulate > 1:
+                loss = loss / parts.accumulate
+    del hidden_ND
+    with announce(Phase.BACKWARD):
+        loss.backward()
+    if update:
+        with announce(Phase.OPTIMIZER):
+            parts.optimizer.step()
+            parts.optimizer.zero_grad(set_to_none=True)
+    return loss.detach() * parts.accumulate

@@ -1,0 +1,236 @@
+"""Parts and batches in, a trained model out: epochs, early stopping, phases announced to observers."""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from scalelab.batches.batch import Batch
+from scalelab.batches.loader import Loader
+from scalelab.core.events import Observer, Phase
+from scalelab.core.spec import RunSpec
+from scalelab.train import checkpoint
+from scalelab.train.evaluate import Evaluator
+from scalelab.train.step import Parts, training_step
+
+if TYPE_CHECKING:
+    from scalelab.train.assemble import Data
+
+__all__ = ["Diverged", "Fit", "Trainer"]
+
+# Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's end.
+_LOOK_EVERY = 50
+METRIC = "ndcg@10"
+
+
+class Diverged(Exception):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(kw_only=True)
+class Fit:
+    """Where training stands, and what it has found."""
+
+    epoch: int = 0
+    steps: int = 0
+    best_epoch: int | None = None
+    best_metric: float = -math.inf
+    without_better: int = 0
+    stopped: str | None = None
+    history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """A run that can take single steps, fit, and evaluate. Owns no clock and prints nothing."""
+
+    spec: RunSpec
+    parts: Parts
+    loader: Loader
+    data: "Data"
+    evaluator: Evaluator
+    observers: list[Observer] = field(default_factory=list)
+
+    def reset(self) -> None:
+        """Weights, optimizer and generators as they were at first, in place."""
+        seed = self.spec.train.seed
+        self.parts.optimizer.zero_grad(set_to_none=True)
+        self.parts.optimizer.state.clear()
+        generator = torch.Generator(self.parts.device).manual_seed(seed)
+        self.parts.model.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
+
+    @contextmanager
+    def randomness(self, epoch: int) -> Iterator[None]:
+        """Dropout and the loss draw from (seed, epoch); the process's own generators are put back."""
+        key = (self.spec.train.seed * 1_000_003 + epoch) % 2**63
+        device = self.parts.device
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(key)
+            if self.parts.generator is not None:
+                self.parts.generator.manual_seed(key)
+            yield
+
+    @contextmanager
+    def announce(self, phase: Phase) -> Iterator[None]:
+        """Tell the observers that a phase begins and ends."""
+        for observer in self.observers:
+            observer.on_phase_start(phase)
+        try:
+            yield
+        finally:
+            for observer in self.observers:
+                observer.on_phase_end(phase)
+
+    @contextmanager
+    def observed_by(self, observers: Sequence[Observer]) -> Iterator[None]:
+        """`observers` listen for a while."""
+        before = list(self.observers)
+        self.observers.extend(observers)
+        try:
+            yield
+        finally:
+            self.observers[:] = before
+
+    def to_device(self, batch: Batch) -> Batch:
+        """The batch where the model is."""
+        return batch if self.parts.device.type == "cpu" else batch.to(self.parts.device)
+
+    def step(self, batch: Batch, epoch: int, step: int, update: bool = True) -> Tensor:
+        """One announced step on a batch that is on the device; the detached loss."""
+        for observer in self.observers:
+            observer.on_step_start(epoch, step)
+        self.parts.model.train()
+        loss = training_step(self.parts, batch, self.announce, update)
+        positions = batch.targets_N.numel()
+        for observer in self.observers:
+            observer.on_step_end(epoch, step, positions)
+        return loss
+
+    def evaluate(self, split: str, blocks: int = 0) -> dict[str, float]:
+        """Metrics on `valid` or `test`; `blocks` > 0 looks at so many blocks of users only."""
+        held_out = getattr(self.data.split, split)
+        with self.announce(Phase.EVALUATE):
+            return self.evaluator(
+                self.parts.model, held_out, self.spec.data.max_eval_users, blocks=blocks
+            )
+
+    def fit(
+        self,
+        stop: Callable[[], bool] = lambda: False,
+        keep: Path | None = None,
+        keep_when: Callable[[], bool] = lambda: False,
+        fit: Fit | None = None,
+    ) -> Fit:
+        """Train until patience, epochs or steps run out, or `stop()` says so at an epoch's end.
+
+        The best weights, by validation NDCG@10, are back in the model at the end. With a folder
+        `keep`, a checkpoint is written at an epoch's end whenever `keep_when()` says so, and training
+        goes on from one that is there. Raises Diverged.
+        """
+        train = self.spec.train
+        fit = Fit() if fit is None else fit
+        with ExitStack() as stack:
+            folder = keep or Path(stack.enter_context(_temporary_folder()))
+            if keep is not None:
+                self._resume(fit, keep)
+            best = folder / "best.safetensors"
+            while fit.stopped is None:
+                loss = self._train_epoch(fit)
+                last = fit.epoch == train.epochs or 0 < train.max_steps <= fit.steps
+                evaluated = fit.epoch % train.eval_every == 0 or last
+                metrics = self.evaluate("valid") if evaluated else {}
+                if metrics:
+                    self._judge(fit, metrics, best)
+                for observer in self.observers:
+                    observer.on_epoch_end(fit.epoch, loss, metrics)
+                if last:
+                    fit.stopped = "steps" if fit.epoch < train.epochs else "epochs"
+                elif train.patience and fit.without_better >= train.patience:
+                    fit.stopped = "patience"
+                elif stop():
+                    fit.stopped = "asked"
+                if keep is not None and (fit.stopped == "asked" or keep_when()):
+                    self._keep(fit, keep)
+            if fit.best_epoch is not None and fit.best_epoch != fit.epoch:
+                checkpoint.load_weights(self.parts.model, best)
+        return fit
+
+    def _train_epoch(self, fit: Fit) -> float:
+        train = self.spec.train
+        total = torch.zeros((), device=self.parts.device, dtype=torch.float64)
+        positions = 0
+        with self.randomness(fit.epoch), self._batches(fit.epoch) as batches:
+            for number, batch in enumerate(batches):
+                final = number == self.loader.num_steps - 1 or fit.steps + 1 == train.max_steps
+                update = (number + 1) % train.accumulate == 0 or final
+                loss = self.step(batch, fit.epoch + 1, number, update)
+                total += loss.double() * batch.targets_N.numel()
+                positions += batch.targets_N.numel()
+                fit.steps += 1
+                if final or number % _LOOK_EVERY == 0:
+                    _must_be_finite(total, fit.epoch + 1, number)
+                if fit.steps == train.max_steps:
+                    break
+        fit.epoch += 1
+        return float(total) / max(positions, 1)
+
+    @contextmanager
+    def _batches(self, epoch: int) -> Iterator[Iterator[Batch]]:
+        """Batches of an epoch, on the device; taking one is a phase of its own."""
+        source = iter(self.loader.epoch(epoch))
+
+        def announced() -> Iterator[Batch]:
+            while True:
+                with self.announce(Phase.DATA):
+                    batch = next(source, None)
+                    if batch is None:
+                        return
+                    batch = self.to_device(batch)
+                yield batch
+
+        try:
+            yield announced()
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+
+    def _judge(self, fit: Fit, metrics: dict[str, float], best: Path) -> None:
+        fit.history.append((fit.epoch, metrics))
+        if metrics[METRIC] > fit.best_metric:
+            fit.best_metric, fit.best_epoch, fit.without_better = metrics[METRIC], fit.epoch, 0
+            checkpoint.save_weights(self.parts.model, best)
+        else:
+            fit.without_better += 1
+
+    def _keep(self, fit: Fit, folder: Path) -> None:
+        facts = {name: value for name, value in vars(fit).items() if name != "stopped"}
+        if not math.isfinite(fit.best_metric):
+            facts["best_metric"] = None
+        checkpoint.save_state(folder, self.parts.model, self.parts.optimizer, facts)
+
+    def _resume(self, fit: Fit, folder: Path) -> None:
+        facts: dict[str, Any] | None = checkpoint.load_state(folder, self.parts.model, self.parts.optimizer)
+        if facts is None:
+            return
+        facts["history"] = [(epoch, metrics) for epoch, metrics in facts["history"]]
+        if facts["best_metric"] is None:
+            facts["best_metric"] = -math.inf
+        for name, value in facts.items():
+            setattr(fit, name, value)
+
+
+def _temporary_folder() -> AbstractContextManager[str]:
+    return tempfile.TemporaryDirectory(prefix="scalelab-")
+
+
+def _must_be_finite(total: Tensor, epoch: int, step: int) -> None:
+    if not math.isfinite(float(total)):
+        raise Diverged(f"the loss is not finite at epoch {epoch}, step {step}")
