@@ -1,0 +1,286 @@
+"""A step in, every live byte of it by component out: the account.
+
+One `TorchDispatchMode` follows the life of every storage, on real tensors (CPU or CUDA) and on fake
+ones alike. What a byte belongs to is decided by the phase that the trainer announces, in the
+backward pass by the sequence number of the node that runs, and at last by the role that the storage
+took in the end: a buffer that becomes a parameter's gradient is a gradient from its first moment.
+"""
+
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import _get_sequence_nr  # pyright: ignore[reportAttributeAccessIssue]
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from scalelab.core.events import Observer, Phase
+from scalelab.core.records import TimelineEvent
+from scalelab.measure.workspaces import workspace_bytes
+
+__all__ = ["COMPONENTS", "Account"]
+
+COMPONENTS = (
+    "item_table",
+    "encoder_parameters",
+    "item_table_gradient",
+    "encoder_gradients",
+    "optimizer_state",
+    "optimizer_workspace",
+    "batch",
+    "activations",
+    "loss_workspace",
+    "evaluation_workspace",
+    "other",
+)
+
+_BY_PHASE = {
+    Phase.DATA: "batch",
+    Phase.FORWARD: "activations",
+    Phase.LOSS: "loss_workspace",
+    Phase.OPTIMIZER: "optimizer_workspace",
+    Phase.EVALUATE: "evaluation_workspace",
+}
+
+
+class _Life:
+    """One storage from its allocation to its death. `_cdata` is reused, so a life has its own key."""
+
+    __slots__ = ("component", "num_bytes", "reference", "settled")
+
+    def __init__(self, component: str, num_bytes: int, settled: bool) -> None:
+        self.component = component
+        self.num_bytes = num_bytes
+        self.settled = settled
+        self.reference: Any = None
+
+
+class Account(TorchDispatchMode, Observer):
+    """Follows live tensor bytes on one kind of device while it is active (`with account:`).
+
+    Label what exists before (`label`, `label_training`), let it hear the trainer's phases as an
+    observer, and read `peak_bytes`, `peak_components`, `timeline()` afterwards. Bytes are
+    requested bytes: neither rounded nor cached by an allocator.
+    """
+
+    def __init__(self, device_type: str = "cpu", *, workspaces: bool = True) -> None:
+        super().__init__()
+        self._device_type = device_type
+        self._workspaces = workspaces
+        self._lives: list[_Life] = []
+        self._open: dict[int, int] = {}
+        # (life, bytes, phase): the whole story, from which everything else is told.
+        self._events: list[tuple[int, int, str]] = []
+        self._phases: list[Phase] = []
+        self._forward_ranges: list[tuple[int, int, str]] = []
+        self._range_starts: list[int] = []
+        self._parts: tuple[nn.Module, Tensor, torch.optim.Optimizer] | None = None
+        self._current = 0
+        self._closed = False
+        self.peak_bytes = 0
+        self.largest_bytes = 0
+
+    @classmethod
+    def ignore_compile_internals(cls) -> bool:
+        """Keep `torch.compile` as it is: an active mode would make Dynamo skip, and stay skipping."""
+        return True
+
+    # Labels
+
+    def label(self, component: str, tensors: Iterable[Tensor]) -> None:
+        """These tensors belong to `component`, from their first moment on."""
+        for tensor in tensors:
+            for storage in _storages(tensor):
+                if storage.device.type != self._device_type:
+                    continue
+                key = self._open.get(storage._cdata)
+                if key is None:
+                    self._begin(storage, component, settled=True)
+                else:
+                    self._lives[key].component = component
+                    self._lives[key].settled = True
+
+    def label_training(
+        self, model: nn.Module, item_table: Tensor, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Parameters, buffers, gradients and optimizer state of one training, now and later."""
+        self._parts = (model, item_table, optimizer)
+        table = item_table.untyped_storage()._cdata
+        for tensor in [*model.parameters(), *model.buffers()]:
+            is_table = tensor.untyped_storage()._cdata == table
+            self.label("item_table" if is_table else "encoder_parameters", [tensor])
+        self._label_gradients()
+        self._label_state()
+
+    def _label_gradients(self) -> None:
+        if self._parts is None:
+            return
+        model, item_table, _ = self._parts
+        table = item_table.untyped_storage()._cdata
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                is_table = parameter.untyped_storage()._cdata == table
+                component = "item_table_gradient" if is_table else "encoder_gradients"
+                self.label(component, [parameter.grad])
+
+    def _label_state(self) -> None:
+        if self._parts is not None:
+            self.label("optimizer_state", _tensors(self._parts[2].state))
+
+    # What the trainer announces
+
+    def on_phase_start(self, phase: Phase) -> None:
+        """Allocations from here on belong to `phase`."""
+        self._phases.append(phase)
+        self._range_starts.append(_get_sequence_nr())
+
+    def on_phase_end(self, phase: Phase) -> None:
+        """Back to the phase around it; gradients and optimizer state take their final role."""
+        self._phases.pop()
+        component = _BY_PHASE.get(phase)
+        first = self._range_starts.pop()
+        if phase in (Phase.FORWARD, Phase.LOSS) and component is not None:
+            self._forward_ranges.append((first, _get_sequence_nr(), component))
+        if phase is Phase.BACKWARD:
+            self._label_gradients()
+        if phase is Phase.OPTIMIZER:
+            self._label_state()
+
+    # Following storages
+
+    def __exit__(self, *args: Any) -> None:
+        """Stop listening; what dies from now on is no part of the story."""
+        self._closed = True
+        self._label_gradients()
+        self._label_state()
+        for life in self._lives:
+            life.reference = None
+        super().__exit__(*args)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in _SILENT or func.is_view:
+            return func(*args, **(kwargs or {}))
+        component = self._component_now()
+        # A tensor that nobody labelled and no operation made: it came in from outside.
+        for value in args:
+            self._note(value, component)
+        if kwargs:
+            for value in kwargs.values():
+                self._note(value, component)
+        result = func(*args, **(kwargs or {}))
+        self._note(result, component)
+        if self._workspaces:
+            extra = workspace_bytes(func, args, result)
+            if extra:
+                self._flash(component, extra)
+        return result
+
+    def _note(self, value: Any, component: str) -> None:
+        if isinstance(value, Tensor):
+            for storage in _storages(value):
+                if storage.device.type == self._device_type:
+                    key = self._open.get(storage._cdata)
+                    if key is None:
+                        self._begin(storage, component, settled=False)
+                    elif self._lives[key].num_bytes != (now := storage.nbytes()):
+                        self._event(key, now - self._lives[key].num_bytes)
+                        self._lives[key].num_bytes = now
+        elif isinstance(value, (tuple, list)):
+            for item in value:
+                self._note(item, component)
+
+    def _begin(self, storage: torch.UntypedStorage, component: str, *, settled: bool) -> None:
+        num_bytes = storage.nbytes()
+        key = len(self._lives)
+        life = _Life(component, num_bytes, settled)
+        self._lives.append(life)
+        self._open[storage._cdata] = key
+        life.reference = weakref.ref(storage, self._at_death(key, storage._cdata))
+        self._event(key, num_bytes)
+
+    def _at_death(self, key: int, cdata: int) -> Any:
+        def died(_: Any) -> None:
+            if not self._closed:
+                self._open.pop(cdata, None)
+                self._event(key, -self._lives[key].num_bytes)
+
+        return died
+
+    def _flash(self, component: str, num_bytes: int) -> None:
+        key = len(self._lives)
+        self._lives.append(_Life(component, num_bytes, settled=True))
+        self._event(key, num_bytes)
+        self._event(key, -num_bytes)
+
+    def _event(self, key: int, num_bytes: int) -> None:
+        self._events.append((key, num_bytes, self._phases[-1] if self._phases else Phase.SETUP))
+        self._current += num_bytes
+        self.peak_bytes = max(self.peak_bytes, self._current)
+        self.largest_bytes = max(self.largest_bytes, num_bytes)
+
+    def _component_now(self) -> str:
+        phase = self._phases[-1] if self._phases else Phase.SETUP
+        if phase is not Phase.BACKWARD:
+            return _BY_PHASE.get(phase, "other")
+        node = torch._C._current_autograd_node()
+        if node is None:
+            return "loss_workspace"  # the seed gradient of the loss itself
+        number = node._sequence_nr()
+        for first, end, component in self._forward_ranges:
+            if first <= number < end:
+                return component
+        return "other"
+
+    # The story, told
+
+    def peak_components(self) -> dict[str, int]:
+        """Live bytes of each component at the instant of the peak; they add up to `peak_bytes`."""
+        live = dict.fromkeys(COMPONENTS, 0)
+        total = 0
+        best = dict(live)
+        best_total = -1
+        for key, num_bytes, _ in self._events:
+            live[self._lives[key].component] += num_bytes
+            total += num_bytes
+            if total > best_total and num_bytes > 0 and total == self.peak_bytes:
+                best, best_total = dict(live), total
+        return best
+
+    def timeline(self) -> tuple[TimelineEvent, ...]:
+        """Every change in order, each with the phase it happened in and its component."""
+        return tuple(
+            TimelineEvent(
+                event=index, phase=phase, component=self._lives[key].component, bytes=num_bytes
+            )
+            for index, (key, num_bytes, phase) in enumerate(self._events)
+            if num_bytes
+        )
+
+    def story(self) -> Iterator[tuple[int, int, str, str]]:
+        """(life, bytes, phase, component) of every change, for a replay through an allocator."""
+        for key, num_bytes, phase in self._events:
+            yield key, num_bytes, phase, self._lives[key].component
+
+
+# Queries that return no tensor, and are the most frequent calls under fake tensors.
+_SILENT = frozenset({torch.ops.prim.device.default})
+
+
+def _storages(tensor: Tensor) -> tuple[torch.UntypedStorage, ...]:
+    if tensor.layout is torch.strided:
+        return (tensor.untyped_storage(),)
+    if tensor.layout is torch.sparse_coo:
+        parts = (tensor._indices(), tensor._values())
+        return tuple(part.untyped_storage() for part in parts)
+    raise AssertionError(f"no account of tensors with layout {tensor.layout}")
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
