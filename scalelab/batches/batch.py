@@ -59,7 +59,5 @@ class Batch:
             for f in fields(self)
             if f.name != "negatives"
         }
-        sources = tuple(
-            n._replace(ids=n.ids.to(device, non_blocking=True)) for n in self.negatives
-        )
+        sources = tuple(n._replace(ids=n.ids.to(device, non_blocking=True)) for n in self.negatives)
         return replace(self, **moved, negatives=sources)

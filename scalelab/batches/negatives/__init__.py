@@ -1,1 +1,69 @@
-"""."""
+"""Sources of negatives: a catalog in, item ids in places out. The file is the name of the source.
+
+A source is a frozen dataclass whose fields are its own options (`num_negatives`, `per` and `reject` belong
+to every source and are handled outside it). `bind` prepares what it needs of a catalog and returns the
+function that draws. A draw depends on (seed, epoch, source, user, position, k) and, for sources
+that look at the step, on the items of the step; on nothing else.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+__all__ = ["Catalog", "Draw", "Places", "Source"]
+
+
+class Catalog(NamedTuple):
+    """Training histories (items int32; starts and ends int64, one a user) and counts of items (V,)."""
+
+    items: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    counts_V: np.ndarray
+
+    @property
+    def num_items(self) -> int:
+        """Items without padding."""
+        return len(self.counts_V) - 1
+
+
+class Places(NamedTuple):
+    """Where the draws of some consecutive steps go.
+
+    Owner q (a sequence, or a step for draws per batch) has `groups[q]` consecutive groups of K
+    draws, numbered from `first_group[q]`, under the key `fold(key, owners[q])`. Where draws are rejected, owners
+    are users, and no draw is an item of that user's training history. `targets_N` holds the targets of
+    the steps; the step of owner q has `targets_N[step_begin[q] : step_end[q]]`, its own are
+    `targets_N[own_begin[q] : own_end[q]]`.
+    """
+
+    key: np.uint64
+    reject: bool
+    owners: np.ndarray
+    groups: np.ndarray
+    first_group: np.ndarray
+    targets_N: np.ndarray
+    step_begin: np.ndarray
+    step_end: np.ndarray
+    own_begin: np.ndarray
+    own_end: np.ndarray
+
+
+Draw = Callable[[Places, np.ndarray], None]
+
+
+class Source(Protocol):
+    """Any source of negatives."""
+
+    @property
+    def exponent(self) -> float:
+        """Items are drawn in proportion to popularity to this power (0: uniformly)."""
+        ...
+
+    def bind(self, catalog: Catalog, *, reject: bool) -> Draw:
+        """The function that fills an int32 array (groups, K) with ids; it releases the GIL.
+
+        Raises DataError where rejection would leave some user nothing to draw.
+        """
+        ...

@@ -1,0 +1,177 @@
+"""Histories in, training batches out, prepared ahead of the step by a few threads."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scalelab.batches._kernels import fill_rows, fill_targets
+from scalelab.batches.batch import Batch
+from scalelab.batches.drawing import Drawing, catalog_of, check_negatives
+from scalelab.batches.steps import Steps
+from scalelab.core.spec import BatchSpec, NegativesSpec
+from scalelab.datasets.interactions import Histories
+
+__all__ = ["Loader"]
+
+# Small steps are prepared together, so that Python's share of each is small; a chunk should fit the caches.
+_CHUNK_BYTES = 4 << 20
+_CHUNK_STEPS = 256
+
+
+class Loader(Steps):
+    """The training steps of every epoch; see `Steps` for who takes part, in which order and shapes.
+
+    `seed` decides the order and the negatives; neither depends on packer or threads. `wait_s` is how long
+    the consumer of `epoch` has waited so far. Raises SpecError for negatives that cannot be drawn as
+    asked, and DataError for ids out of range or a user who has every item that could be drawn.
+    """
+
+    def __init__(
+        self,
+        histories: Histories,
+        *,
+        num_items: int,
+        batch: BatchSpec,
+        negatives: tuple[NegativesSpec, ...] = (),
+        seed: int,
+        positions: str = "all",
+        threads: int = 1,
+    ) -> None:
+        super().__init__(histories.lengths, batch=batch, seed=seed, positions=positions)
+        check_negatives(negatives, min(self.size, self.num_sequences))
+        self.num_items = num_items
+        self.threads = max(1, threads)
+        self.wait_s = 0.0
+        self._catalog = catalog_of(histories, num_items)
+        self._drawing = Drawing(negatives, self._catalog, seed)
+        # Compiles the kernels or loads them from disk, which is no part of any step's time.
+        self.batch(0, self.num_steps - 1)
+
+    @classmethod
+    def from_lengths(
+        cls, lengths: np.ndarray, *, batch: BatchSpec, seed: int, positions: str = "all"
+    ) -> Steps:
+        """`num_steps`, `shape` and `largest_step` as the loader of such histories has them."""
+        return Steps(lengths, batch=batch, seed=seed, positions=positions)
+
+    @cached_property
+    def log_popularity(self) -> np.ndarray:
+        """Log of each item's share of the training interactions, float32 (V,).
+
+        Items that never occur, and padding, count as if they occurred once, so that all is finite.
+        """
+        counts_V = self._catalog.counts_V
+        return np.log(np.maximum(counts_V, 1) / counts_V.sum()).astype(np.float32)
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """One step, prepared now, in tensors whose memory holds nothing else."""
+        if not 0 <= step < self.num_steps:
+            raise IndexError(f"step {step} of {self.num_steps}")
+        return self._prepare(epoch, range(step, step + 1))[0]
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        """All steps of an epoch in order, prepared ahead.
+
+        The tensors of neighbouring steps share memory. What a thread raises is raised here; a consumer
+        that stops early leaves no thread behind.
+        """
+        asked = time.perf_counter()
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="scalelab-batches")
+        pending: deque[Future[list[Batch]]] = deque()
+        try:
+            chunks = self._chunks(epoch)
+            for steps in islice(chunks, 2 * self.threads):
+                pending.append(pool.submit(self._prepare, epoch, steps))
+            while pending:
+                ready = pending.popleft().result()
+                for steps in islice(chunks, 1):
+                    pending.append(pool.submit(self._prepare, epoch, steps))
+                self.wait_s += time.perf_counter() - asked
+                yield from ready
+                asked = time.perf_counter()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _chunks(self, epoch: int) -> Iterator[range]:
+        """Steps that are prepared together; the first chunks are small, so that training starts soon."""
+        rows, positions = self._mean_sizes(epoch)
+        drawn = self._drawing.num_bytes(positions=positions, sequences=self.size)
+        step_bytes = 12 * rows * self.max_len + 21 * positions + 4 * self.size + drawn
+        most = max(1, min(_CHUNK_STEPS, _CHUNK_BYTES // step_bytes))
+        begin, length = 0, 1
+        while begin < self.num_steps:
+            end = min(begin + length, self.num_steps)
+            yield range(begin, end)
+            begin, length = end, min(4 * length, most)
+
+    def _mean_sizes(self, epoch: int) -> tuple[int, int]:
+        plan = self.plan(epoch)
+        rows, positions = plan.row_offsets[-1], plan.position_offsets[-1]
+        return int(rows) // self.num_steps + 1, int(positions) // self.num_steps + 1
+
+    def _prepare(self, epoch: int, steps: range) -> list[Batch]:
+        """Consecutive steps, in tensors that they share."""
+        plan = self.plan(epoch)
+        some = slice(steps.start * self.size, min(steps.stop * self.size, self.num_sequences))
+        users, counts = plan.users[some].copy(), plan.counts[some]
+        places = (plan.row[some], plan.column[some])
+        row_offsets = plan.row_offsets[steps.start : steps.stop + 1] - plan.row_offsets[steps.start]
+        offsets = plan.position_offsets[steps.start : steps.stop + 1]
+        offsets = offsets - offsets[0]
+        sequence_offsets = np.minimum(np.arange(len(steps) + 1) * self.size, len(users))
+        items, first = self._catalog.items, self._catalog.ends[users] - 1 - counts
+
+        rows = [np.zeros((row_offsets[-1], self.max_len), np.int32) for _ in range(3)]
+        fill_rows(items, first, counts, *places, row_offsets, self.size, *rows)
+        dtypes = (np.int64, np.int64, np.int32, np.bool_)  # valid, targets, sequence, is_last
+        positions = [np.empty(offsets[-1], dtype) for dtype in dtypes]
+        how = (self.size, self.max_len, self.last_only)
+        fill_targets(items, first, counts, *places, *how, *positions)
+        negatives = self._drawing.draw(
+            epoch=epoch,
+            steps=steps,
+            users=users,
+            first_position=counts - 1 if self.last_only else np.zeros_like(counts),
+            num_targets=np.ones_like(counts) if self.last_only else counts,
+            sequence_offsets=sequence_offsets,
+            targets_N=positions[1],
+        )
+
+        columns = [_split(array, row_offsets) for array in rows]
+        columns += [_split(array, offsets) for array in positions]
+        columns.append(_split(users, sequence_offsets))
+        return [
+            Batch(
+                item_ids_BL=item_ids_BL,
+                segments_BL=segments_BL,
+                positions_BL=positions_BL,
+                valid_N=valid_N,
+                targets_N=targets_N,
+                sequence_N=sequence_N,
+                is_last_N=is_last_N,
+                users_S=users_S,
+                negatives=drawn,
+            )
+            for (
+                item_ids_BL,
+                segments_BL,
+                positions_BL,
+                valid_N,
+                targets_N,
+                sequence_N,
+                is_last_N,
+                users_S,
+                drawn,
+            ) in zip(*columns, negatives, strict=True)
+        ]
+
+
+def _split(array: np.ndarray, offsets: np.ndarray) -> tuple[Tensor, ...]:
+    return torch.from_numpy(array).split(np.diff(offsets).tolist())

@@ -1,0 +1,47 @@
+"""The items of a user in, a yes or no for each drawn item out."""
+
+import numpy as np
+from numba import njit
+
+from scalelab.batches.negatives import Catalog
+from scalelab.core.errors import DataError
+
+__all__ = ["MAX_TRIES", "check_something_left", "clear_owned", "is_owned", "mark_owned"]
+
+# So often a draw is repeated before the source draws from what is left by looking at every item: a user
+# who owns 90 % of all draws gets there once in 10^5 draws, and no user never ends.
+MAX_TRIES = 100
+
+
+@njit(nogil=True, cache=True)
+def mark_owned(owned, items, start, end):
+    """Set the bits (one an item, in words of 64) of a history."""
+    for i in range(start, end):
+        item = np.uint64(items[i])
+        owned[item >> np.uint64(6)] |= np.uint64(1) << (item & np.uint64(63))
+
+
+@njit(nogil=True, cache=True)
+def clear_owned(owned, items, start, end):
+    """Clear the words that a history set."""
+    for i in range(start, end):
+        owned[np.uint64(items[i]) >> np.uint64(6)] = np.uint64(0)
+
+
+@njit(nogil=True, cache=True)
+def is_owned(owned, item):
+    """Whether the bit of an item (integer) is set."""
+    i = np.uint64(item)
+    return (owned[i >> np.uint64(6)] >> (i & np.uint64(63))) & np.uint64(1) != np.uint64(0)
+
+
+def check_something_left(catalog: Catalog, drawable: np.ndarray) -> None:
+    """Raise DataError if some user's history holds every one of the `drawable` items (bool, (V,))."""
+    wanted = np.count_nonzero(drawable)
+    for user in np.flatnonzero(catalog.ends - catalog.starts >= wanted):
+        history = np.unique(catalog.items[catalog.starts[user] : catalog.ends[user]])
+        if np.count_nonzero(drawable[history]) == wanted:
+            raise DataError(
+                f"user {user} has all {wanted} items that negatives are drawn from, so none is left",
+                "set negatives.reject = false, or use a data set with more items",
+            )

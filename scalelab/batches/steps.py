@@ -1,0 +1,121 @@
+"""Lengths and a seed in, the steps of every epoch out: who takes part, in which order, in which row."""
+
+import threading
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+
+from scalelab.batches._random import permute, stream_key
+from scalelab.batches.batch import BatchShape
+from scalelab.batches.packers import Packer
+from scalelab.core import plugins
+from scalelab.core.errors import DataError, SpecError
+from scalelab.core.spec import BatchSpec
+
+__all__ = ["EpochPlan", "Steps"]
+
+_KEPT_PLANS = 2
+
+
+class EpochPlan(NamedTuple):
+    """Sequences in the order of the epoch: user, number of inputs, row in the step, first column.
+
+    The first four are int32, one entry a sequence. Step t has rows `row_offsets[t]` to
+    `row_offsets[t + 1]` of the epoch and its positions with a target lie between `position_offsets`
+    likewise (both int64).
+    """
+
+    users: np.ndarray
+    counts: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    row_offsets: np.ndarray
+    position_offsets: np.ndarray
+
+
+class Steps:
+    """Shapes of all training steps, from the lengths of the training histories alone.
+
+    `lengths` has one entry a user. A user with at least two items takes part once an epoch, with the
+    last `max_len + 1` items: all but the last are inputs, all but the first are targets; with
+    `positions` "last" only the last target counts. Raises SpecError for a name that does not exist and
+    DataError where no user has two items.
+    """
+
+    def __init__(
+        self, lengths: np.ndarray, *, batch: BatchSpec, seed: int, positions: str = "all"
+    ) -> None:
+        if positions not in ("all", "last"):
+            raise SpecError(f"no positions {positions!r}", "there are: all, last")
+        lengths = np.asarray(lengths)
+        self.size = batch.size
+        self.max_len = batch.max_len
+        self.seed = seed
+        self.last_only = positions == "last"
+        self._packer: Packer = plugins.load("packers", batch.packer)()
+        self._taking_part = np.flatnonzero(lengths >= 2).astype(np.int32)
+        if len(self._taking_part) == 0:
+            raise DataError(
+                f"no training history has two items ({len(lengths)} users)",
+                "check the filters and the split: a target needs an item before it",
+            )
+        self._counts = (np.minimum(lengths, batch.max_len + 1) - 1).astype(np.int32)
+        self._plans: OrderedDict[int, EpochPlan] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def num_sequences(self) -> int:
+        """Sequences in an epoch."""
+        return len(self._taking_part)
+
+    @property
+    def num_steps(self) -> int:
+        """Steps in an epoch; the last may hold fewer sequences."""
+        return -(-self.num_sequences // self.size)
+
+    def shape(self, epoch: int, step: int) -> BatchShape:
+        """Sizes of one step."""
+        if not 0 <= step < self.num_steps:
+            raise IndexError(f"step {step} of {self.num_steps}")
+        plan = self.plan(epoch)
+        rows = plan.row_offsets[step + 1] - plan.row_offsets[step]
+        positions = plan.position_offsets[step + 1] - plan.position_offsets[step]
+        sequences = min((step + 1) * self.size, self.num_sequences) - step * self.size
+        return BatchShape(int(rows), self.max_len, sequences, int(positions))
+
+    def largest_step(self, epoch: int, first: int = 0) -> int:
+        """The step with most positions that have a target, among those from `first` on."""
+        if not 0 <= first < self.num_steps:
+            raise IndexError(f"step {first} of {self.num_steps}")
+        return first + int(np.argmax(np.diff(self.plan(epoch).position_offsets)[first:]))
+
+    def plan(self, epoch: int) -> EpochPlan:
+        """The order and the places of one epoch; the last few are kept."""
+        with self._lock:
+            plan = self._plans.get(epoch)
+            if plan is None:
+                plan = self._plans[epoch] = self._make_plan(epoch)
+                if len(self._plans) > _KEPT_PLANS:
+                    self._plans.popitem(last=False)
+        return plan
+
+    def _make_plan(self, epoch: int) -> EpochPlan:
+        users = self._taking_part.copy()
+        permute(users, stream_key(self.seed, epoch))
+        counts = self._counts[users]
+        packed = self._packer.pack(counts, max_len=self.max_len, size=self.size)
+        begins = np.arange(0, len(users), self.size)
+        ends = np.append(begins[1:], len(users))
+        positions = (
+            ends - begins if self.last_only else np.add.reduceat(counts, begins, dtype=np.int64)
+        )
+        return EpochPlan(
+            users, counts, packed.row, packed.column, _offsets(packed.num_rows), _offsets(positions)
+        )
+
+
+def _offsets(sizes: np.ndarray) -> np.ndarray:
+    offsets = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets
