@@ -1,0 +1,192 @@
+"""Records in, rows of one DuckDB file out, and answers to SQL."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from scalelab.core.errors import LedgerError
+from scalelab.core.records import Outcome, Record
+from scalelab.store import versions
+from scalelab.store.lock import driver_lock
+from scalelab.store.opening import PATIENCE_S, first_line, opened
+from scalelab.store.schema import tables_of
+from scalelab.store.writer import LedgerWriter
+
+__all__ = ["Attempt", "Ledger"]
+
+_CHILDREN = ("metrics", "memory", "timeline", "samples", "environments")
+_UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What the ledger knows of a fingerprint: its finished attempt, else its last one."""
+
+    fingerprint: str
+    run_id: str
+    study_id: str | None
+    outcome: Outcome
+    attempt: int
+    last_attempt: int
+
+
+class Ledger:
+    """One DuckDB file, opened for the moment of each call.
+
+    Every method raises LedgerError, with one clear line, where the file is missing, damaged, of a
+    newer version, not to be written, or still held by someone else after `patience_s` seconds.
+    """
+
+    def __init__(self, path: str | Path, *, patience_s: float = PATIENCE_S) -> None:
+        self.path = Path(path)
+        self.patience_s = patience_s
+
+    @classmethod
+    def create_or_open(cls, path: str | Path, *, patience_s: float = PATIENCE_S) -> "Ledger":
+        """The ledger at `path`, made if there is none, brought to this version if it is older."""
+        ledger = cls(path, patience_s=patience_s)
+        if not ledger.path.exists():
+            versions.create(ledger.path)
+        with ledger._open(write=True):
+            return ledger
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Stores all of `records` or none. A run of the same id is replaced, with its children."""
+        by_id = {record.run.run_id: record for record in records}
+        if not by_id:
+            return
+        try:
+            tables = tables_of(list(by_id.values()))
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+            raise LedgerError(f"a record cannot be stored: {error}") from error
+        with self._open(write=True) as connection, _transaction(connection, self.path):
+            connection.register("staged_ids", tables["runs"].select(["run_id"]))
+            _delete(connection)
+            for name, table in tables.items():
+                if table.num_rows:
+                    connection.register("staged", table)
+                    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM staged")
+                    connection.unregister("staged")
+
+    def add_study(self, study_id: str, name: str, spec_toml: str, created_at: datetime) -> None:
+        """Stores a study as it was asked for, in place of one of the same id."""
+        with self._open(write=True) as connection, _transaction(connection, self.path):
+            connection.execute("DELETE FROM studies WHERE study_id = ?", [study_id])
+            row = [study_id, name, spec_toml, created_at]
+            connection.execute("INSERT INTO studies VALUES (?, ?, ?, ?)", row)
+
+    def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
+        """The rows that `sql` asks for. It reads the ledger, nothing else, and never writes."""
+        with self._open() as connection:
+            try:
+                relation = connection.sql(sql, params=params)
+                rows = None if relation is None else relation.to_arrow_table()
+            except duckdb.Error as error:
+                message = first_line(error)
+                raise LedgerError(f"the query failed: {message}", _query_hint(message)) from error
+        return pa.table({}) if rows is None else _plain_numbers(rows)
+
+    def attempts(self) -> dict[str, Attempt]:
+        """By fingerprint, the attempt that counts: a done one before others, then the latest."""
+        rows = self.query(
+            """
+            SELECT fingerprint, run_id, study_id, outcome, attempt,
+                   max(attempt) OVER (PARTITION BY fingerprint) AS last_attempt
+            FROM runs
+            QUALIFY row_number() OVER (
+                PARTITION BY fingerprint
+                ORDER BY outcome = 'done' DESC, attempt DESC, started_at DESC, run_id
+            ) = 1
+            """
+        )
+        return {
+            row["fingerprint"]: Attempt(**{**row, "outcome": Outcome(row["outcome"])})
+            for row in rows.to_pylist()
+        }
+
+    def finished(self) -> dict[str, Outcome]:
+        """By fingerprint, the outcome of what has come to an end: not running nor interrupted."""
+        attempts = self.attempts().items()
+        return {key: a.outcome for key, a in attempts if a.outcome not in _UNFINISHED}
+
+    def interrupt_running(self) -> list[str]:
+        """Marks runs that a killed driver left as interrupted; only for who holds the lock."""
+        with self._open(write=True) as connection, _transaction(connection, self.path):
+            rows = connection.execute(
+                "UPDATE runs SET outcome = 'interrupted', error = 'its driver ended before it did' "
+                "WHERE outcome = 'running' RETURNING run_id"
+            ).fetchall()
+        return sorted(run_id for (run_id,) in rows)
+
+    @contextmanager
+    def writing(self, *, patience_s: float = 120.0) -> Iterator[LedgerWriter]:
+        """The one driver's writer; runs that a killed driver left behind are interrupted first.
+
+        On leaving, all is committed. Raises LedgerError while another driver holds the ledger.
+        """
+        with driver_lock(self.path):
+            left = self.interrupt_running()
+            patient = Ledger(self.path, patience_s=patience_s)
+            with LedgerWriter(patient.append, left_running=tuple(left)) as writer:
+                yield writer
+
+    @contextmanager
+    def _open(self, write: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        versions.check_file(self.path)
+        with opened(self.path, write=write, patience_s=self.patience_s) as connection:
+            found = versions.version_of(connection, self.path)
+            if found == versions.SCHEMA_VERSION:
+                yield connection
+                return
+        versions.migrate(self.path, patience_s=self.patience_s)
+        with opened(self.path, write=write, patience_s=self.patience_s) as connection:
+            yield connection
+
+
+@contextmanager
+def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
+    try:
+        connection.begin()
+        yield
+        connection.commit()
+    except duckdb.Error as error:
+        hint = "see the free space and the rights of that folder; what was stored before is kept"
+        raise LedgerError(f"cannot write {path}: {first_line(error)}", hint) from error
+
+
+def _delete(connection: duckdb.DuckDBPyConnection) -> None:
+    """Takes out the staged runs. Children are looked for, by a scan, only where there are some."""
+    known = connection.execute(
+        "SELECT count(*), coalesce(sum(num_children), 0) FROM summaries "
+        "WHERE run_id IN (SELECT run_id FROM staged_ids)"
+    ).fetchall()[0]
+    tables = ("runs", "summaries") if known[0] else ()
+    for name in tables + (_CHILDREN if known[1] else ()):
+        connection.execute(f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM staged_ids)")
+
+
+def _query_hint(message: str) -> str:
+    if "read-only mode" in message or "disabled by configuration" in message:
+        return "a query only reads the ledger; --out FILE saves what it returns"
+    tables = "studies, runs, metrics, memory, timeline, samples, environments"
+    views = "results, configurations, pareto_memory, pareto_time, components, prediction_error"
+    return f"tables: {tables}; views: {views}"
+
+
+def _plain_numbers(rows: pa.Table) -> pa.Table:
+    """Sums of integers come as 128-bit decimals, which few readers know: 64 bits, else floats."""
+    for index, field in enumerate(rows.schema):
+        if pa.types.is_decimal128(field.type) and field.type.scale == 0:
+            column = rows.column(index)
+            try:
+                plain = column.cast(pa.int64())
+            except pa.ArrowInvalid:
+                plain = column.cast(pa.float64())
+            rows = rows.set_column(index, field.name, plain)
+    return rows

@@ -1,0 +1,65 @@
+"""A path in, the right to be the only driver of that ledger out, for as long as the sweep lasts."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scalelab.core.errors import LedgerError
+
+__all__ = ["driver_lock", "lock_path"]
+
+
+def lock_path(ledger: Path) -> Path:
+    """The file beside the ledger that a driver holds."""
+    return ledger.with_name(ledger.name + ".lock")
+
+
+@contextmanager
+def driver_lock(ledger: Path) -> Iterator[None]:
+    """Holds `ledger`'s lock file, which the system frees even when the driver is killed.
+
+    Raises LedgerError when another driver holds it, or when the folder cannot be written.
+    """
+    path = lock_path(ledger)
+    descriptor = _acquire(path, ledger)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        # Removed while held: who has just opened the same file sees that it is gone, and retries.
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _acquire(path: Path, ledger: Path) -> int:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            hint = "sweep into a folder that you may write: --ledger FILE"
+            raise LedgerError(f"cannot lock {ledger}: {error.strerror}", hint) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            message = f"another sweep writes {ledger}" + (f" (process {holder})" if holder else "")
+            hint = "wait for it, stop it, or give another --ledger"
+            raise LedgerError(message, hint) from error
+        except OSError as error:
+            os.close(descriptor)
+            hint = "put the ledger on a local disk: --ledger FILE"
+            raise LedgerError(f"cannot lock {ledger}: {error.strerror}", hint) from error
+        if _is_still(path, descriptor):
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

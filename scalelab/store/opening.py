@@ -1,0 +1,101 @@
+"""A path in, a DuckDB connection for one short visit out; other holders are waited for."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from scalelab.core.errors import LedgerError
+
+__all__ = ["PATIENCE_S", "first_line", "opened"]
+
+PATIENCE_S = 10.0
+# Ledgers written by a newer DuckDB stay readable for this one and later.
+_STORAGE = "v1.4.0"
+_READ_ONLY = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "lock_configuration": "true",
+}
+# One commit never needs more, and the cores belong to the runs.
+_READ_WRITE = {"threads": "1", "storage_compatibility_version": _STORAGE}
+_PAUSES_S = (0.005, 0.05)
+
+# DuckDB locks files against other processes; within one, connections must take turns themselves.
+_guards: dict[Path, threading.Lock] = {}
+_guards_guard = threading.Lock()
+
+
+@contextmanager
+def opened(
+    path: Path, *, write: bool = False, patience_s: float = PATIENCE_S
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The database at `path`, opened, lent and closed, after at most `patience_s` s of waiting.
+
+    A connection to read sees nothing but the ledger: no files, no extensions, no settings.
+    Raises LedgerError when the file stays taken or cannot be opened.
+    """
+    deadline = time.monotonic() + patience_s
+    guard = _guard(path)
+    if not guard.acquire(timeout=max(patience_s, 0.0)):
+        raise _taken(path, "another thread of this process", patience_s)
+    try:
+        connection = _connect(path, write, deadline, patience_s)
+        try:
+            yield connection
+        finally:
+            connection.close()
+    finally:
+        guard.release()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of DuckDB's message, without the kind of error in front."""
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", line)
+
+
+def _guard(path: Path) -> threading.Lock:
+    with _guards_guard:
+        return _guards.setdefault(path.resolve(), threading.Lock())
+
+
+def _connect(
+    path: Path, write: bool, deadline: float, patience_s: float
+) -> duckdb.DuckDBPyConnection:
+    config = _READ_WRITE if write else _READ_ONLY
+    pause = _PAUSES_S[0]
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=not write, config=config)
+        except duckdb.Error as error:
+            holder = _holder(error)
+            if holder is None:
+                hint = "give the ledger of a sweep, or move this file away and sweep again"
+                raise LedgerError(f"cannot open {path}: {first_line(error)}", hint) from error
+            if time.monotonic() + pause > deadline:
+                raise _taken(path, holder, patience_s) from error
+        time.sleep(pause)
+        pause = min(pause * 1.5, _PAUSES_S[1])
+
+
+def _holder(error: duckdb.Error) -> str | None:
+    """Who holds the file, where that is what the error says."""
+    text = str(error)
+    if "different configuration" in text:
+        return "a DuckDB connection of this process"
+    if "Could not set lock" not in text:
+        return None
+    found = re.search(r"held in (.+?\(PID \d+\))", text)
+    return found[1] if found else "another process"
+
+
+def _taken(path: Path, holder: str, patience_s: float) -> LedgerError:
+    message = f"{path} is held by {holder}; gave up after {patience_s:g} s"
+    return LedgerError(message, "close that program, or try again when it is done")

@@ -1,0 +1,155 @@
+"""Records in, Arrow tables with the columns of the ledger's schema out."""
+
+import hashlib
+import json
+import math
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from importlib import metadata, resources
+from types import NoneType
+from typing import Any
+
+import pyarrow as pa
+
+from scalelab.core.records import Environment, Memory, Metric, Record, Run, Sample, TimelineEvent
+
+__all__ = ["SCHEMA_VERSION", "Summary", "created_by", "schema_sql", "tables_of"]
+
+SCHEMA_VERSION = 1
+_ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), datetime: pa.timestamp("us")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What every view wants of a run; `configuration` names its spec without the seed."""
+
+    run_id: str
+    configuration: str
+    valid_ndcg_10: float | None
+    test_ndcg_10: float | None
+    oracle_ndcg_10: float | None
+    peak_kind: str
+    peak_bytes: int | None
+    predicted_peak_bytes: int | None
+    eval_peak_bytes: int | None
+    host_rss_bytes: int | None
+    num_children: int
+
+
+def schema_sql() -> str:
+    """The statements that make an empty file a ledger, and old views new ones."""
+    return resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+
+
+def created_by() -> str:
+    """The program that makes a ledger, for its `meta` row."""
+    return f"scalelab {metadata.version('scalelab')}, duckdb {metadata.version('duckdb')}"
+
+
+def tables_of(records: Sequence[Record]) -> dict[str, pa.Table]:
+    """The rows of `records` by table name: runs and what belongs to them, `run_id` first."""
+    ids = [record.run.run_id for record in records]
+    environments = [
+        (run_id, (record.environment,))
+        for run_id, record in zip(ids, records, strict=True)
+        if record.environment is not None
+    ]
+    return {
+        "runs": _table(Run, [record.run for record in records]),
+        "summaries": _table(Summary, [_summary(record) for record in records]),
+        "metrics": _children(Metric, [(r.run.run_id, r.metrics) for r in records]),
+        "memory": _children(Memory, [(r.run.run_id, r.memory) for r in records]),
+        "timeline": _children(TimelineEvent, [(r.run.run_id, r.timeline) for r in records]),
+        "samples": _children(Sample, [(r.run.run_id, r.samples) for r in records]),
+        "environments": _children(Environment, environments),
+    }
+
+
+@cache
+def _columns(kind: type[Any]) -> dict[str, pa.DataType]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: _arrow_type(hints[field.name]) for field in fields(kind)}
+
+
+def _arrow_type(hint: Any) -> pa.DataType:
+    plain = [part for part in typing.get_args(hint) if part is not NoneType] or [hint]
+    return pa.string() if issubclass(plain[0], StrEnum) else _ARROW[plain[0]]
+
+
+def _table(kind: type[Any], facts: Sequence[Any]) -> pa.Table:
+    columns = _columns(kind)
+    arrays = {
+        name: pa.array([getattr(fact, name) for fact in facts], arrow_type)
+        for name, arrow_type in columns.items()
+    }
+    return pa.table(arrays)
+
+
+def _children(kind: type[Any], owned: Sequence[tuple[str, Sequence[Any]]]) -> pa.Table:
+    table = _table(kind, [fact for _, facts in owned for fact in facts])
+    owners = [run_id for run_id, facts in owned for _ in facts]
+    return table.add_column(0, "run_id", pa.array(owners, pa.string()))
+
+
+def _summary(record: Record) -> Summary:
+    run = record.run
+    spec = json.loads(run.spec)
+    # A training peak is what the allocator held on a GPU and what was asked for on a CPU; where the
+    # one that counts could not be read, the other does not take its place.
+    on_cuda = str(spec.get("device", {}).get("name", "cpu")).startswith("cuda")
+    kind = "allocated" if on_cuda else "requested"
+    valid = {m.epoch: m.value for m in record.metrics if _is_metric(m, "valid", "ndcg")}
+    return Summary(
+        run_id=run.run_id,
+        configuration=_configuration(run, spec),
+        valid_ndcg_10=_best(valid, run.best_epoch),
+        test_ndcg_10=_last(record.metrics, "ndcg"),
+        oracle_ndcg_10=_last(record.metrics, "oracle_ndcg"),
+        peak_kind=kind,
+        peak_bytes=_total(record.memory, "train", kind, "measured"),
+        predicted_peak_bytes=_total(record.memory, "train", kind, "predicted"),
+        eval_peak_bytes=_total(record.memory, "eval", kind, "measured"),
+        host_rss_bytes=_total(record.memory, "process", "host_rss", "measured"),
+        num_children=len(record.metrics)
+        + len(record.memory)
+        + len(record.timeline)
+        + len(record.samples)
+        + (record.environment is not None),
+    )
+
+
+def _configuration(run: Run, spec: dict[str, Any]) -> str:
+    """12 hex digits: equal for runs that differ in nothing but the seed and where the data lie."""
+    tables = {name: dict(t) if isinstance(t, dict) else t for name, t in spec.items()}
+    tables.get("train", {}).pop("seed", None)
+    tables.get("data", {}).pop("path", None)
+    text = json.dumps([tables, run.data_fingerprint], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _is_metric(metric: Metric, split: str, name: str) -> bool:
+    named = metric.split == split and metric.name == name and metric.k == 10
+    return named and math.isfinite(metric.value)
+
+
+def _best(by_epoch: dict[int, float], best_epoch: int | None) -> float | None:
+    if best_epoch in by_epoch:
+        return by_epoch[best_epoch]
+    return max(by_epoch.values(), default=None)
+
+
+def _last(metrics: Iterable[Metric], name: str) -> float | None:
+    found = [(m.epoch, m.value) for m in metrics if _is_metric(m, "test", name)]
+    return max(found)[1] if found else None
+
+
+def _total(memory: Iterable[Memory], stage: str, kind: str, source: str) -> int | None:
+    wanted = (stage, kind, "total", source)
+    for fact in memory:
+        if (fact.stage, fact.kind, fact.component, fact.source) == wanted:
+            return fact.bytes
+    return None

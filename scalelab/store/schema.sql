@@ -1,0 +1,268 @@
+-- The ledger, schema version 1. Run whole on a new file; the views again after every migration.
+-- One row a fact. No primary keys: an index would be rebuilt on every open-append-close, and the
+-- one writer already replaces a run together with its children.
+
+CREATE TABLE IF NOT EXISTS meta (
+    schema_version INTEGER NOT NULL,
+    created_by VARCHAR NOT NULL,
+    created_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS studies (
+    study_id VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    spec_toml VARCHAR NOT NULL,
+    created_at TIMESTAMP NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS runs (
+    run_id VARCHAR NOT NULL,
+    study_id VARCHAR,
+    fingerprint VARCHAR NOT NULL,
+    attempt BIGINT NOT NULL,
+    outcome VARCHAR NOT NULL,
+    phase VARCHAR,
+    error VARCHAR,
+    dataset VARCHAR NOT NULL,
+    data_fingerprint VARCHAR,
+    num_users BIGINT,
+    num_items BIGINT,
+    num_interactions BIGINT,
+    protocol VARCHAR NOT NULL,
+    model VARCHAR NOT NULL,
+    loss VARCHAR NOT NULL,
+    batch_size BIGINT NOT NULL,
+    max_len BIGINT NOT NULL,
+    hidden_dim BIGINT,
+    num_negatives BIGINT NOT NULL,
+    rounds BIGINT,
+    n_buckets VARCHAR,
+    n_chunks BIGINT,
+    n_extra_chunks BIGINT,
+    seed BIGINT NOT NULL,
+    spec JSON NOT NULL,
+    started_at TIMESTAMP NOT NULL,
+    wall_s DOUBLE,
+    train_s DOUBLE,
+    eval_s DOUBLE,
+    best_epoch BIGINT,
+    epochs BIGINT,
+    tokens_per_s DOUBLE,
+    wait_fraction DOUBLE
+);
+
+CREATE TABLE IF NOT EXISTS metrics (
+    run_id VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,
+    epoch BIGINT NOT NULL,
+    name VARCHAR NOT NULL,
+    k BIGINT,
+    value DOUBLE NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS memory (
+    run_id VARCHAR NOT NULL,
+    stage VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,
+    component VARCHAR NOT NULL,
+    bytes BIGINT,
+    reason VARCHAR,
+    source VARCHAR NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS timeline (
+    run_id VARCHAR NOT NULL,
+    event BIGINT NOT NULL,
+    phase VARCHAR NOT NULL,
+    component VARCHAR NOT NULL,
+    bytes BIGINT NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS samples (
+    run_id VARCHAR NOT NULL,
+    at_s DOUBLE NOT NULL,
+    probe VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    value DOUBLE,
+    unit VARCHAR NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS environments (
+    run_id VARCHAR NOT NULL,
+    host VARCHAR NOT NULL,
+    device VARCHAR NOT NULL,
+    device_bytes BIGINT,
+    driver VARCHAR,
+    torch VARCHAR NOT NULL,
+    python VARCHAR NOT NULL,
+    scalelab VARCHAR NOT NULL,
+    "commit" VARCHAR,
+    threads BIGINT NOT NULL
+);
+
+-- The few figures of a run that every view wants, written with it and from it: found again by scanning
+-- the metrics of 100,000 runs they would cost a second a query.
+CREATE TABLE IF NOT EXISTS summaries (
+    run_id VARCHAR NOT NULL,
+    configuration VARCHAR NOT NULL,
+    valid_ndcg_10 DOUBLE,
+    test_ndcg_10 DOUBLE,
+    oracle_ndcg_10 DOUBLE,
+    peak_kind VARCHAR NOT NULL,
+    peak_bytes BIGINT,
+    predicted_peak_bytes BIGINT,
+    eval_peak_bytes BIGINT,
+    host_rss_bytes BIGINT,
+    num_children BIGINT NOT NULL
+);
+
+-- One row a finished run.
+CREATE OR REPLACE VIEW results AS
+SELECT
+    runs.*,
+    environments.device,
+    summaries.* EXCLUDE (run_id, num_children)
+FROM runs
+JOIN summaries ON summaries.run_id = runs.run_id
+LEFT JOIN environments ON environments.run_id = runs.run_id
+WHERE runs.outcome = 'done';
+
+-- One row a configuration: a spec without its seed, on one data set and device. A fingerprint that was
+-- run again counts once, by its last attempt.
+CREATE OR REPLACE VIEW configurations AS
+WITH latest AS (
+    SELECT * FROM results
+    QUALIFY row_number() OVER (
+        PARTITION BY fingerprint, device ORDER BY attempt DESC, started_at DESC, run_id DESC
+    ) = 1
+)
+SELECT
+    configuration,
+    data_fingerprint,
+    protocol,
+    device,
+    first(dataset) AS dataset,
+    first(model) AS model,
+    first(loss) AS loss,
+    first(num_users) AS num_users,
+    first(num_items) AS num_items,
+    first(num_interactions) AS num_interactions,
+    first(batch_size) AS batch_size,
+    first(max_len) AS max_len,
+    first(hidden_dim) AS hidden_dim,
+    first(num_negatives) AS num_negatives,
+    first(rounds) AS rounds,
+    first(n_buckets) AS n_buckets,
+    first(n_chunks) AS n_chunks,
+    first(n_extra_chunks) AS n_extra_chunks,
+    first(peak_kind) AS peak_kind,
+    first(spec) AS spec,
+    list(DISTINCT study_id) FILTER (study_id IS NOT NULL) AS study_ids,
+    count(*) AS num_seeds,
+    avg(valid_ndcg_10) AS valid_ndcg_10,
+    stddev_samp(valid_ndcg_10) AS valid_ndcg_10_std,
+    avg(test_ndcg_10) AS test_ndcg_10,
+    stddev_samp(test_ndcg_10) AS test_ndcg_10_std,
+    max(oracle_ndcg_10) AS oracle_ndcg_10,
+    round(avg(peak_bytes))::BIGINT AS peak_bytes,
+    stddev_samp(peak_bytes) AS peak_bytes_std,
+    max(peak_bytes) AS peak_bytes_max,
+    round(avg(predicted_peak_bytes))::BIGINT AS predicted_peak_bytes,
+    max(host_rss_bytes) AS host_rss_bytes,
+    avg(train_s) AS train_s,
+    stddev_samp(train_s) AS train_s_std,
+    avg(eval_s) AS eval_s,
+    avg(wall_s) AS wall_s,
+    avg(best_epoch) AS best_epoch,
+    avg(tokens_per_s) AS tokens_per_s,
+    max(wait_fraction) AS wait_fraction
+FROM latest
+GROUP BY configuration, data_fingerprint, protocol, device;
+
+-- The fronts: what nothing beats on mean validation quality and cost. A row stays if it is the best at its
+-- cost and better than all that is cheaper.
+CREATE OR REPLACE VIEW pareto_memory AS
+SELECT * FROM configurations
+WHERE valid_ndcg_10 IS NOT NULL AND peak_bytes IS NOT NULL
+QUALIFY valid_ndcg_10 = max(valid_ndcg_10) OVER (
+        PARTITION BY data_fingerprint, protocol, device, peak_bytes
+    )
+    AND valid_ndcg_10 > coalesce(max(valid_ndcg_10) OVER (
+        PARTITION BY data_fingerprint, protocol, device ORDER BY peak_bytes
+        RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
+    ), '-infinity'::DOUBLE)
+ORDER BY data_fingerprint, protocol, device, peak_bytes, configuration;
+
+CREATE OR REPLACE VIEW pareto_time AS
+SELECT * FROM configurations
+WHERE valid_ndcg_10 IS NOT NULL AND train_s IS NOT NULL
+QUALIFY valid_ndcg_10 = max(valid_ndcg_10) OVER (
+        PARTITION BY data_fingerprint, protocol, device, train_s
+    )
+    AND valid_ndcg_10 > coalesce(max(valid_ndcg_10) OVER (
+        PARTITION BY data_fingerprint, protocol, device ORDER BY train_s
+        RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
+    ), '-infinity'::DOUBLE)
+ORDER BY data_fingerprint, protocol, device, train_s, configuration;
+
+-- Bytes at the peak, one column a component; components without a column of their own are in `further`,
+-- so that the columns add up to the total.
+CREATE OR REPLACE VIEW components AS
+SELECT
+    run_id,
+    stage,
+    kind,
+    source,
+    sum(bytes) FILTER (component = 'total')::BIGINT AS total,
+    sum(bytes) FILTER (component = 'item_table')::BIGINT AS item_table,
+    sum(bytes) FILTER (component = 'encoder_parameters')::BIGINT AS encoder_parameters,
+    sum(bytes) FILTER (component = 'item_table_gradient')::BIGINT AS item_table_gradient,
+    sum(bytes) FILTER (component = 'encoder_gradients')::BIGINT AS encoder_gradients,
+    sum(bytes) FILTER (component = 'optimizer_state')::BIGINT AS optimizer_state,
+    sum(bytes) FILTER (component = 'optimizer_workspace')::BIGINT AS optimizer_workspace,
+    sum(bytes) FILTER (component = 'batch')::BIGINT AS batch,
+    sum(bytes) FILTER (component = 'activations')::BIGINT AS activations,
+    sum(bytes) FILTER (component = 'loss_workspace')::BIGINT AS loss_workspace,
+    sum(bytes) FILTER (component = 'other')::BIGINT AS other,
+    sum(bytes) FILTER (component NOT IN (
+        'total', 'item_table', 'encoder_parameters', 'item_table_gradient', 'encoder_gradients',
+        'optimizer_state', 'optimizer_workspace', 'batch', 'activations', 'loss_workspace', 'other'
+    ))::BIGINT AS further
+FROM memory
+GROUP BY run_id, stage, kind, source;
+
+-- Predicted beside measured, total and components; `error` is relative to the measured value,
+-- `error_of_peak` to the measured total.
+CREATE OR REPLACE VIEW prediction_error AS
+WITH paired AS (
+    SELECT
+        run_id, stage, kind, component,
+        max(bytes) FILTER (source = 'measured') AS measured_bytes,
+        max(bytes) FILTER (source = 'predicted') AS predicted_bytes
+    FROM memory
+    GROUP BY run_id, stage, kind, component
+    HAVING measured_bytes IS NOT NULL AND predicted_bytes IS NOT NULL
+)
+SELECT
+    runs.run_id, runs.study_id, runs.outcome, runs.dataset, runs.model, runs.loss, runs.num_items,
+    runs.batch_size, runs.max_len, runs.hidden_dim, runs.num_negatives, environments.device,
+    paired.stage, paired.kind, paired.component, paired.measured_bytes, paired.predicted_bytes,
+    paired.predicted_bytes / nullif(paired.measured_bytes, 0) - 1 AS error,
+    (paired.predicted_bytes - paired.measured_bytes)
+        / nullif(max(CASE WHEN paired.component = 'total' THEN paired.measured_bytes END) OVER (
+            PARTITION BY paired.run_id, paired.stage, paired.kind
+        ), 0) AS error_of_peak
+FROM paired
+JOIN runs ON runs.run_id = paired.run_id
+LEFT JOIN environments ON environments.run_id = paired.run_id;
+
+-- The best configuration, chosen on validation, whose every seed stayed within `budget` bytes:
+-- one row for each data set, protocol and device.
+CREATE OR REPLACE MACRO best_under_budget(budget) AS TABLE
+SELECT * FROM configurations
+WHERE peak_bytes_max <= budget AND valid_ndcg_10 IS NOT NULL
+QUALIFY row_number() OVER (
+    PARTITION BY data_fingerprint, protocol, device
+    ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
+) = 1
+ORDER BY data_fingerprint, protocol, device;
