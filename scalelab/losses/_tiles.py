@@ -1,0 +1,100 @@
+"""Tiles and gradients formed in the forward pass: what every loss with a backward pass of its own shares."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd.function import once_differentiable
+
+__all__ = [
+    "Compute",
+    "formed",
+    "inner_dtype",
+    "no_autocast",
+    "outer_dtype",
+    "spans",
+    "target_scores",
+]
+
+# (hidden_ND, item_table_VD, hidden wanted, table wanted) -> loss, its two gradients or None.
+Compute = Callable[[Tensor, Tensor, bool, bool], tuple[Tensor, Tensor | None, Tensor | None]]
+
+
+def formed(compute: Compute, hidden_ND: Tensor, item_table_VD: Tensor) -> Tensor:
+    """The loss of `compute`, whose gradients are formed beside it and only scaled on the way back.
+
+    Each gradient is held once: the backward pass scales it in place, hands it over and keeps no
+    reference, so that autograd may add a sparse gradient of the same table into it in place. For the
+    same reason a second backward pass through one loss raises RuntimeError.
+    """
+    recording = torch.is_grad_enabled()
+    wanted = (recording and hidden_ND.requires_grad, recording and item_table_VD.requires_grad)
+    return _Formed.apply(hidden_ND, item_table_VD, compute, *wanted)  # pyright: ignore
+
+
+class _Formed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: Tensor,
+        item_table_VD: Tensor,
+        compute: Compute,
+        hidden_wanted: bool,
+        table_wanted: bool,
+    ) -> Tensor:
+        loss, *gradients = compute(hidden_ND, item_table_VD, hidden_wanted, table_wanted)
+        ctx.gradients = gradients
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError(
+                "this loss hands its gradients out once: call the loss again for a second backward"
+            )
+        gradients, ctx.gradients = ctx.gradients, None
+        for gradient in gradients:
+            if gradient is not None:
+                gradient.mul_(scale)
+        return (*gradients, None, None, None)
+
+
+def spans(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
+    """(start, stop) of each tile of `range(total)`; on fake tensors the first and the last alone.
+
+    All tiles but the last are of one size and none leaves anything behind, so the two have the peak
+    and the final allocations of them all, and a step stays quick to predict at any catalog size.
+    """
+    starts = range(0, total, size)
+    if isinstance(like, FakeTensor) and len(starts) > 2:
+        starts = (starts[0], starts[-1])
+    for start in starts:
+        yield start, min(start + size, total)
+
+
+def inner_dtype(tensor: Tensor) -> torch.dtype:
+    """What matrix products are done in: autocast's type where it is on, else the tensor's own."""
+    kind = tensor.device.type
+    if torch.is_autocast_enabled(kind) and tensor.dtype != torch.float64:
+        return torch.get_autocast_dtype(kind)
+    return tensor.dtype
+
+
+def outer_dtype(tensor: Tensor) -> torch.dtype:
+    """What sums over tiles are kept in: float32 at least."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def no_autocast(tensor: Tensor) -> torch.autocast:
+    """Autocast switched off on the tensor's device: casts below are spelled out."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def target_scores(hidden_TD: Tensor, rows_TD: Tensor, dtype: torch.dtype) -> Tensor:
+    """Score of each position's own row, rounded as a matrix product in `dtype` would round it."""
+    outer = outer_dtype(hidden_TD)
+    score_T = (hidden_TD.to(dtype).to(outer) * rows_TD.to(dtype).to(outer)).sum(1)
+    return score_T.to(dtype).to(outer)
