@@ -1,1 +1,84 @@
-"""."""
+"""Arguments in, an exit code out: the app, and `run`, the one place that catches."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from scalelab.cli import compare, data, doctor, list_, plan, profile, query, report, sweep
+from scalelab.cli._output import fail, quiet_pipes
+from scalelab.core.errors import ScalelabError
+
+__all__ = ["app", "run"]
+
+# Typer carries its own copy of click in some versions and needs click itself in others; the class
+# that all its usage errors share is the parent of the one that it exports.
+_ClickError: Any = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="scalelab",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("sweep", epilog=sweep.EXAMPLE)(sweep.main)
+app.command("profile", epilog=profile.EXAMPLE)(profile.main)
+app.command("plan", epilog=plan.EXAMPLE)(plan.main)
+app.command("query", epilog=query.EXAMPLE)(query.main)
+app.command("report", epilog=report.EXAMPLE)(report.main)
+app.command("compare", epilog=compare.EXAMPLE)(compare.main)
+app.add_typer(data.app, name="data")
+app.command("list", epilog=list_.EXAMPLE)(list_.main)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.main)
+
+
+@app.callback(invoke_without_command=True, epilog="Example: scalelab sweep quickstart")
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Which loss and which settings give the best ranking on my catalog and GPU, and will it fit?"""
+    if version:
+        from importlib import metadata
+
+        typer.echo(f"scalelab {metadata.version('scalelab')}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave the process with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    code = _run(given)
+    quiet_pipes()
+    sys.exit(code)
+
+
+def _run(given: list[str]) -> int:
+    as_json = "--json" in given
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(args=given, prog_name="scalelab", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except ScalelabError as error:
+        return fail(error.kind, error.message, error.hint, error.exit_code, as_json=as_json)
+    except _ClickError as error:
+        return fail("usage", *_usage(error), 2, as_json=as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return fail("interrupted", "interrupted", "", 130, as_json=as_json)
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if os.environ.get("SCALELAB_TRACEBACK"):
+            raise
+        hint = "this is a fault of scalelab; run again with SCALELAB_TRACEBACK=1 to see where"
+        message = f"{type(error).__name__}: {error}"
+        return fail("internal", message, hint, 1, as_json=as_json)
+
+
+def _usage(error: Any) -> tuple[str, str]:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "scalelab"
+    return error.format_message(), f"see {command} --help"

@@ -1,0 +1,284 @@
+"""Paths and objects in, values out: the verbs of scalelab. Nothing here prints."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scalelab.core.errors import SpecError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from scalelab.core.events import SweepObserver
+    from scalelab.core.parts import Part
+    from scalelab.core.spec import DataSpec
+    from scalelab.measure.checks import Check
+    from scalelab.sweeping.runner import SweepResult
+
+__all__ = [
+    "calibrate",
+    "compare",
+    "data",
+    "doctor",
+    "list_parts",
+    "plan",
+    "profile",
+    "query",
+    "report",
+    "solve",
+    "study_budget",
+    "sweep",
+    "write_rows",
+]
+
+Settings = Mapping[str, Any] | Sequence[str] | None
+
+
+def query(ledger: str | Path, sql: str) -> pa.Table:
+    """Rows of one reading statement. Raises LedgerError."""
+    from scalelab.store.ledger import Ledger
+
+    return Ledger(Path(ledger)).query(sql)
+
+
+def list_parts(kind: str | None = None) -> dict[str, tuple[Part, ...]]:
+    """What can be named, by kind; of one kind if given. Raises SpecError for an unknown kind."""
+    from scalelab.core.parts import PRESET_KINDS, list_kind
+    from scalelab.core.plugins import KINDS
+
+    known = (*KINDS, *PRESET_KINDS)
+    if kind is not None and kind not in known:
+        raise SpecError(f"no kind of part called {kind!r}", nearest(kind, known))
+    return {name: list_kind(name) for name in known if kind in (None, name)}
+
+
+def doctor() -> list[Check]:
+    """What of this machine works, what does not, and the command that mends it."""
+    from scalelab.measure.checks import checks
+
+    return checks()
+
+
+def profile(
+    run: str | Path,
+    *,
+    set: Settings = None,
+    out: str | Path | None = None,
+    steps: int = 0,
+    save_model: str | Path | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """One run in this process with everything recorded. Raises SpecError and DataError.
+
+    Returns `outcome`, `spec`, `metrics`, `memory`, `time` and `files` (written under `out`). With
+    `steps` training stops after so many, the largest of the epoch among them; 0 trains to the end.
+    """
+    from scalelab.core.facts import facts_of
+    from scalelab.core.spec import RunSpec
+    from scalelab.measure import session
+
+    overrides = _overrides(set)
+    if device is not None:
+        overrides["device.name"] = device
+    spec = RunSpec.load(run, overrides)
+    folders = {"out": _folder(out), "model": _folder(save_model)}
+    record = session.run(
+        spec,
+        run_id=f"profile-{uuid.uuid4().hex[:12]}",
+        timeline=True,
+        steps=steps or None,
+        out=folders["out"],
+        save_model=folders["model"],
+        strict=True,
+    )
+    files = {
+        file.stem: file
+        for folder in folders.values()
+        for file in sorted(folder.iterdir() if folder is not None else ())
+    }
+    return facts_of(record, files)
+
+
+def plan(
+    run_or_study: str | Path,
+    *,
+    on: str | Path | None = None,
+    budget: str | int | None = None,
+    set: Settings = None,
+    device: str | None = None,
+) -> list[dict[str, Any]]:
+    """What each cell would take: memory by component, seconds, whether it fits. Nothing runs."""
+    from scalelab.planning import predict
+
+    raise SpecError(f"not wired yet: {predict}")
+
+
+def solve(
+    run: str | Path,
+    key: str,
+    *,
+    on: str | Path | None = None,
+    budget: str | int | None = None,
+    set: Settings = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """The largest value of `key` with which the run fits."""
+    from scalelab.planning import solve
+
+    raise SpecError(f"not wired yet: {solve}")
+
+
+def report(
+    ledger: str | Path,
+    *,
+    out: str | Path | None = None,
+    charts: Sequence[str] | None = None,
+    form: str = "html",
+) -> list[Path]:
+    """Write one page of all charts, or single charts. Returns the files."""
+    from scalelab.reporting import page
+
+    raise SpecError(f"not wired yet: {page}")
+
+
+def compare(ledger: str | Path, published: str | Path) -> pa.Table:
+    """Ours beside published results."""
+    from scalelab.reporting.compare import compare as join
+    from scalelab.store.ledger import Ledger
+
+    return join(Ledger(ledger), Path(published))
+
+
+def write_rows(rows: pa.Table, form: str, out: str | Path | None = None) -> str:
+    """Rows as csv, json, parquet or text; returned as text, or written to `out` and "" returned."""
+    from scalelab.reporting.rows import as_text, save
+
+    if out is None:
+        return as_text(rows, form)
+    save(rows, form, Path(out))
+    return ""
+
+
+class _Data:
+    """`data.describe`, `data.convert`, `data.synthesize`."""
+
+    def describe(
+        self, file: str | Path, *, reader: str | None = None, set: Settings = None
+    ) -> dict[str, Any]:
+        """Counts, lengths, popularity, split sizes and what is dropped, with reasons."""
+        from scalelab.datasets.describe import describe
+
+        return describe(_data_spec(file, reader, set))
+
+    def convert(
+        self,
+        file: str | Path,
+        out: str | Path,
+        *,
+        reader: str | None = None,
+        set: Settings = None,
+    ) -> dict[str, Any]:
+        """Write the compact form into the folder `out`."""
+        from scalelab.datasets.compact import convert
+
+        return convert(_data_spec(file, reader, set), Path(out))
+
+    def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
+        """Generate a synthetic data set into the folder `out`."""
+        from scalelab.datasets.compact import convert
+
+        return convert(_data_spec(None, "synthetic", set), Path(out))
+
+
+data = _Data()
+
+
+def calibrate(out: str | Path | None = None) -> Path:
+    """Measure this machine and write its device profile. Returns the file."""
+    from scalelab.planning.calibrate import calibrate
+
+    return calibrate(out)
+
+
+def sweep(
+    study: str | Path,
+    *,
+    ledger: str | Path | None = None,
+    set: Settings = None,
+    executor: str = "processes",
+    address: str | None = None,
+    workers: int = 1,
+    device: str | None = None,
+    budget: str | int | None = None,
+    time_budget: str | float | None = None,
+    dry_run: bool = False,
+    rerun: str | None = None,
+    order: str = "cheap",
+    observer: SweepObserver | None = None,
+) -> SweepResult:
+    """Plan, run and store every cell of a study. Raises ScalelabError for bad input."""
+    from scalelab.core.events import SweepObserver
+    from scalelab.core.study import StudySpec
+    from scalelab.core.units import parse_bytes, parse_seconds
+    from scalelab.sweeping import runner
+
+    spec = StudySpec.load(study)
+    return runner.sweep(
+        spec,
+        Path(ledger if ledger is not None else f"{spec.name}.duckdb"),
+        set=_overrides(set),
+        executor=executor,
+        address=address,
+        workers=workers,
+        device=device,
+        budget=parse_bytes(budget) if budget is not None else None,
+        time_budget=parse_seconds(time_budget) if time_budget is not None else None,
+        dry_run=dry_run,
+        rerun=rerun,
+        order=order,
+        observer=observer if observer is not None else SweepObserver(),
+    )
+
+
+def study_budget(study: str | Path) -> int | None:
+    """Bytes that a run of the study may take, by the study's own word. Raises SpecError."""
+    from scalelab.core.study import StudySpec
+    from scalelab.core.units import parse_bytes
+
+    memory = StudySpec.load(study).budget.memory
+    return parse_bytes(memory) if memory is not None else None
+
+
+def _data_spec(file: str | Path | None, reader: str | None, given: Settings) -> DataSpec:
+    from scalelab.core.spec import DataSpec
+    from scalelab.core.tables import checked
+
+    tables = {key.removeprefix("data."): value for key, value in _overrides(given).items()}
+    if file is not None:
+        tables["path"] = str(file)
+    if reader is not None:
+        tables["reader"] = reader
+    return checked(DataSpec, tables, "the data set").resolved()
+
+
+def _folder(path: str | Path | None) -> Path | None:
+    """The folder, made if there is none. Raises SpecError."""
+    if path is None:
+        return None
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"cannot make the folder {path}: {error.strerror}") from error
+    return Path(path)
+
+
+def _overrides(given: Settings) -> dict[str, Any]:
+    """`{"batch.size": 256}` or `["batch.size=256"]` as the former."""
+    from scalelab.core.tables import parse_set
+
+    if isinstance(given, Mapping):
+        return dict(given)
+    return dict(parse_set(text) for text in given or ())

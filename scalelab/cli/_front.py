@@ -1,0 +1,88 @@
+"""Finished runs in, the configurations that nothing beats on quality and memory out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Front", "Point"]
+
+
+class Measured(Protocol):
+    """What a front needs of a finished run."""
+
+    @property
+    def valid(self) -> float | None: ...
+    @property
+    def test(self) -> float | None: ...
+    @property
+    def peak_bytes(self) -> int | None: ...
+    @property
+    def train_s(self) -> float | None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One configuration: means over its seeds."""
+
+    label: str
+    seeds: int
+    valid: float
+    test: float | None
+    peak_bytes: int
+    train_s: float | None
+
+    def beats(self, other: "Point") -> bool:
+        """No worse in both, better in one."""
+        no_worse = self.valid >= other.valid and self.peak_bytes <= other.peak_bytes
+        return no_worse and (self.valid, self.peak_bytes) != (other.valid, other.peak_bytes)
+
+
+class Front:
+    """Kept up to date run by run: an addition costs the length of the front, seldom all points."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, list[Measured]] = {}
+        self._all: dict[str, Point] = {}
+        self._best: dict[str, Point] = {}
+
+    def add(self, settings: str, label: str, run: Measured) -> None:
+        """A run of the configuration `settings`; it counts if it has a quality and a peak."""
+        if run.valid is None or run.peak_bytes is None:
+            return
+        runs = self._runs.setdefault(settings, [])
+        runs.append(run)
+        point = _mean(self._all[settings].label if settings in self._all else label, runs)
+        self._all[settings] = point
+        # A point that leaves the front or worsens may uncover others; a new one only covers.
+        if settings in self._best:
+            self._best = {}
+            for key, candidate in self._all.items():
+                self._insert(key, candidate)
+        else:
+            self._insert(settings, point)
+
+    def points(self) -> tuple[Point, ...]:
+        """The front, best quality first."""
+        return tuple(sorted(self._best.values(), key=lambda point: -point.valid))
+
+    def _insert(self, key: str, point: Point) -> None:
+        if any(other.beats(point) for other in self._best.values()):
+            return
+        self._best = {k: other for k, other in self._best.items() if not point.beats(other)}
+        self._best[key] = point
+
+
+def _mean(label: str, runs: list[Measured]) -> Point:
+    return Point(
+        label=label,
+        seeds=len(runs),
+        valid=_average([run.valid for run in runs]) or 0.0,
+        test=_average([run.test for run in runs]),
+        peak_bytes=round(_average([run.peak_bytes for run in runs]) or 0),
+        train_s=_average([run.train_s for run in runs]),
+    )
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -1,0 +1,119 @@
+"""Facts in, text on the two streams out: what a person reads, or one JSON document."""
+
+import dataclasses
+import errno
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["console", "fail", "grid", "note", "one_line", "plain", "quiet_pipes", "show_json"]
+
+# Where nothing says how wide the reader is (a file, a pipe), tables are as wide as this.
+_WIDTH_OF_FILES = 120
+
+
+def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool) -> int:
+    """Say what went wrong, in one line of message and one of hint, and return `code`."""
+    message, hint = one_line(message), one_line(hint)
+    if as_json:
+        show_json({"error": {"kind": kind, "message": message, "hint": hint}})
+        return code
+    note(f"error: {message}" if kind != "interrupted" else message)
+    if hint:
+        note(f"hint: {hint}")
+    return code
+
+
+def one_line(text: str) -> str:
+    """The same with every run of white space, line ends included, as one space."""
+    return " ".join(str(text).split())
+
+
+def note(text: str) -> None:
+    """One line on standard error."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError as error:  # nobody listens to standard error any more; the work goes on
+        if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF):
+            raise
+
+
+def show_json(document: Any) -> None:
+    """One JSON document on standard output."""
+    text = json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: no dataclass, path, time, enum or number that is not finite."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return plain(pairs)
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "model_dump"):
+        return plain(value.model_dump(mode="json"))
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return str(value)
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A rich console on one stream; no control codes and no cut lines where that is no terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    wide = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_FILES
+    return Console(file=stream, width=wide, highlight=False, soft_wrap=False, emoji=False)
+
+
+def grid(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: str = ""
+) -> "Table":
+    """A table of text cells; the columns named in `right` (space between) hold numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    numbers = right.split()
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        is_number = column in numbers
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def quiet_pipes() -> None:
+    """Let the interpreter end without complaint where the reader of a pipe has gone."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            # Its buffer would be flushed again, and fail again, when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,233 @@
+"""Snapshots of a sweep in, a picture that fits the terminal out."""
+
+from datetime import datetime, timedelta
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
+from rich.text import Text
+
+from scalelab.cli._front import Point
+from scalelab.cli.live import Finished, Running, Snapshot
+from scalelab.core.units import format_bytes, format_seconds
+
+__all__ = ["COLOURS", "best_under", "draw", "front_table", "summary"]
+
+COLOURS = {
+    "done": "green",
+    "before": "green dim",
+    "oom": "yellow",
+    "timeout": "yellow",
+    "pruned": "cyan",
+    "skipped": "blue",
+    "diverged": "red",
+    "failed": "red",
+    "interrupted": "magenta",
+}
+_FULL = "\N{BOX DRAWINGS HEAVY HORIZONTAL}"
+_EMPTY = "\N{BOX DRAWINGS LIGHT HORIZONTAL}"
+_NAMES = {"before": "done before"}
+
+
+def draw(
+    snapshot: Snapshot, width: int, height: int, *, ascii_only: bool = False
+) -> RenderableType:
+    """At most `height` lines of at most `width` columns."""
+    room = height - 3
+    bar = _overall(snapshot, width, ascii_only)
+    parts: list[RenderableType] = [_header(snapshot), bar, _counts(snapshot)]
+    running, messages = len(snapshot.running), len(snapshot.messages)
+    # Every part gets its least; what is left over goes to the parts in this order.
+    wanted = {
+        "messages": messages and messages,
+        "running": running and running + 1,
+        "front": len(snapshot.front) and len(snapshot.front) + 1,
+        "finished": len(snapshot.finished) and len(snapshot.finished) + 1,
+    }
+    least = {"messages": 2, "running": 5, "front": 5, "finished": 4}
+    most = {"messages": 4, "running": room, "front": max(6, room // 3), "finished": room}
+    given = {name: min(lines, least[name]) for name, lines in wanted.items()}
+    spare = room - sum(given.values())
+    for name in ("running", "front", "messages", "finished"):
+        more = max(0, min(spare, min(wanted[name], most[name]) - given[name]))
+        given[name] += more
+        spare -= more
+    if running and room >= 2:
+        parts.append(_running(snapshot.running, min(given["running"], room)))
+        room -= min(given["running"], room)
+    if snapshot.front and room >= 2:
+        lines = min(given["front"], room)
+        parts.append(front_table(snapshot.front, snapshot.budgets, lines - 1))
+        room -= lines
+    if snapshot.finished and room >= 2:
+        lines = min(given["finished"], room)
+        parts.append(_finished(snapshot.finished[-(lines - 1) :]))
+        room -= lines
+    if messages and room >= 1:
+        shown = snapshot.messages[-min(given["messages"], room) :]
+        parts += [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
+    return Group(*parts)
+
+
+def summary(counts: dict[str, int]) -> str:
+    """`10 done, 1 oom`: outcomes and how often, in a fixed order."""
+    shown = [f"{counts[name]} {_NAMES.get(name, name)}" for name in COLOURS if counts.get(name)]
+    return ", ".join(shown)
+
+
+def best_under(point: Point, front: tuple[Point, ...], budgets: tuple[int, ...]) -> list[int]:
+    """The budgets under which no other point of the front has a better quality."""
+    found: list[int] = []
+    for budget in budgets:
+        fitting = [other for other in front if other.peak_bytes <= budget]
+        if fitting and max(fitting, key=lambda other: other.valid) == point:
+            found.append(budget)
+    return found
+
+
+def front_table(front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) -> Table:
+    """The front, best first; the first column names the budgets for which a row is the answer."""
+    table = _table(
+        Column("best under", width=10),
+        Column("front: quality against memory", ratio=1),
+        Column("valid", justify="right", width=6),
+        Column("test", justify="right", width=6),
+        Column("peak", justify="right", width=8),
+        Column("train", justify="right", width=7),
+    )
+    for point in front[:lines]:
+        under = best_under(point, front, budgets)
+        label = point.label + (f" ({point.seeds} seeds)" if point.seeds > 1 else "")
+        table.add_row(
+            format_bytes(max(under)) if under else "",
+            escape(label),
+            _quality(point.valid),
+            _quality(point.test),
+            format_bytes(point.peak_bytes),
+            _time(point.train_s),
+        )
+    return table
+
+
+def _header(snapshot: Snapshot) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(snapshot.name, style="bold")
+    text.append(f" on {snapshot.device}, {format_seconds(snapshot.elapsed_s)} elapsed")
+    if snapshot.left_s is None:
+        text.append(", end not known yet")
+    elif snapshot.over < snapshot.total:
+        end = datetime.now() + timedelta(seconds=snapshot.left_s)
+        form = "%H:%M" if snapshot.left_s < 12 * 3600 else "%a %H:%M"
+        text.append(f", about {format_seconds(snapshot.left_s)} left (ends {end.strftime(form)})")
+    return text
+
+
+def _overall(snapshot: Snapshot, width: int, ascii_only: bool) -> Table:
+    """A bar whose parts are the outcomes, then the number of cells that are over."""
+    count = f" {snapshot.over}/{snapshot.total}"
+    cells = max(1, width - len(count))
+    full, empty = ("#", "-") if ascii_only else (_FULL, _EMPTY)
+    bar = Text(no_wrap=True)
+    filled = 0
+    over = 0
+    for name, colour in COLOURS.items():
+        over += snapshot.counts.get(name, 0)
+        end = round(cells * over / max(1, snapshot.total))
+        bar.append(full * (end - filled), style=colour)
+        filled = end
+    bar.append(empty * (cells - filled), style="dim")
+    table = Table.grid(expand=True)
+    table.add_column(ratio=1, no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_row(bar, count)
+    return table
+
+
+def _counts(snapshot: Snapshot) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    for name, colour in COLOURS.items():
+        if snapshot.counts.get(name):
+            text.append(f"{snapshot.counts[name]} {_NAMES.get(name, name)}", style=colour)
+            text.append(", ")
+    waiting = snapshot.total - snapshot.over - len(snapshot.running)
+    text.append(f"{len(snapshot.running)} running, {waiting} waiting")
+    return text
+
+
+def _running(runs: tuple[Running, ...], lines: int) -> Table:
+    table = _table(
+        Column("running", ratio=1),
+        Column("phase", width=9),
+        Column("epoch", justify="right", width=7),
+        Column("NDCG@10", justify="right", width=7),
+        Column("memory", width=6),
+        Column("", justify="right", width=8),
+        Column("tok/s", justify="right", width=6),
+    )
+    shown = runs if len(runs) < lines else runs[: lines - 2]
+    for run in shown:
+        table.add_row(*_running_row(run))
+    if len(shown) < len(runs):
+        table.add_row(f"... and {len(runs) - len(shown)} more")
+    return table
+
+
+def _running_row(run: Running) -> tuple[RenderableType, ...]:
+    progress = run.progress
+    if progress is None:
+        return (escape(run.label), "starting", "", "", "", "", "")
+    used, limit = progress.used_bytes, run.limit_bytes
+    metric = progress.metric if progress.metric is not None else progress.best_metric
+    bar = ProgressBar(total=limit, completed=used, width=6) if used and limit else ""
+    return (
+        escape(run.label),
+        progress.phase,
+        f"{progress.epoch}/{progress.epochs}" if progress.epochs < 10_000 else str(progress.epoch),
+        _quality(metric),
+        bar,
+        format_bytes(used) if used is not None else "",
+        _count(progress.tokens_per_s),
+    )
+
+
+def _finished(runs: tuple[Finished, ...]) -> Table:
+    table = _table(
+        Column("finished", ratio=1),
+        Column("outcome", width=11),
+        Column("valid", justify="right", width=6),
+        Column("test", justify="right", width=6),
+        Column("peak", justify="right", width=8),
+        Column("train", justify="right", width=7),
+    )
+    for run in runs:
+        table.add_row(
+            escape(run.label),
+            Text(run.outcome.value, style=COLOURS.get(run.outcome.value, "")),
+            _quality(run.valid),
+            _quality(run.test),
+            format_bytes(run.peak_bytes) if run.peak_bytes is not None else "",
+            _time(run.train_s),
+        )
+    return table
+
+
+def _table(*columns: Column) -> Table:
+    """A table whose rows are one line each, whatever they hold."""
+    for column in columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
+    return Table(*columns, box=None, expand=True, pad_edge=False, header_style="bold dim")
+
+
+def _quality(value: float | None) -> str:
+    return f"{value:.4f}" if value is not None else ""
+
+
+def _time(seconds: float | None) -> str:
+    return format_seconds(seconds) if seconds is not None else ""
+
+
+def _count(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value / 1000:.1f}k" if value < 1e6 else f"{value / 1e6:.2f}M"

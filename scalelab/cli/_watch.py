@@ -1,0 +1,154 @@
+"""A sweep's events in, a live picture or plain lines on standard error out."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from scalelab.cli._output import console, note, one_line
+from scalelab.cli._screen import draw, summary
+from scalelab.cli.live import LiveState
+from scalelab.core.events import Planned, Progress
+from scalelab.core.records import Outcome, Record
+from scalelab.core.units import format_bytes, format_seconds
+
+__all__ = ["PlainLines", "watching"]
+
+_FRAMES_PER_S = 4
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+@contextmanager
+def watching(budget_bytes: int | None, *, quiet: bool) -> Iterator[LiveState]:
+    """An observer to hand to a sweep, shown while the body runs.
+
+    The live picture needs a terminal on both streams: where the results are piped away, a picture
+    on standard error would mix with what the reader of the pipe writes.
+    """
+    if quiet:
+        yield LiveState(budget_bytes)
+    elif sys.stderr.isatty() and sys.stdout.isatty() and not console(stderr=True).is_dumb_terminal:
+        yield from _live(_Picture(budget_bytes))
+    else:
+        yield PlainLines(budget_bytes)
+
+
+def _live(state: "_Picture") -> Iterator[LiveState]:
+    from rich.console import RenderableType
+    from rich.live import Live
+
+    screen = console(stderr=True)
+    shown_size = screen.size
+
+    def picture() -> RenderableType:
+        nonlocal shown_size
+        if screen.size != shown_size:
+            # Lines drawn for another width have been wrapped by the terminal: they cannot be
+            # erased by counting, and would stay behind as doubles.
+            shown_size = screen.size
+            screen.clear()
+        ascii_only = screen.options.ascii_only
+        return draw(state.snapshot(), screen.width, screen.height - 1, ascii_only=ascii_only)
+
+    try:
+        with Live(
+            get_renderable=picture,
+            console=screen,
+            refresh_per_second=_FRAMES_PER_S,
+            transient=True,
+            vertical_overflow="crop",
+        ):
+            yield state
+    finally:
+        for text in state.said:
+            note(text)
+
+
+class _Picture(LiveState):
+    """Keeps all messages: they are written out when the picture is gone."""
+
+    def __init__(self, budget_bytes: int | None = None) -> None:
+        super().__init__(budget_bytes)
+        self.said: list[str] = []
+
+    def on_message(self, text: str) -> None:
+        super().on_message(text)
+        self.said.append(one_line(text))
+
+
+class PlainLines(LiveState):
+    """One line an event, no control codes: for files, pipes and batch systems."""
+
+    def __init__(
+        self,
+        budget_bytes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        write: Callable[[str], None] = note,
+    ) -> None:
+        super().__init__(budget_bytes, clock)
+        self._write = write
+        self._now = clock
+        self._told: dict[str, float] = {}
+
+    def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
+        super().on_plan(name, device, cells)
+        before = sum(cell.finished_before for cell in cells)
+        line = f"{name} on {device}: {len(cells)} cells"
+        self._write(line + (f", {before} done before" if before else ""))
+        for cell in cells:
+            if cell.skipped_because is not None and not cell.finished_before:
+                self._write(f"skipped {cell.label}: {one_line(cell.skipped_because)}")
+
+    def on_run_start(self, run_id: str) -> None:
+        super().on_run_start(run_id)
+        self._told[run_id] = self._now()
+        self._write(f"{self._place()} start {self.label(run_id)}")
+
+    def on_progress(self, progress: Progress) -> None:
+        super().on_progress(progress)
+        now = self._now()
+        if now - self._told.get(progress.run_id, now) < _SECONDS_BETWEEN_LINES:
+            return
+        self._told[progress.run_id] = now
+        parts = [f"epoch {progress.epoch}/{progress.epochs}", progress.phase]
+        if progress.metric is not None:
+            parts.append(f"NDCG@10 {progress.metric:.4f}")
+        if progress.used_bytes is not None:
+            parts.append(format_bytes(progress.used_bytes))
+        if progress.tokens_per_s is not None:
+            parts.append(f"{progress.tokens_per_s:,.0f} tokens/s")
+        self._write(f"{self._place()} still {self.label(progress.run_id)}: {', '.join(parts)}")
+
+    def on_run_end(self, record: Record) -> None:
+        super().on_run_end(record)
+        self._told.pop(record.run.run_id, None)
+        finished = self.snapshot().finished[-1]
+        parts: list[str] = []
+        if finished.valid is not None:
+            parts.append(f"valid NDCG@10 {finished.valid:.4f}")
+        if finished.test is not None:
+            parts.append(f"test {finished.test:.4f}")
+        if finished.peak_bytes is not None:
+            parts.append(f"peak {format_bytes(finished.peak_bytes)}")
+        if finished.train_s is not None:
+            parts.append(f"train {format_seconds(finished.train_s)}")
+        if finished.outcome is not Outcome.DONE and record.run.phase:
+            parts.append(f"in {record.run.phase}")
+        if finished.error:
+            parts.append(one_line(finished.error))
+        line = f"{self._place()} {finished.outcome.value} {finished.label}"
+        self._write(line + (f": {', '.join(parts)}" if parts else ""))
+
+    def on_message(self, text: str) -> None:
+        super().on_message(text)
+        self._write(one_line(text))
+
+    def on_end(self) -> None:
+        super().on_end()
+        now = self.snapshot()
+        counts = summary(now.counts) or "nothing done"
+        self._write(f"{now.name}: {counts}, {format_seconds(now.elapsed_s)}")
+
+    def _place(self) -> str:
+        now = self.snapshot()
+        return f"[{now.over}/{now.total}]"

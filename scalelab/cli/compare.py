@@ -1,0 +1,38 @@
+"""A ledger and published results in, both side by side out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalelab import api
+from scalelab.cli._options import Json
+from scalelab.cli._output import console, grid, note, show_json
+
+__all__ = ["EXAMPLE", "main"]
+
+EXAMPLE = "Example: scalelab compare beauty-losses.duckdb --published published.csv"
+
+
+def main(
+    ledger: Annotated[Path, typer.Argument(help="A ledger, such as beauty-losses.duckdb.")],
+    published: Annotated[Path, typer.Option(help="A table of published results (CSV).")],
+    as_json: Json = False,
+) -> None:
+    """Our results beside published ones: dataset, model, loss, metric, both values, ratio."""
+    rows = api.compare(ledger, published).to_pylist()
+    if as_json:
+        show_json(rows)
+    elif rows:
+        columns = list(rows[0])
+        numbers = " ".join(name for name in columns if isinstance(rows[0][name], float | int))
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        console().print(grid(columns, cells, right=numbers))
+    else:
+        note("no published result has the data set, loss and metric of a finished run")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

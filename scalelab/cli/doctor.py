@@ -1,0 +1,34 @@
+"""This machine in, what works and the command that mends what does not out."""
+
+from typing import Annotated
+
+import typer
+
+from scalelab import api
+from scalelab.cli._options import Json, Out
+from scalelab.cli._output import console, grid, note, show_json
+
+__all__ = ["EXAMPLE", "main"]
+
+EXAMPLE = "Example: scalelab doctor"
+_COLOURS = {"ok": "green", "absent": "yellow", "bad": "red"}
+
+
+def main(
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure this machine; write a device profile.")
+    ] = False,
+    out: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Look at Python, torch, CUDA, NVML, threads, memory, disk and optional parts."""
+    checks = api.doctor()
+    if calibrate:
+        profile = api.calibrate(out)
+        note(f"wrote {profile}; use it as: scalelab plan RUN --on {profile}")
+    if as_json:
+        show_json(checks)
+    else:
+        rows = [(check.name, check.state, check.detail, check.mend) for check in checks]
+        console().print(grid(("part", "state", "what there is", "mend it with"), rows))
+    return 1 if any(check.state == "bad" for check in checks) else 0

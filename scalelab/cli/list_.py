@@ -1,0 +1,47 @@
+"""A kind of part in, the parts that can be named out."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from scalelab import api
+from scalelab.cli._output import console, grid, show_json
+
+__all__ = ["EXAMPLE", "Kind", "main"]
+
+EXAMPLE = "Example: scalelab list losses"
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    MODELS = "models"
+    LOSSES = "losses"
+    PACKERS = "packers"
+    NEGATIVES = "negatives"
+    READERS = "readers"
+    PROBES = "probes"
+    CHARTS = "charts"
+    EXECUTORS = "executors"
+    PROFILES = "profiles"
+    DEVICES = "devices"
+    STUDIES = "studies"
+
+
+def main(
+    kind: Annotated[Kind | None, typer.Argument(help="One kind; all of them if left out.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """List the parts that can be named, each with its options, defaults and source."""
+    found = api.list_parts(kind.value if kind else None)
+    if as_json:
+        show_json(found)
+        return
+    screen = console()
+    for name, parts in found.items():
+        rows = []
+        for part in parts:
+            options = [f"{option.name} = {option.default}" for option in part.options]
+            rows.append((part.name, part.summary, "\n".join(options), part.source))
+        screen.print(grid(("name", "what", "options", "source"), rows, title=name))

@@ -1,0 +1,314 @@
+"""What a sweep announces in, one snapshot of where it stands out; it draws nothing."""
+
+import json
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scalelab.cli._front import Front, Point
+from scalelab.core.events import Planned, Progress, SweepObserver
+from scalelab.core.records import Outcome, Record
+
+__all__ = ["Finished", "LiveState", "Running", "Snapshot"]
+
+# More than any screen shows.
+_KEPT_FINISHED = 100
+_KEPT_MESSAGES = 20
+_FAULTS = (Outcome.FAILED, Outcome.DIVERGED, Outcome.TIMEOUT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A run that a worker has. `limit_bytes` is the budget, else what was predicted."""
+
+    label: str
+    elapsed_s: float
+    progress: Progress | None
+    limit_bytes: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run that is over. Quality is NDCG@10 over the whole catalog; None where there is none."""
+
+    label: str
+    outcome: Outcome
+    valid: float | None
+    test: float | None
+    peak_bytes: int | None
+    train_s: float | None
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """Where a sweep stands at one instant. `left_s` is None while nothing is known about it."""
+
+    name: str
+    device: str
+    elapsed_s: float
+    left_s: float | None
+    total: int
+    counts: dict[str, int]
+    running: tuple[Running, ...]
+    finished: tuple[Finished, ...]
+    front: tuple[Point, ...]
+    budgets: tuple[int, ...]
+    messages: tuple[str, ...]
+
+    @property
+    def over(self) -> int:
+        """Cells that need no more work, those of earlier sweeps included."""
+        return sum(self.counts.values())
+
+
+class LiveState(SweepObserver):
+    """Folds the events of a sweep. Events and snapshots may come from different threads.
+
+    `budget_bytes` is the memory that a run may take; `clock` gives seconds.
+    """
+
+    def __init__(
+        self, budget_bytes: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._lock = threading.Lock()
+        self._clock = clock
+        self._budget_bytes = budget_bytes
+        self._began = clock()
+        self._ended: float | None = None
+        self._name = ""
+        self._device = ""
+        self._cells: dict[str, Planned] = {}
+        self._ending: dict[str, str] = {}
+        self._counts: Counter[str] = Counter()
+        self._started: dict[str, float] = {}
+        self._progress: dict[str, Progress] = {}
+        self._finished: deque[Finished] = deque(maxlen=_KEPT_FINISHED)
+        self._messages: deque[str] = deque(maxlen=_KEPT_MESSAGES)
+        # One a data set, protocol and device: across those, qualities and peaks do not compare.
+        self._fronts: dict[tuple[str, ...], Front] = {}
+        self._most_at_once = 1
+        # Sums over cells whose seconds were predicted, so that a snapshot costs no pass over them.
+        self._waiting_s = 0.0
+        self._waiting_unknown = 0
+        self._done_predicted_s = 0.0
+        self._done_measured_s = 0.0
+        self._done_seconds = 0.0
+        self._done_count = 0
+
+    def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
+        with self._lock:
+            self._name, self._device = name, device
+            for cell in cells:
+                self._add(cell)
+
+    def on_run_start(self, run_id: str) -> None:
+        with self._lock:
+            if run_id not in self._cells:
+                self._add(_unplanned(run_id, self._device))
+            if run_id not in self._started and run_id not in self._ending:
+                self._wait(run_id, -1)
+            self._started[run_id] = self._clock()
+            self._most_at_once = max(self._most_at_once, len(self._started))
+
+    def on_progress(self, progress: Progress) -> None:
+        with self._lock:
+            if progress.run_id in self._started:
+                self._progress[progress.run_id] = progress
+
+    def on_run_end(self, record: Record) -> None:
+        with self._lock:
+            run_id = record.run.run_id
+            if run_id not in self._cells:
+                self._add(_unplanned(run_id, self._device))
+            started = self._started.pop(run_id, None)
+            if started is None and run_id not in self._ending:
+                self._wait(run_id, -1)
+            elapsed_s = None if started is None else self._clock() - started
+            self._progress.pop(run_id, None)
+            self._end(run_id, record.run.outcome.value)
+            finished = _finished(self._cells[run_id].label, record)
+            self._finished.append(finished)
+            if record.run.outcome in _FAULTS:
+                where = f" in {record.run.phase}" if record.run.phase else ""
+                text = f"{finished.outcome.value}{where}: {finished.label}: {finished.error}"
+                self._messages.append(" ".join(text.split()))
+            if record.run.outcome is Outcome.DONE:
+                self._learn(run_id, elapsed_s)
+                front = self._fronts.setdefault(_comparable(record), Front())
+                front.add(_settings(record), finished.label, finished)
+
+    def on_message(self, text: str) -> None:
+        with self._lock:
+            self._messages.append(text)
+
+    def on_end(self) -> None:
+        with self._lock:
+            self._ended = self._clock()
+
+    def label(self, run_id: str) -> str:
+        """What tells this run from its neighbours."""
+        with self._lock:
+            cell = self._cells.get(run_id)
+        return cell.label if cell is not None else run_id
+
+    def snapshot(self) -> Snapshot:
+        """Where the sweep stands now."""
+        with self._lock:
+            now = self._clock() if self._ended is None else self._ended
+            points = tuple(p for front in self._fronts.values() for p in front.points())
+            return Snapshot(
+                name=self._name,
+                device=self._device,
+                elapsed_s=now - self._began,
+                left_s=self._left(now),
+                total=len(self._cells),
+                counts=dict(self._counts),
+                running=tuple(self._running(run_id, now) for run_id in self._started),
+                finished=tuple(self._finished),
+                front=points,
+                budgets=_budgets(self._budget_bytes, points),
+                messages=tuple(self._messages),
+            )
+
+    def _add(self, cell: Planned) -> None:
+        known = cell.run_id in self._cells
+        self._cells[cell.run_id] = cell
+        if known:
+            return
+        if cell.finished_before:
+            self._end(cell.run_id, "before")
+        elif cell.skipped_because is not None:
+            self._end(cell.run_id, Outcome.SKIPPED.value)
+        else:
+            self._wait(cell.run_id, 1)
+
+    def _end(self, run_id: str, outcome: str) -> None:
+        earlier = self._ending.get(run_id)
+        if earlier is not None:
+            self._counts[earlier] -= 1
+        self._ending[run_id] = outcome
+        self._counts[outcome] += 1
+
+    def _wait(self, run_id: str, sign: int) -> None:
+        predicted_s = self._cells[run_id].predicted_s
+        if predicted_s is None:
+            self._waiting_unknown += sign
+        else:
+            self._waiting_s += sign * predicted_s
+
+    def _learn(self, run_id: str, elapsed_s: float | None) -> None:
+        if elapsed_s is None:
+            return
+        self._done_seconds += elapsed_s
+        self._done_count += 1
+        predicted_s = self._cells[run_id].predicted_s
+        if predicted_s is not None:
+            self._done_predicted_s += predicted_s
+            self._done_measured_s += elapsed_s
+
+    def _left(self, now: float) -> float | None:
+        """Seconds to the end: predictions, scaled by how wrong they were for the finished runs."""
+        if self._ended is not None:
+            return 0.0
+        known = self._done_predicted_s > 0
+        ratio = self._done_measured_s / self._done_predicted_s if known else 1.0
+        typical_s = self._done_seconds / self._done_count if self._done_count else None
+        left_s = self._waiting_s * ratio
+        if self._waiting_unknown:
+            if typical_s is None:
+                return None
+            left_s += self._waiting_unknown * typical_s
+        for run_id, started in self._started.items():
+            predicted_s = self._cells[run_id].predicted_s
+            whole_s = typical_s if predicted_s is None else predicted_s * ratio
+            if whole_s is None:
+                return None
+            left_s += max(0.0, whole_s - (now - started))
+        return left_s / self._most_at_once
+
+    def _running(self, run_id: str, now: float) -> Running:
+        cell = self._cells[run_id]
+        limit_bytes = self._budget_bytes if self._budget_bytes is not None else cell.predicted_bytes
+        return Running(
+            label=cell.label,
+            elapsed_s=now - self._started[run_id],
+            progress=self._progress.get(run_id),
+            limit_bytes=limit_bytes,
+        )
+
+
+def _unplanned(run_id: str, device: str) -> Planned:
+    return Planned(
+        run_id=run_id,
+        label=run_id,
+        device=device,
+        predicted_bytes=None,
+        predicted_s=None,
+        finished_before=False,
+        skipped_because=None,
+    )
+
+
+def _finished(label: str, record: Record) -> Finished:
+    run = record.run
+    return Finished(
+        label=label,
+        outcome=run.outcome,
+        valid=_ndcg(record, "valid"),
+        test=_ndcg(record, "test"),
+        peak_bytes=_peak(record),
+        train_s=run.train_s,
+        error=run.error or "",
+    )
+
+
+def _ndcg(record: Record, split: str) -> float | None:
+    """NDCG@10 at the epoch whose weights were kept, else the best that was seen."""
+    values = {
+        metric.epoch: metric.value
+        for metric in record.metrics
+        if metric.split == split and metric.name == "ndcg" and metric.k == 10
+    }
+    best = record.run.best_epoch
+    return values[best] if best in values else max(values.values(), default=None)
+
+
+def _peak(record: Record) -> int | None:
+    """The training peak: `allocated` where the device has an allocator of its own, else `requested`."""
+    peaks = {
+        memory.kind: memory.bytes
+        for memory in record.memory
+        if (memory.stage, memory.component, memory.source) == ("train", "total", "measured")
+    }
+    on_gpu = record.environment is not None and record.environment.device_bytes is not None
+    return peaks.get("allocated" if on_gpu and peaks.get("allocated") else "requested")
+
+
+def _comparable(record: Record) -> tuple[str, ...]:
+    device = record.environment.device if record.environment is not None else ""
+    return (record.run.data_fingerprint or record.run.dataset, record.run.protocol, device)
+
+
+def _settings(record: Record) -> str:
+    """What is equal for the seeds of one configuration."""
+    tables = json.loads(record.run.spec)
+    tables.get("train", {}).pop("seed", None)
+    return json.dumps(tables, sort_keys=True)
+
+
+def _budgets(budget_bytes: int | None, points: Sequence[Point]) -> tuple[int, ...]:
+    """The budget and its halves down to the cheapest point; else powers of two around the front."""
+    if not points:
+        return ()
+    sizes = [point.peak_bytes for point in points]
+    top = budget_bytes
+    if top is None:
+        top = 1 << (max(sizes) - 1).bit_length()
+    budgets: list[int] = []
+    while top >= min(sizes) and len(budgets) < 8:
+        budgets.append(top)
+        top //= 2
+    return tuple(budgets)

@@ -1,0 +1,71 @@
+"""A run or a study in, what it would take out; nothing runs."""
+
+from typing import Annotated, Any
+
+import typer
+
+from scalelab import api
+from scalelab.cli._options import Budget, Device, Json, Set
+from scalelab.cli._output import console, grid, show_json
+from scalelab.core.units import format_bytes, format_seconds
+
+__all__ = ["EXAMPLE", "main"]
+
+EXAMPLE = "Example: scalelab plan sasrec-synthetic --on rtx3090 --solve batch.size"
+
+
+def main(
+    run_or_study: Annotated[str, typer.Argument(help="A run profile or a study: name or file.")],
+    on: Annotated[
+        str | None, typer.Option(metavar="PROFILE", help="A device profile; else this machine.")
+    ] = None,
+    budget: Budget = None,
+    solve: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Find the largest value of KEY that fits.")
+    ] = None,
+    settings: Set = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Predict bytes by component, reserved bytes and seconds, and whether it fits."""
+    if solve is not None:
+        answer = api.solve(run_or_study, solve, on=on, budget=budget, set=settings, device=device)
+        show_json(answer) if as_json else _show_solved(answer)
+        return
+    cells = api.plan(run_or_study, on=on, budget=budget, set=settings, device=device)
+    show_json(cells) if as_json else _show(cells)
+
+
+def _show(cells: list[dict[str, Any]]) -> None:
+    screen = console()
+    columns = ("cell", "requested", "allocated", "reserved", "a step", "a run", "fits")
+    rows = [
+        (
+            str(cell.get("label", "")),
+            *(_total(cell["memory"], kind) for kind in ("requested", "allocated", "reserved")),
+            _range(cell["seconds"]["step"]),
+            _range(cell["seconds"]["run"]),
+            {True: "yes", False: "no", None: "?"}[cell["fits"]],
+        )
+        for cell in cells
+    ]
+    screen.print(grid(columns, rows, right="requested allocated reserved"))
+    if len(cells) == 1:
+        parts = sorted(cells[0]["memory"]["requested"].items(), key=lambda pair: -(pair[1] or 0))
+        sizes = [(name, format_bytes(count)) for name, count in parts if count]
+        screen.print(grid(("component", "requested"), sizes, right="requested"))
+
+
+def _show_solved(answer: dict[str, Any]) -> None:
+    console().print(f"{answer['key']} = {answer['value']}", markup=False)
+
+
+def _total(memory: dict[str, Any], kind: str) -> str:
+    count = memory.get(kind, {}).get("total")
+    return format_bytes(count) if count is not None else ""
+
+
+def _range(seconds: dict[str, Any] | None) -> str:
+    if not seconds or seconds.get("low") is None:
+        return ""
+    return f"{format_seconds(seconds['low'])} to {format_seconds(seconds['high'])}"

@@ -1,0 +1,55 @@
+"""SQL in, rows of a ledger out."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalelab import api
+from scalelab.cli._output import console, grid, note
+
+__all__ = ["EXAMPLE", "Format", "main"]
+
+EXAMPLE = 'Example: scalelab query quickstart.duckdb "FROM results ORDER BY test_ndcg_10 DESC"'
+_MOST_ROWS = 500
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def main(
+    ledger: Annotated[Path, typer.Argument(help="A ledger, such as quickstart.duckdb.")],
+    sql: Annotated[str, typer.Argument(help="One statement that reads.")],
+    form: Annotated[Format, typer.Option("--format", help="How rows are written.")] = Format.TABLE,
+    out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Ask a ledger something in SQL, read-only, also while a sweep writes to it."""
+    form = Format.JSON if as_json else form
+    rows = api.query(ledger, sql)
+    if out is not None or form is not Format.TABLE:
+        text = api.write_rows(rows, form.value, out)
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            note(f"{rows.num_rows} rows in {out}")
+        return
+    cells = [
+        [_cell(value) for value in row.values()] for row in rows.slice(0, _MOST_ROWS).to_pylist()
+    ]
+    console().print(grid(rows.column_names, cells))
+    if rows.num_rows > _MOST_ROWS:
+        note(f"{_MOST_ROWS} of {rows.num_rows} rows shown; --format csv writes all of them")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

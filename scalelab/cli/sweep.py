@@ -1,0 +1,97 @@
+"""A study in, a ledger full of runs out: the terminal UI."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scalelab import api
+from scalelab.cli._options import Budget, Device, Json, Quiet, Set
+from scalelab.cli._output import show_json
+from scalelab.core.units import parse_bytes
+
+__all__ = ["EXAMPLE", "Executor", "Order", "Rerun", "main"]
+
+EXAMPLE = "Example: scalelab sweep quickstart --set data.num_items=50_000 --workers 2"
+
+
+class Executor(StrEnum):
+    """Where runs run."""
+
+    PROCESSES = "processes"
+    INLINE = "inline"
+    CLUSTER = "cluster"
+
+
+class Rerun(StrEnum):
+    """Which finished runs run again."""
+
+    FAILED = "failed"
+    OOM = "oom"
+    ALL = "all"
+
+
+class Order(StrEnum):
+    """Which cells come first."""
+
+    CHEAP = "cheap"
+    STUDY = "study"
+
+
+def main(
+    study: Annotated[str, typer.Argument(help="A study: the name of a preset or a path.")],
+    ledger: Annotated[
+        Path | None, typer.Option(help="The DuckDB file; else STUDYNAME.duckdb in this folder.")
+    ] = None,
+    settings: Set = None,
+    executor: Annotated[Executor, typer.Option(help="Where runs run.")] = Executor.PROCESSES,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster, for --executor cluster.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    device: Device = None,
+    budget: Budget = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Of the whole sweep, such as 90s, 10min or 2h."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print cells and predictions; run nothing.")
+    ] = False,
+    rerun: Annotated[
+        Rerun | None, typer.Option(help="Run these again, though the ledger has them.")
+    ] = None,
+    order: Annotated[Order, typer.Option(help="Which cells come first.")] = Order.CHEAP,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> int:
+    """Plan, run and store every cell of a study. Interrupted, it resumes by being typed again."""
+    # Only now: the picture needs rich, which no other command should wait for.
+    from scalelab.cli._results import show_dry_run, show_results
+    from scalelab.cli._watch import watching
+
+    budget_bytes = parse_bytes(budget) if budget is not None else api.study_budget(study)
+    with watching(budget_bytes, quiet=quiet) as observer:
+        result = api.sweep(
+            study,
+            ledger=ledger,
+            set=settings,
+            executor=executor.value,
+            address=address,
+            workers=workers,
+            device=device,
+            budget=budget,
+            time_budget=time_budget,
+            dry_run=dry_run,
+            rerun=rerun.value if rerun else None,
+            order=order.value,
+            observer=observer,
+        )
+    if as_json:
+        show_json(result)
+    elif dry_run:
+        show_dry_run(result)
+    else:
+        show_results(result, quiet=quiet)
+    return result.exit_code

@@ -1,0 +1,66 @@
+"""A record in, the document that `profile` returns out."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from scalelab.core.records import Record
+
+__all__ = ["facts_of"]
+
+Sizes = dict[str, dict[str, dict[str, int | None]]]
+
+
+def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
+    """Outcome, spec, quality, memory by stage, kind and component, time, and the files written.
+
+    Metrics are those of the epoch whose weights were kept; bytes that could not be read are None,
+    with the reason under `reasons`.
+    """
+    run = record.run
+    steps = [s.value for s in record.samples if s.name == "step_s" and s.value is not None]
+    return {
+        "outcome": run.outcome.value,
+        "phase": run.phase,
+        "error": run.error,
+        "spec": json.loads(run.spec),
+        "metrics": _metrics(record),
+        "memory": _memory(record, "measured"),
+        "predicted": _memory(record, "predicted"),
+        "reasons": _reasons(record),
+        "time": {
+            "wall_s": run.wall_s,
+            "train_s": run.train_s,
+            "eval_s": run.eval_s,
+            "step_s_median": median(steps) if steps else None,
+            "tokens_per_s": run.tokens_per_s,
+            "wait_fraction": run.wait_fraction,
+        },
+        "epochs": run.epochs,
+        "best_epoch": run.best_epoch,
+        "files": {name: str(path) for name, path in files.items()},
+    }
+
+
+def _metrics(record: Record) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for metric in record.metrics:
+        if metric.epoch == (record.run.best_epoch or metric.epoch):
+            name = metric.name if metric.k is None else f"{metric.name}@{metric.k}"
+            found.setdefault(metric.split, {})[name] = metric.value
+    return found
+
+
+def _memory(record: Record, source: str) -> Sizes:
+    found: Sizes = {}
+    for memory in record.memory:
+        if memory.source == source:
+            kinds = found.setdefault(memory.stage, {})
+            kinds.setdefault(memory.kind, {})[memory.component] = memory.bytes
+    return found
+
+
+def _reasons(record: Record) -> dict[str, str]:
+    return {f"{m.stage}.{m.kind}": m.reason for m in record.memory if m.reason is not None}

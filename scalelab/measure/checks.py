@@ -1,0 +1,160 @@
+"""This machine in, what of it works for scalelab and what does not out; torch only when asked."""
+
+import importlib
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from scalelab.core.units import GIB, format_bytes
+
+__all__ = ["Check", "checks"]
+
+_LEAST_MEMORY_BYTES = 4 * GIB
+_LEAST_DISK_BYTES = 2 * GIB
+_REQUIRED = ("numba", "numpy", "duckdb", "pyarrow", "altair", "vl_convert", "safetensors")
+_OPTIONAL = {
+    "ray": ("ray", "sweeps on a cluster"),
+    "optuna": ("search", "search instead of a grid"),
+    "cut_cross_entropy": ("triton", "the loss cut_ce"),
+    "liger_kernel": ("triton", "the loss liger_ce"),
+}
+_DISTRIBUTIONS = {"vl_convert": "vl-convert-python", "pynvml": "nvidia-ml-py"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One part of the machine. `state`: ok, absent (works without it) or bad (must be mended)."""
+
+    name: str
+    state: str
+    detail: str
+    mend: str
+
+
+def checks() -> list[Check]:
+    """All of them, in the order in which they depend on one another."""
+    found = [_python(), _torch()]
+    if found[-1].state == "ok":
+        found += [_cuda()]
+    found += [_threads(), _memory(), _disk()]
+    found += [_package(module) for module in _REQUIRED]
+    found += [_extra(module, *about) for module, about in _OPTIONAL.items()]
+    return [*found, _data()]
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    if sys.version_info < (3, 11):
+        return _bad("python", version, "install Python 3.11 or newer")
+    return _ok("python", f"{version}, {sys.executable}")
+
+
+def _torch() -> Check:
+    def read() -> Check:
+        import torch
+
+        return _ok("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+
+    return _tried("torch", read, 'pip install "torch>=2.11,<2.14"')
+
+
+def _cuda() -> Check:
+    def read() -> Check:
+        import torch
+
+        if torch.version.cuda is None:
+            return _absent("cuda", "this torch is built for the CPU", "pip install a CUDA build")
+        if not torch.cuda.is_available():
+            text = f"torch has CUDA {torch.version.cuda}; no GPU answers"
+            return _absent("cuda", text, "see nvidia-smi: driver loaded, device visible?")
+        devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+        text = ", ".join(f"{gpu.name} {format_bytes(gpu.total_memory)}" for gpu in devices)
+        return _ok("cuda", f"{torch.version.cuda}: {text}")
+
+    return _tried("cuda", read, "reinstall torch")
+
+
+def _threads() -> Check:
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    text = f"{cores} cores, load {load:.1f}"
+    if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
+        # Two spinning threads beside another job were seen to make a loop ten times slower.
+        return _ok("threads", text, "for timings beside other jobs: export OMP_WAIT_POLICY=PASSIVE")
+    return _ok("threads", f"{text}, OMP_WAIT_POLICY=PASSIVE")
+
+
+def _memory() -> Check:
+    info = Path("/proc/meminfo")
+    if not info.is_file():
+        return _absent("memory", "this system does not say", "watch it yourself")
+    pairs = (line.split(":") for line in info.read_text().splitlines())
+    sizes = {name: int(value.split()[0]) * 1024 for name, value in pairs}
+    text = f"{format_bytes(sizes['MemAvailable'])} of {format_bytes(sizes['MemTotal'])} available"
+    if sizes["MemAvailable"] < _LEAST_MEMORY_BYTES:
+        return _bad("memory", text, "end other programs, or sweep with --budget")
+    return _ok("memory", text)
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(Path.cwd()).free
+    text = f"{format_bytes(free)} free in {Path.cwd()}"
+    if not os.access(Path.cwd(), os.W_OK):
+        return _bad("disk", f"{Path.cwd()} cannot be written", "cd to a folder of yours")
+    if free < _LEAST_DISK_BYTES:
+        return _bad("disk", text, "make room: ledgers and synthetic data need some")
+    return _ok("disk", text)
+
+
+def _package(module: str) -> Check:
+    name = _DISTRIBUTIONS.get(module, module)
+
+    def read() -> Check:
+        importlib.import_module(module)
+        return _ok(module, metadata.version(name))
+
+    return _tried(module, read, f"pip install {name}")
+
+
+def _extra(module: str, extra: str, what: str) -> Check:
+    # Found, not imported: a cluster or a GPU kernel library takes seconds to import.
+    if importlib.util.find_spec(module) is None:
+        return _absent(module, f"needed only for {what}", f'pip install "scalelab[{extra}]"')
+    return _ok(module, f"for {what}")
+
+
+def _data() -> Check:
+    folder = os.environ.get("SCALELAB_DATA")
+    if not folder:
+        mend = "export SCALELAB_DATA=FOLDER to name data sets without a path"
+        return _absent("SCALELAB_DATA", "not set", mend)
+    if not Path(folder).is_dir():
+        return _bad("SCALELAB_DATA", f"no folder {folder}", "set it to a folder that exists")
+    return _ok("SCALELAB_DATA", f"{folder}, {len(list(Path(folder).iterdir()))} entries")
+
+
+def _tried(name: str, read: Callable[[], Check], mend: str) -> Check:
+    """What `read` finds, or what kept it from looking. A broken library fails in many ways."""
+    try:
+        return read()
+    except Exception as error:
+        return _bad(name, " ".join(f"{type(error).__name__}: {error}".split()), mend)
+
+
+def _ok(name: str, detail: str, mend: str = "") -> Check:
+    return Check(name=name, state="ok", detail=detail, mend=mend)
+
+
+def _absent(name: str, detail: str, mend: str) -> Check:
+    return Check(name=name, state="absent", detail=detail, mend=mend)
+
+
+def _bad(name: str, detail: str, mend: str) -> Check:
+    return Check(name=name, state="bad", detail=detail, mend=mend)
