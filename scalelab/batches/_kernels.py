@@ -40,7 +40,7 @@ def fill_targets(
     sequence_N,
     last_N,
 ):
-    """Write flat index, target and sequence of every position that has a target, by sequence, then time."""
+    """Write place, target and sequence of each position with a target, by sequence, then time."""
     n = 0
     for q in range(len(first)):
         flat = np.int64(row[q]) * max_len + column[q]

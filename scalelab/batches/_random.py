@@ -1,7 +1,8 @@
 """A key and a counter in, random numbers out: the same whatever the order or the thread that asks.
 
-`mix` is the finaliser of SplitMix64 (Steele, Lea & Flood, 2014), applied to key + counter * GOLDEN. numba renews a
-cached kernel only when the kernel's own file changes: after a change here, clear `__pycache__`.
+The generator is SplitMix64 (Steele, Lea & Flood, 2014): its finaliser applied to key + counter *
+GOLDEN. numba renews a cached kernel only when the kernel's own file changes: after a change here,
+clear `__pycache__`.
 """
 
 import numpy as np
@@ -39,16 +40,16 @@ def mix(x):
 
 @njit(nogil=True, cache=True)
 def fold(key, counter):
-    """The number at `counter` (integer) of the stream `key` (uint64); also a key for a stream below it."""
+    """The number at `counter` (integer) of the stream `key` (uint64); may be a key in its turn."""
     return mix(key + np.uint64(counter) * GOLDEN)
 
 
 @njit(nogil=True, cache=True)
 def below(x, n):
-    """`x` (uniform 64 bits) scaled to 0..n-1, n < 2^32: floor(x * n / 2^64) (Lemire, 2019, not rejecting).
+    """`x` (uniform 64 bits) scaled to 0..n-1 (uint64), n < 2^32: floor(x * n / 2^64).
 
-    Probabilities differ from 1/n by at most 2^-64 each, a relative bias of n / 2^64. The low half's
-    product is added without its own low bits, which moves no result by more than that.
+    Lemire's multiply-shift (2019) without its rejection: each probability differs from 1/n by at
+    most 2^-64, a relative bias of n / 2^64.
     """
     return ((x >> _HALF) * n + (((x & _LOW) * n) >> _HALF)) >> _HALF
 

@@ -10,7 +10,11 @@ __all__ = ["Batch", "BatchShape", "NegativeIds"]
 
 
 class NegativeIds(NamedTuple):
-    """Item ids (1..V-1) from one source: (N, K) per position, (S, K) per sequence, (K,) per batch."""
+    """Item ids of one source, int32: (N, K) per position, (S, K) per sequence, (K,) per batch.
+
+    0 marks an empty place, which only `in_batch` leaves: a step without other targets has none to
+    draw.
+    """
 
     per: str
     ids: Tensor
@@ -33,7 +37,8 @@ class Batch:
     `item_ids_BL` int32 (0 padding), `segments_BL` int32 (0 padding, else 1 + sequence index),
     `positions_BL` int32 (from 0 within a sequence), `valid_N` int64 (flat index into B x L),
     `targets_N` int64, `sequence_N` int32 (0..S-1), `is_last_N` bool, `users_S` int32.
-    Positions are ordered by sequence, then time, so that the order of N does not depend on the packer.
+    Positions are ordered by sequence, then time, so that the order of N does not depend on the
+    packer.
     """
 
     item_ids_BL: Tensor

@@ -12,9 +12,9 @@ from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import NegativesSpec
 from scalelab.datasets.interactions import Histories
 
-__all__ = ["Drawing", "catalog_of", "check_negatives"]
+__all__ = ["Drawing", "catalog_of", "check_negatives", "plain"]
 
-# Draws per position are numbered from 0, those of a whole sequence or step have one group of their own.
+# Draws per position are numbered from 0; those of a whole sequence or step are one group beside.
 _WHOLE = -1
 
 
@@ -23,7 +23,7 @@ def check_negatives(specs: tuple[NegativesSpec, ...], sequences: int) -> None:
     for spec in specs:
         if spec.reject and spec.per == "batch":
             raise SpecError(
-                f'{spec.name!r} per = "batch" cannot reject: its draws are shared by all users of a step',
+                f'{spec.name!r} per = "batch" cannot reject: all users of a step share its draws',
                 'set reject = false, or per = "sequence" or "position"',
             )
         if spec.name == "in_batch" and spec.per != "batch" and sequences < 2:
@@ -34,9 +34,9 @@ def check_negatives(specs: tuple[NegativesSpec, ...], sequences: int) -> None:
 
 
 def catalog_of(histories: Histories, num_items: int) -> Catalog:
-    """The training histories as kernels take them, with counts. Raises DataError for an id out of range."""
-    items = _plain(histories.item_ids, np.int32)
-    starts, ends = _plain(histories.starts, np.int64), _plain(histories.ends, np.int64)
+    """The training histories as kernels take them. Raises DataError for an id out of range."""
+    items = plain(histories.item_ids, np.int32)
+    starts, ends = plain(histories.starts, np.int64), plain(histories.ends, np.int64)
     counts_V = np.zeros(num_items + 1, np.int64)
     if not count_items(items, starts, ends, counts_V):
         raise DataError(
@@ -46,7 +46,7 @@ def catalog_of(histories: Histories, num_items: int) -> Catalog:
     return Catalog(items, starts, ends, counts_V)
 
 
-def _plain(array: np.ndarray, dtype: type) -> np.ndarray:
+def plain(array: np.ndarray, dtype: type) -> np.ndarray:
     # Whatever comes (memory-mapped, a slice), kernels see one type, so that each is compiled once.
     plain = np.ascontiguousarray(array, dtype=dtype).view(np.ndarray)
     plain.flags.writeable = False
@@ -85,8 +85,8 @@ class Drawing:
     ) -> list[tuple[NegativeIds, ...]]:
         """The negatives of each of `steps`, whose sequences are those of `users` in order.
 
-        A sequence has `num_targets` targets from position `first_position` on; step t has the sequences
-        `sequence_offsets[t]` to `sequence_offsets[t + 1]`.
+        A sequence has `num_targets` targets from position `first_position` on; step t has the
+        sequences `sequence_offsets[t]` to `sequence_offsets[t + 1]`.
         """
         own = np.concatenate(([0], np.cumsum(num_targets, dtype=np.int64)))
         by_source = []

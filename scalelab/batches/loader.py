@@ -20,7 +20,7 @@ from scalelab.datasets.interactions import Histories
 
 __all__ = ["Loader"]
 
-# Small steps are prepared together, so that Python's share of each is small; a chunk should fit the caches.
+# Small steps are prepared together, so that Python's share of each is small; caches limit how many.
 _CHUNK_BYTES = 4 << 20
 _CHUNK_STEPS = 256
 
@@ -28,9 +28,10 @@ _CHUNK_STEPS = 256
 class Loader(Steps):
     """The training steps of every epoch; see `Steps` for who takes part, in which order and shapes.
 
-    `seed` decides the order and the negatives; neither depends on packer or threads. `wait_s` is how long
-    the consumer of `epoch` has waited so far. Raises SpecError for negatives that cannot be drawn as
-    asked, and DataError for ids out of range or a user who has every item that could be drawn.
+    `seed` decides the order and the negatives; neither depends on packer or threads. `wait_s` is
+    how long the consumer of `epoch` has waited so far. Raises SpecError for negatives that cannot
+    be drawn as asked, and DataError for ids out of range or a user who has every item that could
+    be drawn.
     """
 
     def __init__(
@@ -79,8 +80,8 @@ class Loader(Steps):
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All steps of an epoch in order, prepared ahead.
 
-        The tensors of neighbouring steps share memory. What a thread raises is raised here; a consumer
-        that stops early leaves no thread behind.
+        The tensors of neighbouring steps share memory. What a thread raises is raised here; a
+        consumer that stops early leaves no thread behind.
         """
         asked = time.perf_counter()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="scalelab-batches")
@@ -100,7 +101,7 @@ class Loader(Steps):
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _chunks(self, epoch: int) -> Iterator[range]:
-        """Steps that are prepared together; the first chunks are small, so that training starts soon."""
+        """Steps that are prepared together; the first few are small, so that training starts."""
         rows, positions = self._mean_sizes(epoch)
         drawn = self._drawing.num_bytes(positions=positions, sequences=self.size)
         step_bytes = 12 * rows * self.max_len + 21 * positions + 4 * self.size + drawn

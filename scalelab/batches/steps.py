@@ -1,4 +1,4 @@
-"""Lengths and a seed in, the steps of every epoch out: who takes part, in which order, in which row."""
+"""Lengths and a seed in, the steps of every epoch out: who takes part when and in which row."""
 
 import threading
 from collections import OrderedDict
@@ -37,10 +37,10 @@ class EpochPlan(NamedTuple):
 class Steps:
     """Shapes of all training steps, from the lengths of the training histories alone.
 
-    `lengths` has one entry a user. A user with at least two items takes part once an epoch, with the
-    last `max_len + 1` items: all but the last are inputs, all but the first are targets; with
-    `positions` "last" only the last target counts. Raises SpecError for a name that does not exist and
-    DataError where no user has two items.
+    `lengths` has one entry a user. A user with at least two items takes part once an epoch, with
+    the last `max_len + 1` items: all but the last are inputs, all but the first are targets; with
+    `positions` "last" only the last target counts. Raises SpecError for a name that does not exist
+    and DataError where no user has two items.
     """
 
     def __init__(
@@ -107,9 +107,10 @@ class Steps:
         packed = self._packer.pack(counts, max_len=self.max_len, size=self.size)
         begins = np.arange(0, len(users), self.size)
         ends = np.append(begins[1:], len(users))
-        positions = (
-            ends - begins if self.last_only else np.add.reduceat(counts, begins, dtype=np.int64)
-        )
+        if self.last_only:
+            positions = ends - begins
+        else:
+            positions = np.add.reduceat(counts, begins, dtype=np.int64)
         return EpochPlan(
             users, counts, packed.row, packed.column, _offsets(packed.num_rows), _offsets(positions)
         )

@@ -1,9 +1,9 @@
 """Sources of negatives: a catalog in, item ids in places out. The file is the name of the source.
 
-A source is a frozen dataclass whose fields are its own options (`num_negatives`, `per` and `reject` belong
-to every source and are handled outside it). `bind` prepares what it needs of a catalog and returns the
-function that draws. A draw depends on (seed, epoch, source, user, position, k) and, for sources
-that look at the step, on the items of the step; on nothing else.
+A source is a frozen dataclass whose fields are its own options (`num_negatives`, `per` and `reject`
+belong to every source and are handled outside it). `bind` prepares what it needs of a catalog and
+returns the function that draws. A draw depends on (seed, epoch, source, user, position, k) and, for
+sources that look at the step, on the items of the step; on nothing else.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ __all__ = ["Catalog", "Draw", "Places", "Source"]
 
 
 class Catalog(NamedTuple):
-    """Training histories (items int32; starts and ends int64, one a user) and counts of items (V,)."""
+    """Training histories (items int32; starts, ends int64, one a user), counts of items (V,)."""
 
     items: np.ndarray
     starts: np.ndarray
@@ -31,10 +31,10 @@ class Catalog(NamedTuple):
 class Places(NamedTuple):
     """Where the draws of some consecutive steps go.
 
-    Owner q (a sequence, or a step for draws per batch) has `groups[q]` consecutive groups of K
-    draws, numbered from `first_group[q]`, under the key `fold(key, owners[q])`. Where draws are rejected, owners
-    are users, and no draw is an item of that user's training history. `targets_N` holds the targets of
-    the steps; the step of owner q has `targets_N[step_begin[q] : step_end[q]]`, its own are
+    Owner q (a user, or a step for draws per batch) has `groups[q]` consecutive groups of K draws,
+    numbered from `first_group[q]`, under the key `fold(key, owners[q])`. Where `reject` holds, no
+    draw may be an item of the user's training history. `targets_N` holds the targets of the steps;
+    the step of owner q has `targets_N[step_begin[q] : step_end[q]]`, its own are
     `targets_N[own_begin[q] : own_end[q]]`.
     """
 

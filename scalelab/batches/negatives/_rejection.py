@@ -8,8 +8,8 @@ from scalelab.core.errors import DataError
 
 __all__ = ["MAX_TRIES", "check_something_left", "clear_owned", "is_owned", "mark_owned"]
 
-# So often a draw is repeated before the source draws from what is left by looking at every item: a user
-# who owns 90 % of all draws gets there once in 10^5 draws, and no user never ends.
+# So often a draw is repeated before the source looks at every item for those that are left: a user
+# who owns 90 % of all draws gets there once in 40,000 draws, and for no user does it never end.
 MAX_TRIES = 100
 
 
@@ -36,12 +36,12 @@ def is_owned(owned, item):
 
 
 def check_something_left(catalog: Catalog, drawable: np.ndarray) -> None:
-    """Raise DataError if some user's history holds every one of the `drawable` items (bool, (V,))."""
+    """Raise DataError if some user has every one of the `drawable` items (bool, (V,))."""
     wanted = np.count_nonzero(drawable)
     for user in np.flatnonzero(catalog.ends - catalog.starts >= wanted):
         history = np.unique(catalog.items[catalog.starts[user] : catalog.ends[user]])
         if np.count_nonzero(drawable[history]) == wanted:
             raise DataError(
-                f"user {user} has all {wanted} items that negatives are drawn from, so none is left",
+                f"user {user} has all {wanted} items that negatives come from, so none is left",
                 "set negatives.reject = false, or use a data set with more items",
             )

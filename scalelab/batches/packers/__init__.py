@@ -1,7 +1,7 @@
 """Packers: lengths of sequences in, their places in rows out. The file is the name of the packer.
 
-A packer is a frozen dataclass with `pack`. Sequences keep their order within a step as far as their numbers go;
-only their places differ between packers, and no place depends on anything but the lengths.
+A packer is a frozen dataclass with `pack`. Packers differ in nothing but the places they give, and a
+place depends on nothing but lengths: sequences keep their step and their number in it.
 """
 
 from typing import NamedTuple, Protocol
@@ -12,7 +12,7 @@ __all__ = ["Packed", "Packer"]
 
 
 class Packed(NamedTuple):
-    """Row (from 0 in each step) and first column of each sequence, int32; rows of each step, int64."""
+    """Row (from 0 in each step) and first column of sequences, int32; rows of steps, int64."""
 
     row: np.ndarray
     column: np.ndarray

@@ -12,7 +12,7 @@ __all__ = ["BestFit"]
 
 @dataclass(frozen=True, kw_only=True)
 class BestFit:
-    """Best fit decreasing: at most 11/9 of the fewest rows and a constant (Johnson et al., 1974)."""
+    """Best fit decreasing: 11/9 of the fewest rows at most, and a constant (Johnson, 1974)."""
 
     def pack(self, lengths: np.ndarray, *, max_len: int, size: int) -> Packed:
         """Row and column of each sequence; see `Packer.pack`."""

@@ -12,7 +12,7 @@ __all__ = ["FirstFit"]
 
 @dataclass(frozen=True, kw_only=True)
 class FirstFit:
-    """First fit: at most 1.7 times the fewest rows (Dosa & Sgall, 2013), near it for short histories."""
+    """First fit: at most 1.7 times the fewest rows (Dosa & Sgall, 2013); for short ones near it."""
 
     def pack(self, lengths: np.ndarray, *, max_len: int, size: int) -> Packed:
         """Row and column of each sequence; see `Packer.pack`."""
