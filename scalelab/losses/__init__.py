@@ -10,12 +10,17 @@ the item table (row `pad_id` = 0 is padding: never a target or a negative, no pa
 """
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Generator, Tensor
 
-__all__ = ["Loss", "LossBatch", "Negatives"]
+__all__ = ["Loss", "LossBatch", "Negatives", "tile_repeats"]
+
+# On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not know
+# (tiles leave nothing behind), a count of operations multiplies by it.
+tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
 
 
 class Negatives(NamedTuple):

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.function import once_differentiable
 
+from scalelab.losses import tile_repeats
+
 __all__ = [
     "Compute",
     "formed",
@@ -63,16 +65,24 @@ class _Formed(torch.autograd.Function):
 
 
 def spans(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
-    """(start, stop) of each tile of `range(total)`; on fake tensors the first and the last alone.
+    """(start, stop) of each tile of `range(total)`; on fake tensors the first two and the last alone.
 
-    All tiles but the last are of one size and none leaves anything behind, so the two have the peak
-    and the final allocations of them all, and a step stays quick to predict at any catalog size.
+    All tiles but the last are of one size, and what the first leaves in local names is alive while the
+    second is made: so the three have the peak and the final allocations of them all, and a step stays
+    quick to predict at any catalog size. Meanwhile `tile_repeats` says for how many tiles the second stands.
     """
     starts = range(0, total, size)
-    if isinstance(like, FakeTensor) and len(starts) > 2:
-        starts = (starts[0], starts[-1])
-    for start in starts:
-        yield start, min(start + size, total)
+    if not isinstance(like, FakeTensor) or len(starts) <= 3:
+        for start in starts:
+            yield start, min(start + size, total)
+        return
+    around = tile_repeats.get()
+    try:
+        for start, repeats in ((0, 1), (size, len(starts) - 2), (starts[-1], 1)):
+            tile_repeats.set(around * repeats)
+            yield start, min(start + size, total)
+    finally:
+        tile_repeats.set(around)
 
 
 def inner_dtype(tensor: Tensor) -> torch.dtype:
