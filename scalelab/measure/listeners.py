@@ -1,0 +1,209 @@
+"""A training that announces itself in, what a session must know of it out: small observers."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from scalelab.core.events import Observer, Phase, Progress
+from scalelab.core.records import Metric, Outcome, Run
+from scalelab.measure.components import Account
+from scalelab.train.trainer import METRIC, Trainer
+
+__all__ = [
+    "Asked",
+    "Clock",
+    "PhaseWatch",
+    "Reporter",
+    "Stop",
+    "TimeGuard",
+    "TimeUp",
+    "every",
+    "metric_rows",
+    "oracle_rows",
+    "write_trace",
+]
+
+Stop = Callable[[], bool | Outcome]
+
+_REPORT_EVERY_S = 0.2
+
+
+class Known(Protocol):
+    """The part of a session's state that listeners read and write."""
+
+    row: Run
+    phase: Phase
+    account: Account | None
+
+
+class TimeUp(Exception):
+    """The run has used up its seconds."""
+
+
+class PhaseWatch(Observer):
+    """Keeps the phase that started last: where a run that dies has died."""
+
+    def __init__(self, state: Known) -> None:
+        self.state = state
+
+    def on_phase_start(self, phase: Phase) -> None:
+        """Remember it."""
+        self.state.phase = phase
+
+
+class Clock(Observer):
+    """Seconds spent in evaluation."""
+
+    def __init__(self) -> None:
+        self.evaluate_s = 0.0
+        self._since = 0.0
+
+    def on_phase_start(self, phase: Phase) -> None:
+        """Evaluation starts."""
+        if phase is Phase.EVALUATE:
+            self._since = time.perf_counter()
+
+    def on_phase_end(self, phase: Phase) -> None:
+        """Evaluation ends."""
+        if phase is Phase.EVALUATE:
+            self.evaluate_s += time.perf_counter() - self._since
+
+
+class TimeGuard(Observer):
+    """Raises TimeUp after a step or an epoch when the run's seconds are used up."""
+
+    def __init__(self, limit_s: float | None, now: Callable[[], float]) -> None:
+        self.limit_s = limit_s
+        self.now = now
+
+    def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
+        """Look at the clock."""
+        if self.limit_s is not None and self.now() > self.limit_s:
+            raise TimeUp(f"stopped after {self.now():.0f} s; the limit was {self.limit_s:.0f} s")
+
+
+class Asked:
+    """`stop` as the trainer wants it, and the outcome that it asked for."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+        self.outcome = Outcome.INTERRUPTED
+
+    def __call__(self) -> bool:
+        answer = self.stop()
+        if isinstance(answer, Outcome):
+            self.outcome = answer
+        return bool(answer)
+
+
+class Reporter(Observer):
+    """Turns announcements into Progress, a few times a second."""
+
+    def __init__(self, trainer: Trainer, state: Known, report: Callable[[Progress], None]) -> None:
+        self.report = report
+        self.run_id = state.row.run_id
+        self.epochs = trainer.spec.train.epochs
+        self.num_steps = trainer.loader.num_steps
+        self.used_bytes = state.account.peak_bytes if state.account is not None else None
+        self.loss: float | None = None
+        self.metric: float | None = None
+        self.best: float | None = None
+        self.phase = Phase.SETUP
+        self.epoch = 0
+        self.step = 0
+        self.positions = 0
+        self.rate: float | None = None
+        self._begun = self._last = time.perf_counter()
+
+    def on_phase_start(self, phase: Phase) -> None:
+        """Evaluation and what follows it are worth a line of their own."""
+        changed = (phase is Phase.EVALUATE) != (self.phase is Phase.EVALUATE)
+        self.phase = phase
+        if changed:
+            self._tell()
+
+    def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
+        """Now and then."""
+        self.epoch, self.step = epoch, step + 1
+        self.positions += num_positions
+        now = time.perf_counter()
+        if now - self._last >= _REPORT_EVERY_S:
+            self.rate = self.positions / (now - self._begun)
+            self._tell()
+
+    def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
+        """Loss and metric of the epoch."""
+        self.loss = loss
+        if METRIC in metrics:
+            self.metric = metrics[METRIC]
+            self.best = max(self.metric, self.best if self.best is not None else self.metric)
+        self.epoch = epoch
+        self._tell()
+        self.positions, self._begun = 0, time.perf_counter()
+
+    def _tell(self) -> None:
+        self._last = time.perf_counter()
+        self.report(
+            Progress(
+                run_id=self.run_id,
+                phase="evaluate" if self.phase is Phase.EVALUATE else "train",
+                epoch=self.epoch,
+                epochs=self.epochs,
+                step=self.step,
+                num_steps=self.num_steps,
+                loss=self.loss,
+                metric=self.metric,
+                best_metric=self.best,
+                used_bytes=self.used_bytes,
+                tokens_per_s=self.rate,
+            )
+        )
+
+
+def every(seconds: float) -> Callable[[], bool]:
+    """A question that is answered with True once in so many seconds."""
+    last = time.monotonic()
+
+    def due() -> bool:
+        nonlocal last
+        if time.monotonic() - last < seconds:
+            return False
+        last = time.monotonic()
+        return True
+
+    return due
+
+
+def metric_rows(split: str, epoch: int, metrics: Mapping[str, float]) -> list[Metric]:
+    """`ndcg@10` and the like as rows; a name without `@` has no k."""
+    rows: list[Metric] = []
+    for key, value in metrics.items():
+        name, _, k = key.partition("@")
+        rows.append(
+            Metric(split=split, epoch=epoch, name=name, k=int(k) if k else None, value=float(value))
+        )
+    return rows
+
+
+def oracle_rows(trainer: Trainer, epoch: int) -> list[Metric]:
+    """NDCG@10 of the true probabilities, where the data set knows them: no model can beat it."""
+    value = trainer.data.oracle_ndcg()
+    if value is None:
+        return []
+    return [Metric(split="test", epoch=epoch, name="oracle_ndcg", k=10, value=value)]
+
+
+def write_trace(trainer: Trainer, folder: Path) -> None:
+    """One more step under `torch.profiler`: `trace.json`, which Perfetto and chrome://tracing open."""
+    folder.mkdir(parents=True, exist_ok=True)
+    step = trainer.loader.largest_step(0)
+    batch = trainer.to_device(trainer.loader.batch(0, step))
+    with (
+        trainer.randomness(0),
+        torch.profiler.profile(profile_memory=True, record_shapes=True) as profiler,
+    ):
+        trainer.step(batch, 1, step)
+    profiler.export_chrome_trace(str(folder / "trace.json"))

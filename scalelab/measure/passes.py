@@ -1,0 +1,111 @@
+"""A trainer in, the memory of its largest training step and of a block of evaluation out.
+
+Memory is read in passes of their own, before the training that is timed: following every storage
+costs time, and the first step of all is no steady state, since Adam's state appears at its end.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from scalelab.batches.batch import Batch
+from scalelab.core.events import Observer, Stage
+from scalelab.core.records import Memory
+from scalelab.measure.components import Account
+from scalelab.measure.probes import missing
+from scalelab.measure.probes.torch_allocator import TorchAllocator
+from scalelab.train.trainer import Trainer
+
+__all__ = ["account_of", "batch_tensors", "evaluation_pass", "memory_rows", "micro_steps", "training_pass"]
+
+# Predictor and account speak of the same step: the largest of this epoch (counted from 0).
+EPOCH = 0
+
+
+def micro_steps(accumulate: int) -> tuple[bool, ...]:
+    """Whether each step of the window updates the weights.
+
+    With accumulated gradients the window is two steps: the second one meets the gradients of the first.
+    """
+    return (True,) if accumulate == 1 else (False, True)
+
+
+def batch_tensors(batch: Batch) -> list[Tensor]:
+    """All tensors of a batch, negatives included."""
+    plain = [getattr(batch, f.name) for f in fields(batch) if f.name != "negatives"]
+    return [*plain, *(source.ids for source in batch.negatives)]
+
+
+def account_of(trainer: Trainer) -> Account:
+    """An account to which everything that exists between two steps is already labelled."""
+    parts = trainer.parts
+    account = Account(parts.device.type)
+    account.label_training(parts.model, parts.model.item_table_VD, parts.optimizer)  # pyright: ignore[reportArgumentType]
+    if parts.log_popularity_V is not None:
+        account.label("other", [parts.log_popularity_V])
+    return account
+
+
+def training_pass(
+    trainer: Trainer, watch: Callable[[Account], None] = lambda account: None
+) -> tuple[Account, list[Memory]]:
+    """The account of the epoch's largest step, after a warm-up on the same batch, and its rows.
+
+    `watch` is handed the account before the step starts, so that a step that dies leaves its figures.
+    """
+    device = trainer.parts.device
+    step = trainer.loader.largest_step(EPOCH)
+    batch = trainer.to_device(trainer.loader.batch(EPOCH, step))
+    updates = micro_steps(trainer.parts.accumulate)
+    allocator = TorchAllocator()
+    allocator.open(device, lambda: 0.0)
+    with trainer.randomness(EPOCH):
+        for update in updates:
+            trainer.step(batch, 1, step, update)
+        account = account_of(trainer)
+        account.label("batch", batch_tensors(batch))
+        watch(account)
+        allocator.begin(Stage.TRAIN)
+        with _accounted(trainer, account):
+            for update in updates:
+                trainer.step(batch, 1, step, update)
+        allocator.end(Stage.TRAIN)
+    return account, memory_rows(Stage.TRAIN, account) + allocator.memory()
+
+
+def evaluation_pass(trainer: Trainer) -> tuple[Account, list[Memory]]:
+    """The account of one block of evaluation, optimizer state included, and its rows."""
+    allocator = TorchAllocator()
+    allocator.open(trainer.parts.device, lambda: 0.0)
+    account = account_of(trainer)
+    allocator.begin(Stage.EVAL)
+    with _accounted(trainer, account):
+        trainer.evaluate("valid", blocks=1)
+    allocator.end(Stage.EVAL)
+    return account, memory_rows(Stage.EVAL, account) + allocator.memory()
+
+
+@contextmanager
+def _accounted(trainer: Trainer, account: Account) -> Iterator[None]:
+    observers: list[Observer] = [account]
+    with trainer.observed_by(observers), account:
+        yield
+    if trainer.parts.device.type == "cuda":
+        torch.cuda.synchronize(trainer.parts.device)
+
+
+def memory_rows(stage: Stage, account: Account, source: str = "measured") -> list[Memory]:
+    """`requested` bytes by component, and their total, which they add up to."""
+    if account.peak_bytes == 0:
+        return [missing(stage, "requested", "nothing was allocated")]
+    figures = {k: v for k, v in account.peak_components().items() if v}
+    figures["total"] = account.peak_bytes
+    return [
+        Memory(
+            stage=stage, kind="requested", component=name, bytes=value, reason=None, source=source
+        )
+        for name, value in figures.items()
+    ]

@@ -1,0 +1,94 @@
+"""Training steps in, seconds of each out: by the clock on CPU, by CUDA events on a GPU."""
+
+import time
+from collections.abc import Callable
+from statistics import median, quantiles
+
+import torch
+
+from scalelab.measure.probes import Probe
+
+__all__ = ["StepTimer"]
+
+
+class StepTimer(Probe):
+    """Seconds of every step but the first `warm_up` ones; median and quartiles of the rest.
+
+    On CUDA an event is recorded at each border and read when the epoch is over, so that no step waits
+    for the device. At most `keep` single steps become samples, evenly spaced; all of them count in the
+    statistics. No GPU has confirmed the CUDA path yet.
+    """
+
+    name = "step_timer"
+
+    def __init__(self, *, warm_up: int = 3, keep: int = 400) -> None:
+        super().__init__()
+        self.warm_up = warm_up
+        self.keep = keep
+        self.seconds: list[float] = []
+        self.positions = 0
+        self._seen = 0
+        self._at: list[float] = []
+        self._cuda = False
+        self._start: float = 0.0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event, float]] = []
+        self._open_event: torch.cuda.Event | None = None
+
+    def open(self, device: torch.device, now: Callable[[], float]) -> None:
+        """Choose the clock."""
+        super().open(device, now)
+        self._cuda = device.type == "cuda"
+
+    def on_step_start(self, epoch: int, step: int) -> None:
+        """The batch is on the device."""
+        if self._cuda:
+            self._open_event = torch.cuda.Event(enable_timing=True)
+            self._open_event.record()
+        else:
+            self._start = time.perf_counter()
+
+    def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
+        """The optimizer has moved."""
+        self.positions += num_positions
+        self._seen += 1
+        if self._open_event is not None:
+            end = torch.cuda.Event(enable_timing=True)
+            end.record()
+            if self._seen > self.warm_up:
+                self._events.append((self._open_event, end, self._now()))
+        elif self._seen > self.warm_up:
+            self.seconds.append(time.perf_counter() - self._start)
+            self._at.append(self._now())
+
+    def on_epoch_end(self, epoch: int, loss: float, metrics: object) -> None:
+        """Read the events of the epoch; the device has finished with them by now."""
+        self._read_events()
+
+    def close(self) -> None:
+        """Turn steps into samples."""
+        self._read_events()
+        stride = max(1, -(-len(self.seconds) // self.keep))
+        for index in range(0, len(self.seconds), stride):
+            self._now = lambda at=self._at[index]: at
+            self.sample("step_s", self.seconds[index], "second")
+
+    def _read_events(self) -> None:
+        if self._events:
+            self._events[-1][1].synchronize()
+        for start, end, at in self._events:
+            self.seconds.append(start.elapsed_time(end) / 1000)
+            self._at.append(at)
+        self._events.clear()
+
+    @property
+    def median_s(self) -> float | None:
+        """Median seconds of a step, None before the first counted one."""
+        return median(self.seconds) if self.seconds else None
+
+    @property
+    def quartiles_s(self) -> tuple[float, float] | None:
+        """Lower and upper quartile of a step's seconds, None below two counted steps."""
+        if len(self.seconds) < 2:
+            return None
+        low, _, high = quantiles(self.seconds, n=4)
+        return low, high

@@ -1,0 +1,300 @@
+"""A spec in, the record of its run out: quality, time and memory, whatever the outcome."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from scalelab.core.errors import ScalelabError
+from scalelab.core.events import Phase, Progress
+from scalelab.core.records import Memory, Metric, Outcome, Record, Run, TimelineEvent
+from scalelab.core.spec import RunSpec
+from scalelab.measure import listeners, passes
+from scalelab.measure.components import Account
+from scalelab.measure.environment import environment
+from scalelab.measure.listeners import Stop, TimeUp
+from scalelab.measure.probes import Probe
+from scalelab.measure.probes.host_rss import HostRss
+from scalelab.measure.probes.step_timer import StepTimer
+from scalelab.train import checkpoint
+from scalelab.train.assemble import Data, assemble, load_data
+from scalelab.train.trainer import Diverged, Fit, Trainer
+
+__all__ = ["Limits", "new_row", "out_of_memory", "run"]
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one run may take: peak of training memory, seconds of wall clock. None: no limit."""
+
+    memory_bytes: int | None = None
+    time_s: float | None = None
+
+
+class _OverBudget(Exception):
+    """The measured peak is above the budget of the run."""
+
+
+@dataclass(kw_only=True)
+class _State:
+    """What is known so far, so that a run that dies leaves all of it."""
+
+    row: Run
+    begun: float
+    metrics: list[Metric] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
+    timeline: tuple[TimelineEvent, ...] = ()
+    probes: list[Probe] = field(default_factory=list)
+    account: Account | None = None
+    phase: Phase = Phase.SETUP
+
+    def now(self) -> float:
+        return time.perf_counter() - self.begun
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out: the one place that knows all its names."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError, _OverBudget)):
+        return True
+    text = str(error)
+    signs = ("DefaultCPUAllocator", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
+
+
+def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
+    """The row of a run that has not started: what the spec alone decides."""
+    options = spec.loss.options
+    buckets = options.get("n_buckets")
+    return Run(
+        run_id=run_id,
+        study_id=study_id,
+        fingerprint="",
+        attempt=attempt,
+        outcome=Outcome.RUNNING,
+        phase=None,
+        error=None,
+        dataset=spec.dataset,
+        data_fingerprint=None,
+        num_users=None,
+        num_items=None,
+        num_interactions=None,
+        protocol=spec.protocol,
+        model=spec.model.name,
+        loss=spec.loss.name,
+        batch_size=spec.batch.size,
+        max_len=spec.batch.max_len,
+        hidden_dim=spec.model.options.get("hidden_dim"),
+        num_negatives=sum(source.num_negatives for source in spec.negatives),
+        rounds=options.get("rounds"),
+        n_buckets=None if buckets is None else str(buckets),
+        n_chunks=options.get("n_chunks"),
+        n_extra_chunks=options.get("n_extra_chunks"),
+        seed=spec.train.seed,
+        spec=spec.as_json(),
+        started_at=datetime.now(UTC).replace(tzinfo=None),
+        wall_s=None,
+        train_s=None,
+        eval_s=None,
+        best_epoch=None,
+        epochs=None,
+        tokens_per_s=None,
+        wait_fraction=None,
+    )
+
+
+def run(
+    spec: RunSpec,
+    *,
+    run_id: str,
+    study_id: str | None = None,
+    attempt: int = 1,
+    limits: Limits | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    stop: Stop = lambda: False,
+    timeline: bool = False,
+    steps: int | None = None,
+    save_model: Path | None = None,
+    out: Path | None = None,
+    keep: Path | None = None,
+    strict: bool = False,
+) -> Record:
+    """Run one spec in this process: memory passes, undisturbed training, test of the best weights.
+
+    Running out of memory or time, a loss that is no number, a stop and a failure are outcomes of the
+    record, with the phase they came in and what was known by then. `stop()` is asked after every
+    epoch: True interrupts, an Outcome ends the run with it. `steps` ends training after so many.
+    `timeline` keeps every change of memory inside the profiled step. `save_model` and `out` are
+    folders for weights and spec, and for trace files. With a folder `keep`, an interrupted run leaves
+    a checkpoint there and a later one goes on from it. Only with `strict` does bad input raise
+    (SpecError, DataError); otherwise nothing but KeyboardInterrupt leaves this function.
+    """
+    if steps is not None:
+        spec = spec.with_({"train.max_steps": steps})
+    state = _State(
+        row=new_row(spec, run_id=run_id, study_id=study_id, attempt=attempt),
+        begun=time.perf_counter(),
+    )
+    limits = limits or Limits()
+    with _threads(spec.device.threads):
+        facts = environment(torch.device("cpu"))
+        try:
+            facts = environment(torch.device(spec.device.name))
+            trainer = _prepare(spec, state)
+            _measure(trainer, state, limits, timeline=timeline, out=out)
+            ended = _train(trainer, state, limits, report, stop, keep)
+            if ended is Outcome.DONE and save_model is not None:
+                _save(trainer, save_model)
+        except Exception as error:
+            if strict and isinstance(error, ScalelabError):
+                raise
+            ended = _ended_by(error, state)
+    row = replace(
+        state.row,
+        outcome=ended,
+        phase=None if ended is Outcome.DONE else state.phase,
+        wall_s=state.now(),
+    )
+    return Record(
+        run=row,
+        metrics=tuple(state.metrics),
+        memory=tuple(state.memory),
+        timeline=state.timeline,
+        samples=tuple(sample for probe in state.probes for sample in probe.samples),
+        environment=facts,
+    )
+
+
+def _prepare(spec: RunSpec, state: _State) -> Trainer:
+    data: Data = load_data(spec)
+    interactions = data.interactions
+    state.row = replace(
+        state.row,
+        fingerprint=spec.fingerprint(interactions.fingerprint),
+        data_fingerprint=interactions.fingerprint,
+        num_users=interactions.num_users,
+        num_items=interactions.num_items,
+        num_interactions=interactions.num_interactions,
+    )
+    return assemble(spec, data)
+
+
+def _measure(
+    trainer: Trainer, state: _State, limits: Limits, *, timeline: bool, out: Path | None
+) -> None:
+    """The memory passes; afterwards the trainer is as if it had never moved."""
+
+    def watch(account: Account) -> None:
+        state.account = account
+
+    with trainer.observed_by([listeners.PhaseWatch(state)]):
+        account, rows = passes.training_pass(trainer, watch)
+        state.memory += rows
+        if timeline:
+            state.timeline = account.timeline()
+        peak = account.peak_bytes
+        if limits.memory_bytes is not None and peak > limits.memory_bytes:
+            raise _OverBudget(f"training takes {peak} bytes, the budget is {limits.memory_bytes}")
+        _, rows = passes.evaluation_pass(trainer)
+        state.memory += rows
+        if out is not None:
+            listeners.write_trace(trainer, out)
+    trainer.reset()
+
+
+def _train(
+    trainer: Trainer,
+    state: _State,
+    limits: Limits,
+    report: Callable[[Progress], None],
+    stop: Stop,
+    keep: Path | None,
+) -> Outcome:
+    """The undisturbed pass, then the test of the best weights."""
+    timer, rss = StepTimer(), HostRss()
+    state.probes += [timer, rss]
+    watch = listeners.PhaseWatch(state)
+    clock = listeners.Clock()
+    reporter = listeners.Reporter(trainer, state, report)
+    asked = listeners.Asked(stop)
+    guard = listeners.TimeGuard(limits.time_s, state.now)
+    for probe in state.probes:
+        probe.open(trainer.parts.device, state.now)
+    fit = Fit()
+    waited = trainer.loader.wait_s
+    try:
+        with trainer.observed_by([watch, clock, timer, rss, reporter, guard]):
+            begun = time.perf_counter()
+            try:
+                trainer.fit(asked, keep=keep, keep_when=listeners.every(60.0), fit=fit)
+            finally:
+                train_s = time.perf_counter() - begun - clock.evaluate_s
+                _note_training(trainer, state, fit, timer, train_s, waited)
+            if fit.stopped == "asked":
+                return asked.outcome
+            metrics = trainer.evaluate("test")
+            state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
+            state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
+    finally:
+        state.row = replace(state.row, eval_s=clock.evaluate_s)
+        for probe in state.probes:
+            probe.close()
+        state.memory += rss.memory()
+    return Outcome.DONE
+
+
+def _note_training(
+    trainer: Trainer, state: _State, fit: Fit, timer: StepTimer, train_s: float, waited: float
+) -> None:
+    for epoch, metrics in fit.history:
+        state.metrics += listeners.metric_rows("valid", epoch, metrics)
+    state.row = replace(
+        state.row,
+        train_s=train_s,
+        best_epoch=fit.best_epoch,
+        epochs=fit.epoch,
+        tokens_per_s=timer.positions / train_s if timer.positions else None,
+        wait_fraction=(trainer.loader.wait_s - waited) / train_s if timer.positions else None,
+    )
+
+
+def _ended_by(error: Exception, state: _State) -> Outcome:
+    line = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ScalelabError) and error.hint:
+        line = f"{line}; {error.hint}"
+    state.row = replace(state.row, error=line)
+    if isinstance(error, Diverged):
+        return Outcome.DIVERGED
+    if isinstance(error, TimeUp):
+        return Outcome.TIMEOUT
+    if out_of_memory(error):
+        measured = {row.stage for row in state.memory}
+        if state.account is not None and "train" not in measured:
+            state.memory += passes.memory_rows(passes.Stage.TRAIN, state.account)
+        return Outcome.OOM
+    state.row = replace(state.row, error=f"{type(error).__name__}: {line}")
+    _LOG.error("run %s failed", state.row.run_id, exc_info=error)
+    return Outcome.FAILED
+
+
+def _save(trainer: Trainer, folder: Path) -> None:
+    checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors")
+    (folder / "spec.json").write_text(trainer.spec.as_json() + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch computes with `count` threads (0: as it is), and afterwards as before."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

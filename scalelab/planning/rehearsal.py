@@ -1,0 +1,107 @@
+"""A spec, a catalog size and the shape of a step in, the account of that step on fake tensors out.
+
+The step is the very function that trains (`scalelab.train.step.training_step`); fake tensors have
+shapes and storages of a size but no data, so that a catalog of any size costs nothing.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from scalelab.batches.batch import Batch, BatchShape, NegativeIds
+from scalelab.core import plugins
+from scalelab.core.events import Observer, Phase
+from scalelab.core.spec import NegativesSpec, RunSpec
+from scalelab.measure.components import Account
+from scalelab.measure.passes import batch_tensors, micro_steps
+from scalelab.train.assemble import build_parts
+from scalelab.train.step import Parts, training_step
+
+__all__ = ["empty_batch", "rehearse"]
+
+# Fake storages live on this device, whatever device their tensors claim.
+_FAKE = "meta"
+
+
+def rehearse(
+    spec: RunSpec, num_items: int, shape: BatchShape, *others: Observer
+) -> Account:
+    """The account of the step after a warm-up. `others` hear the phases of the accounted step.
+    """
+    with FakeTensorMode():
+        parts = fake_parts(spec, num_items)
+        batch = empty_batch(shape, spec.negatives)
+        updates = micro_steps(parts.accumulate)
+        for update in updates:
+            training_step(parts, batch, _deaf, update)
+        account = Account(_FAKE)
+        account.label_training(parts.model, parts.model.item_table_VD, parts.optimizer)  # pyright: ignore[reportArgumentType]
+        if parts.log_popularity_V is not None:
+            account.label("other", [parts.log_popularity_V])
+        account.label("batch", batch_tensors(batch))
+        with account:
+            for update in updates:
+                training_step(parts, batch, _announcing(account, *others), update)
+    return account
+
+
+def fake_parts(spec: RunSpec, num_items: int) -> Parts:
+    """Model, loss and optimizer of a run as fake tensors, inside an active FakeTensorMode.
+
+    `torch.compile` is left out: it changes which temporaries exist, and nothing fake can tell how.
+    """
+    on_cpu = spec.model_copy(
+        update={
+            "device": spec.device.model_copy(update={"name": "cpu"}),
+            "train": spec.train.model_copy(update={"compile": False}),
+        }
+    )
+    parts = build_parts(on_cpu, num_items)
+    return replace(parts, log_popularity_V=torch.empty(num_items + 1))
+
+
+def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
+    """A batch of the loader's types and sizes without contents."""
+    rows, max_len, sequences, positions = shape
+    layout = (rows, max_len)
+    groups = {"position": (positions,), "sequence": (sequences,), "batch": ()}
+    return Batch(
+        item_ids_BL=torch.empty(layout, dtype=torch.int32),
+        segments_BL=torch.empty(layout, dtype=torch.int32),
+        positions_BL=torch.empty(layout, dtype=torch.int32),
+        valid_N=torch.empty(positions, dtype=torch.int64),
+        targets_N=torch.empty(positions, dtype=torch.int64),
+        sequence_N=torch.empty(positions, dtype=torch.int32),
+        is_last_N=torch.empty(positions, dtype=torch.bool),
+        users_S=torch.empty(sequences, dtype=torch.int32),
+        negatives=tuple(
+            NegativeIds(
+                source.per,
+                torch.empty((*groups[source.per], source.num_negatives), dtype=torch.int32),
+                plugins.load("negatives", source.name)(**source.options).exponent,
+            )
+            for source in sources
+        ),
+    )
+
+
+@contextmanager
+def _deaf(phase: Phase) -> Iterator[None]:
+    yield
+
+
+def _announcing(*observers: Observer):
+    @contextmanager
+    def announce(phase: Phase) -> Iterator[None]:
+        for observer in observers:
+            observer.on_phase_start(phase)
+        try:
+            yield
+        finally:
+            for observer in observers:
+                observer.on_phase_end(phase)
+
+    return announce
