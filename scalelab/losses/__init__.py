@@ -18,8 +18,8 @@ from torch import Generator, Tensor
 
 __all__ = ["Loss", "LossBatch", "Negatives", "tile_repeats"]
 
-# On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not know
-# (tiles leave nothing behind), a count of operations multiplies by it.
+# On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not
+# know (tiles leave nothing behind), a count of operations multiplies by it.
 tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
 
 

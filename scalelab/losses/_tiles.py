@@ -65,11 +65,11 @@ class _Formed(torch.autograd.Function):
 
 
 def spans(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
-    """(start, stop) of each tile of `range(total)`; on fake tensors the first two and the last alone.
+    """(start, stop) of each tile of `range(total)`; of fake tensors the first two and the last.
 
-    All tiles but the last are of one size, and what the first leaves in local names is alive while the
-    second is made: so the three have the peak and the final allocations of them all, and a step stays
-    quick to predict at any catalog size. Meanwhile `tile_repeats` says for how many tiles the second stands.
+    All tiles but the last are of one size, and what the first leaves in local names is alive while
+    the second is made: so the three have the peak and the final allocations of them all, and a step
+    stays quick to predict at any catalog size. `tile_repeats` says how many the second stands for.
     """
     starts = range(0, total, size)
     if not isinstance(like, FakeTensor) or len(starts) <= 3:
