@@ -14,7 +14,7 @@ from torch import Tensor
 from scalelab.batches._kernels import fill_rows, fill_targets
 from scalelab.batches.batch import Batch
 from scalelab.batches.drawing import Drawing, catalog_of, check_negatives
-from scalelab.batches.steps import Steps
+from scalelab.batches.steps import EpochPlan, Steps
 from scalelab.core.spec import BatchSpec, NegativesSpec
 from scalelab.datasets.interactions import Histories
 
@@ -75,7 +75,7 @@ class Loader(Steps):
         """One step, prepared now, in tensors whose memory holds nothing else."""
         if not 0 <= step < self.num_steps:
             raise IndexError(f"step {step} of {self.num_steps}")
-        return self._prepare(epoch, range(step, step + 1))[0]
+        return self._prepare(self.plan(epoch), epoch, range(step, step + 1))[0]
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All steps of an epoch in order, prepared ahead.
@@ -87,22 +87,26 @@ class Loader(Steps):
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="scalelab-batches")
         pending: deque[Future[list[Batch]]] = deque()
         try:
-            chunks = self._chunks(epoch)
+            plan = self.plan(epoch)
+            chunks = self._chunks(plan)
             for steps in islice(chunks, 2 * self.threads):
-                pending.append(pool.submit(self._prepare, epoch, steps))
+                pending.append(pool.submit(self._prepare, plan, epoch, steps))
             while pending:
                 ready = pending.popleft().result()
                 for steps in islice(chunks, 1):
-                    pending.append(pool.submit(self._prepare, epoch, steps))
+                    pending.append(pool.submit(self._prepare, plan, epoch, steps))
+                if not pending:
+                    pool.submit(self.plan, epoch + 1)  # kept, so that the next epoch starts at once
                 self.wait_s += time.perf_counter() - asked
                 yield from ready
                 asked = time.perf_counter()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _chunks(self, epoch: int) -> Iterator[range]:
+    def _chunks(self, plan: EpochPlan) -> Iterator[range]:
         """Steps that are prepared together; the first few are small, so that training starts."""
-        rows, positions = self._mean_sizes(epoch)
+        rows = int(plan.row_offsets[-1]) // self.num_steps + 1
+        positions = int(plan.position_offsets[-1]) // self.num_steps + 1
         drawn = self._drawing.num_bytes(positions=positions, sequences=self.size)
         step_bytes = 12 * rows * self.max_len + 21 * positions + 4 * self.size + drawn
         most = max(1, min(_CHUNK_STEPS, _CHUNK_BYTES // step_bytes))
@@ -112,14 +116,8 @@ class Loader(Steps):
             yield range(begin, end)
             begin, length = end, min(4 * length, most)
 
-    def _mean_sizes(self, epoch: int) -> tuple[int, int]:
-        plan = self.plan(epoch)
-        rows, positions = plan.row_offsets[-1], plan.position_offsets[-1]
-        return int(rows) // self.num_steps + 1, int(positions) // self.num_steps + 1
-
-    def _prepare(self, epoch: int, steps: range) -> list[Batch]:
+    def _prepare(self, plan: EpochPlan, epoch: int, steps: range) -> list[Batch]:
         """Consecutive steps, in tensors that they share."""
-        plan = self.plan(epoch)
         some = slice(steps.start * self.size, min(steps.stop * self.size, self.num_sequences))
         users, counts = plan.users[some].copy(), plan.counts[some]
         places = (plan.row[some], plan.column[some])

@@ -102,7 +102,7 @@ class Steps:
 
     def _make_plan(self, epoch: int) -> EpochPlan:
         users = self._taking_part.copy()
-        permute(users, stream_key(self.seed, epoch))
+        permute(users, stream_key(self.seed, epoch, 0))
         counts = self._counts[users]
         packed = self._packer.pack(counts, max_len=self.max_len, size=self.size)
         begins = np.arange(0, len(users), self.size)

@@ -1,7 +1,7 @@
 """Packers: lengths of sequences in, their places in rows out. The file is the name of the packer.
 
-A packer is a frozen dataclass with `pack`. Packers differ in nothing but the places they give, and a
-place depends on nothing but lengths: sequences keep their step and their number in it.
+A packer is a frozen dataclass with `pack`. Packers differ in nothing but the places they give, and
+a place depends on nothing but lengths: sequences keep their step and their number in it.
 """
 
 from typing import NamedTuple, Protocol
