@@ -223,10 +223,12 @@ SELECT
     sum(bytes) FILTER (component = 'batch')::BIGINT AS batch,
     sum(bytes) FILTER (component = 'activations')::BIGINT AS activations,
     sum(bytes) FILTER (component = 'loss_workspace')::BIGINT AS loss_workspace,
+    sum(bytes) FILTER (component = 'evaluation_workspace')::BIGINT AS evaluation_workspace,
     sum(bytes) FILTER (component = 'other')::BIGINT AS other,
     sum(bytes) FILTER (component NOT IN (
         'total', 'item_table', 'encoder_parameters', 'item_table_gradient', 'encoder_gradients',
-        'optimizer_state', 'optimizer_workspace', 'batch', 'activations', 'loss_workspace', 'other'
+        'optimizer_state', 'optimizer_workspace', 'batch', 'activations', 'loss_workspace',
+        'evaluation_workspace', 'other'
     ))::BIGINT AS further
 FROM memory
 GROUP BY run_id, stage, kind, source;
