@@ -190,7 +190,7 @@ def metric_rows(split: str, epoch: int, metrics: Mapping[str, float]) -> list[Me
 
 def oracle_rows(trainer: Trainer, epoch: int) -> list[Metric]:
     """NDCG@10 of the true probabilities, where the data set knows them: no model can beat it."""
-    value = trainer.data.oracle_ndcg()
+    value = getattr(trainer.data.split, "oracle_ndcg", None)
     if value is None:
         return []
     return [Metric(split="test", epoch=epoch, name="oracle_ndcg", k=10, value=value)]
