@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from scalelab.cli import compare, data, doctor, list_, plan, profile, query, report, sweep
-from scalelab.cli._output import fail, quiet_pipes
+from scalelab.cli.output import fail, quiet_pipes
 from scalelab.core.errors import ScalelabError
 
 __all__ = ["app", "run"]
@@ -39,7 +39,7 @@ def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Which loss and which settings give the best ranking on my catalog and GPU, and will it fit?"""
+    """Which loss and settings give the best ranking on my catalog and GPU, and will it fit?"""
     if version:
         from importlib import metadata
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scalelab import api
-from scalelab.cli._output import console, grid, show_json
+from scalelab.cli.output import console, grid, show_json
 
 __all__ = ["EXAMPLE", "Kind", "main"]
 

@@ -1,17 +1,17 @@
 """What a sweep announces in, one snapshot of where it stands out; it draws nothing."""
 
-import json
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scalelab.cli._front import Front, Point
+from scalelab.cli.finished import Finished, comparable, finished_of, settings_of
+from scalelab.cli.front import Front, Point
 from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
 
-__all__ = ["Finished", "LiveState", "Running", "Snapshot"]
+__all__ = ["LiveState", "Running", "Snapshot"]
 
 # More than any screen shows.
 _KEPT_FINISHED = 100
@@ -27,19 +27,6 @@ class Running:
     elapsed_s: float
     progress: Progress | None
     limit_bytes: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A run that is over. Quality is NDCG@10 over the whole catalog; None where there is none."""
-
-    label: str
-    outcome: Outcome
-    valid: float | None
-    test: float | None
-    peak_bytes: int | None
-    train_s: float | None
-    error: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +116,7 @@ class LiveState(SweepObserver):
             elapsed_s = None if started is None else self._clock() - started
             self._progress.pop(run_id, None)
             self._end(run_id, record.run.outcome.value)
-            finished = _finished(self._cells[run_id].label, record)
+            finished = finished_of(self._cells[run_id].label, record)
             self._finished.append(finished)
             if record.run.outcome in _FAULTS:
                 where = f" in {record.run.phase}" if record.run.phase else ""
@@ -137,8 +124,8 @@ class LiveState(SweepObserver):
                 self._messages.append(" ".join(text.split()))
             if record.run.outcome is Outcome.DONE:
                 self._learn(run_id, elapsed_s)
-                front = self._fronts.setdefault(_comparable(record), Front())
-                front.add(_settings(record), finished.label, finished)
+                front = self._fronts.setdefault(comparable(record), Front())
+                front.add(settings_of(record), finished.label, finished)
 
     def on_message(self, text: str) -> None:
         with self._lock:
@@ -250,53 +237,6 @@ def _unplanned(run_id: str, device: str) -> Planned:
         finished_before=False,
         skipped_because=None,
     )
-
-
-def _finished(label: str, record: Record) -> Finished:
-    run = record.run
-    return Finished(
-        label=label,
-        outcome=run.outcome,
-        valid=_ndcg(record, "valid"),
-        test=_ndcg(record, "test"),
-        peak_bytes=_peak(record),
-        train_s=run.train_s,
-        error=run.error or "",
-    )
-
-
-def _ndcg(record: Record, split: str) -> float | None:
-    """NDCG@10 at the epoch whose weights were kept, else the best that was seen."""
-    values = {
-        metric.epoch: metric.value
-        for metric in record.metrics
-        if metric.split == split and metric.name == "ndcg" and metric.k == 10
-    }
-    best = record.run.best_epoch
-    return values[best] if best in values else max(values.values(), default=None)
-
-
-def _peak(record: Record) -> int | None:
-    """The training peak: `allocated` where the device has an allocator of its own, else `requested`."""
-    peaks = {
-        memory.kind: memory.bytes
-        for memory in record.memory
-        if (memory.stage, memory.component, memory.source) == ("train", "total", "measured")
-    }
-    on_gpu = record.environment is not None and record.environment.device_bytes is not None
-    return peaks.get("allocated" if on_gpu and peaks.get("allocated") else "requested")
-
-
-def _comparable(record: Record) -> tuple[str, ...]:
-    device = record.environment.device if record.environment is not None else ""
-    return (record.run.data_fingerprint or record.run.dataset, record.run.protocol, device)
-
-
-def _settings(record: Record) -> str:
-    """What is equal for the seeds of one configuration."""
-    tables = json.loads(record.run.spec)
-    tables.get("train", {}).pop("seed", None)
-    return json.dumps(tables, sort_keys=True)
 
 
 def _budgets(budget_bytes: int | None, points: Sequence[Point]) -> tuple[int, ...]:

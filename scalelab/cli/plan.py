@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from scalelab import api
-from scalelab.cli._options import Budget, Device, Json, Set
-from scalelab.cli._output import console, grid, show_json
+from scalelab.cli.options import Budget, Device, Json, Set
+from scalelab.cli.output import console, grid, show_json
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["EXAMPLE", "main"]

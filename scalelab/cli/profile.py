@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from scalelab import api
-from scalelab.cli._options import Device, Json, Out, Set
-from scalelab.cli._output import console, grid, show_json
+from scalelab.cli.options import Device, Json, Out, Set
+from scalelab.cli.output import console, grid, show_json
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["EXAMPLE", "main"]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from scalelab import api
-from scalelab.cli._output import console, grid, note
+from scalelab.cli.output import console, grid, note
 
 __all__ = ["EXAMPLE", "Format", "main"]
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from scalelab import api
-from scalelab.cli._options import Json, Out
-from scalelab.cli._output import note, show_json
+from scalelab.cli.options import Json, Out
+from scalelab.cli.output import note, show_json
 
 __all__ = ["EXAMPLE", "Format", "main"]
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from scalelab import api
-from scalelab.cli._options import Budget, Device, Json, Quiet, Set
-from scalelab.cli._output import show_json
+from scalelab.cli.options import Budget, Device, Json, Quiet, Set
+from scalelab.cli.output import show_json
 from scalelab.core.units import parse_bytes
 
 __all__ = ["EXAMPLE", "Executor", "Order", "Rerun", "main"]
@@ -68,8 +68,8 @@ def main(
 ) -> int:
     """Plan, run and store every cell of a study. Interrupted, it resumes by being typed again."""
     # Only now: the picture needs rich, which no other command should wait for.
-    from scalelab.cli._results import show_dry_run, show_results
-    from scalelab.cli._watch import watching
+    from scalelab.cli.results import show_dry_run, show_results
+    from scalelab.cli.watch import watching
 
     budget_bytes = parse_bytes(budget) if budget is not None else api.study_budget(study)
     with watching(budget_bytes, quiet=quiet) as observer:

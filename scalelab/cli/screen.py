@@ -8,8 +8,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from scalelab.cli._front import Point
-from scalelab.cli.live import Finished, Running, Snapshot
+from scalelab.cli.finished import Finished
+from scalelab.cli.front import Point
+from scalelab.cli.live import Running, Snapshot
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["COLOURS", "best_under", "draw", "front_table", "summary"]

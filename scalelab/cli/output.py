@@ -75,11 +75,8 @@ def plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "model_dump"):
-        return plain(value.model_dump(mode="json"))
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    return str(value)
+    dump = getattr(value, "model_dump", None) or getattr(value, "tolist", None)
+    return plain(dump()) if dump is not None else str(value)
 
 
 def console(*, stderr: bool = False) -> "Console":

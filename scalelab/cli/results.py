@@ -3,7 +3,7 @@
 from typing import Any
 
 from scalelab import api
-from scalelab.cli._output import console, grid, note
+from scalelab.cli.output import console, grid, note
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["show_dry_run", "show_results"]

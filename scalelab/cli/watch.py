@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from scalelab.cli._output import console, note, one_line
-from scalelab.cli._screen import draw, summary
 from scalelab.cli.live import LiveState
+from scalelab.cli.output import console, note, one_line
+from scalelab.cli.screen import draw, summary
 from scalelab.core.events import Planned, Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
@@ -15,6 +15,8 @@ from scalelab.core.units import format_bytes, format_seconds
 __all__ = ["PlainLines", "watching"]
 
 _FRAMES_PER_S = 4
+# On wider terminals the eye would lose the row between a name and its figures.
+_WIDEST = 140
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -35,6 +37,7 @@ def watching(budget_bytes: int | None, *, quiet: bool) -> Iterator[LiveState]:
 
 def _live(state: "_Picture") -> Iterator[LiveState]:
     from rich.console import RenderableType
+    from rich.constrain import Constrain
     from rich.live import Live
 
     screen = console(stderr=True)
@@ -48,7 +51,9 @@ def _live(state: "_Picture") -> Iterator[LiveState]:
             shown_size = screen.size
             screen.clear()
         ascii_only = screen.options.ascii_only
-        return draw(state.snapshot(), screen.width, screen.height - 1, ascii_only=ascii_only)
+        # Two lines less than there are: a picture that fills the terminal scrolls it when it goes.
+        width, height = min(screen.width, _WIDEST), screen.height - 2
+        return Constrain(draw(state.snapshot(), width, height, ascii_only=ascii_only), width)
 
     try:
         with Live(

@@ -1,0 +1,70 @@
+"""A record in, the line of it that tables show out."""
+
+import json
+from dataclasses import dataclass
+
+from scalelab.core.records import Outcome, Record
+
+__all__ = ["Finished", "comparable", "finished_of", "settings_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A run that is over. Quality is NDCG@10 over the whole catalog; None where there is none."""
+
+    label: str
+    outcome: Outcome
+    valid: float | None
+    test: float | None
+    peak_bytes: int | None
+    train_s: float | None
+    error: str
+
+
+def finished_of(label: str, record: Record) -> Finished:
+    """What tables show of a record."""
+    run = record.run
+    return Finished(
+        label=label,
+        outcome=run.outcome,
+        valid=_ndcg(record, "valid"),
+        test=_ndcg(record, "test"),
+        peak_bytes=_peak(record),
+        train_s=run.train_s,
+        error=run.error or "",
+    )
+
+
+def _ndcg(record: Record, split: str) -> float | None:
+    """NDCG@10 at the epoch whose weights were kept, else the best that was seen."""
+    values = {
+        metric.epoch: metric.value
+        for metric in record.metrics
+        if metric.split == split and metric.name == "ndcg" and metric.k == 10
+    }
+    best = record.run.best_epoch
+    return values[best] if best in values else max(values.values(), default=None)
+
+
+def _peak(record: Record) -> int | None:
+    """The training peak: `allocated` where the device has an allocator, else `requested`."""
+    peaks = {
+        memory.kind: memory.bytes
+        for memory in record.memory
+        if (memory.stage, memory.component, memory.source) == ("train", "total", "measured")
+    }
+    on_gpu = record.environment is not None and record.environment.device_bytes is not None
+    return peaks.get("allocated" if on_gpu and peaks.get("allocated") else "requested")
+
+
+def comparable(record: Record) -> tuple[str, ...]:
+    """What two runs must share for their qualities and peaks to compare."""
+    device = record.environment.device if record.environment is not None else ""
+    return (record.run.data_fingerprint or record.run.dataset, record.run.protocol, device)
+
+
+def settings_of(record: Record) -> str:
+    """What is equal for the seeds of one configuration."""
+    tables = json.loads(record.run.spec)
+    tables.get("train", {}).pop("seed", None)
+    return json.dumps(tables, sort_keys=True)

@@ -1,0 +1,42 @@
+"""The devices and settings that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# numba compiles at the first call, which breaks a deadline of milliseconds.
+settings.register_profile("scalelab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("scalelab")
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device in turn; `cuda` only where a GPU answers."""
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU answers")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data sets and references (`SCALELAB_SHARED`, else beside the repository)."""
+    folder = Path(os.environ.get("SCALELAB_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}; set SCALELAB_SHARED")
+    return folder
+
+
+@pytest.fixture
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty working folder, and none of our variables set."""
+    for name in list(os.environ):
+        if name.startswith("SCALELAB_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

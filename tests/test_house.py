@@ -1,0 +1,188 @@
+"""The rules of the house that linters do not know: doors, peers, names, length, torch."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import scalelab
+
+PACKAGE = Path(scalelab.__file__).parent
+FILES = sorted(str(path.relative_to(PACKAGE).as_posix()) for path in PACKAGE.rglob("*.py"))
+LONGEST = 300
+
+DOORS = {
+    "altair": ("reporting/",),
+    "cut_cross_entropy": ("losses/cut_ce.py",),
+    "duckdb": ("store/", "datasets/readers/"),
+    "liger_kernel": ("losses/liger_ce.py",),
+    "numba": ("batches/", "datasets/"),
+    "optuna": ("sweeping/search.py",),
+    "pyarrow": ("store/", "reporting/"),
+    "pynvml": ("measure/probes/nvml.py",),
+    "ray": ("sweeping/executors/cluster.py",),
+    "rich": ("cli/",),
+    "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+    "triton": ("losses/",),
+    "typer": ("cli/",),
+}
+# The halves: reading results must not need torch, and torch code must not know the ledger.
+PLUGIN_FOLDERS = (
+    "batches/negatives",
+    "batches/packers",
+    "datasets/readers",
+    "losses",
+    "measure/probes",
+    "models",
+    "reporting/charts",
+    "sweeping/executors",
+)
+PLUGINS = [
+    file
+    for file in FILES
+    if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
+]
+VERBS = ("profile", "plan", "sweep", "query", "report", "compare", "data", "doctor", "list")
+
+
+@cache
+def tree(file: str) -> ast.Module:
+    return ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+
+
+def imports(file: str) -> set[str]:
+    """Every module that the file imports anywhere, but not for its types alone."""
+    found: set[str] = set()
+    for node in ast.walk(_without_type_checking(tree(file))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} imports by a relative path"
+            module = node.module or ""
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _without_type_checking(module: ast.Module) -> ast.Module:
+    body = [
+        node
+        for node in module.body
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return ast.Module(body=body, type_ignores=[])
+
+
+def exported(file: str) -> list[str]:
+    for node in tree(file).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    pytest.fail(f"{file} has no __all__")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_libraries_enter_by_their_door(file: str) -> None:
+    for library in {name.partition(".")[0] for name in imports(file)} & DOORS.keys():
+        assert file.startswith(DOORS[library]), f"{library} does not belong in {file}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_files_stay_short_enough_to_read(file: str) -> None:
+    lines = len((PACKAGE / file).read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST, f"{file} has {lines} lines; it has more than one reason to change"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_module_opens_with_its_promise_in_ascii(file: str) -> None:
+    text = (PACKAGE / file).read_text(encoding="utf-8")
+    assert text.isascii()
+    promise = ast.get_docstring(tree(file)) or ""
+    assert len(promise.partition("\n")[0]) >= 20, f"{file} does not say what it is for"
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if not f.endswith(("__init__.py", "__main__.py"))]
+)
+def test_what_a_module_offers_exists(file: str) -> None:
+    defined = {
+        name
+        for node in tree(file).body
+        for name in (
+            [node.name]
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            else [ast.unparse(t) for t in node.targets]
+            if isinstance(node, ast.Assign)
+            else [ast.unparse(node.target)]
+            if isinstance(node, ast.AnnAssign)
+            else [(alias.asname or alias.name) for alias in node.names]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert set(exported(file)) <= defined
+
+
+@pytest.mark.parametrize("file", PLUGINS)
+def test_a_plugin_exports_one_name_and_knows_no_peer(file: str) -> None:
+    assert len(exported(file)) == 1
+    folder, _, name = file.rpartition("/")
+    package = "scalelab." + folder.replace("/", ".")
+    peers = {f"{package}.{Path(p).stem}" for p in PLUGINS if p.rpartition("/")[0] == folder}
+    known = peers & imports(file) - {f"{package}.{Path(name).stem}"}
+    assert not known, f"{file} imports its peers {sorted(known)}"
+
+
+def test_no_file_is_named_after_a_library_nor_a_package_after_a_verb() -> None:
+    libraries = set(DOORS) | {"numpy", "pydantic", "safetensors"}
+    assert not [file for file in FILES if Path(file).stem in libraries]
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert not packages & set(VERBS)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_exception_is_swallowed(file: str) -> None:
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.ExceptHandler):
+            is_broad = node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+            does_nothing = all(isinstance(inner, ast.Pass) for inner in node.body)
+            assert not (is_broad and does_nothing), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_nothing_is_left_for_later(file: str) -> None:
+    text = (PACKAGE / file).read_text(encoding="utf-8")
+    for sign in ("TODO", "FIXME", "NotImplementedError", "breakpoint("):
+        assert sign not in text, f"{sign} in {file}"
+
+
+CHARTS = [f".{f[:-3].replace('/', '.')}" for f in PLUGINS if f.startswith("reporting/charts/")]
+
+
+@pytest.mark.parametrize("module", ["", ".cli", ".store.ledger", ".reporting.page", *CHARTS])
+def test_reading_results_needs_no_torch(module: str) -> None:
+    check = f"import scalelab{module}, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_importing_the_package_does_no_work(tmp_path: Path) -> None:
+    """No device is asked, nothing printed, no thread started, no folder made."""
+    check = (
+        "import threading, scalelab, scalelab.cli; assert threading.active_count() == 1; "
+        "import sys; assert 'rich' not in sys.modules or 'rich.live' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_verb_is_offered_by_the_package() -> None:
+    for verb in VERBS:
+        assert hasattr(scalelab, verb), verb
+    assert set(scalelab.__all__) <= set(dir(scalelab))
+    assert "list" not in scalelab.__all__  # a star import must not hide the builtin
+    assert importlib.import_module("scalelab").list is scalelab.list_parts
