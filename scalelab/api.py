@@ -216,7 +216,7 @@ def sweep(
     time_budget: str | float | None = None,
     dry_run: bool = False,
     rerun: str | None = None,
-    order: str = "cheap",
+    order: str = "cost",
     observer: SweepObserver | None = None,
 ) -> SweepResult:
     """Plan, run and store every cell of a study. Raises ScalelabError for bad input."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scalelab.core.records import Outcome, Record
 
-__all__ = ["Finished", "comparable", "finished_of", "settings_of"]
+__all__ = ["Finished", "comparable", "finished_of", "settings_of", "without_seed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,11 @@ def finished_of(label: str, record: Record) -> Finished:
         train_s=run.train_s,
         error=run.error or "",
     )
+
+
+def without_seed(label: str) -> str:
+    """A label for all seeds of a configuration."""
+    return " ".join(word for word in label.split() if not word.startswith("seed="))
 
 
 def _ndcg(record: Record, split: str) -> float | None:

@@ -4,9 +4,9 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from scalelab.cli.finished import Finished, comparable, finished_of, settings_of
+from scalelab.cli.finished import Finished, comparable, finished_of, settings_of, without_seed
 from scalelab.cli.front import Front, Point
 from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
@@ -94,7 +94,7 @@ class LiveState(SweepObserver):
     def on_run_start(self, run_id: str) -> None:
         with self._lock:
             if run_id not in self._cells:
-                self._add(_unplanned(run_id, self._device))
+                self._add_unplanned(run_id)
             if run_id not in self._started and run_id not in self._ending:
                 self._wait(run_id, -1)
             self._started[run_id] = self._clock()
@@ -109,7 +109,7 @@ class LiveState(SweepObserver):
         with self._lock:
             run_id = record.run.run_id
             if run_id not in self._cells:
-                self._add(_unplanned(run_id, self._device))
+                self._add_unplanned(run_id)
             started = self._started.pop(run_id, None)
             if started is None and run_id not in self._ending:
                 self._wait(run_id, -1)
@@ -125,7 +125,7 @@ class LiveState(SweepObserver):
             if record.run.outcome is Outcome.DONE:
                 self._learn(run_id, elapsed_s)
                 front = self._fronts.setdefault(comparable(record), Front())
-                front.add(settings_of(record), finished.label, finished)
+                front.add(settings_of(record), without_seed(finished.label), finished)
 
     def on_message(self, text: str) -> None:
         with self._lock:
@@ -171,6 +171,16 @@ class LiveState(SweepObserver):
             self._end(cell.run_id, Outcome.SKIPPED.value)
         else:
             self._wait(cell.run_id, 1)
+
+    def _add_unplanned(self, run_id: str) -> None:
+        """A run that no plan named: the next attempt of a cell that was lost, or a trial's."""
+        fingerprint = run_id.rpartition("-")[0]
+        for earlier in [key for key in self._cells if key.rpartition("-")[0] == fingerprint]:
+            if self._ending.get(earlier) == Outcome.INTERRUPTED.value:
+                self._counts[self._ending.pop(earlier)] -= 1
+                self._add(replace(self._cells.pop(earlier), run_id=run_id))
+                return
+        self._add(_unplanned(run_id, self._device))
 
     def _end(self, run_id: str, outcome: str) -> None:
         earlier = self._ending.get(run_id)

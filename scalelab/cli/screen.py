@@ -114,13 +114,13 @@ def front_table(front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) 
 def _header(snapshot: Snapshot) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(snapshot.name, style="bold")
-    text.append(f" on {snapshot.device}, {format_seconds(snapshot.elapsed_s)} elapsed")
+    text.append(f" on {snapshot.device}, {_whole(snapshot.elapsed_s)} elapsed")
     if snapshot.left_s is None:
         text.append(", end not known yet")
     elif snapshot.over < snapshot.total:
         end = datetime.now() + timedelta(seconds=snapshot.left_s)
         form = "%H:%M" if snapshot.left_s < 12 * 3600 else "%a %H:%M"
-        text.append(f", about {format_seconds(snapshot.left_s)} left (ends {end.strftime(form)})")
+        text.append(f", about {_whole(snapshot.left_s)} left (ends {end.strftime(form)})")
     return text
 
 
@@ -226,6 +226,10 @@ def _quality(value: float | None) -> str:
 
 def _time(seconds: float | None) -> str:
     return format_seconds(seconds) if seconds is not None else ""
+
+
+def _whole(seconds: float) -> str:
+    return format_seconds(max(1, round(seconds)))
 
 
 def _count(value: float | None) -> str:

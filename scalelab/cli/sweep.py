@@ -35,8 +35,10 @@ class Rerun(StrEnum):
 class Order(StrEnum):
     """Which cells come first."""
 
-    CHEAP = "cheap"
-    STUDY = "study"
+    COST = "cost"
+    COSTLY = "costly"
+    GIVEN = "given"
+    RANDOM = "random"
 
 
 def main(
@@ -62,7 +64,7 @@ def main(
     rerun: Annotated[
         Rerun | None, typer.Option(help="Run these again, though the ledger has them.")
     ] = None,
-    order: Annotated[Order, typer.Option(help="Which cells come first.")] = Order.CHEAP,
+    order: Annotated[Order, typer.Option(help="Which cells come first.")] = Order.COST,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:

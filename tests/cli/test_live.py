@@ -1,0 +1,231 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from scalelab.cli.finished import finished_of
+from scalelab.cli.front import Front
+from scalelab.cli.live import LiveState
+from scalelab.cli.screen import best_under, draw, summary
+from scalelab.core.records import Outcome
+from scalelab.core.units import GIB, MIB
+
+from .simulated import planned, progress, record, simulate
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def text_of(state: LiveState, width: int, height: int) -> list[str]:
+    screen = Console(width=width, height=height, force_terminal=False, highlight=False)
+    with screen.capture() as captured:
+        screen.print(draw(state.snapshot(), width, height))
+    return captured.get().splitlines()
+
+
+def test_every_cell_is_counted_once_whatever_happened_to_it() -> None:
+    state = LiveState()
+    records = simulate(state, cells=40, workers=3)
+    now = state.snapshot()
+    assert now.over == now.total == 40
+    assert now.counts["before"] == 1
+    assert now.counts["skipped"] == 1
+    for outcome in {ended.run.outcome for ended in records}:
+        wanted = sum(ended.run.outcome is outcome for ended in records)
+        assert now.counts[outcome.value] == wanted
+    assert now.running == ()
+    assert now.left_s == 0.0
+
+
+def test_a_skipped_cell_that_also_ends_as_a_record_is_one_cell() -> None:
+    state = LiveState()
+    cell = planned(0, skipped_because="too large")
+    state.on_plan("s", "cpu", [cell])
+    state.on_run_end(record(cell, Outcome.SKIPPED))
+    assert state.snapshot().counts == {"skipped": 1}
+
+
+def test_the_end_is_estimated_from_predictions_corrected_by_measurements(clock: Clock) -> None:
+    state = LiveState(clock=clock)
+    cells = [planned(index, predicted_s=10.0) for index in range(5)]
+    state.on_plan("s", "cpu", cells)
+    assert state.snapshot().left_s == pytest.approx(50)
+    state.on_run_start("run-0")
+    clock.now += 4
+    assert state.snapshot().left_s == pytest.approx(46)
+    clock.now += 16
+    state.on_run_end(record(cells[0]))
+    # It took twice as long as was predicted: so will the other four.
+    assert state.snapshot().left_s == pytest.approx(80)
+    state.on_run_start("run-1")
+    state.on_run_start("run-2")
+    assert state.snapshot().left_s == pytest.approx(40)  # two at a time from here
+
+
+def test_without_predictions_the_mean_of_finished_runs_is_the_estimate(clock: Clock) -> None:
+    state = LiveState(clock=clock)
+    cells = [planned(index, predicted_s=None) for index in range(3)]
+    state.on_plan("s", "cpu", cells)
+    assert state.snapshot().left_s is None
+    state.on_run_start("run-0")
+    clock.now += 7
+    state.on_run_end(record(cells[0]))
+    assert state.snapshot().left_s == pytest.approx(14)
+
+
+def test_elapsed_time_stops_with_the_sweep(clock: Clock) -> None:
+    state = LiveState(clock=clock)
+    state.on_plan("s", "cpu", [])
+    clock.now += 3
+    state.on_end()
+    clock.now += 100
+    assert state.snapshot().elapsed_s == pytest.approx(3)
+
+
+points = st.lists(
+    st.tuples(st.integers(0, 4), st.integers(0, 8), st.integers(1, 8)), min_size=1, max_size=40
+)
+
+
+@given(points)
+def test_the_front_is_what_nothing_beats(runs: list[tuple[int, int, int]]) -> None:
+    """Against the definition, with seeds of a configuration arriving in any order."""
+    front = Front()
+    seen: dict[str, list[tuple[float, int]]] = {}
+    for number, quality, peak in runs:
+        cell = planned(number)
+        finished = finished_of("label", record(cell, quality=quality / 8, peak=peak))
+        front.add(str(number), "label", finished)
+        seen.setdefault(str(number), []).append((quality / 8, peak))
+    means = {
+        (sum(q for q, _ in values) / len(values), round(sum(p for _, p in values) / len(values)))
+        for values in seen.values()
+    }
+    wanted = {
+        (quality, peak)
+        for quality, peak in means
+        if not any(q >= quality and p <= peak and (q, p) != (quality, peak) for q, p in means)
+    }
+    assert {(point.valid, point.peak_bytes) for point in front.points()} == wanted
+
+
+def test_the_best_under_a_budget_is_the_best_that_fits() -> None:
+    state = LiveState(budget_bytes=GIB)
+    cells = [planned(index) for index in range(3)]
+    state.on_plan("s", "cpu", cells)
+    for cell, quality, peak in zip(cells, (0.3, 0.2, 0.1), (600, 300, 100), strict=True):
+        state.on_run_end(record(cell, quality=quality, peak=peak * MIB))
+    now = state.snapshot()
+    assert now.budgets == (GIB, 512 * MIB, 256 * MIB, 128 * MIB)
+    found = [best_under(point, now.front, now.budgets) for point in now.front]
+    assert found == [[GIB], [512 * MIB], [256 * MIB, 128 * MIB]]
+
+
+def test_the_next_attempt_of_a_lost_run_is_the_same_cell() -> None:
+    state = LiveState()
+    cell = planned(0, run_id="abc-1")
+    state.on_plan("s", "cpu", [cell, planned(1)])
+    state.on_run_start("abc-1")
+    state.on_run_end(record(cell, Outcome.INTERRUPTED))
+    state.on_run_start("abc-2")
+    now = state.snapshot()
+    assert (now.total, now.over) == (2, 0)
+    assert now.running[0].label == cell.label
+    state.on_run_end(record(planned(0, run_id="abc-2")))
+    assert (state.snapshot().total, state.snapshot().over) == (2, 1)
+
+
+def test_runs_on_different_data_share_no_front() -> None:
+    state = LiveState()
+    cells = [planned(0), planned(1)]
+    state.on_plan("s", "cpu", cells)
+    state.on_run_end(record(cells[0], quality=0.9, peak=MIB, data="small"))
+    state.on_run_end(record(cells[1], quality=0.1, peak=GIB, data="large"))
+    assert len(state.snapshot().front) == 2
+
+
+def test_a_fault_becomes_one_line_of_message() -> None:
+    state = LiveState()
+    state.on_plan("s", "cpu", [planned(0)])
+    state.on_run_start("run-0")
+    state.on_run_end(record(planned(0), Outcome.FAILED))
+    (message,) = state.snapshot().messages
+    assert message.startswith("failed in backward: loss=cross_entropy")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 22), (200, 48), (80, 10), (40, 5), (80, 3)])
+@pytest.mark.parametrize("moment", [0, 5, 60, 200, 400])
+def test_the_picture_fits_whatever_happens(width: int, height: int, moment: int) -> None:
+    class Enough(Exception):
+        pass
+
+    state = LiveState(GIB)
+    left = [moment]
+
+    def pause() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Enough
+
+    try:
+        simulate(state, cells=60, workers=12, pause=pause)
+    except Enough:
+        pass
+    lines = text_of(state, width, height)
+    assert len(lines) <= height
+    assert all(len(line) <= width for line in lines)
+
+
+def test_the_picture_at_80_columns_says_what_matters(clock: Clock) -> None:
+    state = LiveState(100 * MIB, clock)
+    cells = [planned(index) for index in range(4)]
+    state.on_plan("quick", "cpu", cells)
+    state.on_run_start("run-0")
+    state.on_run_end(record(cells[0], quality=0.0712, peak=40 * MIB))
+    state.on_run_start("run-1")
+    state.on_progress(progress("run-1", 3))
+    state.on_message("a worker was replaced")
+    clock.now += 65
+    lines = text_of(state, 80, 22)
+    text = "\n".join(lines)
+    assert "quick on cpu, 1m 05s elapsed" in lines[0]
+    assert lines[1].endswith("1/4")
+    assert lines[2] == "1 done, 1 running, 2 waiting"
+    running = next(line for line in lines if "loss=bce" in line)
+    for word in ("backward", "3/10", "0.0120", "15 MiB", "12.3k"):
+        assert word in running
+    for word in ("0.0712", "0.0641", "40 MiB", "1.5 s", "best under", "a worker was replaced"):
+        assert word in text
+
+
+def test_ten_thousand_cells_cost_little(clock: Clock) -> None:
+    """Work per event must not grow with the number of cells: events are counted, not timed."""
+    state = LiveState(clock=clock)
+    cells = [planned(index) for index in range(10_000)]
+    state.on_plan("s", "cpu", cells)
+    rng = random.Random(1)
+    for cell in cells:
+        state.on_run_start(cell.run_id)
+        state.on_run_end(record(cell, quality=rng.random(), peak=rng.randrange(1, GIB)))
+    now = state.snapshot()
+    assert now.over == 10_000
+    assert len(now.finished) <= 100
+
+
+def test_a_summary_names_outcomes_in_a_fixed_order() -> None:
+    assert summary({"oom": 1, "done": 2, "before": 3}) == "2 done, 3 done before, 1 oom"
