@@ -1,0 +1,225 @@
+"""Chunks of all rounds in, log-sum-exp over visible items and its gradients out, tile by tile."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scalelab.losses._rece import Rounds
+from scalelab.losses._tiles import outer_dtype, spans
+
+__all__ = ["Visible"]
+
+# A tile of logits has about 2 MiB in float32, to stay in the cache: more only where one chunk of
+# positions and the items that it sees have more. 8 MiB of item rows at most are gathered at a time.
+_TILE = 2**19
+_GATHERED = 2**21
+
+
+class _Window(NamedTuple):
+    """Chunks `first` to `stop` of positions and the items that they see, (Y,) ids and (Y, D) rows.
+
+    Neighbouring chunks see overlapping items: chunk g sees rows g * stride to g * stride + columns.
+    """
+
+    round: int
+    first: int
+    stop: int
+    columns: int
+    ids_Y: Tensor
+    rows_YD: Tensor
+
+
+class _Tile(NamedTuple):
+    """G chunks, A positions of each, B items of each chunk's window; hidden pairs have logit -inf."""
+
+    position_ids: Tensor
+    logits_GAB: Tensor
+    hidden_GAD: Tensor
+
+
+@dataclass(kw_only=True)
+class Visible:
+    """Every pair of a position and an item that some round shows, each once, targets left out.
+
+    A pair belongs to the first round that shows it. `targets_N` is int32.
+    """
+
+    hidden_ND: Tensor
+    table_VD: Tensor
+    targets_N: Tensor
+    pad_id: int
+    rounds: Rounds
+    inner: torch.dtype
+
+    def __post_init__(self) -> None:
+        self.reach, self.positions, self.items = vars(self.rounds).values()
+        self.outer = outer_dtype(self.hidden_ND)
+        self.num_chunks, self.high = self.positions[0].slots_CM.shape
+        self.wide, self.depth = self.items[0].size, self.hidden_ND.shape[1]
+        self.width = 2 * self.reach + 1
+        window = self.width * self.wide
+        self.columns = min(window, max(1, _GATHERED // self.depth))
+        self.whole = self.columns == window
+        if self.whole and self.high * window <= 4 * _TILE:
+            room = _GATHERED // (self.depth * self.wide) - 2 * self.reach
+            self.group = max(1, min(self.num_chunks, _TILE // (self.high * window), room))
+            self.height = self.high
+        else:
+            self.group, self.height = 1, max(1, min(self.high, _TILE // self.columns))
+        tile = self.group * self.height * self.columns
+        self.buffer = torch.empty(tile, dtype=self.outer, device=self.hidden_ND.device)
+
+    @property
+    def one_look(self) -> bool:
+        """Whether a position meets all that it sees in a single tile."""
+        return self.whole and len(self.positions) == 1
+
+    def log_sum(self, lse_P: Tensor) -> None:
+        """Adds the scores of all visible items to `lse_P` (N + 1,), the log of a sum of exponentials."""
+        for number in range(len(self.positions)):
+            for window in self._windows(number):
+                for tile in self._tiles(window):
+                    _exponentials(tile, lse_P)
+
+    def gradients(
+        self, lse_P: Tensor, grad_ND: Tensor | None, grad_VD: Tensor | None, known: bool
+    ) -> None:
+        """Adds the gradients of the mean of `lse_P` through visible scores to those given, in place.
+
+        With `known` False, which needs `one_look`, `lse_P` is completed on the way as by `log_sum`.
+        `grad_VD` may start uninitialised where `whole`: the first round writes each of its rows.
+        """
+        for number in range(len(self.positions)):
+            carry = None
+            for window in self._windows(number):
+                grad_YD = None
+                if grad_VD is not None:
+                    grad_YD = torch.zeros_like(window.rows_YD, dtype=self.outer)
+                    if carry is not None:
+                        grad_YD[: carry.shape[0]] = carry
+                for tile in self._tiles(window):
+                    self._tile_gradients(window, tile, lse_P, known, grad_ND, grad_YD)
+                if grad_VD is not None and grad_YD is not None:
+                    carry = self._hand_over(window, grad_YD, grad_VD)
+            if grad_VD is not None and carry is not None:
+                slots = self.items[number].slots_CM.view(-1)
+                tail = slots[slots.shape[0] - carry.shape[0] :]
+                self._write(number, tail, carry, grad_VD)
+
+    def _tile_gradients(
+        self,
+        window: _Window,
+        tile: _Tile,
+        lse_P: Tensor,
+        known: bool,
+        grad_ND: Tensor | None,
+        grad_YD: Tensor | None,
+    ) -> None:
+        ids, num_positions = tile.position_ids, self.hidden_ND.shape[0]
+        if known:
+            lse = lse_P.index_select(0, ids.view(-1)).view(*ids.shape, 1)
+            share_GAB = tile.logits_GAB.sub_(lse).exp_()
+            factor_GA1 = torch.full_like(lse, 1 / num_positions)
+        else:
+            # Exponentials stay relative to the tile's largest score: the rest is a factor per row.
+            share_GAB, factor_GA1 = _exponentials(tile, lse_P)
+            factor_GA1 = factor_GA1 / num_positions
+        share_GAB = share_GAB.to(self.inner)
+        if grad_ND is not None:
+            grad_GAD = torch.bmm(share_GAB, _strided(window, window.rows_YD, self.wide))
+            grad_GAD = (grad_GAD * factor_GA1).to(grad_ND.dtype)
+            # Fillers add zero to the last position.
+            real = ids.clamp(max=num_positions - 1)
+            grad_ND.index_add_(0, real.view(-1), grad_GAD.view(-1, self.depth))
+        if grad_YD is None:
+            return
+        hidden_GAD = (tile.hidden_GAD * factor_GA1).to(self.inner)
+        chunks = window.stop - window.first
+        piece = self.wide if self.whole else window.columns
+        pieces_JBD = grad_YD.view(-1, piece, self.depth)
+        # Windows overlap, but the k-th pieces of all windows do not.
+        for k in range(window.columns // piece):
+            share_GBA = share_GAB[:, :, k * piece : (k + 1) * piece].transpose(1, 2)
+            target_GBD = pieces_JBD[k : k + chunks]
+            if self.inner == self.outer:
+                target_GBD.baddbmm_(share_GBA, hidden_GAD)
+            else:
+                target_GBD += torch.bmm(share_GBA, hidden_GAD)
+
+    def _hand_over(self, window: _Window, grad_YD: Tensor, grad_VD: Tensor) -> Tensor | None:
+        """Writes the gradients that are complete; returns those that the next window adds to."""
+        if not self.whole:
+            grad_VD.index_add_(0, window.ids_Y, grad_YD.to(grad_VD.dtype))
+            return None
+        done = (window.stop - window.first) * self.wide
+        self._write(window.round, window.ids_Y[:done], grad_YD[:done], grad_VD)
+        return grad_YD[done:].clone()
+
+    def _write(self, number: int, ids_Y: Tensor, grad_YD: Tensor, grad_VD: Tensor) -> None:
+        # In a round every item has one place. Fillers share the padding row, all with gradient zero.
+        write = grad_VD.index_copy_ if number == 0 else grad_VD.index_add_
+        write(0, ids_Y.long(), grad_YD.to(grad_VD.dtype))
+
+    def _windows(self, number: int) -> Iterator[_Window]:
+        slots = self.items[number].slots_CM.view(-1)
+        for first, stop in spans(self.num_chunks, self.group, self.hidden_ND):
+            start, more = first * self.wide, (stop - first - 1) * self.wide
+            for left, right in spans(self.width * self.wide, self.columns, self.hidden_ND):
+                ids_Y = slots[start + left : start + more + right]
+                rows_YD = self.table_VD.index_select(0, ids_Y).to(self.inner)
+                yield _Window(number, first, stop, right - left, ids_Y, rows_YD)
+
+    def _tiles(self, window: _Window) -> Iterator[_Tile]:
+        slots_CM = self.positions[window.round].slots_CM[window.first : window.stop]
+        for top, bottom in spans(self.high, self.height, self.hidden_ND):
+            yield self._tile(window, slots_CM[:, top:bottom].contiguous())
+
+    def _tile(self, window: _Window, ids_GA: Tensor) -> _Tile:
+        real = ids_GA.clamp(max=self.hidden_ND.shape[0] - 1).view(-1)
+        hidden_GAD = self.hidden_ND.index_select(0, real).to(self.inner).view(*ids_GA.shape, -1)
+        rows_GDB = _strided(window, window.rows_YD, self.wide).transpose(1, 2)
+        shape = (*ids_GA.shape, window.columns)
+        logits_GAB = self.buffer[: shape[0] * shape[1] * shape[2]].view(shape)
+        if self.inner == self.outer:
+            torch.bmm(hidden_GAD, rows_GDB, out=logits_GAB)
+        else:
+            logits_GAB.copy_(torch.bmm(hidden_GAD, rows_GDB))
+        return _Tile(
+            ids_GA,
+            logits_GAB.masked_fill_(self._unseen(window, real, shape), -torch.inf),
+            hidden_GAD,
+        )
+
+    def _unseen(self, window: _Window, real: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        """(G, A, B) bool: the position's target, fillers, and pairs that an earlier round has shown."""
+        ids_G1B = _strided(window, window.ids_Y, self.wide).unsqueeze(1)
+        targets_GA1 = self.targets_N.index_select(0, real).view(*shape[:2], 1)
+        unseen_GAB = (ids_G1B == targets_GA1).logical_or_(ids_G1B == self.pad_id)
+        for earlier in range(window.round):
+            of_position = self.positions[earlier].chunk_M.index_select(0, real).view(*shape[:2], 1)
+            of_item_Y = self.items[earlier].chunk_M.index_select(0, window.ids_Y)
+            distance_GAB = of_position - _strided(window, of_item_Y, self.wide).unsqueeze(1)
+            unseen_GAB.logical_or_(distance_GAB.abs_() <= self.reach)
+        return unseen_GAB
+
+
+def _strided(window: _Window, values_Y: Tensor, stride: int) -> Tensor:
+    """(Y, ...) to (G, B, ...): what each chunk of the window sees, overlapping, not copied."""
+    shape = (window.stop - window.first, window.columns, *values_Y.shape[1:])
+    depth = values_Y.stride(0)
+    return values_Y.as_strided(shape, (stride * depth, depth, *values_Y.stride()[1:]))
+
+
+def _exponentials(tile: _Tile, lse_P: Tensor) -> tuple[Tensor, Tensor]:
+    """Adds a tile to `lse_P`, in place; returns exp(logits - top) and exp(top - lse) of each row."""
+    ids = tile.position_ids.view(-1).long()
+    # Where all is hidden the largest is -inf, and -inf - -inf would be NaN.
+    top_GA1 = tile.logits_GAB.amax(2, keepdim=True).clamp_(min=torch.finfo(lse_P.dtype).min)
+    exponentials_GAB = tile.logits_GAB.sub_(top_GA1).exp_()
+    seen = exponentials_GAB.sum(2, keepdim=True).log_().add_(top_GA1).view(-1)
+    lse = torch.logaddexp(lse_P.index_select(0, ids), seen)
+    lse_P.index_copy_(0, ids, lse)
+    return exponentials_GAB, (top_GA1 - lse.view_as(top_GA1)).exp_()
