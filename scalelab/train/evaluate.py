@@ -1,6 +1,6 @@
 """A model and held-out targets in, full-catalog ranking metrics out."""
 
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,13 @@ from scalelab.datasets.interactions import Histories
 from scalelab.datasets.splits import HeldOut
 from scalelab.models import EncoderInput
 
-__all__ = ["KS", "Evaluator", "ranking_metrics"]
+__all__ = ["KS", "Diverged", "Evaluator", "ranking_metrics"]
 
 KS = (1, 5, 10, 20)
+
+
+class Diverged(Exception):
+    """The loss or the scores are no longer finite numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +88,22 @@ class Evaluator:
                     batch.item_ids_BL, batch.segments_BL, batch.positions_BL, len(batch.users_S)
                 )
                 users_S = batch.users_S.numpy()
+                wanted_S = targets[users_S].astype(np.int64)
+                seen = _Seen(histories, users_S)
                 scores_SV = scorer.scores(inputs, batch.last_S)
-                above, ties, repeated = scorer.places(scores_SV, histories, users_S, targets[users_S])
+                target_S1 = torch.from_numpy(wanted_S)[:, None].to(scores_SV.device)
+                target_score_S1 = scores_SV.gather(1, target_S1)
+                if self.exclude_seen:
+                    scorer.exclude(scores_SV, seen)
+                top_Sk, items_Sk = scorer.top(scores_SV)
+                # A comparison with NaN is False, so that a broken model would look like a perfect one.
+                if not bool(target_score_S1.isfinite().all() & ~top_Sk[:, 0].isnan().any()):
+                    raise Diverged("the scores are not finite numbers")
+                above, ties = _places(scores_SV, top_Sk, target_score_S1)
                 above_n.append(above)
                 ties_n.append(ties)
-                repeated_n.append(repeated)
-                shown.add(scores_SV)
+                repeated_n.append(seen.have(wanted_S))
+                shown.add(items_Sk)
         finally:
             model.train(was_training)
         above, ties, repeated = map(np.concatenate, (above_n, ties_n, repeated_n))
@@ -105,10 +119,14 @@ class _Scorer:
         self.model = model
         self.settings = settings
         self.table_VD: Tensor = model.item_table_VD.detach()  # pyright: ignore[reportAssignmentType]
-        self.buffer = self.table_VD.new_empty(settings.block_users, self.table_VD.size(0))
+        # Room for whole chunks of columns, see `top`; the columns past the catalog stay -inf.
+        num_rows = self.table_VD.size(0)
+        self.chunk = max(1, math.isqrt(num_rows))
+        columns = -(-num_rows // self.chunk) * self.chunk
+        self.buffer = self.table_VD.new_full((settings.block_users, columns), -torch.inf)
 
     def scores(self, inputs: EncoderInput, last_S: Tensor) -> Tensor:
-        """(S, V); the padding column is -inf."""
+        """(S, V and some columns of -inf); the padding column is -inf too."""
         device = self.table_VD.device
         on_device = EncoderInput(
             *(part.to(device) if isinstance(part, Tensor) else part for part in inputs)
@@ -116,44 +134,77 @@ class _Scorer:
         hidden_BLD = self.model(on_device)
         hidden_SD = hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, last_S.to(device))
         scores_SV = self.buffer[: len(last_S)]
-        torch.mm(hidden_SD, self.table_VD.T, out=scores_SV)
+        torch.mm(hidden_SD, self.table_VD.T, out=scores_SV[:, : self.table_VD.size(0)])
         scores_SV[:, 0] = -torch.inf
         return scores_SV
 
-    def places(
-        self, scores_SV: Tensor, histories: Histories, users: np.ndarray, targets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """How many items score above each target, how many tie with it (itself included), and
-        whether the user has seen it. Takes seen items out of `scores_SV`, in place."""
-        device = scores_SV.device
-        lengths = histories.ends[users] - histories.starts[users]
-        rows = np.repeat(np.arange(len(users)), lengths)
-        first = np.repeat(histories.starts[users] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-        seen = histories.item_ids[first + np.arange(len(rows))].astype(np.int64)
-        repeated = np.zeros(len(users), dtype=bool)
-        repeated[rows[seen == targets[rows]]] = True
-        target_S = torch.from_numpy(targets.astype(np.int64)).to(device)
-        target_score_S1 = scores_SV.gather(1, target_S[:, None])
-        if self.settings.exclude_seen:
-            taken = torch.from_numpy(rows * scores_SV.size(1) + seen).to(device)
-            scores_SV.view(-1).index_fill_(0, taken, -torch.inf)
-        above_S = (scores_SV > target_score_S1).sum(1)
-        ties_S = (scores_SV == target_score_S1).sum(1)
-        return above_S.cpu().numpy(), np.maximum(ties_S.cpu().numpy(), 1), repeated
+    def top(self, scores_SV: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and items of the largest scores, (S, max k) each.
+
+        The k largest lie in the k chunks of columns with the largest maxima, so a sort of all columns is
+        not needed; every score is read once.
+        """
+        k = max(self.settings.ks)
+        chunks_SCW = scores_SV.unflatten(1, (-1, self.chunk))
+        if chunks_SCW.size(1) <= k:
+            return scores_SV.topk(k, dim=1)  # pyright: ignore[reportReturnType]
+        best_Sk = chunks_SCW.amax(2).topk(k, dim=1).indices
+        some_SkW = chunks_SCW.gather(1, best_Sk[:, :, None].expand(-1, -1, self.chunk))
+        values_Sk, places_Sk = some_SkW.flatten(1).topk(k, dim=1)
+        chunk_Sk = best_Sk.gather(1, places_Sk // self.chunk)
+        return values_Sk, chunk_Sk * self.chunk + places_Sk % self.chunk
+
+    def exclude(self, scores_SV: Tensor, seen: "_Seen") -> None:
+        """Take what the users have seen out of the ranking, in place."""
+        flat = torch.from_numpy(seen.rows * scores_SV.size(1) + seen.items)
+        # The buffer is contiguous in its rows, so that a flat index reaches every score.
+        scores_SV.view(-1).index_fill_(0, flat.to(scores_SV.device), -torch.inf)
+
+
+class _Seen:
+    """The items of a block of histories, flat: `items[i]` was seen by the user of row `rows[i]`."""
+
+    def __init__(self, histories: Histories, users: np.ndarray) -> None:
+        starts = histories.starts[users]
+        lengths = histories.ends[users] - starts
+        before = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self.rows = np.repeat(np.arange(len(users)), lengths)
+        places = np.repeat(starts - before, lengths) + np.arange(len(self.rows))
+        self.items = histories.item_ids[places].astype(np.int64)
+
+    def have(self, targets: np.ndarray) -> np.ndarray:
+        """(S) bool: has the user seen the target before?"""
+        repeated = np.zeros(len(targets), dtype=bool)
+        repeated[self.rows[self.items == targets[self.rows]]] = True
+        return repeated
+
+
+def _places(scores_SV: Tensor, top_Sk: Tensor, target_score_S1: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """How many items score above each target, and how many tie with it (itself included).
+
+    Exact where the target is among the first k; elsewhere all k are above it and it is a miss.
+    """
+    above_S = (top_Sk > target_score_S1).sum(1)
+    ties_S = (top_Sk == target_score_S1).sum(1)
+    # Ties that may reach past the first k are counted among all scores.
+    cut_S = (top_Sk[:, -1:] == target_score_S1).squeeze(1).nonzero().squeeze(1)
+    if len(cut_S):
+        ties_S[cut_S] = (scores_SV[cut_S] == target_score_S1[cut_S]).sum(1)
+    return above_S.cpu().numpy(), ties_S.clamp(min=1).cpu().numpy()
 
 
 class _Shown:
     """Which items appeared in anybody's first k."""
 
     def __init__(self, num_items: int, ks: tuple[int, ...]) -> None:
-        self.ks = ks
         self.num_items = num_items
         self.seen = {k: np.zeros(num_items + 1, dtype=bool) for k in ks}
 
-    def add(self, scores_SV: Tensor) -> None:
-        top_SK = scores_SV.topk(max(self.ks), dim=1).indices.cpu().numpy()
-        for k in self.ks:
-            self.seen[k][top_SK[:, :k]] = True
+    def add(self, items_Sk: Tensor) -> None:
+        """`items_Sk` are lists of items, best first."""
+        items = items_Sk.cpu().numpy()
+        for k, seen in self.seen.items():
+            seen[items[:, :k]] = True
 
     def coverage(self) -> dict[str, float]:
         """Share of the catalog."""
@@ -162,7 +213,7 @@ class _Shown:
 
 def ranking_metrics(
     above: np.ndarray, ties: np.ndarray, missed: np.ndarray | None, ks: tuple[int, ...]
-) -> Mapping[str, float] | dict[str, float]:
+) -> dict[str, float]:
     """Means over users of HR@k, NDCG@k and MRR@k with one relevant item each.
 
     `above` items score higher than the target and `ties` (itself included) the same: each metric is its

@@ -16,7 +16,7 @@ from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
 from scalelab.train import checkpoint
-from scalelab.train.evaluate import Evaluator
+from scalelab.train.evaluate import Diverged, Evaluator
 from scalelab.train.step import Parts, training_step
 
 if TYPE_CHECKING:
@@ -27,10 +27,6 @@ __all__ = ["Diverged", "Fit", "Trainer"]
 # Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's end.
 _LOOK_EVERY = 50
 METRIC = "ndcg@10"
-
-
-class Diverged(Exception):
-    """The loss is no longer a finite number."""
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,140 @@
+"""Full-catalog ranking against a plain ranking, one user at a time."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scalelab.core.errors import DataError
+from scalelab.datasets.interactions import Histories
+from scalelab.datasets.splits import HeldOut
+from scalelab.models import EncoderInput
+from scalelab.train.evaluate import Diverged, Evaluator, ranking_metrics
+from torch import Tensor, nn
+
+NUM_ITEMS = 57
+KS = (1, 5, 10, 20)
+
+
+class LastItem(nn.Module):
+    """Hidden state = the row of the last item in a table of its own: scores are easy to work out."""
+
+    def __init__(self, constant: bool = False) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.table = nn.Parameter(torch.randn(NUM_ITEMS + 1, 6, generator=generator))
+        self.query = nn.Parameter(torch.randn(NUM_ITEMS + 1, 6, generator=generator))
+        if constant:
+            nn.init.zeros_(self.table)
+
+    @property
+    def item_table_VD(self) -> Tensor:
+        return self.table
+
+    def forward(self, inputs: EncoderInput) -> Tensor:
+        return nn.functional.embedding(inputs.item_ids_BL, self.query)
+
+
+def held_out(num_users: int = 200) -> HeldOut:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 15, num_users)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    items = rng.integers(1, NUM_ITEMS + 1, offsets[-1]).astype(np.int32)
+    targets = rng.integers(1, NUM_ITEMS + 1, num_users).astype(np.int32)
+    histories = Histories(item_ids=items, starts=offsets[:-1], ends=offsets[1:])
+    repeated = sum(int(targets[u] in histories[u]) for u in range(num_users))
+    users = np.arange(num_users, dtype=np.int32)
+    return HeldOut(histories=histories, targets=targets, users=users, num_repeated=repeated)
+
+
+def plain(model: LastItem, data: HeldOut, exclude_seen: bool) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for user, target in enumerate(data.targets):
+        history = data.histories[user]
+        scores = (model.query[history[-1]] @ model.table.T).detach().numpy().copy()
+        scores[0] = -np.inf
+        if exclude_seen:
+            scores[history] = -np.inf
+        if exclude_seen and target in history:
+            rank = math.inf
+        else:
+            rank = 1 + int((scores > scores[target]).sum())
+        for k in KS:
+            hit = rank <= k
+            sums[f"hr@{k}"] = sums.get(f"hr@{k}", 0) + hit
+            sums[f"ndcg@{k}"] = sums.get(f"ndcg@{k}", 0) + (1 / math.log2(1 + rank) if hit else 0)
+            sums[f"mrr@{k}"] = sums.get(f"mrr@{k}", 0) + (1 / rank if hit else 0)
+    return {name: value / len(data.targets) for name, value in sums.items()}
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("block_bytes", [1, 10**7])
+def test_metrics_are_those_of_a_plain_ranking(exclude_seen: bool, block_bytes: int) -> None:
+    model, data = LastItem(), held_out()
+    evaluator = Evaluator(
+        num_items=NUM_ITEMS, max_len=5, exclude_seen=exclude_seen, block_bytes=block_bytes
+    )
+    found = evaluator(model, data)
+    for name, value in plain(model, data, exclude_seen).items():
+        assert found[name] == pytest.approx(value, abs=1e-12), name
+    assert found["num_users"] == 200
+    assert found["num_repeated"] == data.num_repeated > 0
+
+
+def test_a_constant_scorer_scores_like_chance() -> None:
+    found = Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=False)(
+        LastItem(constant=True), held_out()
+    )
+    for k in KS:
+        assert found[f"hr@{k}"] == pytest.approx(k / NUM_ITEMS)
+        assert found[f"mrr@{k}"] == pytest.approx(sum(1 / r for r in range(1, k + 1)) / NUM_ITEMS)
+
+
+def test_coverage_counts_each_item_once() -> None:
+    model, data = LastItem(), held_out()
+    found = Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=False)(model, data)
+    lists = []
+    for user in range(200):
+        scores = (model.query[data.histories[user][-1]] @ model.table.T).detach().numpy().copy()
+        scores[0] = -np.inf
+        lists.append(np.argsort(-scores)[:20])
+    for k in KS:
+        shown = {int(item) for ranking in lists for item in ranking[:k]}
+        assert found[f"coverage@{k}"] == pytest.approx(len(shown) / NUM_ITEMS)
+
+
+def test_ties_share_their_ranks() -> None:
+    # Two items above, three equal: ranks 3, 4 and 5 are equally likely.
+    found = ranking_metrics(np.array([2]), np.array([3]), None, (3, 5))
+    assert found["hr@3"] == pytest.approx(1 / 3)
+    assert found["hr@5"] == pytest.approx(1)
+    assert found["mrr@5"] == pytest.approx((1 / 3 + 1 / 4 + 1 / 5) / 3)
+
+
+def test_k_larger_than_the_catalog_is_refused() -> None:
+    with pytest.raises(DataError, match="k = 20 is larger than the catalog of 12 items"):
+        Evaluator(num_items=12, max_len=5, exclude_seen=True)
+
+
+def test_nobody_to_evaluate_is_refused() -> None:
+    data = held_out(3)
+    empty = HeldOut(
+        histories=Histories(
+            item_ids=data.histories.item_ids,
+            starts=data.histories.starts,
+            ends=data.histories.starts,
+        ),
+        targets=data.targets,
+        users=data.users,
+        num_repeated=0,
+    )
+    with pytest.raises(DataError, match="no user"):
+        Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=True)(LastItem(), empty)
+
+
+def test_a_broken_model_does_not_look_like_a_perfect_one() -> None:
+    model = LastItem()
+    with torch.no_grad():
+        model.table[5] = torch.nan
+    with pytest.raises(Diverged):
+        Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=False)(model, held_out())
