@@ -10,7 +10,7 @@ from scalelab.datasets.interactions import Histories
 
 
 def histories_of(sequences):
-    """Histories as a split leaves them: slices of a longer array, with held-out items in between."""
+    """Histories as a split leaves them: slices of one array, with held-out items in between."""
     items = np.concatenate([np.array([*s, 1], np.int32) for s in sequences])
     ends = np.cumsum([len(s) + 1 for s in sequences], dtype=np.int64) - 1
     starts = ends - np.array([len(s) for s in sequences], np.int64)

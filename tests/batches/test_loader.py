@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -62,7 +63,7 @@ def test_every_pair_occurs_once_an_epoch(packer, make, data):
     expected = Counter()
     for user, sequence in enumerate(problem.sequences):
         kept = sequence[-(problem.max_len + 1) :]
-        pairs = zip(kept[:-1], kept[1:], strict=True)
+        pairs = pairwise(kept)
         expected.update((user, t, given, wanted) for t, (given, wanted) in enumerate(pairs))
     assert loaded == expected
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from scalelab.batches._random import below, fold, permute, stream_key
+from scalelab.batches._random import below, fold, permute, stream_key  # noqa: PLC2701
 
 
 @njit

@@ -77,5 +77,5 @@ def test_a_user_who_has_every_item_that_occurs_is_refused(make):
 
 def test_a_power_below_nought_is_refused(make):
     for exponent in (-0.5, float("nan"), float("inf")):
-        with pytest.raises(SpecError, match="popularity.exponent"):
+        with pytest.raises(SpecError, match="popularity needs a number"):
             draw(make, HISTORIES, 10, num_negatives=1, exponent=exponent)

@@ -1,4 +1,4 @@
-"""Every packer: all sequences placed, no overlap, no row too long, steps independent of each other."""
+"""Every packer: all sequences placed, no overlap, no row too long, steps independent."""
 
 import numpy as np
 import pytest
