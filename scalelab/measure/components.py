@@ -77,14 +77,19 @@ class Account(TorchDispatchMode, Observer):
         self._range_starts: list[int] = []
         self._parts: tuple[nn.Module, Tensor, torch.optim.Optimizer] | None = None
         self._current = 0
+        self._window = 0
         self._closed = False
         self.peak_bytes = 0
-        self.largest_bytes = 0
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
         """Keep `torch.compile` as it is: an active mode would make Dynamo skip, and stay skipping."""
         return True
+
+    def start_window(self) -> None:
+        """Peaks count from here on; what is alive now is their floor."""
+        self._window = len(self._events)
+        self.peak_bytes = self._current
 
     # Labels
 
@@ -219,7 +224,6 @@ class Account(TorchDispatchMode, Observer):
         self._events.append((key, num_bytes, self._phases[-1] if self._phases else Phase.SETUP))
         self._current += num_bytes
         self.peak_bytes = max(self.peak_bytes, self._current)
-        self.largest_bytes = max(self.largest_bytes, num_bytes)
 
     def _component_now(self) -> str:
         phase = self._phases[-1] if self._phases else Phase.SETUP
@@ -232,7 +236,9 @@ class Account(TorchDispatchMode, Observer):
         for first, end, component in self._forward_ranges:
             if first <= number < end:
                 return component
-        return "other"
+        # Accumulating nodes have no number of a forward region; what they hold for a moment is rows
+        # of the lookup on their way into the gradient.
+        return "activations"
 
     # The story, told
 
@@ -240,22 +246,18 @@ class Account(TorchDispatchMode, Observer):
         """Live bytes of each component at the instant of the peak; they add up to `peak_bytes`."""
         live = dict.fromkeys(COMPONENTS, 0)
         total = 0
-        best = dict(live)
-        best_total = -1
-        for key, num_bytes, _ in self._events:
+        for index, (key, num_bytes, _) in enumerate(self._events):
+            if index >= self._window and total == self.peak_bytes:
+                break
             live[self._lives[key].component] += num_bytes
             total += num_bytes
-            if total > best_total and num_bytes > 0 and total == self.peak_bytes:
-                best, best_total = dict(live), total
-        return best
+        return live
 
     def timeline(self) -> tuple[TimelineEvent, ...]:
         """Every change in order, each with the phase it happened in and its component."""
         return tuple(
-            TimelineEvent(
-                event=index, phase=phase, component=self._lives[key].component, bytes=num_bytes
-            )
-            for index, (key, num_bytes, phase) in enumerate(self._events)
+            TimelineEvent(event=index, phase=phase, component=component, bytes=num_bytes)
+            for index, (_, num_bytes, phase, component) in enumerate(self.story())
             if num_bytes
         )
 
@@ -263,6 +265,11 @@ class Account(TorchDispatchMode, Observer):
         """(life, bytes, phase, component) of every change, for a replay through an allocator."""
         for key, num_bytes, phase in self._events:
             yield key, num_bytes, phase, self._lives[key].component
+
+    @property
+    def window(self) -> int:
+        """Index in the story at which the window of the peak starts."""
+        return self._window
 
 
 # Queries that return no tensor, and are the most frequent calls under fake tensors.

@@ -5,7 +5,7 @@ shapes and storages of a size but no data, so that a catalog of any size costs n
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -13,12 +13,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from scalelab.batches.batch import Batch, BatchShape, NegativeIds
 from scalelab.core import plugins
-from scalelab.core.events import Observer, Phase
+from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
 from scalelab.measure.components import Account
 from scalelab.measure.passes import batch_tensors, micro_steps
+from scalelab.planning.cost import Cost
+from scalelab.planning.cuda import as_on_cuda
 from scalelab.train.assemble import build_parts
-from scalelab.train.step import Parts, training_step
+from scalelab.train.step import Announce, Parts, training_step
 
 __all__ = ["empty_batch", "rehearse"]
 
@@ -27,24 +29,27 @@ _FAKE = "meta"
 
 
 def rehearse(
-    spec: RunSpec, num_items: int, shape: BatchShape, *others: Observer
+    spec: RunSpec, num_items: int, shape: BatchShape, *, like_cuda: bool = False, cost: Cost | None = None
 ) -> Account:
-    """The account of the step after a warm-up. `others` hear the phases of the accounted step.
+    """The account from the making of the model to the end of its second step: the window is that step.
+
+    The first step, the warm-up, is counted by `cost`, if there is one. `like_cuda` runs what CUDA
+    would run where it differs (see `scalelab.planning.cuda`).
     """
-    with FakeTensorMode():
+    with FakeTensorMode(), Account(_FAKE) as account, as_on_cuda() if like_cuda else nullcontext():
         parts = fake_parts(spec, num_items)
         batch = empty_batch(shape, spec.negatives)
-        updates = micro_steps(parts.accumulate)
-        for update in updates:
-            training_step(parts, batch, _deaf, update)
-        account = Account(_FAKE)
         account.label_training(parts.model, parts.model.item_table_VD, parts.optimizer)  # pyright: ignore[reportArgumentType]
         if parts.log_popularity_V is not None:
             account.label("other", [parts.log_popularity_V])
         account.label("batch", batch_tensors(batch))
-        with account:
+        updates = micro_steps(parts.accumulate)
+        with cost or nullcontext():
             for update in updates:
-                training_step(parts, batch, _announcing(account, *others), update)
+                training_step(parts, batch, _announcing(account), update)
+        account.start_window()
+        for update in updates:
+            training_step(parts, batch, _announcing(account), update)
     return account
 
 
@@ -88,20 +93,13 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
     )
 
 
-@contextmanager
-def _deaf(phase: Phase) -> Iterator[None]:
-    yield
-
-
-def _announcing(*observers: Observer):
+def _announcing(account: Account) -> Announce:
     @contextmanager
     def announce(phase: Phase) -> Iterator[None]:
-        for observer in observers:
-            observer.on_phase_start(phase)
+        account.on_phase_start(phase)
         try:
             yield
         finally:
-            for observer in observers:
-                observer.on_phase_end(phase)
+            account.on_phase_end(phase)
 
     return announce

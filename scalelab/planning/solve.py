@@ -1,0 +1,130 @@
+"""A run, a key and a budget in, the largest value of the key that fits out, by bisection on predictions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from scalelab.core.errors import SpecError, nearest
+from scalelab.core.spec import RunSpec
+from scalelab.core.units import format_bytes
+from scalelab.datasets.load import lengths
+from scalelab.planning.devices import DeviceProfile, load_device
+from scalelab.planning.predict import Prediction, predict
+
+__all__ = ["KEYS", "Solution", "solve"]
+
+# The keys that memory grows with, and the largest value that is tried.
+KEYS = {
+    "batch.size": 2**20,
+    "batch.max_len": 2**14,
+    "data.num_items": 2**31 - 2,
+    "negatives.num_negatives": 2**24,
+    "model.hidden_dim": 2**14,
+    "model.num_blocks": 2**10,
+    "model.inner_dim": 2**17,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """The largest `value` found to fit, and what is predicted with it and (if any) with the next."""
+
+    key: str
+    value: int
+    prediction: Prediction
+    next_value: int | None
+    next_prediction: Prediction | None
+
+
+def solve(
+    spec: RunSpec,
+    key: str,
+    device: DeviceProfile | None = None,
+    *,
+    budget_bytes: int | None = None,
+) -> Solution:
+    """`value` fits and the next one does not (None where all that make sense fit).
+
+    The next value is `value` + 1, for `model.hidden_dim` the next multiple of the number of heads. Raises SpecError for a key that memory does
+    not grow with, or that this run does not have, and for a budget that not even 1 fits.
+    """
+    device = device or load_device(None)
+    limit = budget_bytes or device.memory_bytes
+    if limit > device.memory_bytes:
+        raise SpecError(
+            f"a budget of {format_bytes(limit)} on {device.name}, "
+            f"which has {format_bytes(device.memory_bytes)}",
+            "lower --budget, or name another device with --on",
+        )
+    stride, most = _stride(spec, key), _most(spec, key)
+    known: dict[int, Prediction] = {}
+
+    def look(count: int) -> bool:
+        if count not in known:
+            changed = spec.with_({key: count * stride})
+            known[count] = predict(changed, device, budget_bytes=budget_bytes)
+        return known[count].fits
+
+    fits, over = _bisect(look, max(1, _present(spec, key) // stride), most // stride)
+    if fits == 0:
+        smallest = known[1]
+        needed = format_bytes(smallest.peak_bytes)
+        raise SpecError(
+            f"nothing fits: {key} = {stride} takes {needed}, there are {format_bytes(limit)}",
+            "raise --budget, or make other parts of the run smaller",
+        )
+    return Solution(
+        key=key,
+        value=fits * stride,
+        prediction=known[fits],
+        next_value=None if over is None else over * stride,
+        next_prediction=None if over is None else known[over],
+    )
+
+
+def _bisect(look: Callable[[int], bool], start: int, most: int) -> tuple[int, int | None]:
+    """Neighbours (fits, does not), searched from `start`; (0, 1) if 1 does not, (most, None) if all do."""
+    low, high = 0, None
+    count = min(start, most)
+    while high is None or high - low > 1:
+        if look(count):
+            low = count
+            if count == most:
+                return most, None
+        else:
+            high = count
+        count = min(2 * low, most) if high is None else (low + high) // 2
+    return low, high
+
+
+def _stride(spec: RunSpec, key: str) -> int:
+    if key not in KEYS:
+        raise SpecError(f"cannot solve for {key!r}", nearest(key, KEYS))
+    if key == "negatives.num_negatives" and not spec.negatives:
+        hint = "solve for another key, or choose a loss that samples"
+        raise SpecError(f"the loss {spec.loss.name!r} takes no negatives", hint)
+    name = key.partition(".")[2]
+    for part, owner in ((spec.model, "model"), (spec.data, "data")):
+        if key.startswith(f"{owner}.") and name not in part.options:
+            has = [known for known in KEYS if known != key]
+            raise SpecError(f"{part.part!r} has no {name}, so {key!r} is fixed", nearest(key, has))
+    return int(spec.model.options.get("num_heads", 1)) if key == "model.hidden_dim" else 1
+
+
+def _most(spec: RunSpec, key: str) -> int:
+    if key == "batch.size":
+        # A step cannot hold more sequences than there are users.
+        return _num_users(spec)
+    return KEYS[key]
+
+
+def _num_users(spec: RunSpec) -> int:
+    return max(1, int((lengths(spec.data).train >= 2).sum()))
+
+
+def _present(spec: RunSpec, key: str) -> int:
+    if key == "negatives.num_negatives":
+        return spec.negatives[0].num_negatives
+    table, _, name = key.partition(".")
+    value: Any = spec.as_tables()[table][name]
+    return int(value)
