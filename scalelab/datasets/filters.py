@@ -1,0 +1,97 @@
+"""Interactions in, their k-core out: rare items and short users dropped until nothing changes."""
+
+from dataclasses import replace
+
+import numpy as np
+from numba import njit
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.interactions import Interactions
+
+__all__ = ["keep_core"]
+
+
+def keep_core(
+    interactions: Interactions, *, min_item_count: int, min_user_count: int
+) -> Interactions:
+    """Every item at least `min_item_count` and every user `min_user_count` times, to a fixed point.
+
+    The largest such subset, whatever the order of dropping. Items and users keep their order and are
+    numbered anew. Minima of 0 and 1 drop nothing. Raises DataError when nothing is left.
+    """
+    if min_item_count <= 1 and min_user_count <= 1:
+        return interactions
+    counts_V = np.zeros(interactions.num_items + 1, dtype=np.int64)
+    lengths = np.diff(interactions.offsets)
+    item_lives = np.ones(len(counts_V), dtype=np.bool_)
+    user_lives = np.ones(len(lengths), dtype=np.bool_)
+    item_ids = interactions.item_ids
+    while True:
+        _count(item_ids, interactions.offsets, item_lives, user_lives, counts_V, lengths)
+        poor_items = item_lives & (counts_V < max(min_item_count, 1))
+        poor_users = user_lives & (lengths < max(min_user_count, 1))
+        item_lives &= ~poor_items
+        user_lives &= ~poor_users
+        # Items never seen take no other item or user with them.
+        if not (poor_items & (counts_V > 0)).any() and not (poor_users & (lengths > 0)).any():
+            break
+    kept = int(lengths[user_lives].sum())
+    if kept == 0:
+        raise DataError(
+            f"no interaction is left after min_item_count = {min_item_count} and "
+            f"min_user_count = {min_user_count}",
+            f"lower them; the data set has {interactions.num_interactions} interactions",
+        )
+    item_lives[0] = False
+    new_ids = np.where(item_lives, np.cumsum(item_lives), 0).astype(np.int32)
+    kept_ids = np.empty(kept, dtype=np.int32)
+    times = interactions.times
+    kept_times = np.empty(0 if times is None else kept, dtype=np.int64)
+    old_times = np.empty(0, dtype=np.int64) if times is None else times
+    _gather(item_ids, interactions.offsets, new_ids, user_lives, kept_ids, old_times, kept_times)
+    offsets = np.concatenate([[0], np.cumsum(lengths[user_lives])]).astype(np.int64)
+    dropped = {
+        f"items with fewer than {max(min_item_count, 1)} interactions": interactions.num_items
+        - int(item_lives.sum()),
+        f"users with fewer than {max(min_user_count, 1)} interactions": interactions.num_users
+        - int(user_lives.sum()),
+        "interactions of dropped items or users": interactions.num_interactions - kept,
+    }
+    return replace(
+        interactions,
+        item_ids=kept_ids,
+        offsets=offsets,
+        times=None if times is None else kept_times,
+        num_items=int(item_lives.sum()),
+        dropped={**interactions.dropped, **{k: n for k, n in dropped.items() if n}},
+    )
+
+
+@njit(nogil=True, cache=True)
+def _count(item_ids, offsets, item_lives, user_lives, counts_V, lengths):
+    """Interactions between the living: by item into `counts_V`, by user into `lengths`."""
+    counts_V[:] = 0
+    for user in range(len(offsets) - 1):
+        lengths[user] = 0
+        if not user_lives[user]:
+            continue
+        for at in range(offsets[user], offsets[user + 1]):
+            item = item_ids[at]
+            if item_lives[item]:
+                counts_V[item] += 1
+                lengths[user] += 1
+
+
+@njit(nogil=True, cache=True)
+def _gather(item_ids, offsets, new_ids, user_lives, kept_ids, times, kept_times):
+    filled = 0
+    for user in range(len(offsets) - 1):
+        if not user_lives[user]:
+            continue
+        for at in range(offsets[user], offsets[user + 1]):
+            new = new_ids[item_ids[at]]
+            if new > 0:
+                kept_ids[filled] = new
+                if len(times) > 0:
+                    kept_times[filled] = times[at]
+                filled += 1

@@ -1,0 +1,155 @@
+"""A data spec in, its interactions, fingerprint, split and lengths out."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scalelab.core import plugins
+from scalelab.core.errors import SpecError
+from scalelab.core.spec import DataSpec
+from scalelab.datasets.compact import is_compact, open_compact, read_meta
+from scalelab.datasets.filters import keep_core
+from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.locate import locate
+from scalelab.datasets.splits import Split, leave_one_out, split_lengths, temporal
+
+__all__ = ["LengthsOnly", "fingerprint", "lengths", "load", "split"]
+
+# Raised when a reader or filter would give other interactions for the same file.
+_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthsOnly:
+    """What a planner needs: lengths (int64) of the train, validation and test histories, and counts.
+
+    `num_eval_users` is how many of the test users are evaluated (`data.max_eval_users` applied).
+    """
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    num_items: int
+    num_users: int
+    num_eval_users: int
+
+
+def load(data: DataSpec, into: Path | None = None) -> Interactions:
+    """Reads and filters. `into` is a folder for arrays larger than memory. Raises DataError, SpecError."""
+    path = _path(data)
+    if path is not None and is_compact(path):
+        interactions = open_compact(path)
+    else:
+        interactions = _reader(data).read(path, into)
+    interactions = keep_core(
+        interactions, min_item_count=data.min_item_count, min_user_count=data.min_user_count
+    )
+    return replace(interactions, fingerprint=fingerprint(data))
+
+
+def fingerprint(data: DataSpec) -> str:
+    """16 hex digits: content of the file, reader with its options, and filters; not where the file lies.
+
+    A compact form has the fingerprint of what it was made from. Raises DataError, SpecError.
+    """
+    path = _path(data)
+    if path is not None and is_compact(path):
+        source = str(read_meta(path)["fingerprint"])
+    else:
+        options = _checked(data)
+        known: list[Any] = [_VERSION, data.reader, options]
+        if path is not None:
+            changed = path.stat()
+            known.append(_content(path, changed.st_size, changed.st_mtime_ns))
+            card = path.parent / "card.json"
+            known.append(_content(card, 0, card.stat().st_mtime_ns) if card.is_file() else "")
+        source = _digest(known)
+    if data.min_item_count <= 1 and data.min_user_count <= 1:
+        return source
+    return _digest([source, max(data.min_item_count, 1), max(data.min_user_count, 1)])
+
+
+def split(interactions: Interactions, data: DataSpec) -> Split:
+    """The split that `data` asks for. Raises DataError where the data do not allow it."""
+    if data.split == "temporal":
+        return temporal(interactions, data.quantile)
+    parts = leave_one_out(interactions)
+    generator = synthetic_source(data)
+    if generator is None or interactions.dropped:
+        return parts
+    return replace(
+        parts,
+        find_oracle=lambda: generator.oracle_ndcg(interactions, parts.test, data.exclude_seen),
+    )
+
+
+def lengths(data: DataSpec) -> LengthsOnly:
+    """Lengths after filter and split. Synthetic histories are not generated unless a filter needs them."""
+    unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1
+    generator = synthetic_source(data)
+    if generator is not None and unfiltered and data.split == "leave_one_out":
+        whole = generator.lengths()
+        train, valid, test = split_lengths(whole)
+        num_items, num_users = generator.num_items, len(whole)
+    else:
+        interactions = load(data)
+        parts = split(interactions, data)
+        train = parts.train.lengths
+        valid, test = parts.valid.histories.lengths, parts.test.histories.lengths
+        num_items, num_users = interactions.num_items, interactions.num_users
+    return LengthsOnly(
+        train=train,
+        valid=valid,
+        test=test,
+        num_items=num_items,
+        num_users=num_users,
+        num_eval_users=min(data.max_eval_users or len(test), len(test)),
+    )
+
+
+def synthetic_source(data: DataSpec) -> Any:
+    """The generator behind `data`, also where it is read from a compact form; else None."""
+    path = _path(data)
+    if path is not None and is_compact(path):
+        options = read_meta(path).get("synthetic")
+        return None if options is None else plugins.load("readers", "synthetic")(**options)
+    return _reader(data) if data.reader == "synthetic" else None
+
+
+def _path(data: DataSpec) -> Path | None:
+    if plugins.load("readers", data.reader).needs_path:
+        return locate(data.path, data.reader)
+    if data.path is None:
+        return None
+    path = locate(data.path, data.reader)
+    if not is_compact(path):
+        raise SpecError(
+            f"the reader {data.reader!r} reads no file, data.path = {data.path!r}",
+            "leave data.path out, or name the reader of that file",
+        )
+    return path
+
+
+def _reader(data: DataSpec) -> Any:
+    return plugins.load("readers", data.reader)(**_checked(data))
+
+
+def _checked(data: DataSpec) -> dict[str, Any]:
+    return plugins.check_options("readers", data.reader, data.options)
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path, size: int, changed_ns: int) -> str:
+    """Digest of a file; size and time of change are the key under which it is remembered."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

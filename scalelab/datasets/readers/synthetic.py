@@ -1,0 +1,180 @@
+"""Options in, a synthetic data set whose true next-item probabilities are known out."""
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from numba import njit
+from pydantic import Field
+
+from scalelab.core.errors import SpecError
+from scalelab.datasets._arrays import new_array
+from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.readers import _generator as generator
+from scalelab.datasets.splits import HeldOut
+
+__all__ = ["Synthetic"]
+
+Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthetic:
+    """A catalog of Zipf popularity, users of a few tastes, and successors of every item.
+
+    The next item is, with probability `transition`, one of the last item's `num_successors` successors (of the
+    same taste; the k-th weighs `sharpness` ** k); with probability `taste`, an item of one of the user's
+    `tastes_per_user` tastes (the m-th weighs 2 ** -m) by its popularity there; else any item by
+    popularity. Popularity falls as rank ** -exponent. Unless `repeats`, an item that the user has had is
+    drawn anew. Histories have `min_length` items plus a geometric excess up to `max_length`.
+    There are no times. Raises SpecError for options that contradict each other.
+    """
+
+    num_items: Annotated[int, Field(gt=1, lt=2**31 - 1)] = 5_000
+    num_users: Count = 10_000
+    mean_length: Annotated[float, Field(ge=1)] = 20.0
+    min_length: Count = 5
+    max_length: Count = 200
+    exponent: Annotated[float, Field(ge=0, le=4)] = 1.0
+    transition: Share = 0.6
+    taste: Share = 0.3
+    tastes_per_user: Annotated[int, Field(gt=0, le=16)] = 3
+    items_per_taste: Count = 100
+    num_successors: Annotated[int, Field(gt=0, le=64)] = 8
+    sharpness: Annotated[float, Field(gt=0, le=1)] = 0.6
+    successor_exponent: Annotated[float, Field(ge=0, le=4)] = 0.5
+    repeats: bool = False
+    data_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    needs_path: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.transition + self.taste > 1:
+            raise SpecError(
+                f"transition + taste = {self.transition + self.taste:g} is above 1",
+                "both are shares of the next item; lower one",
+            )
+        if not self.min_length <= self.mean_length <= self.max_length:
+            raise SpecError(
+                f"mean_length = {self.mean_length:g} is not within min_length = {self.min_length} and "
+                f"max_length = {self.max_length}",
+                "change one of them",
+            )
+        if not self.repeats and 2 * self.max_length > self.num_items:
+            raise SpecError(
+                f"histories of {self.max_length} different items need at least {2 * self.max_length} "
+                f"items, num_items = {self.num_items}",
+                "lower max_length, or set repeats = true",
+            )
+
+    def read(self, path: Path | None = None, into: Path | None = None) -> Interactions:
+        """Generates all histories, on all cores."""
+        lengths = self.lengths()
+        offsets = new_array(len(lengths) + 1, np.int64, into and into / "offsets.npy")
+        offsets[0] = 0
+        np.cumsum(lengths, out=offsets[1:])
+        item_ids = new_array(int(offsets[-1]), np.int32, into and into / "item_ids.npy")
+        arguments = self._catalog() + (
+            self.taste,
+            self.transition,
+            np.cumsum(self._taste_shares()),
+            np.cumsum(self._successor_shares()),
+            self.repeats,
+        )
+
+        def fill(first: int, last: int) -> None:
+            generator.fill_histories(first, offsets[first : last + 1], item_ids, *arguments)
+
+        _on_all_cores(fill, self.num_users)
+        return Interactions(
+            item_ids=item_ids,
+            offsets=offsets,
+            times=None,
+            num_items=self.num_items,
+            time_is_order=True,
+            fingerprint="",
+            dropped={},
+        )
+
+    def lengths(self) -> np.ndarray:
+        """Lengths of all histories, int64, without an item being drawn."""
+        lengths = np.empty(self.num_users, dtype=np.int64)
+        _fill_lengths(lengths, self.data_seed, self.min_length, self.mean_length, self.max_length)
+        return lengths
+
+    def oracle_ndcg(
+        self, interactions: Interactions, held_out: HeldOut, exclude_seen: bool, k: int = 10
+    ) -> float:
+        """Mean NDCG@k over `held_out` of ranking by the true next-item probabilities.
+
+        The probabilities are those given the user's hidden tastes and the items so far. Items already had are
+        left out where the protocol excludes them, and where they never come again (`repeats` false); the rest
+        keep their order, so this is the best that any model can expect. A target that is left out counts 0.
+        """
+        exclude = exclude_seen or not self.repeats
+        seed, num_items, num_tastes, stride, exponent, successor_exponent = self._catalog()
+        histories = held_out.histories
+        totals = []
+
+        def rank(first: int, last: int) -> None:
+            part = slice(first, last)
+            totals.append(
+                generator.rank_quality(
+                    held_out.users[part], histories.starts[part], histories.ends[part],
+                    interactions.item_ids, held_out.targets[part], k, exclude, seed, num_items, num_tastes,
+                    pow(int(stride), -1, num_items), exponent, successor_exponent,
+                    self.taste, self.transition, self._taste_shares(), self._successor_shares(),
+                )
+            )  # fmt: skip
+
+        _on_all_cores(rank, len(held_out))
+        return math.fsum(totals) / len(held_out)
+
+    @property
+    def num_tastes(self) -> int:
+        """Number of tastes in the catalog."""
+        return max(1, self.num_items // self.items_per_taste)
+
+    def _catalog(self) -> tuple[Any, ...]:
+        # Ids say nothing of popularity: ranks are spread over them by a step near the golden section.
+        stride = max(1, round(self.num_items * 0.6180339887498949))
+        while math.gcd(stride, self.num_items) != 1:
+            stride += 1
+        return (
+            self.data_seed, self.num_items, self.num_tastes, stride,
+            float(self.exponent), float(self.successor_exponent),
+        )  # fmt: skip
+
+    def _taste_shares(self) -> np.ndarray:
+        weights = 0.5 ** np.arange(self.tastes_per_user)
+        return weights / weights.sum()
+
+    def _successor_shares(self) -> np.ndarray:
+        weights = self.sharpness ** np.arange(self.num_successors)
+        return weights / weights.sum()
+
+
+def _on_all_cores(work: Callable[[int, int], None], count: int) -> None:
+    """`work(first, last)` over slices of 0..count; the kernels hold no lock."""
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # More slices than workers: histories are not equally long.
+    borders = np.linspace(0, count, min(8 * (workers or 1), count) + 1).astype(np.int64)
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [
+            pool.submit(work, int(first), int(last))
+            for first, last in zip(borders[:-1], borders[1:], strict=True)
+        ]
+        for job in jobs:
+            job.result()
+
+
+@njit(nogil=True, cache=True)
+def _fill_lengths(lengths, seed, shortest, mean, longest):
+    for user in range(len(lengths)):
+        lengths[user] = generator.history_length(seed, user, shortest, mean, longest)

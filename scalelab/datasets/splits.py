@@ -1,0 +1,171 @@
+"""Interactions in, histories to train on and held-out targets out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numba import njit
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.interactions import Histories, Interactions
+
+__all__ = ["HeldOut", "Split", "leave_one_out", "split_lengths", "temporal"]
+
+# One item to train on or to rank from, one to validate and one to test.
+SHORTEST = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """One target a user: the model sees `histories[n]` and is asked for `targets[n]`.
+
+    `targets` (int32) and `users` (int32, rows of the interactions) have length n. `num_repeated`
+    counts targets that occur in their own history, `num_unseen` those that no training history has.
+    """
+
+    histories: Histories
+    targets: np.ndarray
+    users: np.ndarray
+    num_repeated: int
+    num_unseen: int = 0
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Training histories (one a training user), validation and test; `dropped` counts what is left out.
+
+    `find_oracle` computes the NDCG@10 of the best possible ranking of `test`; only synthetic data know it.
+    """
+
+    train: Histories
+    valid: HeldOut
+    test: HeldOut
+    dropped: dict[str, int]
+    num_items: int
+    find_oracle: Callable[[], float] | None = None
+
+    @cached_property
+    def oracle_ndcg(self) -> float | None:
+        """NDCG@10 of ranking the test targets by their true probabilities, None where unknown."""
+        return None if self.find_oracle is None else self.find_oracle()
+
+
+def leave_one_out(interactions: Interactions) -> Split:
+    """Each user's last item is the test target, the second last the validation target.
+
+    Users with fewer than 3 items are trained on whole and not evaluated; they are counted.
+    Raises DataError when no user is long enough.
+    """
+    starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
+    long_enough = (ends - starts) >= SHORTEST
+    users = np.flatnonzero(long_enough)
+    if len(users) == 0:
+        longest = int((ends - starts).max())
+        raise DataError(
+            f"leave-one-out needs a user with {SHORTEST} interactions; the longest history has "
+            f"{longest}",
+            "take another data set, or loosen the filters",
+        )
+    train = Histories(
+        item_ids=interactions.item_ids, starts=starts, ends=np.where(long_enough, ends - 2, ends)
+    )
+    dropped = {"users too short to be evaluated (trained on whole)": len(starts) - len(users)}
+    return _with_targets(interactions, train, users, dropped)
+
+
+def temporal(interactions: Interactions, quantile: float) -> Split:
+    """The split of RECE (Gusak et al., 2024, section 4).
+
+    The cut is the `quantile` of the times of all interactions. Users with an interaction after it are
+    test users and take no part in training; their last item is the test target, their second last the
+    validation target. Everybody else is trained on whole. Test users with fewer than 3 items are dropped and
+    counted. Raises DataError when times are missing or only an order, or when either side is empty.
+    """
+    times = interactions.times
+    if times is None or interactions.time_is_order:
+        raise DataError(
+            "a temporal split needs clock times; here times are only the order within a user",
+            'set data.split = "leave_one_out", or take a data set with timestamps',
+        )
+    cut = cut_time(times, quantile)
+    is_test = _last_times(times, interactions.offsets) > cut
+    long_enough = np.diff(interactions.offsets) >= SHORTEST
+    users = np.flatnonzero(is_test & long_enough)
+    trained = np.flatnonzero(~is_test)
+    if len(users) == 0 or len(trained) == 0:
+        missing = "test user with 3 interactions" if len(trained) else "training user"
+        raise DataError(
+            f"the temporal split at quantile {quantile:g} (time {cut}) leaves no {missing}",
+            "change data.quantile, or take another data set",
+        )
+    starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
+    train = Histories(item_ids=interactions.item_ids, starts=starts[trained], ends=ends[trained])
+    dropped = {"test users too short to be evaluated": int(is_test.sum()) - len(users)}
+    return _with_targets(interactions, train, users, dropped)
+
+
+def cut_time(times: np.ndarray, quantile: float) -> int:
+    """The smallest time that at least the share `quantile` of all interactions does not exceed."""
+    place = max(int(np.ceil(quantile * len(times))) - 1, 0)
+    return int(np.partition(times, place)[place])
+
+
+def split_lengths(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lengths of the train, validation and test histories of `leave_one_out`, from whole lengths."""
+    evaluated = lengths[lengths >= SHORTEST]
+    return np.where(lengths >= SHORTEST, lengths - 2, lengths), evaluated - 2, evaluated - 1
+
+
+def _with_targets(
+    interactions: Interactions, train: Histories, users: np.ndarray, dropped: dict[str, int]
+) -> Split:
+    known_V = np.zeros(interactions.num_items + 1, dtype=np.bool_)
+    _mark(train.item_ids, train.starts, train.ends, known_V)
+    return Split(
+        train=train,
+        valid=_held_out(interactions, users, 2, known_V),
+        test=_held_out(interactions, users, 1, known_V),
+        dropped={reason: count for reason, count in dropped.items() if count},
+        num_items=interactions.num_items,
+    )
+
+
+def _held_out(
+    interactions: Interactions, users: np.ndarray, from_end: int, known_V: np.ndarray
+) -> HeldOut:
+    starts = interactions.offsets[users]
+    ends = interactions.offsets[users + 1] - from_end
+    targets = np.asarray(interactions.item_ids[ends], dtype=np.int32)
+    return HeldOut(
+        histories=Histories(item_ids=interactions.item_ids, starts=starts, ends=ends),
+        targets=targets,
+        users=users.astype(np.int32),
+        num_repeated=int(_count_repeated(interactions.item_ids, starts, ends, targets)),
+        num_unseen=int((~known_V[targets]).sum()),
+    )
+
+
+def _last_times(times: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    return times[offsets[1:] - 1]
+
+
+@njit(nogil=True, cache=True)
+def _mark(item_ids, starts, ends, known_V):
+    for user in range(len(starts)):
+        for at in range(starts[user], ends[user]):
+            known_V[item_ids[at]] = True
+
+
+@njit(nogil=True, cache=True)
+def _count_repeated(item_ids, starts, ends, targets):
+    repeated = 0
+    for n in range(len(targets)):
+        for at in range(starts[n], ends[n]):
+            if item_ids[at] == targets[n]:
+                repeated += 1
+                break
+    return repeated
