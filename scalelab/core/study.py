@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import PositiveInt, NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
@@ -66,5 +66,3 @@ class StudySpec(Table, frozen=True):
                 hint = nearest(chart, plugins.available("charts"))
                 raise SpecError(f"{name}: no chart called {chart!r}", hint)
         return study.model_copy(update={"base": str(find_preset("runs", study.base, path.parent))})
-
-

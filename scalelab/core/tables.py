@@ -47,15 +47,21 @@ def checked(model: type[_M], tables: dict[str, Any], where: str) -> _M:
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = _known_keys(model, first["loc"])
-            raise SpecError(f"{where}: unknown key {key!r}", nearest(key.rpartition(".")[2], known)) from error
+            raise SpecError(
+                f"{where}: unknown key {key!r}", nearest(key.rpartition(".")[2], known)
+            ) from error
         if first["type"] == "missing":
             raise SpecError(f"{where}: the key {key!r} is missing", "add it") from error
-        raise SpecError(f"{where}: {key} = {first['input']!r}: {first['msg']}", "mend the value") from error
+        raise SpecError(
+            f"{where}: {key} = {first['input']!r}: {first['msg']}", "mend the value"
+        ) from error
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        annotation = (
+            model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        )
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             model = annotation
     return list(model.model_fields)

@@ -21,7 +21,9 @@ def parse_bytes(text: str | int) -> int:
     """Bytes of a size such as `300MiB`, `8GB` (10^9) or `8G` (2^30). Raises SpecError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(text))
     if match is None or match[2].lower() not in _BYTES:
-        raise SpecError(f"{str(text)!r} is no size", "write a number and a unit: 300MiB, 8GB, 24GiB")
+        raise SpecError(
+            f"{str(text)!r} is no size", "write a number and a unit: 300MiB, 8GB, 24GiB"
+        )
     size = int(float(match[1]) * _BYTES[match[2].lower()])
     if size <= 0:
         raise SpecError(f"a size must be above 0, got {str(text)!r}", "write for example 300MiB")
@@ -48,7 +50,9 @@ def format_bytes(count: float) -> str:
     """Bytes with a binary unit and three significant digits."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.3g} {unit}"
+            # 1,000 to 1,023 of a unit have four digits: .3g would write them as a power of ten.
+            whole = unit == "B" or abs(count) >= 999.5
+            return f"{count:.0f} {unit}" if whole else f"{count:.3g} {unit}"
         count /= 1024
     return f"{count:.4g} TiB"
 

@@ -15,7 +15,13 @@ class _Block(nn.Module):
     """Attention, then feed-forward, each with dropout, a residual and layer norm before or after."""
 
     def __init__(
-        self, hidden_dim: int, num_heads: int, inner_dim: int, dropout: float, pre: bool, act: Activation
+        self,
+        hidden_dim: int,
+        num_heads: int,
+        inner_dim: int,
+        dropout: float,
+        pre: bool,
+        act: Activation,
     ) -> None:
         super().__init__()
         self.pre = pre
@@ -112,7 +118,12 @@ class SASRec(nn.Module):
 
 
 def _check(
-    hidden_dim: int, num_blocks: int, num_heads: int, inner_dim: int, dropout: float, init_std: float
+    hidden_dim: int,
+    num_blocks: int,
+    num_heads: int,
+    inner_dim: int,
+    dropout: float,
+    init_std: float,
 ) -> None:
     if hidden_dim < 1 or num_heads < 1 or hidden_dim % num_heads:
         raise ValueError(f"hidden_dim = {hidden_dim} must be a multiple of num_heads = {num_heads}")

@@ -62,7 +62,9 @@ def build_parts(
         loss=plugins.load("losses", spec.loss.name)(**spec.loss.options),
         optimizer=_optimizer(model, spec.train),
         num_items=num_items,
-        log_popularity_V=None if log_popularity is None else torch.from_numpy(log_popularity).to(device),
+        log_popularity_V=None
+        if log_popularity is None
+        else torch.from_numpy(log_popularity).to(device),
         generator=None if seed is None else torch.Generator(device).manual_seed(seed),
         bf16=spec.train.precision == "bf16",
         accumulate=spec.train.accumulate,

@@ -62,7 +62,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> dict[str
     tables = optimizer.state_dict()
     tables["state"] = {}
     with safe_open(folder / f"optimizer-{number}.safetensors", framework="pt") as file:
-        for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+        for name in file.keys():
             group, _, key = name.partition(".")
             tables["state"].setdefault(int(group), {})[key] = file.get_tensor(name)
     optimizer.load_state_dict(tables)
@@ -82,4 +82,6 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise DataError(f"cannot write {path}: {error}", "free some space or name another folder") from error
+        raise DataError(
+            f"cannot write {path}: {error}", "free some space or name another folder"
+        ) from error

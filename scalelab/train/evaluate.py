@@ -179,7 +179,9 @@ class _Seen:
         return repeated
 
 
-def _places(scores_SV: Tensor, top_Sk: Tensor, target_score_S1: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _places(
+    scores_SV: Tensor, top_Sk: Tensor, target_score_S1: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
     """How many items score above each target, and how many tie with it (itself included).
 
     Exact where the target is among the first k; elsewhere all k are above it and it is a miss.

@@ -213,7 +213,9 @@ class Trainer:
         checkpoint.save_state(folder, self.parts.model, self.parts.optimizer, facts)
 
     def _resume(self, fit: Fit, folder: Path) -> None:
-        facts: dict[str, Any] | None = checkpoint.load_state(folder, self.parts.model, self.parts.optimizer)
+        facts: dict[str, Any] | None = checkpoint.load_state(
+            folder, self.parts.model, self.parts.optimizer
+        )
         if facts is None:
             return
         facts["history"] = [(epoch, metrics) for epoch, metrics in facts["history"]]

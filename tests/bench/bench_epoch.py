@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from scalelab.core.spec import RunSpec
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.step import encoder_input
 from scalelab.train.trainer import Trainer
-from torch import Tensor
 
 SHARED = Path(os.environ.get("SCALELAB_SHARED", Path(__file__).parents[3] / "shared"))
 
@@ -59,7 +60,8 @@ def gradients(trainer: Trainer) -> Tensor:
 def largest_difference(data: Data) -> float:
     """Of the gradients of one step with dropout off, over their norm."""
     ours, papers = (
-        assemble(spec(packer, **{"model.dropout": 0.0}), data) for packer in ("first_fit", "pad_left")
+        assemble(spec(packer, **{"model.dropout": 0.0}), data)
+        for packer in ("first_fit", "pad_left")
     )
     our_step(ours, 3, update=False)
     papers_step(papers, 3, update=False)
@@ -90,7 +92,11 @@ def main() -> None:
     facts = {
         "steps_an_epoch": ours.loader.num_steps,
         "epoch_s": {name: value * ours.loader.num_steps for name, value in median.items()},
-        "papers_over_ours": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+        "papers_over_ours": {
+            "median": statistics.median(ratios),
+            "min": min(ratios),
+            "max": max(ratios),
+        },
         "gradient_difference": difference,
         "evaluation_s": evaluation_s,
         "evaluated_users": metrics["num_users"],

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from scalelab.core import plugins
 from scalelab.models import EncoderInput
 
@@ -87,7 +88,9 @@ def test_padding_is_finite_and_gets_no_gradient(name: str) -> None:
 
 def test_gradient_of_the_lookup_is_that_of_plain_autograd(name: str) -> None:
     model = build(name)
-    weights_ND = torch.randn(25, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    weights_ND = torch.randn(
+        25, DIM, dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
 
     def value() -> torch.Tensor:
         states = torch.cat(hidden(model, PACKED))

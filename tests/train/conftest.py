@@ -1,6 +1,7 @@
 """A small run that trains in a second."""
 
 import pytest
+
 from scalelab.core.spec import RunSpec
 
 TABLES = {

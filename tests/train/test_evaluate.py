@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.splits import HeldOut
 from scalelab.models import EncoderInput
 from scalelab.train.evaluate import Diverged, Evaluator, ranking_metrics
-from torch import Tensor, nn
 
 NUM_ITEMS = 57
 KS = (1, 5, 10, 20)

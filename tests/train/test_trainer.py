@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from scalelab.core import plugins
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
