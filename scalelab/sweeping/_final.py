@@ -1,0 +1,62 @@
+"""What the grid has found in, the cells that deserve more seeds out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalelab.core.errors import SpecError
+from scalelab.core.study import FinalSpec
+from scalelab.store.ledger import Ledger
+from scalelab.sweeping.grid import Cell, repeat_of
+
+__all__ = ["best_cells"]
+
+
+def best_cells(final: FinalSpec, fingerprints: Mapping[str, Cell], ledger: Ledger) -> list[Cell]:
+    """For each value of `final.per`, the cell with the best mean `final.by`, with all its seeds.
+
+    `fingerprints` are the cells of the grid. Raises SpecError where the ledger has no such column.
+    """
+    column = final.by
+    if not column.startswith("valid_"):
+        hint = 'choose on validation, for example by = "valid_ndcg_10"'
+        raise SpecError(f"[final] by = {column!r} would choose on something else", hint)
+    known = ledger.query("SELECT * FROM results LIMIT 0").column_names
+    if column not in known:
+        names = ", ".join(name for name in known if name.startswith("valid_"))
+        raise SpecError(f"[final] by = {column!r} is no column of results", f"there are: {names}")
+    rows = ledger.query(
+        f'SELECT fingerprint, avg("{column}") AS value FROM results '
+        f'WHERE "{column}" IS NOT NULL GROUP BY fingerprint'
+    ).to_pylist()
+    found: dict[str, list[float]] = {}
+    first: dict[str, Cell] = {}
+    for row in rows:
+        cell = fingerprints.get(row["fingerprint"])
+        if cell is not None:
+            found.setdefault(cell.configuration, []).append(row["value"])
+    for cell in fingerprints.values():
+        if cell.configuration in found and cell.repeat == 0:
+            first.setdefault(cell.configuration, cell)
+    best: dict[str, tuple[float, Cell]] = {}
+    for configuration, cell in first.items():
+        values = found[configuration]
+        mean = sum(values) / len(values)
+        group = repr(value_at(cell, final.per))
+        if group not in best or mean > best[group][0]:
+            best[group] = mean, cell
+    return [repeat_of(cell, repeat) for repeat in range(final.seeds) for _, cell in best.values()]
+
+
+def value_at(cell: Cell, key: str) -> object:
+    """What a cell's spec holds under a dotted key such as `loss.name`. Raises SpecError."""
+    place: Any = cell.spec.as_tables()
+    for word in key.split("."):
+        if isinstance(place, list) and word.isdigit() and int(word) < len(place):
+            place = place[int(word)]
+        elif isinstance(place, dict) and word in place:
+            place = place[word]
+        else:
+            raise SpecError(
+                f"[final] per = {key!r} is no field of the run", "write for example loss.name"
+            )
+    return place

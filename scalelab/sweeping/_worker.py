@@ -1,0 +1,128 @@
+"""A task over a pipe in, progress and one record out: the inside of a run's process."""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from scalelab.core.events import Progress
+from scalelab.core.records import Outcome, Record
+from scalelab.measure.session import Limits, out_of_memory
+from scalelab.sweeping._memory import anonymous_bytes, data_bytes
+from scalelab.sweeping._task import Stop, Task, ended, find_run, utc_now
+
+__all__ = ["ALLOWANCE", "die_with_parent", "guarded", "work"]
+
+_PR_SET_PDEATHSIG = 1
+_REPORT_EVERY_S = 0.25
+# The budget is for training's tensors, which the session counts to the byte. The process also holds
+# data, compiled code and caches: it may take this much more before it is stopped from outside.
+ALLOWANCE = 512 * 2**20
+# Stacks of threads and the reserves of malloc count as data though they hold nothing.
+_DATA_SLACK = 256 * 2**20
+
+
+def die_with_parent(parent: int) -> None:
+    """This process is killed as soon as its parent is gone (Linux; elsewhere the pipe tells)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def work(connection: Connection, run: str) -> None:
+    """Take one task from the connection, run it, answer with its record."""
+    task: Task = connection.recv()
+    asked = _Asked()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, asked.by_signal)
+    threading.Thread(target=_listen, args=(connection, asked), daemon=True).start()
+    connection.send(("started", anonymous_bytes(os.getpid())))
+    _limit_data(task.limits)
+    reporter = _Reporter(connection)
+    record = guarded(find_run(run), task, reporter, asked)
+    connection.send(("record", record))
+
+
+def guarded(
+    run: Callable[..., Record],
+    task: Task,
+    report: Callable[[Progress], None],
+    stop: Stop,
+) -> Record:
+    """The record of `run`, or one that tells how it raised; never raises for a fault of the run."""
+    started_at = utc_now()
+    last: list[Progress] = []
+
+    def noted(progress: Progress) -> None:
+        last[:] = [progress]
+        report(progress)
+
+    try:
+        return run(task, noted, stop)
+    except Exception as error:
+        line = " ".join(str(error).split())
+        if out_of_memory(error):
+            outcome, message = Outcome.OOM, line or "out of memory"
+        else:
+            outcome, message = Outcome.FAILED, f"{type(error).__name__}: {line}"
+    phase = last[0].phase if last else "setup"
+    epochs = last[0].epoch if last else None
+    return ended(task, outcome, phase=phase, error=message, started_at=started_at, epochs=epochs)
+
+
+class _Reporter:
+    """Passes on a few reports a second, and every one that tells a new phase or epoch."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._next_s = 0.0
+        self._last: tuple[object, ...] = ()
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        state = (
+            progress.epoch,
+            progress.metric,
+            progress.phase in _WITHIN_A_STEP or progress.phase,
+        )
+        if now < self._next_s and state == self._last:
+            return
+        self._next_s, self._last = now + _REPORT_EVERY_S, state
+        self._connection.send(("progress", progress))
+
+
+_WITHIN_A_STEP = frozenset({"data", "forward", "loss", "backward", "optimizer"})
+
+
+class _Asked:
+    """Whether, and with which outcome, the run shall stop after its epoch."""
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None
+
+    def __call__(self) -> bool | Outcome:
+        return self.outcome or False
+
+    def by_signal(self, *_: object) -> None:
+        self.outcome = self.outcome or Outcome.INTERRUPTED
+
+
+def _listen(connection: Connection, asked: _Asked) -> None:
+    """Hears an outcome to stop with; where the pipe ends, the driver is gone, and this must go."""
+    while True:
+        try:
+            asked.outcome = connection.recv()
+        except (EOFError, OSError):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _limit_data(limits: Limits) -> None:
+    if limits.memory_bytes is not None and sys.platform == "linux":
+        most = data_bytes(os.getpid()) + limits.memory_bytes + ALLOWANCE + _DATA_SLACK
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))

@@ -1,0 +1,72 @@
+"""Tasks in, records out, one after another in this very process."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from scalelab.core.events import Progress
+from scalelab.core.records import Outcome, Record
+from scalelab.sweeping._task import Task, find_run
+from scalelab.sweeping._worker import guarded
+
+__all__ = ["Inline"]
+
+
+class Inline:
+    """No isolation and no limits: a crash of the run is a crash of the sweep."""
+
+    blocking: ClassVar[bool] = True
+
+    def __init__(self, *, workers: int = 1, threads: int = 0) -> None:
+        self.slots = 1
+        self._tasks: deque[Task] = deque()
+        self._stopping = False
+        self._verdict: tuple[Outcome, str] | None = None
+
+    def open(
+        self,
+        run: str,
+        on_progress: Callable[[Progress], None],
+        on_record: Callable[[Record], None],
+        on_lost: Callable[[str, str], None],
+        modules: Sequence[str],
+    ) -> None:
+        """Find the function."""
+        self._run = find_run(run)
+        self._on_progress, self._on_record = on_progress, on_record
+
+    def submit(self, task: Task) -> None:
+        """Keep the task for `poll`."""
+        self._tasks.append(task)
+
+    def poll(self, timeout_s: float) -> None:
+        """Run what was submitted, however long it takes."""
+        while self._tasks:
+            task = self._tasks.popleft()
+            self._verdict = None
+            record = guarded(self._run, task, self._on_progress, self._must_stop)
+            self._on_record(self._explained(record))
+
+    def _explained(self, record: Record) -> Record:
+        if self._verdict is None or record.run.outcome is not self._verdict[0]:
+            return record
+        return replace(record, run=replace(record.run, error=self._verdict[1]))
+
+    def _must_stop(self) -> bool | Outcome:
+        if self._verdict is not None:
+            return self._verdict[0]
+        return Outcome.INTERRUPTED if self._stopping else False
+
+    def stop(self, now: bool) -> None:
+        """The run ends after this epoch; there is no way to end it sooner from inside."""
+        self._stopping = True
+        if now:
+            raise KeyboardInterrupt
+
+    def end(self, run_id: str, outcome: Outcome, reason: str) -> None:
+        """The run ends after this epoch."""
+        self._verdict = outcome, reason
+
+    def close(self) -> None:
+        """Nothing was started."""

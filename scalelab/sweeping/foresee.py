@@ -1,0 +1,101 @@
+"""A run or a study by name in, what each of its cells would take out; nothing runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scalelab.core.errors import SpecError, nearest
+from scalelab.core.presets import find_preset, preset_names
+from scalelab.core.spec import DataSpec, RunSpec
+from scalelab.core.study import StudySpec
+from scalelab.core.tables import read_toml
+from scalelab.core.units import parse_bytes
+from scalelab.sweeping.grid import Cell, expand
+
+__all__ = ["cells_of", "foresee"]
+
+
+def foresee(
+    run_or_study: str | Path,
+    overrides: Mapping[str, Any],
+    *,
+    on: str | Path | None = None,
+    budget_bytes: int | None = None,
+    solve_for: str | None = None,
+) -> list[dict[str, Any]]:
+    """One document a configuration (seeds take the same): spec, label, memory, seconds, fits.
+
+    With `solve_for` also `key`, `value` (the largest that fits) and `next_value`, and the rest is for
+    that value. `on` is a device profile, None this machine; `budget_bytes` None is the study's, else
+    what the device has. Raises SpecError and DataError.
+    """
+    cells, study_budget_bytes = cells_of(run_or_study, overrides)
+    # Only now: a misspelt name must not wait for torch.
+    from scalelab.planning.devices import load_device
+
+    device = load_device(on)
+    budget_bytes = budget_bytes if budget_bytes is not None else study_budget_bytes
+    once = {cell.configuration: cell for cell in reversed(cells)}
+    if solve_for is not None:
+        return [_solved(cell, solve_for, device, budget_bytes) for cell in reversed(once.values())]
+    return _predicted(list(reversed(once.values())), device, budget_bytes)
+
+
+def cells_of(
+    run_or_study: str | Path, overrides: Mapping[str, Any]
+) -> tuple[list[Cell], int | None]:
+    """The cells, one for a run, and the memory budget that the study names. Raises SpecError."""
+    if _is_study(run_or_study):
+        study = StudySpec.load(run_or_study)
+        memory = study.budget.memory
+        return expand(study, overrides), parse_bytes(memory) if memory is not None else None
+    return [Cell(spec=RunSpec.load(run_or_study, dict(overrides)), label="")], None
+
+
+def _is_study(name: str | Path) -> bool:
+    runs, studies = preset_names("runs"), preset_names("studies")
+    if str(name) in runs:
+        return False
+    path = Path(name)
+    if str(name) in studies or path.is_dir():
+        return True
+    if not path.is_file():
+        raise SpecError(
+            f"no run profile, no study and no file called {str(name)!r}",
+            nearest(str(name), [*runs, *studies]),
+        )
+    return "base" in read_toml(find_preset("studies", name))
+
+
+def _predicted(cells: list[Cell], device: Any, budget_bytes: int | None) -> list[dict[str, Any]]:
+    from scalelab.datasets.load import LengthsOnly, lengths
+    from scalelab.planning.predict import predict
+
+    known: dict[str, LengthsOnly] = {}
+
+    def lengths_of(data: DataSpec) -> LengthsOnly:
+        key = data.model_dump_json()
+        if key not in known:
+            known[key] = lengths(data)
+        return known[key]
+
+    return [
+        _facts(cell)
+        | predict(
+            cell.spec, device, budget_bytes=budget_bytes, data=lengths_of(cell.spec.data)
+        ).as_facts()
+        for cell in cells
+    ]
+
+
+def _solved(cell: Cell, key: str, device: Any, budget_bytes: int | None) -> dict[str, Any]:
+    from scalelab.planning.solve import solve
+
+    found = solve(cell.spec, key, device, budget_bytes=budget_bytes)
+    changed = Cell(spec=cell.spec.with_({key: found.value}), label=cell.label)
+    answer = {"key": key, "value": found.value, "next_value": found.next_value}
+    return _facts(changed) | answer | found.prediction.as_facts()
+
+
+def _facts(cell: Cell) -> dict[str, Any]:
+    return {"spec": cell.spec.as_tables(), "label": cell.label}

@@ -1,0 +1,129 @@
+"""Axes, cells and repeats in, resolved specs out, each once."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scalelab.core.errors import SpecError
+from scalelab.core.presets import find_preset
+from scalelab.core.spec import RunSpec, with_overrides
+from scalelab.core.study import StudySpec
+from scalelab.core.tables import read_toml
+
+__all__ = [
+    "Cell",
+    "base_tables",
+    "combinations",
+    "expand",
+    "repeat_of",
+    "resolve",
+    "varied_keys",
+    "with_seed",
+]
+
+Overrides = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One spec to run. `label` tells it from its neighbours: what varies in the study, short."""
+
+    spec: RunSpec
+    label: str
+    repeat: int = 0
+
+    @property
+    def configuration(self) -> str:
+        """Equal for cells that differ in their seed only."""
+        return with_seed(self.spec, 0).as_json()
+
+
+def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list[Cell]:
+    """The cells of a study: `[[cells]]` x axes, all with the first seed, then all with the next.
+
+    `overrides` win over the study; one that names an axis takes the place of its values.
+    Combinations that come to the same spec (negatives for a loss that takes none) occur once.
+    Raises SpecError.
+    """
+    tables = base_tables(study)
+    combined = combinations(study, overrides or {})
+    varied = varied_keys(combined)
+    once: dict[str, Cell] = {}
+    for chosen in combined:
+        cell = resolve(tables, chosen, varied)
+        once.setdefault(cell.spec.as_json(), cell)
+    if study.repeats == 1:
+        return list(once.values())
+    repeated = (
+        repeat_of(cell, repeat) for repeat in range(study.repeats) for cell in once.values()
+    )
+    # Repeats of an axis over seeds may meet.
+    return list({cell.spec.as_json(): cell for cell in reversed(list(repeated))}.values())[::-1]
+
+
+def base_tables(study: StudySpec) -> Overrides:
+    """The tables of the base run after the study's `[set]`."""
+    return with_overrides(read_toml(find_preset("runs", study.base)), study.set)
+
+
+def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrides]:
+    """What each cell sets, in the order of the file. Raises SpecError."""
+    for key, values in study.axes.items():
+        if not values:
+            raise SpecError(f"{study.name}: the axis {key!r} has no values", "give it at least one")
+        for cell in study.cells:
+            if key in cell:
+                hint = "take it out of one of them"
+                raise SpecError(f"{study.name}: {key!r} is both an axis and set by a cell", hint)
+    axes = {key: values for key, values in study.axes.items() if key not in overrides}
+    crossed = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    return [{**cell, **chosen, **overrides} for cell in study.cells or ({},) for chosen in crossed]
+
+
+def varied_keys(combined: Iterable[Overrides]) -> list[str]:
+    """The keys that have more than one value (or are missing somewhere), in the order met."""
+    all_of_them = list(combined)
+    keys = dict.fromkeys(key for chosen in all_of_them for key in chosen)
+    return [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
+
+
+def resolve(tables: Overrides, chosen: Overrides, varied: list[str]) -> Cell:
+    """The cell that `chosen` makes of the base. Raises SpecError that says which cell it was."""
+    label = _label(chosen, varied)
+    try:
+        return Cell(spec=RunSpec.build(with_overrides(tables, chosen)), label=label)
+    except SpecError as error:
+        where = f" (cell {label})" if label else ""
+        raise SpecError(f"{error.message}{where}", error.hint) from error
+
+
+def with_seed(spec: RunSpec, seed: int) -> RunSpec:
+    """The same run with another seed."""
+    return spec.model_copy(update={"train": spec.train.model_copy(update={"seed": seed})})
+
+
+def repeat_of(cell: Cell, repeat: int) -> Cell:
+    """The same configuration with the seed `repeat` higher."""
+    seed = cell.spec.train.seed + repeat
+    words = [word for word in cell.label.split() if not word.startswith("seed=")]
+    label = " ".join([*words, f"seed={seed}"])
+    return Cell(spec=with_seed(cell.spec, seed), label=label, repeat=repeat)
+
+
+def _label(chosen: Overrides, varied: list[str]) -> str:
+    words = []
+    for key in varied:
+        if key not in chosen:
+            continue
+        short = key.rpartition(".")[2]
+        # `loss.name = "bce"` needs no key to be understood; `batch.size = 64` does.
+        is_name = short in ("name", "packer", "reader")
+        ambiguous = [k for k in varied if k.rpartition(".")[2] == short and k != key]
+        named = ".".join(key.split(".")[-2:]) if ambiguous else short
+        words.append(str(chosen[key]) if is_name else f"{named}={_short(chosen[key])}")
+    return " ".join(words)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

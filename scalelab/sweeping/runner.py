@@ -1,0 +1,243 @@
+"""A study and a ledger in, every cell of it run and stored out."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scalelab.core import plugins
+from scalelab.core.errors import SpecError
+from scalelab.core.events import Planned, SweepObserver
+from scalelab.core.records import Outcome
+from scalelab.core.spec import DataSpec, RunSpec
+from scalelab.core.study import StudySpec
+from scalelab.core.units import parse_bytes, parse_seconds
+from scalelab.measure.session import Limits
+from scalelab.store.ledger import Attempt, Ledger
+from scalelab.sweeping import _session
+from scalelab.sweeping._driver import Driver
+from scalelab.sweeping._final import best_cells
+from scalelab.sweeping._plan import Forecast, Job, Planner, again, in_order
+from scalelab.sweeping._prune import MedianRule
+from scalelab.sweeping._signals import listening
+from scalelab.sweeping._task import Executor, utc_now
+from scalelab.sweeping._toml import toml_of
+from scalelab.sweeping.grid import Cell, expand
+
+__all__ = ["Hooks", "SweepResult", "sweep"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """The functions that a sweep calls for what it does not do itself; tests put in quick ones."""
+
+    run: str = _session.RUN
+    modules: Callable[[Sequence[RunSpec]], Sequence[str]] = _session.modules
+    fingerprint: Callable[[DataSpec], str] = _session.fingerprint
+    forecast: Callable[[Sequence[RunSpec]], Sequence[Forecast | None]] = _session.forecast
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """How the study stands: the number of cells by outcome, `waiting` for those yet to be run."""
+
+    study_id: str
+    ledger: Path
+    counts: Mapping[str, int]
+    cells: tuple[Planned, ...]
+    interrupted: bool
+
+    @property
+    def exit_code(self) -> int:
+        """130 if it was interrupted, 1 if a run failed, else 0."""
+        if self.interrupted:
+            return 130
+        return 1 if self.counts.get(Outcome.FAILED, 0) else 0
+
+
+def sweep(
+    study: StudySpec,
+    ledger: str | Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    executor: str = "processes",
+    workers: int = 1,
+    device: str | None = None,
+    budget: int | None = None,
+    time_budget: float | None = None,
+    dry_run: bool = False,
+    rerun: str | None = None,
+    order: str = "cost",
+    observer: SweepObserver | None = None,
+    address: str | None = None,
+    hooks: Hooks | None = None,
+) -> SweepResult:
+    """Plan, run and store every cell of `study` that `ledger` has not seen the end of.
+
+    `budget` is bytes a run may take beyond what an idle process takes, `time_budget` seconds for
+    the whole; both win over the study's. A first SIGINT or SIGTERM lets current runs finish their
+    epoch, a second ends them. Raises SpecError, DataError, LedgerError, MissingExtra.
+    """
+    if workers < 1:
+        raise SpecError(f"--workers must be at least 1, got {workers}", "write --workers 1")
+    given = {**(overrides or {}), **({"device.name": device} if device else {})}
+    sweeping = _Sweep(
+        study=study,
+        overrides=given,
+        ledger=Path(ledger),
+        limits=_limits(study, budget),
+        total_s=time_budget or _optional(parse_seconds, study.budget.total),
+        rerun=again(rerun),
+        order=order,
+        observer=observer or SweepObserver(),
+        hooks=hooks or Hooks(),
+    )
+    cells = expand(study, given)
+    if dry_run:
+        return sweeping.only_plan(cells)
+    return sweeping.go(cells, _executor(executor, workers, address))
+
+
+def _limits(study: StudySpec, budget: int | None) -> Limits:
+    return Limits(
+        memory_bytes=budget or _optional(parse_bytes, study.budget.memory),
+        time_s=_optional(parse_seconds, study.budget.time),
+    )
+
+
+def _threads(workers: int) -> int:
+    return max(1, len(os.sched_getaffinity(0)) // workers)
+
+
+def _optional(parse: Callable[[str], Any], text: str | None) -> Any:
+    return None if text is None else parse(text)
+
+
+def _executor(name: str, workers: int, address: str | None) -> Executor:
+    options: dict[str, Any] = {"workers": workers, "threads": _threads(workers)}
+    if address is not None:
+        if "address" not in plugins.options("executors", name):
+            raise SpecError(f"the executor {name!r} takes no address", "write --executor cluster")
+        options["address"] = address
+    return plugins.load("executors", name)(**options)
+
+
+@dataclass(kw_only=True)
+class _Sweep:
+    """What stays the same from the first cell of a sweep to its last."""
+
+    study: StudySpec
+    overrides: dict[str, Any]
+    ledger: Path
+    limits: Limits
+    total_s: float | None
+    rerun: frozenset[Outcome]
+    order: str
+    observer: SweepObserver
+    hooks: Hooks
+    jobs: dict[str, Job] = field(default_factory=dict)
+    _opened: bool = False
+
+    @property
+    def study_id(self) -> str:
+        """The same for the same question, so that typing it again goes on with it."""
+        asked = json.dumps([self._asked(), self.overrides], sort_keys=True)
+        return f"{self.study.name}-{hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()}"
+
+    def only_plan(self, cells: Sequence[Cell]) -> SweepResult:
+        """What would run; nothing is written."""
+        attempts = Ledger(self.ledger).attempts() if self.ledger.exists() else {}
+        self._plan(self._planner(attempts), cells)
+        self.observer.on_end()
+        return self._result({}, interrupted=False)
+
+    def go(self, cells: Sequence[Cell], executor: Executor) -> SweepResult:
+        """Run what is due."""
+        ledger = Ledger.create_or_open(self.ledger)
+        with listening() as stops, ledger.writing() as writer:
+            ledger.add_study(self.study_id, self.study.name, self._toml(), utc_now())
+            planner = self._planner(ledger.attempts())
+            driver = Driver(
+                executor=executor,
+                writer=writer,
+                observer=self.observer,
+                stops=stops,
+                study_id=self.study_id,
+                limits=self.limits,
+                keep=self.ledger.with_name(self.ledger.name + ".checkpoints"),
+                total_s=self.total_s,
+                rule=MedianRule() if self.study.prune == "median" else None,
+            )
+            if executor.blocking:
+                stops.at_once = lambda count: executor.stop(now=count > 1)
+            try:
+                self._grid(driver, planner, executor, cells)
+                if self.study.final is not None and not (stops.count or driver.num_late):
+                    writer.flush()
+                    tried = {key: job.cell for key, job in self.jobs.items()}
+                    more = best_cells(self.study.final, tried, ledger)
+                    self._grid(driver, planner, executor, more)
+            except KeyboardInterrupt:
+                driver.abandon()
+            finally:
+                executor.close()
+        self.observer.on_end()
+        return self._result(driver.outcomes, interrupted=stops.count > 0)
+
+    def _grid(
+        self, driver: Driver, planner: Planner, executor: Executor, cells: Sequence[Cell]
+    ) -> None:
+        jobs = self._plan(planner, cells)
+        if any(job.due for job in jobs) and not self._opened:
+            names = self.hooks.modules([cell.spec for cell in cells])
+            executor.open(
+                self.hooks.run, driver.on_progress, driver.on_record, driver.on_lost, names
+            )
+            self._opened = True
+        driver.add(jobs)
+        driver.run()
+
+    def _planner(self, attempts: Mapping[str, Attempt]) -> Planner:
+        return Planner(
+            attempts=attempts,
+            rerun=self.rerun,
+            budget_bytes=self.limits.memory_bytes,
+            fingerprint=self.hooks.fingerprint,
+            forecast=self.hooks.forecast,
+        )
+
+    def _plan(self, planner: Planner, cells: Sequence[Cell]) -> list[Job]:
+        """Jobs for the cells that are new to this sweep; the observer sees all that are known."""
+        jobs = in_order(planner.jobs(cells), self.order)
+        new = [job for job in jobs if job.fingerprint not in self.jobs]
+        self.jobs |= {job.fingerprint: job for job in new}
+        device = cells[0].spec.device.name if cells else "cpu"
+        planned = tuple(job.planned for job in self.jobs.values())
+        self.observer.on_plan(self.study.name, device, planned)
+        return new
+
+    def _result(self, outcomes: Mapping[str, Outcome], *, interrupted: bool) -> SweepResult:
+        counts = Counter(
+            str(outcomes.get(fingerprint) or job.before or "waiting")
+            for fingerprint, job in self.jobs.items()
+        )
+        return SweepResult(
+            study_id=self.study_id,
+            ledger=self.ledger,
+            counts=dict(counts),
+            cells=tuple(job.planned for job in self.jobs.values()),
+            interrupted=interrupted,
+        )
+
+    def _asked(self) -> dict[str, Any]:
+        # The base by its name: where it lies on this machine is no part of the question.
+        tables = self.study.model_dump(mode="json", exclude_none=True)
+        return {**tables, "base": Path(self.study.base).stem}
+
+    def _toml(self) -> str:
+        """The study as TOML, the overrides of this time at its end."""
+        return toml_of({**self._asked(), "overrides": self.overrides})

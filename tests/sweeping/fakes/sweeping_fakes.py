@@ -1,0 +1,93 @@
+"""Quick runs that behave as badly as real ones can; `data.path` says how."""
+
+import ctypes
+import math
+import os
+import signal
+import time
+from dataclasses import replace
+
+from scalelab.core.events import Progress
+from scalelab.core.records import Memory, Metric, Outcome
+from scalelab.sweeping._task import ended, utc_now
+
+MIB = 2**20
+
+
+def progress(task, phase, epoch, metric=None):
+    return Progress(
+        run_id=task.run_id,
+        phase=phase,
+        epoch=epoch,
+        epochs=task.spec.train.epochs,
+        step=1,
+        num_steps=1,
+        loss=1.0,
+        metric=metric,
+        best_metric=metric,
+        used_bytes=None,
+        tokens_per_s=None,
+    )
+
+
+def quality(spec, epoch):
+    """A number that the spec alone decides, and that improves with the epochs."""
+    size = math.log2(spec.batch.size) + 0.01 * spec.train.seed
+    return (1 - 0.5**epoch) * (0.5 + 0.4 * math.sin(size))
+
+
+def run(task, report, stop):
+    """Epochs of `learning_rate` seconds each; then, or on the way, what `data.path` asks for."""
+    started = utc_now()
+    spec = task.spec
+    valid = []
+    for epoch in range(1, spec.train.epochs + 1):
+        report(progress(task, "train", epoch))
+        time.sleep(spec.train.learning_rate)
+        report(progress(task, "evaluate", epoch))
+        value = quality(spec, epoch)
+        valid.append(Metric(split="valid", epoch=epoch, name="ndcg", k=10, value=value))
+        report(progress(task, "evaluate", epoch, value))
+        report(progress(task, "train", epoch, value))
+        if epoch == 2 and spec.data.path == "nan":
+            return _record(task, Outcome.DIVERGED, started, valid, epoch)
+        if epoch == 2:
+            misbehave(spec.data.path)
+        asked = stop()
+        if asked:
+            return _record(task, asked, started, valid, epoch)
+    valid.append(replace(valid[-1], split="test"))
+    return _record(task, Outcome.DONE, started, valid, spec.train.epochs)
+
+
+def _record(task, outcome, started, metrics, epochs):
+    memory = Memory(
+        stage="train",
+        kind="requested",
+        component="total",
+        bytes=1000 * task.spec.batch.size,
+        reason=None,
+        source="measured",
+    )
+    return ended(task, outcome, started_at=started, metrics=metrics, memory=[memory], epochs=epochs)
+
+
+def misbehave(how):
+    if how == "raise":
+        raise ValueError("this cell is\nno good")
+    if how == "segv":
+        ctypes.string_at(0)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "leave":
+        os._exit(3)
+    if how == "forever":
+        time.sleep(600)
+    if how == "greedy":
+        held = bytearray(64 * 2**30)
+        held[0] = 1
+    if how == "creeping":
+        held = []
+        while True:
+            held.append(bytearray(16 * MIB))
+            time.sleep(0.005)
