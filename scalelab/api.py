@@ -28,7 +28,7 @@ __all__ = [
     "profile",
     "query",
     "report",
-    "solve",
+    "results",
     "study_budget",
     "sweep",
     "write_rows",
@@ -78,13 +78,11 @@ def profile(
     """
     from scalelab.core.facts import facts_of
     from scalelab.core.spec import RunSpec
-    from scalelab.measure import session
 
-    overrides = _overrides(set)
-    if device is not None:
-        overrides["device.name"] = device
-    spec = RunSpec.load(run, overrides)
+    spec = RunSpec.load(run, _overrides(set, device))
     folders = {"out": _folder(out), "model": _folder(save_model)}
+    from scalelab.measure import session  # now: bad input must not wait for torch
+
     record = session.run(
         spec,
         run_id=f"profile-{uuid.uuid4().hex[:12]}",
@@ -107,28 +105,19 @@ def plan(
     *,
     on: str | Path | None = None,
     budget: str | int | None = None,
+    solve: str | None = None,
     set: Settings = None,
-    device: str | None = None,
 ) -> list[dict[str, Any]]:
-    """What each cell would take: memory by component, seconds, whether it fits. Nothing runs."""
-    from scalelab.planning import predict
+    """What each cell would take: `memory` by kind and component, `seconds`, `fits`. Nothing runs.
 
-    raise SpecError(f"not wired yet: {predict}")
+    `on` is a device profile (None: this machine). With `solve`, a key such as `batch.size`, each
+    cell is that with the largest `value` that fits. Raises SpecError and DataError.
+    """
+    from scalelab.core.units import parse_bytes
+    from scalelab.sweeping.foresee import foresee
 
-
-def solve(
-    run: str | Path,
-    key: str,
-    *,
-    on: str | Path | None = None,
-    budget: str | int | None = None,
-    set: Settings = None,
-    device: str | None = None,
-) -> dict[str, Any]:
-    """The largest value of `key` with which the run fits."""
-    from scalelab.planning import solve
-
-    raise SpecError(f"not wired yet: {solve}")
+    budget_bytes = parse_bytes(budget) if budget is not None else None
+    return foresee(run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve)
 
 
 def report(
@@ -220,7 +209,6 @@ def sweep(
     observer: SweepObserver | None = None,
 ) -> SweepResult:
     """Plan, run and store every cell of a study. Raises ScalelabError for bad input."""
-    from scalelab.core.events import SweepObserver
     from scalelab.core.study import StudySpec
     from scalelab.core.units import parse_bytes, parse_seconds
     from scalelab.sweeping import runner
@@ -229,7 +217,7 @@ def sweep(
     return runner.sweep(
         spec,
         Path(ledger if ledger is not None else f"{spec.name}.duckdb"),
-        set=_overrides(set),
+        overrides=_overrides(set),
         executor=executor,
         address=address,
         workers=workers,
@@ -239,8 +227,25 @@ def sweep(
         dry_run=dry_run,
         rerun=rerun,
         order=order,
-        observer=observer if observer is not None else SweepObserver(),
+        observer=observer,
     )
+
+
+def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
+    """The last attempt of each fingerprint that the ledger knows: outcome, quality, peak, time."""
+    from scalelab.store.ledger import Ledger
+
+    return Ledger(ledger).query(_RESULTS, [list(fingerprints)]).to_pylist()
+
+
+_RESULTS = """
+    SELECT run_id, fingerprint, configuration, outcome, phase, error, data_fingerprint, protocol,
+           device, loss, seed, valid_ndcg_10, test_ndcg_10, oracle_ndcg_10, peak_bytes,
+           predicted_peak_bytes, train_s, eval_s, wall_s, tokens_per_s, epochs, best_epoch
+    FROM runs
+    WHERE list_contains($1, fingerprint)
+    QUALIFY row_number() OVER (PARTITION BY fingerprint ORDER BY attempt DESC, started_at DESC) = 1
+"""
 
 
 def study_budget(study: str | Path) -> int | None:
@@ -275,10 +280,9 @@ def _folder(path: str | Path | None) -> Path | None:
     return Path(path)
 
 
-def _overrides(given: Settings) -> dict[str, Any]:
-    """`{"batch.size": 256}` or `["batch.size=256"]` as the former."""
+def _overrides(given: Settings, device: str | None = None) -> dict[str, Any]:
+    """`{"batch.size": 256}` or `["batch.size=256"]` as the former, with the device if given."""
     from scalelab.core.tables import parse_set
 
-    if isinstance(given, Mapping):
-        return dict(given)
-    return dict(parse_set(text) for text in given or ())
+    pairs = given.items() if isinstance(given, Mapping) else map(parse_set, given or ())
+    return dict(pairs) | ({} if device is None else {"device.name": device})

@@ -81,4 +81,6 @@ def _run(given: list[str]) -> int:
 def _usage(error: Any) -> tuple[str, str]:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "scalelab"
-    return error.format_message(), f"see {command} --help"
+    # pydantic, which checks values for typer, announces each message by its own class.
+    message = error.format_message().replace("Value error, ", "")
+    return message, f"see {command} --help"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from scalelab.core.records import Outcome, Record
 
@@ -29,7 +30,7 @@ def finished_of(label: str, record: Record) -> Finished:
         outcome=run.outcome,
         valid=_ndcg(record, "valid"),
         test=_ndcg(record, "test"),
-        peak_bytes=_peak(record),
+        peak_bytes=_peak(record, json.loads(run.spec)),
         train_s=run.train_s,
         error=run.error or "",
     )
@@ -51,15 +52,14 @@ def _ndcg(record: Record, split: str) -> float | None:
     return values[best] if best in values else max(values.values(), default=None)
 
 
-def _peak(record: Record) -> int | None:
-    """The training peak: `allocated` where the device has an allocator, else `requested`."""
-    peaks = {
-        memory.kind: memory.bytes
-        for memory in record.memory
-        if (memory.stage, memory.component, memory.source) == ("train", "total", "measured")
-    }
-    on_gpu = record.environment is not None and record.environment.device_bytes is not None
-    return peaks.get("allocated" if on_gpu and peaks.get("allocated") else "requested")
+def _peak(record: Record, spec: dict[str, Any]) -> int | None:
+    """The training peak: `allocated` on a GPU, `requested` on a CPU, never one for the other."""
+    on_gpu = str(spec.get("device", {}).get("name", "cpu")).startswith("cuda")
+    wanted = ("train", "allocated" if on_gpu else "requested", "total", "measured")
+    for memory in record.memory:
+        if (memory.stage, memory.kind, memory.component, memory.source) == wanted:
+            return memory.bytes
+    return None
 
 
 def comparable(record: Record) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Front", "Point"]
+__all__ = ["Front", "Point", "budgets_around"]
 
 
 class Measured(Protocol):
@@ -70,6 +70,21 @@ class Front:
             return
         self._best = {k: other for k, other in self._best.items() if not point.beats(other)}
         self._best[key] = point
+
+
+def budgets_around(budget_bytes: int | None, points: Sequence[Point]) -> tuple[int, ...]:
+    """The budget and its halves down to the cheapest point; else powers of two around the front."""
+    if not points:
+        return ()
+    sizes = [point.peak_bytes for point in points]
+    top = budget_bytes
+    if top is None:
+        top = 1 << (max(sizes) - 1).bit_length()
+    budgets: list[int] = []
+    while top >= min(sizes) and len(budgets) < 8:
+        budgets.append(top)
+        top //= 2
+    return tuple(budgets)
 
 
 def _mean(label: str, runs: list[Measured]) -> Point:

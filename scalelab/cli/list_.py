@@ -1,6 +1,5 @@
 """A kind of part in, the parts that can be named out."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -8,33 +7,23 @@ import typer
 from scalelab import api
 from scalelab.cli.output import console, grid, show_json
 
-__all__ = ["EXAMPLE", "Kind", "main"]
+__all__ = ["EXAMPLE", "main"]
 
 EXAMPLE = "Example: scalelab list losses"
 
 
-class Kind(StrEnum):
-    """What can be listed."""
-
-    MODELS = "models"
-    LOSSES = "losses"
-    PACKERS = "packers"
-    NEGATIVES = "negatives"
-    READERS = "readers"
-    PROBES = "probes"
-    CHARTS = "charts"
-    EXECUTORS = "executors"
-    PROFILES = "profiles"
-    DEVICES = "devices"
-    STUDIES = "studies"
-
-
 def main(
-    kind: Annotated[Kind | None, typer.Argument(help="One kind; all of them if left out.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Argument(
+            help="models, losses, packers, negatives, readers, probes, charts, executors, "
+            "profiles, devices or studies; all of them if left out."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """List the parts that can be named, each with its options, defaults and source."""
-    found = api.list_parts(kind.value if kind else None)
+    found = api.list_parts(kind)
     if as_json:
         show_json(found)
         return

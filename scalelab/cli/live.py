@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from scalelab.cli.finished import Finished, comparable, finished_of, settings_of, without_seed
-from scalelab.cli.front import Front, Point
+from scalelab.cli.front import Front, Point, budgets_around
 from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
 
@@ -156,7 +156,7 @@ class LiveState(SweepObserver):
                 running=tuple(self._running(run_id, now) for run_id in self._started),
                 finished=tuple(self._finished),
                 front=points,
-                budgets=_budgets(self._budget_bytes, points),
+                budgets=budgets_around(self._budget_bytes, points),
                 messages=tuple(self._messages),
             )
 
@@ -247,18 +247,3 @@ def _unplanned(run_id: str, device: str) -> Planned:
         finished_before=False,
         skipped_because=None,
     )
-
-
-def _budgets(budget_bytes: int | None, points: Sequence[Point]) -> tuple[int, ...]:
-    """The budget and its halves down to the cheapest point; else powers of two around the front."""
-    if not points:
-        return ()
-    sizes = [point.peak_bytes for point in points]
-    top = budget_bytes
-    if top is None:
-        top = 1 << (max(sizes) - 1).bit_length()
-    budgets: list[int] = []
-    while top >= min(sizes) and len(budgets) < 8:
-        budgets.append(top)
-        top //= 2
-    return tuple(budgets)

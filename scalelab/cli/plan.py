@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from scalelab import api
-from scalelab.cli.options import Budget, Device, Json, Set
-from scalelab.cli.output import console, grid, show_json
+from scalelab.cli.options import Budget, Json, Set
+from scalelab.cli.output import console, grid, note, show_json
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["EXAMPLE", "main"]
@@ -24,40 +24,40 @@ def main(
         str | None, typer.Option(metavar="KEY", help="Find the largest value of KEY that fits.")
     ] = None,
     settings: Set = None,
-    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Predict bytes by component, reserved bytes and seconds, and whether it fits."""
-    if solve is not None:
-        answer = api.solve(run_or_study, solve, on=on, budget=budget, set=settings, device=device)
-        show_json(answer) if as_json else _show_solved(answer)
-        return
-    cells = api.plan(run_or_study, on=on, budget=budget, set=settings, device=device)
-    show_json(cells) if as_json else _show(cells)
+    cells = api.plan(run_or_study, on=on, budget=budget, solve=solve, set=settings)
+    if as_json:
+        show_json(cells)
+    else:
+        _show(cells)
 
 
 def _show(cells: list[dict[str, Any]]) -> None:
     screen = console()
-    columns = ("cell", "requested", "allocated", "reserved", "a step", "a run", "fits")
+    solved = ("value",) if "value" in cells[0] else ()
+    columns = ("cell", *solved, "requested", "allocated", "reserved", "a step", "a run", "fits")
     rows = [
         (
-            str(cell.get("label", "")),
+            cell["label"] or "the run",
+            *(f"{cell['key']} = {cell['value']:,}" for _ in solved),
             *(_total(cell["memory"], kind) for kind in ("requested", "allocated", "reserved")),
             _range(cell["seconds"]["step"]),
             _range(cell["seconds"]["run"]),
-            {True: "yes", False: "no", None: "?"}[cell["fits"]],
+            "yes" if cell["fits"] else "no",
         )
         for cell in cells
     ]
     screen.print(grid(columns, rows, right="requested allocated reserved"))
     if len(cells) == 1:
-        parts = sorted(cells[0]["memory"]["requested"].items(), key=lambda pair: -(pair[1] or 0))
-        sizes = [(name, format_bytes(count)) for name, count in parts if count]
+        parts = sorted(cells[0]["memory"]["requested"].items(), key=lambda pair: -pair[1])
+        sizes = [(name, format_bytes(count)) for name, count in parts]
         screen.print(grid(("component", "requested"), sizes, right="requested"))
-
-
-def _show_solved(answer: dict[str, Any]) -> None:
-    console().print(f"{answer['key']} = {answer['value']}", markup=False)
+    limits = {cell["limit_bytes"] for cell in cells}
+    note(f"{cells[0]['device']}: at most {', '.join(map(format_bytes, sorted(limits)))}")
+    for reason in {cell["reason"] for cell in cells if not cell["fits"]}:
+        note(reason)
 
 
 def _total(memory: dict[str, Any], kind: str) -> str:

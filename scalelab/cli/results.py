@@ -1,37 +1,193 @@
-"""A finished sweep in, its results table, front and the next commands out."""
+"""A sweep that is over in, its results, its front and the next commands out."""
 
-from typing import Any
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from scalelab import api
-from scalelab.cli.output import console, grid, note
+from scalelab.cli.finished import Finished, without_seed
+from scalelab.cli.front import Front, Point, budgets_around
+from scalelab.cli.output import console, grid, note, one_line
+from scalelab.cli.screen import best_under, summary
+from scalelab.core.events import Planned
+from scalelab.core.records import Outcome
 from scalelab.core.units import format_bytes, format_seconds
 
-__all__ = ["show_dry_run", "show_results"]
+if TYPE_CHECKING:
+    from scalelab.sweeping.runner import SweepResult
+
+__all__ = ["as_document", "show_dry_run", "show_results"]
+
+# A study of thousands of cells belongs into a query, not into a terminal.
+_MOST_ROWS = 50
 
 
-def show_dry_run(result: Any) -> None:
+def as_document(result: "SweepResult", *, dry_run: bool) -> dict[str, Any]:
+    """The JSON form: how the study stands, and each of its cells."""
+    rows = {} if dry_run else _rows(result)
+    cells = [
+        {
+            "run_id": cell.run_id,
+            "label": cell.label,
+            "device": cell.device,
+            "predicted_bytes": cell.predicted_bytes,
+            "predicted_s": cell.predicted_s,
+            "finished_before": cell.finished_before,
+            "skipped_because": cell.skipped_because,
+        }
+        | rows.get(_fingerprint(cell), {})
+        for cell in result.cells
+    ]
+    return {
+        "study_id": result.study_id,
+        "ledger": result.ledger,
+        "counts": result.counts,
+        "interrupted": result.interrupted,
+        "cells": cells,
+    }
+
+
+def show_dry_run(result: "SweepResult") -> None:
     """The cells with their predictions."""
     rows = [
         (
-            cell.label,
-            format_bytes(cell.predicted_bytes) if cell.predicted_bytes is not None else "",
-            format_seconds(cell.predicted_s) if cell.predicted_s is not None else "",
+            cell.label or "base",
+            _bytes(cell.predicted_bytes),
+            _seconds(cell.predicted_s),
             _plan_of(cell),
         )
         for cell in result.cells
     ]
     console().print(grid(("cell", "memory", "time", "would"), rows, right="memory time"))
+    known = [cell.predicted_s for cell in result.cells if _would_run(cell)]
+    total_s = sum(seconds for seconds in known if seconds is not None)
+    about = f", about {format_seconds(total_s)} one after the other" if total_s else ""
+    note(f"{len(known)} of {len(result.cells)} cells would run{about}")
 
 
-def show_results(result: Any, *, quiet: bool) -> None:
-    """Results, front, ledger, next commands."""
-    note(f"ledger: {result.ledger}")
+def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
+    """Results best first, the front, where the ledger is and what to type next."""
+    rows = _rows(result)
+    labels = {_fingerprint(cell): cell.label or "base" for cell in result.cells}
+    found = [(rows[key], _finished(labels[key], rows[key])) for key in labels if key in rows]
+    found.sort(key=lambda pair: -1.0 if pair[1].valid is None else -pair[1].valid - 2.0)
+    screen = console()
+    if found:
+        screen.print(_results_table([finished for _, finished in found[:_MOST_ROWS]]))
+    if len(found) > _MOST_ROWS:
+        screen.print(f"... and {len(found) - _MOST_ROWS} more (scalelab query)")
+    _show_front(found, budget_bytes)
+    oracle = {row["oracle_ndcg_10"] for row, _ in found} - {None}
+    if oracle:
+        low, high = f"{min(oracle):.4f}", f"{max(oracle):.4f}"
+        bound = low if low == high else f"{low} to {high}"
+        screen.print(f"no model can score more than {bound} (oracle, test NDCG@10)")
+    _say(f"{summary(dict(result.counts)) or 'nothing was run'}; ledger: {result.ledger}")
+    ledger = shlex.quote(str(result.ledger))
+    _say(f"next: scalelab report {ledger}")
+    _say(f'      scalelab query {ledger} "FROM pareto_memory"')
+    if result.interrupted or result.counts.get("waiting"):
+        _say("not all cells have run: type the same command again to go on")
 
 
-def _plan_of(cell: Any) -> str:
+def _show_front(found: list[tuple[dict[str, Any], Finished]], budget_bytes: int | None) -> None:
+    fronts: dict[tuple[str, ...], Front] = {}
+    for row, finished in found:
+        if finished.outcome is Outcome.DONE:
+            key = tuple(str(row[name]) for name in ("data_fingerprint", "protocol", "device"))
+            front = fronts.setdefault(key, Front())
+            front.add(row["configuration"], without_seed(finished.label), finished)
+    points = tuple(point for front in fronts.values() for point in front.points())
+    if points:
+        console().print(_front_table(points, budget_bytes))
+
+
+def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
+    """By fingerprint, the last attempt as the ledger has it."""
+    if not Path(result.ledger).exists():
+        return {}
+    fingerprints = [_fingerprint(cell) for cell in result.cells]
+    return {row["fingerprint"]: row for row in api.results(result.ledger, fingerprints)}
+
+
+def _fingerprint(cell: Planned) -> str:
+    return cell.run_id.rpartition("-")[0]
+
+
+def _results_table(runs: list[Finished]) -> Any:
+    columns = ("run", "outcome", "valid", "test", "peak", "train", "why")
+    rows = [
+        (
+            run.label,
+            run.outcome.value,
+            _quality(run.valid),
+            _quality(run.test),
+            _bytes(run.peak_bytes),
+            _seconds(run.train_s),
+            one_line(run.error)[:120],
+        )
+        for run in runs
+    ]
+    if not any(run.error for run in runs):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    title = "Results (NDCG@10, memory of training, time of training)"
+    return grid(columns, rows, title=title, right="valid test peak train")
+
+
+def _front_table(points: tuple[Point, ...], budget_bytes: int | None) -> Any:
+    budgets = budgets_around(budget_bytes, points)
+    rows = []
+    for point in points:
+        under = best_under(point, points, budgets)
+        seeds = f" ({point.seeds} seeds)" if point.seeds > 1 else ""
+        rows.append(
+            (
+                f"{point.label}{seeds}",
+                _quality(point.valid),
+                _quality(point.test),
+                _bytes(point.peak_bytes),
+                _seconds(point.train_s),
+                ", ".join(format_bytes(budget) for budget in under),
+            )
+        )
+    columns = ("configuration", "valid", "test", "peak", "train", "best under")
+    title = "Front: what nothing beats on validation quality and memory"
+    return grid(columns, rows, title=title, right="valid test peak train")
+
+
+def _finished(label: str, row: dict[str, Any]) -> Finished:
+    return Finished(
+        label=label,
+        outcome=Outcome(row["outcome"]),
+        valid=row["valid_ndcg_10"],
+        test=row["test_ndcg_10"],
+        peak_bytes=row["peak_bytes"],
+        train_s=row["train_s"],
+        error=row["error"] or "",
+    )
+
+
+def _would_run(cell: Planned) -> bool:
+    return not cell.finished_before and cell.skipped_because is None
+
+
+def _plan_of(cell: Planned) -> str:
     if cell.finished_before:
         return "be kept: done before"
     return f"be skipped: {cell.skipped_because}" if cell.skipped_because else "run"
 
 
-_ = api
+def _quality(value: float | None) -> str:
+    return f"{value:.4f}" if value is not None else ""
+
+
+def _bytes(count: int | None) -> str:
+    return format_bytes(count) if count is not None else ""
+
+
+def _seconds(seconds: float | None) -> str:
+    return format_seconds(seconds) if seconds is not None else ""
+
+
+def _say(text: str) -> None:
+    console().print(text, markup=False, soft_wrap=True)

@@ -70,7 +70,7 @@ def main(
 ) -> int:
     """Plan, run and store every cell of a study. Interrupted, it resumes by being typed again."""
     # Only now: the picture needs rich, which no other command should wait for.
-    from scalelab.cli.results import show_dry_run, show_results
+    from scalelab.cli.results import as_document, show_dry_run, show_results
     from scalelab.cli.watch import watching
 
     budget_bytes = parse_bytes(budget) if budget is not None else api.study_budget(study)
@@ -91,9 +91,9 @@ def main(
             observer=observer,
         )
     if as_json:
-        show_json(result)
+        show_json(as_document(result, dry_run=dry_run))
     elif dry_run:
         show_dry_run(result)
     else:
-        show_results(result, quiet=quiet)
-    return result.exit_code
+        show_results(result, budget_bytes)
+    return 0 if dry_run else result.exit_code

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def _as_json(rows: pa.Table) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity and no not-a-number."""
+    """JSON has no infinity and no not-a-number; decimals of SQL are its plain numbers."""
+    if isinstance(value, Decimal):
+        value = float(value)
     if isinstance(value, float) and value - value != 0:
         return None
     if isinstance(value, list):

@@ -25,9 +25,9 @@ def foresee(
 ) -> list[dict[str, Any]]:
     """One document a configuration (seeds take the same): spec, label, memory, seconds, fits.
 
-    With `solve_for` also `key`, `value` (the largest that fits) and `next_value`, and the rest is for
-    that value. `on` is a device profile, None this machine; `budget_bytes` None is the study's, else
-    what the device has. Raises SpecError and DataError.
+    With `solve_for` also `key`, `value` (the largest that fits) and `next_value`, and the rest is
+    for that value. `on` is a device profile, None this machine; `budget_bytes` None is the study's,
+    else what the device has. Raises SpecError and DataError.
     """
     cells, study_budget_bytes = cells_of(run_or_study, overrides)
     # Only now: a misspelt name must not wait for torch.

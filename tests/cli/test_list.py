@@ -1,0 +1,46 @@
+from collections.abc import Callable
+
+import pytest
+
+from scalelab.core import plugins
+from scalelab.core.errors import MissingExtra
+from scalelab.core.parts import list_kind
+from scalelab.core.presets import preset_names
+
+PARTS = [(kind, name) for kind in plugins.KINDS for name in plugins.available(kind)]
+
+
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_what_is_read_without_importing_is_what_an_import_finds(kind: str, name: str) -> None:
+    part = next(part for part in list_kind(kind) if part.name == name)
+    try:
+        wanted = plugins.options(kind, name)
+    except MissingExtra as missing:
+        pytest.skip(str(missing))
+    assert [option.name for option in part.options] == list(wanted)
+    for option in part.options:
+        default = wanted[option.name].default
+        if isinstance(default, str | int | float | bool | None):
+            assert option.default in (repr(default), option.default.upper(), str(default))
+
+
+@pytest.mark.parametrize(("kind", "name"), PARTS)
+def test_every_part_says_in_one_sentence_what_it_is(kind: str, name: str) -> None:
+    part = next(part for part in list_kind(kind) if part.name == name)
+    assert len(part.summary.split()) >= 3
+    assert "\n" not in part.summary
+
+
+def test_all_kinds_are_listed(scalelab: Callable) -> None:
+    document = scalelab("list", "--json").document
+    assert set(document) == {*plugins.KINDS, "profiles", "devices", "studies"}
+    assert [part["name"] for part in document["studies"]] == preset_names("studies")
+    assert [part["name"] for part in document["losses"]] == plugins.available("losses")
+
+
+def test_one_kind_is_a_table_of_names_options_and_defaults(scalelab: Callable) -> None:
+    done = scalelab("list", "losses")
+    assert done.code == 0
+    for name in plugins.available("losses"):
+        assert name in done.out
+    assert "\x1b" not in done.out
