@@ -1,0 +1,210 @@
+"""Scalable cross-entropy: softmaxes within buckets of the highest inner products (SCE)."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from scalelab.core.errors import SpecError
+from scalelab.losses import LossBatch
+from scalelab.losses._tiles import (
+    formed,
+    inner_dtype,
+    no_autocast,
+    outer_dtype,
+    spans,
+    target_scores,
+)
+
+__all__ = ["SCE"]
+
+# Numbers in a tile of logits or of scores on bucket centres: 2 MiB of float32.
+_TILE = 2**19
+
+
+class _Buckets(NamedTuple):
+    """Ids of the positions (B, X) and items (B, Y) of each bucket."""
+
+    positions: Tensor
+    items: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class SCE:
+    """Cross-entropy within buckets (Mezentsev, Gusak, Oseledets & Frolov, RecSys '24).
+
+    Every bucket has a random centre, the `bucket_size_x` positions and the `bucket_size_y` items with
+    the largest inner products with it. A position's loss in a bucket is the cross-entropy of
+    its target over target and the bucket's items; its loss is the largest over its buckets. Positions in
+    no bucket are left out of the mean. With `mix_x` the centres are random mixtures of the hidden
+    states, so that they lie where the positions are.
+
+    `n_buckets` and `bucket_size_x` = "auto" are 2 sqrt(N), so that an average position has four buckets.
+    More positions a bucket than there are (the last step of an epoch is a short one) are all of them.
+
+    Scores on the centres and logits are formed bucket by bucket and not kept. Losses of all buckets
+    come first, gradients in a second pass for the bucket that counts; equal ones share.
+
+    `batch.given["random"]` replaces the random numbers: (n_buckets, D), or (N, n_buckets) with `mix_x`.
+    """
+
+    n_buckets: int | Literal["auto"] = "auto"
+    bucket_size_x: int | Literal["auto"] = "auto"
+    bucket_size_y: int = 512
+    mix_x: bool = False
+
+    needs_negatives: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("n_buckets", "bucket_size_x", "bucket_size_y"):
+            value = getattr(self, name)
+            if isinstance(value, int) and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the positions in a bucket. Raises SpecError for buckets of more items than there are."""
+        if self.bucket_size_y > batch.num_items:
+            raise SpecError(
+                f"sce puts {self.bucket_size_y} items into a bucket and there are {batch.num_items}",
+                f"lower bucket_size_y to {batch.num_items} or less",
+            )
+        inner = inner_dtype(hidden_ND)
+
+        def compute(
+            hidden_ND: Tensor, table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
+        ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+            with no_autocast(hidden_ND):
+                buckets = self._buckets(hidden_ND, table_VD, batch)
+                return _loss(
+                    hidden_ND,
+                    table_VD,
+                    batch.targets_N,
+                    buckets,
+                    inner,
+                    hidden_wanted,
+                    table_wanted,
+                )
+
+        return formed(compute, hidden_ND, item_table_VD)
+
+    def _buckets(self, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> _Buckets:
+        num_positions, depth = hidden_ND.shape
+        auto = max(1, round(2 * math.sqrt(num_positions)))
+        n_buckets = auto if self.n_buckets == "auto" else self.n_buckets
+        size = auto if self.bucket_size_x == "auto" else self.bucket_size_x
+        shape = (num_positions, n_buckets) if self.mix_x else (n_buckets, depth)
+        random = batch.given.get("random")
+        if random is None:
+            random = _normal(shape, hidden_ND, batch)
+        if tuple(random.shape) != shape:
+            raise SpecError(
+                f"given random numbers are {tuple(random.shape)}", f"needed are {shape}"
+            )
+        outer = outer_dtype(hidden_ND)
+        centres_BD = random.T.to(outer) @ hidden_ND.to(outer) if self.mix_x else random.to(outer)
+        return _Buckets(
+            _highest(centres_BD, hidden_ND, min(size, num_positions), None),
+            _highest(centres_BD, table_VD, self.bucket_size_y, batch.pad_id),
+        )
+
+
+def _normal(shape: tuple[int, int], like: Tensor, batch: LossBatch) -> Tensor:
+    generator = batch.generator
+    device = like.device if generator is None else generator.device
+    vectors = torch.randn(shape, dtype=outer_dtype(like), device=device, generator=generator)
+    return vectors.to(like.device)
+
+
+def _highest(centres_BD: Tensor, rows_MD: Tensor, size: int, pad_id: int | None) -> Tensor:
+    """(B, size) int32 ids of the rows with the largest inner products with each centre."""
+    num_rows, num_centres = rows_MD.shape[0], centres_BD.shape[0]
+    chosen = torch.empty(num_centres, size, dtype=torch.int32, device=rows_MD.device)
+    block = max(1, min(num_centres, _TILE // num_rows))
+    scores = torch.empty(block, num_rows, dtype=centres_BD.dtype, device=rows_MD.device)
+    for start, stop in spans(num_centres, block, rows_MD):
+        score = scores[: stop - start]
+        # A table of bfloat16 is widened rather than the scores narrowed; as a rule this is no copy.
+        torch.mm(centres_BD[start:stop], rows_MD.to(centres_BD.dtype).T, out=score)
+        if pad_id is not None:
+            score[:, pad_id] = -torch.inf
+        chosen[start:stop] = score.topk(size, dim=1, sorted=False).indices
+    return chosen
+
+
+def _loss(
+    hidden_ND: Tensor,
+    table_VD: Tensor,
+    targets_N: Tensor,
+    buckets: _Buckets,
+    inner: torch.dtype,
+    hidden_wanted: bool,
+    table_wanted: bool,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    outer = outer_dtype(hidden_ND)
+    num_positions, depth = hidden_ND.shape
+    rows_ND = table_VD.index_select(0, targets_N)
+    score_N = target_scores(hidden_ND, rows_ND, inner)
+    num_buckets, size_x = buckets.positions.shape
+    step = max(1, min(num_buckets, _TILE // (size_x * buckets.items.shape[1])))
+    flat = buckets.positions.view(-1).long()
+    targets_N = targets_N.to(torch.int32)
+
+    def tiles():
+        for start, stop in spans(num_buckets, step, hidden_ND):
+            of_x, of_y = buckets.positions[start:stop], buckets.items[start:stop]
+            hidden_GXD = _pick(hidden_ND, of_x).to(inner)
+            rows_GYD = _pick(table_VD, of_y).to(inner)
+            logits_GXY = torch.bmm(hidden_GXD, rows_GYD.transpose(1, 2)).to(outer)
+            is_target = of_y.unsqueeze(1) == _pick(targets_N, of_x).unsqueeze(2)
+            logits_GXY.masked_fill_(is_target, -torch.inf)
+            yield start, stop, hidden_GXD, rows_GYD, logits_GXY
+
+    lse_BX = score_N.index_select(0, flat).view(num_buckets, size_x)
+    for start, stop, _, _, logits_GXY in tiles():
+        top_GX1 = logits_GXY.amax(2, keepdim=True).clamp_(min=torch.finfo(outer).min)
+        seen_GX = logits_GXY.sub_(top_GX1).exp_().sum(2).log_().add_(top_GX1.squeeze(2))
+        lse_BX[start:stop] = torch.logaddexp(lse_BX[start:stop], seen_GX)
+
+    loss_BX = lse_BX - score_N.index_select(0, flat).view_as(lse_BX)
+    worst_N = torch.full_like(score_N, -torch.inf).scatter_reduce_(
+        0, flat, loss_BX.view(-1), "amax"
+    )
+    counted_N = worst_N > -torch.inf
+    loss = worst_N.where(counted_N, 0).sum() / counted_N.sum()
+    if not (hidden_wanted or table_wanted):
+        return loss, None, None
+
+    # Weight of each (bucket, position): 1 / count for the bucket with the largest loss, else 0.
+    weight_BX = (loss_BX.view(-1) == worst_N.index_select(0, flat)).to(outer)
+    ties_N = torch.zeros_like(score_N).index_add_(0, flat, weight_BX)
+    weight_BX = weight_BX / ties_N.index_select(0, flat) / counted_N.sum()
+    grad_ND = torch.zeros_like(hidden_ND, dtype=outer) if hidden_wanted else None
+    grad_VD = torch.zeros_like(table_VD) if table_wanted else None
+    weight_BX1, lse_BX1 = weight_BX.view(num_buckets, size_x, 1), lse_BX.unsqueeze(2)
+    for start, stop, hidden_GXD, rows_GYD, logits_GXY in tiles():
+        share_GXY = logits_GXY.sub_(lse_BX1[start:stop]).exp_().to(inner)
+        weight_GX1 = weight_BX1[start:stop]
+        if grad_ND is not None:
+            grad_GXD = torch.bmm(share_GXY, rows_GYD) * weight_GX1
+            ids = buckets.positions[start:stop].reshape(-1)
+            grad_ND.index_add_(0, ids, grad_GXD.view(-1, depth).to(outer))
+        if grad_VD is not None:
+            weighted_GXD = (hidden_GXD * weight_GX1).to(inner)
+            grad_GYD = torch.bmm(share_GXY.transpose(1, 2), weighted_GXD)
+            ids = buckets.items[start:stop].reshape(-1)
+            grad_VD.index_add_(0, ids, grad_GYD.view(-1, depth).to(grad_VD.dtype))
+
+    # Through the target itself: its share less one, where the position counts.
+    factor_N1 = torch.expm1(-worst_N.where(counted_N, 0)).div_(counted_N.sum()).unsqueeze(1)
+    if grad_ND is not None:
+        grad_ND = grad_ND.addcmul_(rows_ND.to(outer), factor_N1).to(hidden_ND.dtype)
+    if grad_VD is not None:
+        grad_VD.index_add_(0, targets_N, (hidden_ND * factor_N1).to(grad_VD.dtype))
+    return loss, grad_ND, grad_VD
+
+
+def _pick(values: Tensor, ids: Tensor) -> Tensor:
+    """Rows of `values` at `ids`, (G, X) to (G, X, ...)."""
+    return values.index_select(0, ids.reshape(-1)).view(*ids.shape, *values.shape[1:])
