@@ -11,18 +11,18 @@ from scalelab.core.units import GIB, KIB, MIB
 
 __all__ = [
     "COMPONENTS",
-    "byte_axis",
+    "axis_of",
     "component_color",
-    "log_or_linear",
     "loss_color",
     "loss_shape",
     "nothing_to_show",
     "numbers",
+    "position",
     "themed",
     "values",
 ]
 
-# Okabe and Ito's eight colours, darkened where white paper asks for it: told apart by colour-blind eyes.
+# After Okabe and Ito: hues that colour-blind eyes tell apart, darkened for white paper.
 # A loss keeps its colour and its shape in every chart; related losses share a hue.
 _LOSSES = {
     "dense_ce": ("#0072B2", "circle"),
@@ -103,43 +103,94 @@ def numbers(rows: pa.Table, column: str) -> list[float]:
     return [float(v) for v in values(rows, column) if math.isfinite(v)]
 
 
-def log_or_linear(found: Sequence[float], *, zero: bool = False) -> alt.Scale:
-    """A log scale where the numbers span more than a factor of twenty, else a linear one."""
-    if found and min(found) > 0 and max(found) / min(found) > 20:
-        return alt.Scale(type="log", nice=False, padding=14)
-    return alt.Scale(zero=zero, nice=True, padding=0 if zero else 14)
+def axis_of(
+    found: Sequence[float],
+    title: str,
+    *,
+    unit: str = "",
+    log: bool | None = None,
+    zero: bool = False,
+) -> dict[str, Any]:
+    """Keywords of a channel: title, a scale with a stated domain, and ticks at round places.
 
-
-def byte_axis(found: Sequence[float], title: str, *, zero: bool = False) -> dict[str, Any]:
-    """Keywords of a channel that shows bytes: axis with binary units at round places, and scale."""
-    scale = alt.Scale(zero=zero, nice=False) if zero else log_or_linear(found)
-    low, high = (min(found), max(found)) if found else (0.0, float(GIB))
-    if scale.to_dict().get("type") == "log":
-        steps = range(math.floor(math.log2(low)), math.ceil(math.log2(high)) + 1)
-        every = max(1, math.ceil(len(steps) / 7))
-        ticks = [2.0**step for step in steps if step % every == 0]
+    `unit` is byte, s, count or empty. Log where the numbers span more than a factor of eight,
+    unless `log` says otherwise; `zero` makes a linear scale start there.
+    """
+    low, high = (min(found), max(found)) if found else (1.0, 2.0)
+    if log is None:
+        log = not zero and low > 0 and high / low > 8
+    if log:
+        margin = (high / low) ** 0.06 if high > low else 1.5
+        domain = [low / margin, high * margin]
+        ticks = _log_ticks(*domain, unit)
     else:
-        ticks = _round_ticks(0.0 if zero else low, high)
-    label = (
-        f"datum.value >= {GIB} ? format(datum.value / {GIB}, '.3~g') + ' GiB' : "
-        f"datum.value >= {MIB} ? format(datum.value / {MIB}, '.3~g') + ' MiB' : "
-        f"datum.value == 0 ? '0' : format(datum.value / {KIB}, '.3~g') + ' KiB'"
-    )
-    return {"title": title, "scale": scale, "axis": alt.Axis(values=ticks, labelExpr=label)}
+        margin = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
+        domain = [0.0 if zero else low - margin, high * 1.02 if zero else high + margin]
+        ticks = _linear_ticks(*domain, unit)
+    scale = alt.Scale(type="log" if log else "linear", domain=domain, nice=False, zero=False)
+    label = _LABELS.get(unit)
+    axis = alt.Axis(values=ticks, **({"labelExpr": label} if label else {}))
+    return {"title": title, "scale": scale, "axis": axis}
 
 
-def _round_ticks(low: float, high: float) -> list[float]:
-    """Four to eight multiples of 1, 2 or 5 (or a power of two) binary units between two counts."""
-    span = max(high - low, 1.0)
-    unit = next((u for u in (GIB, MIB, KIB) if span >= u), 1)
-    step = next(
-        unit * factor * 10**power
-        for power in range(9)
-        for factor in (1, 2, 5)
-        if span / (unit * factor * 10**power) <= 6
-    )
-    first = math.ceil(low / step)
-    return [float(step * n) for n in range(first, math.floor(high / step) + 1)]
+def position(scale: alt.Scale, value: float) -> float:
+    """Where `value` lies on a scale of `axis_of`: 0 at its start, 1 at its end."""
+    asked = scale.to_dict()
+    low, high = asked["domain"]
+    if asked["type"] == "log":
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def _short(count: str) -> str:
+    """A Vega expression for a count with up to four digits and no power of ten."""
+    return f"format({count}, {count} >= 1000 ? ',.0f' : '.4~r')"
+
+
+_DURATIONS = (
+    *(factor * 10.0**n for n in (-3, -2, -1) for factor in (1, 2, 5)),
+    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0),
+    *(3600.0 * hours for hours in (1, 2, 4, 8, 12, 24, 48, 96, 240, 480)),
+)
+_V = "datum.value"
+_LABELS = {
+    "byte": f"{_V} >= {GIB} ? {_short(f'({_V} / {GIB})')} + ' GiB' : "
+    f"{_V} >= {MIB} ? {_short(f'({_V} / {MIB})')} + ' MiB' : "
+    f"{_V} == 0 ? '0' : {_short(f'({_V} / {KIB})')} + ' KiB'",
+    "s": f"{_V} >= 3600 ? {_short(f'({_V} / 3600)')} + ' h' : "
+    f"{_V} >= 60 ? {_short(f'({_V} / 60)')} + ' min' : {_short(_V)} + ' s'",
+    "count": f"{_V} >= 1e6 ? {_short(f'({_V} / 1e6)')} + ' M' : format({_V}, ',')",
+}
+
+
+def _log_ticks(low: float, high: float, unit: str) -> list[float]:
+    """Up to eight powers of two, round durations, or 1, 2 and 5 times powers of ten."""
+    if unit == "byte":
+        powers = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
+        found = [2.0**power for power in powers]
+    elif unit == "s":
+        found = [tick for tick in _DURATIONS if low <= tick <= high]
+    else:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        found = [factor * 10.0**n for n in decades for factor in (1, 2, 5)]
+        found = [tick for tick in found if low <= tick <= high]
+        if len(found) > 8:
+            found = [10.0**n for n in decades if low <= 10.0**n <= high]
+    every = max(1, math.ceil(len(found) / 8))
+    return found[::every]
+
+
+def _linear_ticks(low: float, high: float, unit: str) -> list[float]:
+    """Up to seven multiples of a power of two, a round duration, or 1, 2 or 5 times a power of ten."""
+    span = high - low
+    power = 10.0 ** math.floor(math.log10(span / 6))
+    step = next(power * f for f in (1, 2, 5, 10) if span / (power * f) <= 6.001)
+    if unit == "byte":
+        step = 2.0 ** math.ceil(math.log2(span / 6))
+    elif unit == "s":
+        step = next((tick for tick in _DURATIONS if span / tick <= 6), step)
+    ticks = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return [float(f"{step * n:.12g}") for n in ticks]
 
 
 def nothing_to_show(title: str, reason: str = "no finished runs") -> alt.Chart:

@@ -163,11 +163,10 @@ def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[
 def _delete(connection: duckdb.DuckDBPyConnection) -> None:
     """Takes out the staged runs. Children are looked for, by a scan, only where there are some."""
     known = connection.execute(
-        "SELECT count(*), coalesce(sum(num_children), 0) FROM summaries "
+        "SELECT count(*), coalesce(sum(num_children), 0) FROM runs "
         "WHERE run_id IN (SELECT run_id FROM staged_ids)"
     ).fetchall()[0]
-    tables = ("runs", "summaries") if known[0] else ()
-    for name in tables + (_CHILDREN if known[1] else ()):
+    for name in ("runs",) * bool(known[0]) + _CHILDREN * bool(known[1]):
         connection.execute(f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM staged_ids)")
 
 

@@ -25,10 +25,13 @@ _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), datetime: pa.t
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What every view wants of a run; `configuration` names its spec without the seed."""
+    """What every view wants of a run: more columns of `runs`, derived from the record.
 
-    run_id: str
+    `configuration` names the spec without its seed; `device` is the environment's.
+    """
+
     configuration: str
+    device: str | None
     valid_ndcg_10: float | None
     test_ndcg_10: float | None
     oracle_ndcg_10: float | None
@@ -59,8 +62,10 @@ def tables_of(records: Sequence[Record]) -> dict[str, pa.Table]:
         if record.environment is not None
     ]
     return {
-        "runs": _table(Run, [record.run for record in records]),
-        "summaries": _table(Summary, [_summary(record) for record in records]),
+        "runs": _beside(
+            _table(Run, [record.run for record in records]),
+            _table(Summary, [_summary(record) for record in records]),
+        ),
         "metrics": _children(Metric, [(r.run.run_id, r.metrics) for r in records]),
         "memory": _children(Memory, [(r.run.run_id, r.memory) for r in records]),
         "timeline": _children(TimelineEvent, [(r.run.run_id, r.timeline) for r in records]),
@@ -89,6 +94,12 @@ def _table(kind: type[Any], facts: Sequence[Any]) -> pa.Table:
     return pa.table(arrays)
 
 
+def _beside(left: pa.Table, right: pa.Table) -> pa.Table:
+    for name in right.column_names:
+        left = left.append_column(name, right.column(name))
+    return left
+
+
 def _children(kind: type[Any], owned: Sequence[tuple[str, Sequence[Any]]]) -> pa.Table:
     table = _table(kind, [fact for _, facts in owned for fact in facts])
     owners = [run_id for run_id, facts in owned for _ in facts]
@@ -104,8 +115,8 @@ def _summary(record: Record) -> Summary:
     kind = "allocated" if on_cuda else "requested"
     valid = {m.epoch: m.value for m in record.metrics if _is_metric(m, "valid", "ndcg")}
     return Summary(
-        run_id=run.run_id,
         configuration=_configuration(run, spec),
+        device=None if record.environment is None else record.environment.device,
         valid_ndcg_10=_best(valid, run.best_epoch),
         test_ndcg_10=_last(record.metrics, "ndcg"),
         oracle_ndcg_10=_last(record.metrics, "oracle_ndcg"),

@@ -48,7 +48,20 @@ CREATE TABLE IF NOT EXISTS runs (
     best_epoch BIGINT,
     epochs BIGINT,
     tokens_per_s DOUBLE,
-    wait_fraction DOUBLE
+    wait_fraction DOUBLE,
+    -- What every view wants of a run, found when it was written: found again at every question, by
+    -- joins and scans over 100,000 runs, it would cost seconds.
+    configuration VARCHAR NOT NULL,
+    device VARCHAR,
+    valid_ndcg_10 DOUBLE,
+    test_ndcg_10 DOUBLE,
+    oracle_ndcg_10 DOUBLE,
+    peak_kind VARCHAR NOT NULL,
+    peak_bytes BIGINT,
+    predicted_peak_bytes BIGINT,
+    eval_peak_bytes BIGINT,
+    host_rss_bytes BIGINT,
+    num_children BIGINT NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS metrics (
@@ -100,41 +113,18 @@ CREATE TABLE IF NOT EXISTS environments (
     threads BIGINT NOT NULL
 );
 
--- The few figures of a run that every view wants, written with it and from it: found again by scanning
--- the metrics of 100,000 runs they would cost a second a query.
-CREATE TABLE IF NOT EXISTS summaries (
-    run_id VARCHAR NOT NULL,
-    configuration VARCHAR NOT NULL,
-    valid_ndcg_10 DOUBLE,
-    test_ndcg_10 DOUBLE,
-    oracle_ndcg_10 DOUBLE,
-    peak_kind VARCHAR NOT NULL,
-    peak_bytes BIGINT,
-    predicted_peak_bytes BIGINT,
-    eval_peak_bytes BIGINT,
-    host_rss_bytes BIGINT,
-    num_children BIGINT NOT NULL
-);
-
 -- One row a finished run.
 CREATE OR REPLACE VIEW results AS
-SELECT
-    runs.*,
-    environments.device,
-    summaries.* EXCLUDE (run_id, num_children)
-FROM runs
-JOIN summaries ON summaries.run_id = runs.run_id
-LEFT JOIN environments ON environments.run_id = runs.run_id
-WHERE runs.outcome = 'done';
+SELECT * EXCLUDE (num_children) FROM runs WHERE outcome = 'done';
 
 -- One row a configuration: a spec without its seed, on one data set and device. A fingerprint that was
 -- run again counts once, by its last attempt.
 CREATE OR REPLACE VIEW configurations AS
 WITH latest AS (
-    SELECT * FROM results
-    QUALIFY row_number() OVER (
-        PARTITION BY fingerprint, device ORDER BY attempt DESC, started_at DESC, run_id DESC
-    ) = 1
+    SELECT * FROM results SEMI JOIN (
+        SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
+        FROM results GROUP BY fingerprint, device
+    ) AS newest USING (run_id)
 )
 SELECT
     configuration,
@@ -247,7 +237,7 @@ WITH paired AS (
 )
 SELECT
     runs.run_id, runs.study_id, runs.outcome, runs.dataset, runs.model, runs.loss, runs.num_items,
-    runs.batch_size, runs.max_len, runs.hidden_dim, runs.num_negatives, environments.device,
+    runs.batch_size, runs.max_len, runs.hidden_dim, runs.num_negatives, runs.device,
     paired.stage, paired.kind, paired.component, paired.measured_bytes, paired.predicted_bytes,
     paired.predicted_bytes / nullif(paired.measured_bytes, 0) - 1 AS error,
     (paired.predicted_bytes - paired.measured_bytes)
@@ -255,8 +245,7 @@ SELECT
             PARTITION BY paired.run_id, paired.stage, paired.kind
         ), 0) AS error_of_peak
 FROM paired
-JOIN runs ON runs.run_id = paired.run_id
-LEFT JOIN environments ON environments.run_id = paired.run_id;
+JOIN runs ON runs.run_id = paired.run_id;
 
 -- The best configuration, chosen on validation, whose every seed stayed within `budget` bytes:
 -- one row for each data set, protocol and device.

@@ -6,6 +6,7 @@ from typing import Literal
 import altair as alt
 import pyarrow as pa
 
+from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
 from scalelab.store.ledger import Ledger
 
@@ -21,15 +22,21 @@ WITH parts AS (
         AND (runs.outcome = 'done' OR memory.source = 'predicted')
         AND ($source = 'both' OR memory.source = $source)
         AND ($study IS NULL OR runs.study_id = $study)
+),
+cells AS (
+    SELECT loss, num_negatives, num_items, batch_size, source, component,
+        (sum(bytes) / count(DISTINCT run_id))::BIGINT AS bytes, count(DISTINCT run_id) AS num_runs
+    FROM parts
+    GROUP BY ALL
 )
 SELECT
     loss || CASE WHEN num_negatives > 0 THEN ', ' || num_negatives || ' negatives' ELSE '' END
         AS panel,
-    loss, num_negatives, num_items, batch_size, source, component,
-    round(sum(bytes) / count(DISTINCT run_id))::BIGINT AS bytes,
-    count(DISTINCT run_id) AS num_runs
-FROM parts
-GROUP BY ALL
+    *,
+    sum(bytes) OVER bar AS total,
+    row_number() OVER (bar ORDER BY component) = 1 AS first_of_bar
+FROM cells
+WINDOW bar AS (PARTITION BY loss, num_negatives, num_items, batch_size, source)
 ORDER BY loss, num_negatives, num_items, batch_size, source, component
 """
 
@@ -49,7 +56,12 @@ class Breakdown:
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each loss, catalog size, batch size, source and component."""
         asked = {"study": self.study, "stage": self.stage, "source": self.source}
-        return ledger.query(_ROWS, asked)
+        rows = ledger.query(_ROWS, asked)
+        places = {name: place for place, name in enumerate(theme.COMPONENTS)}
+        order = [places.get(name, len(places)) for name in rows["component"].to_pylist()]
+        labels = [format_bytes(total) for total in rows["total"].to_pylist()]
+        rows = rows.append_column("component_order", pa.array(order, pa.int64()))
+        return rows.append_column("total_label", pa.array(labels, pa.string()))
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """One row of panels a loss, one panel a catalog size, one bar a batch size and source."""
@@ -59,9 +71,6 @@ class Breakdown:
         if not rows.num_rows:
             return theme.nothing_to_show(title)
         data = rows.to_pylist()
-        places = {name: place for place, name in enumerate(theme.COMPONENTS)}
-        order = [places.get(row["component"], len(places)) for row in data]
-        rows = rows.append_column("component_order", pa.array(order, pa.int64()))
         panels = [
             self._panel(rows.filter(pa.array([row["panel"] == panel for row in data])), rows, panel)
             for panel in dict.fromkeys(row["panel"] for row in data)
@@ -73,40 +82,52 @@ class Breakdown:
         heading = alt.TitleParams(title, subtitle=subtitle)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=22))
 
-    def _panel(self, rows: pa.Table, all_rows: pa.Table, panel: str) -> alt.FacetChart:
-        heights: dict[tuple[int, int, str], int] = {}
-        for row in rows.to_pylist():
-            bar = (row["num_items"], row["batch_size"], row["source"])
-            heights[bar] = heights.get(bar, 0) + row["bytes"]
+    def _panel(self, rows: pa.Table, all_rows: pa.Table, panel: str) -> alt.HConcatChart:
+        data = rows.to_pylist()
+        parts = [
+            self._bars(
+                pa.Table.from_pylist([r for r in data if r["num_items"] == n], rows.schema),
+                all_rows,
+                n,
+            )
+            for n in sorted({row["num_items"] for row in data})
+        ]
+        return alt.hconcat(*parts, title=alt.TitleParams(panel, fontSize=12, offset=8), spacing=18)
+
+    def _bars(self, rows: pa.Table, all_rows: pa.Table, num_items: int) -> alt.LayerChart:
         sources = sorted(set(theme.values(all_rows, "source")))
-        bar_width = 16 if len(sources) > 1 else 24
-        bars = (
-            alt.Chart(rows)
-            .mark_bar(size=bar_width)
-            .encode(
-                x=alt.X("batch_size:O", title="batch size", axis=alt.Axis(labelAngle=0)),
-                y=alt.Y("bytes:Q", **theme.byte_axis(list(heights.values()), "peak", zero=True)),
-                color=theme.component_color(theme.values(all_rows, "component")),
-                order=alt.Order("component_order:Q"),
-                tooltip=[
-                    alt.Tooltip("panel:N", title="loss"),
-                    alt.Tooltip("component:N"),
-                    alt.Tooltip("bytes:Q", format=","),
-                    alt.Tooltip("source:N"),
-                    alt.Tooltip("num_items:Q", format=","),
-                    alt.Tooltip("batch_size:Q"),
-                    alt.Tooltip("num_runs:Q", title="runs"),
-                ],
-            )
+        bar_width = 38 if len(sources) > 1 else 44
+        totals = theme.numbers(rows, "total")
+        up = theme.axis_of([1.06 * max(totals)], "peak", unit="byte", zero=True)
+        base = alt.Chart(rows).encode(
+            x=alt.X("batch_size:O", title="batch size", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y(
+                "bytes:Q",
+                **up,
+            ),
         )
-        step = (bar_width + 4) * len(sources) + 14
         if len(sources) > 1:
-            pale = alt.Scale(domain=["measured", "predicted"], range=[1.0, 0.45])
-            bars = bars.encode(
-                xOffset=alt.XOffset("source:N", scale=alt.Scale(domain=["measured", "predicted"])),
-                opacity=alt.Opacity("source:N", scale=pale, title="source"),
-            )
-        header = alt.Header(labelExpr="format(datum.value, ',') + ' items'", labelPadding=2)
-        column = alt.Column("num_items:O", title=None, header=header)
-        sized = bars.properties(height=self.height, width=alt.Step(step, **{"for": "position"}))
-        return sized.facet(column=column, title=alt.TitleParams(panel, fontSize=12), spacing=16)
+            offset = alt.Scale(domain=["measured", "predicted"])
+            base = base.encode(xOffset=alt.XOffset("source:N", scale=offset))
+        pale = alt.Scale(domain=["measured", "predicted"], range=[1.0, 0.5])
+        bars = base.mark_bar(size=bar_width).encode(
+            color=theme.component_color(theme.values(all_rows, "component")),
+            opacity=alt.Opacity("source:N", scale=pale, legend=None),
+            order=alt.Order("component_order:Q"),
+            tooltip=[
+                alt.Tooltip("panel:N", title="loss"),
+                alt.Tooltip("component:N"),
+                alt.Tooltip("bytes:Q", format=","),
+                alt.Tooltip("total:Q", format=","),
+                alt.Tooltip("source:N"),
+                alt.Tooltip("num_items:Q", format=","),
+                alt.Tooltip("batch_size:Q"),
+                alt.Tooltip("num_runs:Q", title="runs"),
+            ],
+        )
+        names = base.transform_filter("datum.first_of_bar").mark_text(dy=-7, fontSize=9)
+        names = names.encode(y=alt.Y("total:Q"), text="total_label:N")
+        step = (bar_width + 4) * len(sources) + 14
+        width = alt.Step(step, **{"for": "position"})
+        heading = alt.TitleParams(f"{num_items:,} items", fontSize=11, fontWeight="normal")
+        return alt.layer(bars, names).properties(title=heading, height=self.height, width=width)

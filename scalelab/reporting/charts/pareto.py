@@ -1,4 +1,4 @@
-"""Configurations in, quality against memory and against time out, with what nothing beats as a line."""
+"""Configurations in, quality against memory and time out; a line joins what nothing beats."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +7,7 @@ import altair as alt
 import pyarrow as pa
 
 from scalelab.reporting import theme
+from scalelab.reporting.charts._labels import Label, place
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Pareto"]
@@ -21,11 +22,12 @@ WITH labelled AS (
             CASE WHEN rounds IS NOT NULL THEN rounds || ' rounds' END,
             'batch ' || batch_size) AS label
     FROM configurations
-    WHERE valid_ndcg_10 IS NOT NULL AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
+    WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
+        AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
         AND ($study IS NULL OR list_contains(study_ids, $study))
 )
 SELECT
-    dense_rank() OVER (ORDER BY comparison, data_fingerprint) AS comparison_order,
+    dense_rank() OVER (ORDER BY dataset, num_items, comparison, data_fingerprint) AS comparison_order,
     comparison, configuration, label, model, loss, batch_size, max_len, hidden_dim, num_items,
     num_negatives, rounds, n_buckets, n_chunks, num_seeds, valid_ndcg_10, test_ndcg_10,
     test_ndcg_10 - test_ndcg_10_std AS test_low, test_ndcg_10 + test_ndcg_10_std AS test_high,
@@ -40,6 +42,7 @@ SELECT
 FROM labelled
 ORDER BY comparison_order, peak_bytes, configuration
 """
+_HEIGHTS = ("test_ndcg_10", "test_low", "test_high")
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
     alt.Tooltip("test_ndcg_10:Q", title="test NDCG@10", format=".4f"),
@@ -90,7 +93,8 @@ class Pareto:
             if (part := [row for row in data if row["comparison_order"] == order])
         ]
         left_out = len(sizes) - len(kept)
-        subtitle = "means over seeds; the line joins what nothing beats on validation"
+        subtitle = "means over seeds; lines join what nothing beats on validation"
+        subtitle += "; right, a larger point takes more memory"
         if left_out:
             subtitle += f"; {left_out} smaller comparisons left out"
         heading = alt.TitleParams(title, subtitle=subtitle)
@@ -98,35 +102,25 @@ class Pareto:
 
     def _comparison(self, rows: pa.Table) -> alt.HConcatChart:
         kind = rows["peak_kind"][0].as_py()
-        memory = alt.X(
-            "peak_bytes:Q",
-            **theme.byte_axis(theme.numbers(rows, "peak_bytes"), f"training peak ({kind})"),
-        )
-        seconds = theme.log_or_linear(theme.numbers(rows, "train_s"))
-        time = alt.X(
-            "train_s:Q", title="training time (s)", scale=seconds, axis=alt.Axis(tickCount=6)
-        )
-        size = alt.Size(
-            "peak_bytes:Q",
-            title="training peak",
-            scale=alt.Scale(range=[25, 700]),
-            legend=None,
-        )
-        left = self._panel(rows, memory, "on_memory_front", alt.value(80))
-        right = self._panel(rows, time, "on_time_front", size)
-        right = right.properties(title=alt.TitleParams("point area: training peak", fontSize=11))
-        heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, dy=-4)
+        size = alt.Size("peak_bytes:Q", scale=alt.Scale(range=[40, 700]), legend=None)
+        left = self._panel(rows, "peak_bytes", "byte", f"training peak ({kind})", alt.value(85))
+        right = self._panel(rows, "train_s", "s", "training time", size)
+        heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, offset=10)
         return alt.hconcat(left, right, title=heading, spacing=28)
 
-    def _panel(self, rows: pa.Table, x: alt.X, front: str, size: Any) -> alt.LayerChart:
+    def _panel(self, rows: pa.Table, cost: str, unit: str, title: str, size: Any) -> alt.LayerChart:
+        front = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
         losses = theme.values(rows, "loss")
-        y = alt.Y("test_ndcg_10:Q", title="test NDCG@10", scale=alt.Scale(zero=False, padding=16))
-        base = alt.Chart(rows).encode(x=x, y=y)
+        across = theme.axis_of(theme.numbers(rows, cost), title, unit=unit)
+        up = theme.axis_of(_heights(rows), "test NDCG@10", log=False)
+        base = alt.Chart(rows).encode(
+            x=alt.X(f"{cost}:Q", **across), y=alt.Y("test_ndcg_10:Q", **up)
+        )
         colour = theme.loss_color(losses)
         line = (
             base.transform_filter(f"datum.{front}")
             .mark_line(interpolate="step-after", color="#555555", strokeWidth=1.2)
-            .encode(order=alt.Order(x.to_dict()["field"], type="quantitative"))
+            .encode(order=alt.Order(f"{cost}:Q"))
         )
         spread = base.mark_rule(strokeWidth=1.2).encode(
             y=alt.Y("test_low:Q"), y2="test_high:Q", color=colour
@@ -138,25 +132,70 @@ class Pareto:
             opacity=alt.condition(f"datum.{front}", alt.value(0.95), alt.value(0.4)),
             tooltip=list(_TOOLTIP),
         )
-        names = (
-            base.transform_filter("datum.best_of_loss != null")
-            .mark_text(dy=-12, fontSize=11, fontWeight="bold")
-            .encode(text="best_of_loss:N", color=colour)
-        )
-        layers = [line, spread, points, names]
+        layers = [line, spread, points, *self._names(rows, base, cost, front, across, up)]
         if theme.values(rows, "oracle_ndcg_10"):
-            layers += _oracle(rows)
+            layers += _oracle(rows, up)
         return alt.layer(*layers).properties(width=self.width, height=self.height)
 
+    def _names(
+        self,
+        rows: pa.Table,
+        base: alt.Chart,
+        cost: str,
+        front: str,
+        across: dict[str, Any],
+        up: dict[str, Any],
+    ) -> list[alt.Chart]:
+        """The name of each loss beside its best configuration: a layer each, to move it freely."""
+        data = rows.to_pylist()
+        spots = [
+            (
+                theme.position(across["scale"], row[cost]) * self.width,
+                (1 - theme.position(up["scale"], row["test_ndcg_10"])) * self.height,
+            )
+            for row in data
+        ]
+        labels = [
+            Label(text=row["best_of_loss"], x=x, y=y)
+            for row, (x, y) in zip(data, spots, strict=True)
+            if row["best_of_loss"] is not None
+        ]
+        return [
+            base.transform_filter(alt.datum.best_of_loss == label.text)
+            .mark_text(dx=label.dx, dy=label.dy, fontSize=11, fontWeight="bold")
+            .encode(text="best_of_loss:N", color=theme.loss_color(row["loss"] for row in data))
+            for label in place(labels, spots + _steps(data, spots, front), self.width, self.height)
+        ]
 
-def _oracle(rows: pa.Table) -> list[alt.Chart]:
+
+def _steps(
+    data: list[dict[str, Any]], spots: list[tuple[float, float]], front: str
+) -> list[tuple[float, float]]:
+    """Points along the line of the front, for words to keep clear of."""
+    corners = sorted(spot for row, spot in zip(data, spots, strict=True) if row[front])
+    found: list[tuple[float, float]] = []
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:], strict=False):
+        found += [(x0 + n * 8.0, y0) for n in range(int((x1 - x0) / 8) + 1)]
+        found += [(x1, min(y0, y1) + n * 8.0) for n in range(int(abs(y1 - y0) / 8) + 1)]
+    return found
+
+
+def _heights(rows: pa.Table) -> list[float]:
+    """What the quality axis must span: points, spreads, and the oracle if it is not far above."""
+    found = [n for name in _HEIGHTS for n in theme.numbers(rows, name)]
+    low, high = min(found, default=0.0), max(found, default=1.0)
+    oracle = theme.numbers(rows, "oracle_ndcg_10")[:1]
+    return [low, high, *(o for o in oracle if o <= high + (high - low))]
+
+
+def _oracle(rows: pa.Table, up: dict[str, Any]) -> list[alt.Chart]:
     """The bound that ranking by the true probabilities sets, known for synthetic data."""
-    one = rows.slice(0, 1)
+    one = alt.Chart(rows.slice(0, 1))
+    bound = theme.numbers(rows, "oracle_ndcg_10")[0]
+    text = one.mark_text(align="left", dx=4, dy=-6, fontSize=11, color="#333333")
+    if theme.position(up["scale"], bound) > 1:
+        above = f"the oracle is above, at {bound:.3g}"
+        return [text.encode(x=alt.value(0), y=alt.value(0), text=alt.value(above))]
     y = alt.Y("oracle_ndcg_10:Q")
-    rule = alt.Chart(one).mark_rule(strokeDash=[5, 4], color="#333333").encode(y=y)
-    text = (
-        alt.Chart(one)
-        .mark_text(align="left", dy=-6, dx=4, fontSize=11, color="#333333", text="oracle")
-        .encode(y=y, x=alt.value(0))
-    )
-    return [rule, text]
+    rule = one.mark_rule(strokeDash=[5, 4], color="#333333").encode(y=y)
+    return [rule, text.encode(x=alt.value(0), y=y, text=alt.value(f"oracle {bound:.3g}"))]

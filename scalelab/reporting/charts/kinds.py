@@ -1,0 +1,111 @@
+"""Measured peaks of every kind in, the numbers that people mix up side by side out."""
+
+from dataclasses import dataclass
+
+import altair as alt
+import pyarrow as pa
+
+from scalelab.core.units import format_bytes
+from scalelab.reporting import theme
+from scalelab.store.ledger import Ledger
+
+__all__ = ["Kinds"]
+
+_KINDS = {
+    "requested": ("#0072B2", "live tensor bytes"),
+    "allocated": ("#56B4E9", "requested, rounded by the allocator"),
+    "reserved": ("#009E73", "segments held by the allocator"),
+    "device_used": ("#E69F00", "what NVML reports for the device"),
+    "host_rss": ("#CC79A7", "resident memory of the process"),
+}
+_ROWS = """
+WITH chosen AS (
+    SELECT run_id, loss, batch_size, num_items, num_negatives, device, peak_bytes FROM results
+    WHERE $study IS NULL OR study_id = $study
+    QUALIFY row_number() OVER (
+        PARTITION BY device, loss ORDER BY peak_bytes DESC NULLS LAST, run_id
+    ) = 1
+)
+SELECT
+    concat_ws(', ', loss, 'batch ' || batch_size, format('{:,} items', num_items),
+        CASE WHEN num_negatives > 0 THEN num_negatives || ' negatives' END) AS label,
+    coalesce(device, 'unknown device') AS device, chosen.run_id, loss, batch_size, num_items,
+    memory.kind, memory.stage, memory.source, max(memory.bytes) AS bytes,
+    any_value(memory.reason) AS reason
+FROM chosen JOIN memory ON memory.run_id = chosen.run_id
+WHERE memory.component = 'total' AND memory.source = 'measured'
+    AND (memory.stage = 'train'
+        OR memory.stage = 'process' AND memory.kind IN ('device_used', 'host_rss'))
+GROUP BY ALL
+QUALIFY row_number() OVER (PARTITION BY chosen.run_id, kind ORDER BY stage = 'train' DESC) = 1
+ORDER BY device, loss, kind
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinds:
+    """Requested, allocated, reserved, device used and host memory of each loss's largest run."""
+
+    study: str | None = None
+    width: int = 520
+
+    def rows(self, ledger: Ledger) -> pa.Table:
+        """One row a run and kind; where `bytes` is null, `reason` says why."""
+        rows = ledger.query(_ROWS, {"study": self.study})
+        places = {name: place for place, name in enumerate(_KINDS)}
+        kinds = rows["kind"].to_pylist()
+        rows = rows.append_column(
+            "kind_order", pa.array([places.get(kind, len(places)) for kind in kinds], pa.int64())
+        )
+        found = zip(rows["bytes"].to_pylist(), rows["reason"].to_pylist(), strict=True)
+        text = [reason or "not read" if n is None else format_bytes(n) for n, reason in found]
+        return rows.append_column("text", pa.array(text, pa.string()))
+
+    def draw(self, rows: pa.Table) -> alt.Chart:
+        """Horizontal bars by kind, one panel a run; a word instead of a bar that could not be read."""
+        title = "Kinds of memory, side by side"
+        if not rows.num_rows:
+            return theme.nothing_to_show(title)
+        present = sorted(set(theme.values(rows, "kind")), key=lambda k: [*_KINDS, k].index(k))
+        colours = [_KINDS.get(kind, ("#777777", ""))[0] for kind in present]
+        found = theme.numbers(rows, "bytes")
+        across = theme.axis_of([1.15 * max(found, default=1.0)], "peak", unit="byte", zero=True)
+        y = alt.Y(
+            "kind:N",
+            title=None,
+            sort=present,
+            axis=alt.Axis(labelExpr="replace(datum.label, '_', ' ')"),
+        )
+        base = alt.Chart(rows).encode(y=y)
+        bars = base.mark_bar(size=13).encode(
+            x=alt.X("bytes:Q", **across),
+            color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=present, range=colours)),
+            tooltip=[
+                "kind:N",
+                alt.Tooltip("bytes:Q", format=","),
+                "stage:N",
+                "reason:N",
+                "run_id:N",
+            ],
+        )
+        text = (
+            base.transform_calculate(at="datum.bytes == null ? 0 : datum.bytes")
+            .mark_text(align="left", dx=4, fontSize=10)
+            .encode(x=alt.X("at:Q"), text="text:N")
+        )
+        panels = alt.layer(bars, text).properties(width=self.width, height=alt.Step(19))
+        labels = rows["label"].to_pylist()
+        devices = rows["device"].to_pylist()
+        places = dict.fromkeys(zip(devices, labels, strict=True))
+        parts = [
+            panels.properties(
+                data=rows.filter(pa.array([p == place for p in zip(devices, labels, strict=True)])),
+                title=alt.TitleParams(f"{place[1]} ({place[0]})", fontSize=12),
+            )
+            for place in places
+        ]
+        subtitle = "; ".join(
+            f"{k.replace('_', ' ')}: {_KINDS[k][1]}" for k in present if k in _KINDS
+        )
+        heading = alt.TitleParams(title, subtitle=["the largest run of each loss", subtitle])
+        return theme.themed(alt.vconcat(*parts, title=heading, spacing=14))

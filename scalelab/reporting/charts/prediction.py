@@ -1,0 +1,121 @@
+"""Predicted and measured peaks in, how far they agree out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import altair as alt
+import pyarrow as pa
+
+from scalelab.reporting import theme
+from scalelab.store.ledger import Ledger
+
+__all__ = ["Prediction"]
+
+_ROWS = """
+SELECT run_id, model, loss, dataset, num_items, batch_size, max_len, hidden_dim, num_negatives,
+    coalesce(device, 'unknown device') AS device, kind, measured_bytes, predicted_bytes,
+    100 * error AS error_percent
+FROM prediction_error
+WHERE component = 'total' AND stage = $stage AND measured_bytes > 0 AND predicted_bytes > 0
+    AND ($study IS NULL OR study_id = $study)
+QUALIFY row_number() OVER (ORDER BY abs(error) DESC, run_id) <= $most
+ORDER BY kind, loss, run_id
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Predicted against measured peaks, and the error in percent. `most` runs, the worst first kept."""
+
+    study: str | None = None
+    stage: Literal["train", "eval"] = "train"
+    most: int = 2000
+    size: int = 320
+
+    def rows(self, ledger: Ledger) -> pa.Table:
+        """One row a run and kind that was both predicted and measured."""
+        asked = {"study": self.study, "stage": self.stage, "most": self.most}
+        return ledger.query(_ROWS, asked)
+
+    def draw(self, rows: pa.Table) -> alt.Chart:
+        """Left the two against each other with the line of equality, right the error by loss."""
+        title = "Predicted against measured peaks"
+        if not rows.num_rows:
+            return theme.nothing_to_show(title, "no finished runs with a prediction")
+        kinds = rows["kind"].to_pylist()
+        panels = [
+            self._panels(rows.filter(pa.array([k == kind for k in kinds])), kind)
+            for kind in dict.fromkeys(kinds)
+        ]
+        errors = sorted(abs(e) for e in theme.numbers(rows, "error_percent"))
+        middle = errors[len(errors) // 2]
+        subtitle = f"{len(errors)} peaks; error: median {middle:.2g} %, largest {errors[-1]:.2g} %"
+        heading = alt.TitleParams(title, subtitle=subtitle)
+        return theme.themed(alt.vconcat(*panels, title=heading, spacing=30))
+
+    def _panels(self, rows: pa.Table, kind: str) -> alt.HConcatChart:
+        both = theme.numbers(rows, "measured_bytes") + theme.numbers(rows, "predicted_bytes")
+        losses = theme.values(rows, "loss")
+        colour, shape = theme.loss_color(losses), theme.loss_shape(losses)
+        tooltip = [
+            alt.Tooltip("loss:N"),
+            alt.Tooltip("model:N"),
+            alt.Tooltip("num_items:Q", format=","),
+            alt.Tooltip("batch_size:Q"),
+            alt.Tooltip("max_len:Q"),
+            alt.Tooltip("measured_bytes:Q", format=","),
+            alt.Tooltip("predicted_bytes:Q", format=","),
+            alt.Tooltip("error_percent:Q", format="+.3f"),
+            alt.Tooltip("run_id:N"),
+        ]
+        points = (
+            alt.Chart(rows)
+            .mark_point(filled=True, size=60, opacity=0.7)
+            .encode(
+                x=alt.X("measured_bytes:Q", **theme.axis_of(both, "measured", unit="byte")),
+                y=alt.Y("predicted_bytes:Q", **theme.axis_of(both, "predicted", unit="byte")),
+                color=colour,
+                shape=shape,
+                tooltip=tooltip,
+            )
+        )
+        ends = pa.table({"measured_bytes": [min(both), max(both)]})
+        equal = (
+            alt.Chart(ends)
+            .mark_line(color="#777777", strokeDash=[4, 3], strokeWidth=1)
+            .encode(x="measured_bytes:Q", y=alt.Y("measured_bytes:Q"))
+        )
+        left = alt.layer(equal, points).properties(width=self.size, height=self.size)
+        errors = theme.numbers(rows, "error_percent")
+        widest = 1.15 * max(*map(abs, errors), 0.5)
+        error = alt.Y(
+            "error_percent:Q",
+            title="error (% of measured)",
+            scale=alt.Scale(domain=[-widest, widest], nice=False),
+        )
+        strip = (
+            alt.Chart(rows)
+            .transform_calculate(jitter="random() - 0.5")
+            .mark_point(filled=True, size=50, opacity=0.7)
+            .encode(
+                x=alt.X("loss:N", title=None, axis=alt.Axis(labelAngle=-35)),
+                y=error,
+                xOffset=alt.XOffset("jitter:Q", scale=alt.Scale(domain=[-1, 1])),
+                color=colour,
+                shape=shape,
+                tooltip=tooltip,
+            )
+        )
+        band = pa.table({"low": [-0.5], "high": [0.5], "zero": [0.0]})
+        promised = (
+            alt.Chart(band)
+            .mark_rect(color="#009E73", opacity=0.1)
+            .encode(y=alt.Y("low:Q"), y2="high:Q")
+        )
+        none = alt.Chart(band).mark_rule(color="#777777").encode(y=alt.Y("zero:Q"))
+        right = alt.layer(promised, none, strip).properties(
+            width=alt.Step(60, **{"for": "position"}),
+            height=self.size,
+            title=alt.TitleParams("green: within 0.5 %", fontSize=11, fontWeight="normal"),
+        )
+        return alt.hconcat(left, right, title=alt.TitleParams(kind, fontSize=12, offset=8))
