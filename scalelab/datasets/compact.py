@@ -1,79 +1,39 @@
-"""Interactions in, a folder of memory-mapped arrays out, and back."""
+"""A data spec in, its compact form on disk out: files converted, synthetic data generated."""
 
-import json
-import shutil
-import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from scalelab.core.spec import DataSpec
+from scalelab.datasets._folder import new_folder, write_compact
+from scalelab.datasets.load import load, synthetic_options
 
-from scalelab.core.errors import DataError
-from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.locate import META
-
-__all__ = ["is_compact", "open_compact", "read_meta", "write_compact"]
-
-_FORMAT = "scalelab-compact"
-_FORMAT_VERSION = 1
-_TYPES = {"item_ids": np.int32, "offsets": np.int64, "times": np.int64}
+__all__ = ["convert"]
 
 
-def is_compact(path: Path) -> bool:
-    """Whether `path` is a folder in compact form."""
-    return path.is_dir() and (path / META).is_file()
+def convert(data: DataSpec, out: Path) -> dict[str, Any]:
+    """Reads, filters and writes the folder `out`, memory-mapped all the way. Returns what it holds.
+
+    Afterwards `data.path = out` reads the same interactions with the same fingerprint. Raises
+    DataError, SpecError.
+    """
+    with new_folder(out) as folder:
+        interactions = load(data, folder)
+        options = None if interactions.dropped else synthetic_options(data)
+        write_compact(interactions, folder, options)
+        total = sum(file.stat().st_size for file in folder.iterdir())
+        return {
+            "path": str(out),
+            "fingerprint": interactions.fingerprint,
+            "num_users": interactions.num_users,
+            "num_items": interactions.num_items,
+            "num_interactions": interactions.num_interactions,
+            "times": _times(interactions.times is not None, interactions.time_is_order),
+            "bytes": total,
+            "dropped": dict(interactions.dropped),
+        }
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
-    """The facts beside the arrays. Raises DataError where they are not ours or of a newer version."""
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder / META} cannot be read: {error}", "convert the data again") from error
-    if not isinstance(meta, dict) or meta.get("format") != _FORMAT:
-        raise DataError(f"{folder} is no data set in compact form", "make one: scalelab data convert")
-    if meta.get("version") != _FORMAT_VERSION:
-        raise DataError(
-            f"{folder} has version {meta.get('version')} of the compact form, this is {_FORMAT_VERSION}",
-            "convert the data again",
-        )
-    return meta
-
-
-def open_compact(folder: Path) -> Interactions:
-    """The interactions, memory-mapped and read-only. Raises DataError where files do not agree."""
-    meta = read_meta(folder)
-    sizes = {"item_ids": meta["num_interactions"], "offsets": meta["num_users"] + 1}
-    if meta["has_times"]:
-        sizes["times"] = meta["num_interactions"]
-    arrays: dict[str, np.ndarray] = {}
-    for name, size in sizes.items():
-        try:
-            array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{folder / name}.npy cannot be read: {error}", "convert the data again") from error
-        if array.shape != (size,) or array.dtype != _TYPES[name]:
-            raise DataError(
-                f"{folder / name}.npy holds {array.dtype} {array.shape}, {META} says {size} values",
-                "convert the data again",
-            )
-        arrays[name] = array
-    offsets, item_ids = arrays["offsets"], arrays["item_ids"]
-    if offsets[0] != 0 or offsets[-1] != len(item_ids) or (np.diff(offsets) < 0).any():
-        raise DataError(f"{folder}/offsets.npy does not lead through item_ids.npy", "convert the data again")
-    lowest, highest = int(item_ids.min()), int(item_ids.max())
-    if lowest < 1 or highest > meta["num_items"]:
-        raise DataError(
-            f"{folder}: item ids reach from {lowest} to {highest}, allowed are 1..{meta['num_items']}",
-            "convert the data again",
-        )
-    return Interactions(
-        item_ids=item_ids,
-        offsets=offsets,
-        times=arrays.get("times"),
-        num_items=meta["num_items"],
-        time_is_order=meta["time_is_order"],
-        fingerprint=meta["fingerprint"],
-        dropped=meta["dropped"],
-    )
+def _times(has_times: bool, is_order: bool) -> str:
+    if not has_times:
+        return "none"
+    return "order" if is_order else "clock"

@@ -12,13 +12,13 @@ import numpy as np
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import DataSpec
-from scalelab.datasets.compact import is_compact, open_compact, read_meta
+from scalelab.datasets._folder import is_compact, open_compact, read_meta
 from scalelab.datasets.filters import keep_core
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import locate
-from scalelab.datasets.splits import Split, leave_one_out, split_lengths, temporal
+from scalelab.datasets.splits import HeldOut, Split, leave_one_out, split_lengths, temporal
 
-__all__ = ["LengthsOnly", "fingerprint", "lengths", "load", "split"]
+__all__ = ["LengthsOnly", "fingerprint", "lengths", "load", "split", "synthetic_options"]
 
 # Raised when a reader or filter would give other interactions for the same file.
 _VERSION = 1
@@ -79,19 +79,20 @@ def split(interactions: Interactions, data: DataSpec) -> Split:
     if data.split == "temporal":
         return temporal(interactions, data.quantile)
     parts = leave_one_out(interactions)
-    generator = synthetic_source(data)
+    generator = _generator(data)
     if generator is None or interactions.dropped:
         return parts
+    test = _evenly(parts.test, data.max_eval_users)
     return replace(
         parts,
-        find_oracle=lambda: generator.oracle_ndcg(interactions, parts.test, data.exclude_seen),
+        find_oracle=lambda: generator.oracle_ndcg(interactions, test, data.exclude_seen),
     )
 
 
 def lengths(data: DataSpec) -> LengthsOnly:
     """Lengths after filter and split. Synthetic histories are not generated unless a filter needs them."""
     unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1
-    generator = synthetic_source(data)
+    generator = _generator(data)
     if generator is not None and unfiltered and data.split == "leave_one_out":
         whole = generator.lengths()
         train, valid, test = split_lengths(whole)
@@ -112,13 +113,28 @@ def lengths(data: DataSpec) -> LengthsOnly:
     )
 
 
-def synthetic_source(data: DataSpec) -> Any:
-    """The generator behind `data`, also where it is read from a compact form; else None."""
+def synthetic_options(data: DataSpec) -> dict[str, Any] | None:
+    """Options of the generator behind `data`, also where it is read from a compact form; else None."""
     path = _path(data)
     if path is not None and is_compact(path):
-        options = read_meta(path).get("synthetic")
-        return None if options is None else plugins.load("readers", "synthetic")(**options)
-    return _reader(data) if data.reader == "synthetic" else None
+        return read_meta(path).get("synthetic")
+    return _checked(data) if data.reader == "synthetic" else None
+
+
+def _generator(data: DataSpec) -> Any:
+    options = synthetic_options(data)
+    return None if options is None else plugins.load("readers", "synthetic")(**options)
+
+
+def _evenly(held_out: HeldOut, count: int) -> HeldOut:
+    """As many users as are evaluated, the same ones, so that oracle and model rank the same targets."""
+    if not 0 < count < len(held_out):
+        return held_out
+    chosen = np.linspace(0, len(held_out) - 1, count).astype(np.int64)
+    whole = held_out.histories
+    histories = replace(whole, starts=whole.starts[chosen], ends=whole.ends[chosen])
+    targets, users = held_out.targets[chosen], held_out.users[chosen]
+    return replace(held_out, histories=histories, targets=targets, users=users)
 
 
 def _path(data: DataSpec) -> Path | None:

@@ -202,7 +202,10 @@ def _stream(
     times = ArraySink(count, np.int64, into and into / "times.npy") if has_time else None
     starts: list[np.ndarray] = []
     previous, done = -1, 0
-    for chunk in connection.execute(query).to_arrow_reader(_ROWS_PER_CHUNK):
+    relation = connection.sql(query)
+    # Its name since DuckDB 1.5, and the one before.
+    open_reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    for chunk in open_reader(_ROWS_PER_CHUNK):
         users = chunk.column("u").to_numpy()
         new = np.flatnonzero(users != np.concatenate([[previous], users[:-1]]))
         starts.append(new + done)
@@ -228,8 +231,8 @@ def _card_says(source: Path) -> bool | None:
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
-    row = connection.execute(query).fetchone()
-    assert row is not None
+    # All of it is fetched: a result left open keeps the connection from other work.
+    [row] = connection.execute(query).fetchall()
     return row
 
 

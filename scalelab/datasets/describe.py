@@ -1,0 +1,116 @@
+"""A data spec in, facts about its data set out: counts, lengths, popularity, splits, what is dropped and why."""
+
+from typing import Any
+
+import numpy as np
+
+from scalelab.core.errors import DataError
+from scalelab.core.spec import DataSpec
+from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.load import load, split
+from scalelab.datasets.splits import HeldOut, Split, cut_time
+
+__all__ = ["describe"]
+
+_SPLITS = ("leave_one_out", "temporal")
+
+
+def describe(data: DataSpec) -> dict[str, Any]:
+    """Facts after the filters of `data`, as plain dictionaries. Raises DataError, SpecError.
+
+    A split that the data do not allow has the reason in the place of its sizes.
+    """
+    interactions = load(data)
+    counts = np.bincount(interactions.item_ids, minlength=interactions.num_items + 1)[1:]
+    lengths = np.diff(interactions.offsets)
+    pairs = interactions.num_users * interactions.num_items
+    repeats = _repeats(interactions)
+    return {
+        "users": interactions.num_users,
+        "items": interactions.num_items,
+        "interactions": interactions.num_interactions,
+        "density": interactions.num_interactions / pairs,
+        "times": _times(interactions),
+        "fingerprint": interactions.fingerprint,
+        "lengths": _quantiles(lengths),
+        "item_counts": {**_quantiles(counts), "items_with_5_or_more": int((counts >= 5).sum())},
+        "popularity": {
+            "gini": _gini(counts),
+            "share_of_top_1_percent": _head_share(counts, 0.01),
+            "share_of_top_10_percent": _head_share(counts, 0.1),
+        },
+        "repeated": {"interactions": repeats, "share": repeats / interactions.num_interactions},
+        "dropped_by_filters": dict(interactions.dropped),
+        "splits": {name: _split_facts(interactions, data, name) for name in _SPLITS},
+    }
+
+
+def _split_facts(interactions: Interactions, data: DataSpec, name: str) -> dict[str, Any]:
+    try:
+        parts = split(interactions, data.model_copy(update={"split": name}))
+    except DataError as error:
+        return {"refused": error.message}
+    facts = _sizes(parts)
+    if name == "temporal" and interactions.times is not None:
+        facts["cut_time"] = cut_time(interactions.times, data.quantile)
+    if parts.oracle_ndcg is not None:
+        facts["oracle_ndcg@10"] = parts.oracle_ndcg
+    return facts
+
+
+def _sizes(parts: Split) -> dict[str, Any]:
+    return {
+        "training_users": len(parts.train),
+        "training_interactions": int(parts.train.lengths.sum()),
+        "valid": _targets(parts.valid),
+        "test": _targets(parts.test),
+        "dropped": dict(parts.dropped),
+    }
+
+
+def _targets(held_out: HeldOut) -> dict[str, int]:
+    return {
+        "targets": len(held_out),
+        "seen_before_by_the_user": held_out.num_repeated,
+        "items_never_trained_on": held_out.num_unseen,
+    }
+
+
+def _times(interactions: Interactions) -> dict[str, Any]:
+    if interactions.times is None:
+        return {"kind": "none"}
+    first, last = int(interactions.times.min()), int(interactions.times.max())
+    return {"kind": "order" if interactions.time_is_order else "clock", "first": first, "last": last}
+
+
+def _quantiles(values: np.ndarray) -> dict[str, float]:
+    low, middle, high = (float(q) for q in np.quantile(values, (0.05, 0.5, 0.95)))
+    return {
+        "mean": float(values.mean()),
+        "min": int(values.min()),
+        "q05": low,
+        "median": middle,
+        "q95": high,
+        "max": int(values.max()),
+    }
+
+
+def _gini(counts: np.ndarray) -> float:
+    """0 where all items are equally popular, 1 where one item has everything."""
+    ascending = np.sort(counts).astype(np.float64)
+    places = np.arange(1, len(counts) + 1)
+    return float(2 * (places * ascending).sum() / (len(counts) * ascending.sum())) - (
+        len(counts) + 1
+    ) / len(counts)
+
+
+def _head_share(counts: np.ndarray, share: float) -> float:
+    head = max(1, round(share * len(counts)))
+    return float(np.sort(counts)[-head:].sum() / counts.sum())
+
+
+def _repeats(interactions: Interactions) -> int:
+    """Interactions with an item that the same user has had before."""
+    users = np.repeat(np.arange(interactions.num_users), np.diff(interactions.offsets))
+    pairs = users * (interactions.num_items + 1) + interactions.item_ids
+    return len(pairs) - len(np.unique(pairs))
