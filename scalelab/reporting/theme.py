@@ -181,7 +181,7 @@ def _log_ticks(low: float, high: float, unit: str) -> list[float]:
 
 
 def _linear_ticks(low: float, high: float, unit: str) -> list[float]:
-    """Up to seven multiples of a power of two, a round duration, or 1, 2 or 5 times a power of ten."""
+    """Up to seven multiples of a power of two, a round duration, or 1, 2, 5 times 10 to some n."""
     span = high - low
     power = 10.0 ** math.floor(math.log10(span / 6))
     step = next(power * f for f in (1, 2, 5, 10) if span / (power * f) <= 6.001)

@@ -30,14 +30,14 @@ SELECT
     concat_ws(', ', loss, 'batch ' || batch_size, format('{:,} items', num_items),
         CASE WHEN num_negatives > 0 THEN num_negatives || ' negatives' END) AS label,
     coalesce(device, 'unknown device') AS device, chosen.run_id, loss, batch_size, num_items,
-    memory.kind, memory.stage, memory.source, max(memory.bytes) AS bytes,
-    any_value(memory.reason) AS reason
+    memory.kind, memory.stage, memory.bytes, memory.reason
 FROM chosen JOIN memory ON memory.run_id = chosen.run_id
 WHERE memory.component = 'total' AND memory.source = 'measured'
     AND (memory.stage = 'train'
         OR memory.stage = 'process' AND memory.kind IN ('device_used', 'host_rss'))
-GROUP BY ALL
-QUALIFY row_number() OVER (PARTITION BY chosen.run_id, kind ORDER BY stage = 'train' DESC) = 1
+QUALIFY row_number() OVER (
+    PARTITION BY chosen.run_id, memory.kind ORDER BY memory.stage = 'train' DESC
+) = 1
 ORDER BY device, loss, kind
 """
 
@@ -62,7 +62,7 @@ class Kinds:
         return rows.append_column("text", pa.array(text, pa.string()))
 
     def draw(self, rows: pa.Table) -> alt.Chart:
-        """Horizontal bars by kind, one panel a run; a word instead of a bar that could not be read."""
+        """Horizontal bars by kind, one panel a run; a word in place of a bar that was not read."""
         title = "Kinds of memory, side by side"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
@@ -70,11 +70,12 @@ class Kinds:
         colours = [_KINDS.get(kind, ("#777777", ""))[0] for kind in present]
         found = theme.numbers(rows, "bytes")
         across = theme.axis_of([1.15 * max(found, default=1.0)], "peak", unit="byte", zero=True)
+        axis = alt.Axis(labelExpr="replace(datum.label, '_', ' ')")
         y = alt.Y(
             "kind:N",
             title=None,
             sort=present,
-            axis=alt.Axis(labelExpr="replace(datum.label, '_', ' ')"),
+            axis=axis,
         )
         base = alt.Chart(rows).encode(y=y)
         bars = base.mark_bar(size=13).encode(
@@ -104,8 +105,7 @@ class Kinds:
             )
             for place in places
         ]
-        subtitle = "; ".join(
-            f"{k.replace('_', ' ')}: {_KINDS[k][1]}" for k in present if k in _KINDS
-        )
-        heading = alt.TitleParams(title, subtitle=["the largest run of each loss", subtitle])
+        legend = [f"{k.replace('_', ' ')}: {_KINDS[k][1]}" for k in present if k in _KINDS]
+        subtitle = ["the largest run of each loss", *legend]
+        heading = alt.TitleParams(title, subtitle=subtitle, offset=12)
         return theme.themed(alt.vconcat(*parts, title=heading, spacing=14))

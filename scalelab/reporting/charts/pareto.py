@@ -1,6 +1,7 @@
 """Configurations in, quality against memory and time out; a line joins what nothing beats."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -27,7 +28,8 @@ WITH labelled AS (
         AND ($study IS NULL OR list_contains(study_ids, $study))
 )
 SELECT
-    dense_rank() OVER (ORDER BY dataset, num_items, comparison, data_fingerprint) AS comparison_order,
+    dense_rank() OVER (ORDER BY dataset, num_items, comparison, data_fingerprint)
+        AS comparison_order,
     comparison, configuration, label, model, loss, batch_size, max_len, hidden_dim, num_items,
     num_negatives, rounds, n_buckets, n_chunks, num_seeds, valid_ndcg_10, test_ndcg_10,
     test_ndcg_10 - test_ndcg_10_std AS test_low, test_ndcg_10 + test_ndcg_10_std AS test_high,
@@ -174,7 +176,7 @@ def _steps(
     """Points along the line of the front, for words to keep clear of."""
     corners = sorted(spot for row, spot in zip(data, spots, strict=True) if row[front])
     found: list[tuple[float, float]] = []
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(corners):
         found += [(x0 + n * 8.0, y0) for n in range(int((x1 - x0) / 8) + 1)]
         found += [(x1, min(y0, y1) + n * 8.0) for n in range(int(abs(y1 - y0) / 8) + 1)]
     return found

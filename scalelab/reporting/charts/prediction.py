@@ -25,7 +25,7 @@ ORDER BY kind, loss, run_id
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Predicted against measured peaks, and the error in percent. `most` runs, the worst first kept."""
+    """Predicted against measured peaks, and the error in percent; at most the `most` worst."""
 
     study: str | None = None
     stage: Literal["train", "eval"] = "train"

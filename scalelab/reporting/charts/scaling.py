@@ -12,6 +12,7 @@ from scalelab.store.ledger import Ledger
 __all__ = ["Scaling"]
 
 _SETTINGS = ("num_items", "batch_size", "max_len", "hidden_dim", "num_negatives")
+_By = Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"]
 _TITLES = {
     "num_items": "items in the catalog",
     "batch_size": "batch size (sequences)",
@@ -41,7 +42,7 @@ ORDER BY device, dataset, model, loss, value
 class Scaling:
     """How memory, time and test NDCG@10 grow with one setting: the best of each loss at each value.
 
-    `by` = auto takes the first of catalog size, batch size, length, width and negatives that varies.
+    `by` = auto takes the first of catalog size, batch size, length, width, negatives that varies.
     """
 
     by: Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"] = (
@@ -92,11 +93,10 @@ class Scaling:
     ) -> alt.LayerChart:
         losses = theme.values(rows, "loss")
         log = None if unit else False
+        up = theme.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
         base = alt.Chart(rows).encode(
             x=alt.X("value:Q", **across),
-            y=alt.Y(
-                f"{field}:Q", **theme.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
-            ),
+            y=alt.Y(f"{field}:Q", **up),
             color=theme.loss_color(losses),
             detail=["dataset:N", "model:N"],
         )

@@ -1,4 +1,4 @@
-"""The changes inside one profiled step in, live bytes by component over the step out, phases marked."""
+"""The changes inside one profiled step in, live bytes by component over that step out."""
 
 from dataclasses import dataclass
 
@@ -67,7 +67,7 @@ class Timeline:
         return rows.append_column("component_order", pa.array(order, pa.int64()))
 
     def draw(self, rows: pa.Table) -> alt.Chart:
-        """Stacked steps over the events, the phases' borders and names above, the peak as a line."""
+        """Stacked steps over the events, borders and names of phases above, the peak as a line."""
         title = "Memory through one training step"
         if not rows.num_rows:
             return theme.nothing_to_show(title, "no finished runs with a timeline")
