@@ -18,27 +18,35 @@ from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes, parse_seconds
 from scalelab.measure.session import Limits
 from scalelab.store.ledger import Attempt, Ledger
-from scalelab.sweeping import _session
-from scalelab.sweeping._driver import Driver
-from scalelab.sweeping._final import best_cells
-from scalelab.sweeping._plan import Forecast, Job, Planner, again, in_order
-from scalelab.sweeping._prune import MedianRule
-from scalelab.sweeping._signals import listening
-from scalelab.sweeping._task import Executor, utc_now
-from scalelab.sweeping._toml import toml_of
+from scalelab.sweeping import lab
+from scalelab.sweeping.driver import Driver
+from scalelab.sweeping.final import best_cells
 from scalelab.sweeping.grid import Cell, expand
+from scalelab.sweeping.median_rule import MedianRule
+from scalelab.sweeping.planner import Forecast, Job, Planner, again, in_order
+from scalelab.sweeping.signals import listening
+from scalelab.sweeping.study_text import toml_of
+from scalelab.sweeping.task import Executor, utc_now
 
 __all__ = ["Hooks", "SweepResult", "sweep"]
+
+
+# From here on predictions take long enough for a person to wonder.
+_MANY = 50
+ForecastFunction = Callable[
+    [Sequence[RunSpec], int | None], tuple[Sequence[Forecast | None], Sequence[str]]
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
     """The functions that a sweep calls for what it does not do itself; tests put in quick ones."""
 
-    run: str = _session.RUN
-    modules: Callable[[Sequence[RunSpec]], Sequence[str]] = _session.modules
-    fingerprint: Callable[[DataSpec], str] = _session.fingerprint
-    forecast: Callable[[Sequence[RunSpec]], Sequence[Forecast | None]] = _session.forecast
+    run: str = lab.RUN
+    modules: Callable[[Sequence[RunSpec]], Sequence[str]] = lab.modules
+    fingerprint: Callable[[DataSpec], str] = lab.fingerprint
+    check_device: Callable[[Sequence[RunSpec]], None] = lab.check_device
+    forecast: ForecastFunction = lab.forecast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +105,8 @@ def sweep(
         hooks=hooks or Hooks(),
     )
     cells = expand(study, given)
+    if executor != "cluster":
+        sweeping.hooks.check_device([cell.spec for cell in cells])
     if dry_run:
         return sweeping.only_plan(cells)
     return sweeping.go(cells, _executor(executor, workers, address))
@@ -205,9 +215,8 @@ class _Sweep:
         return Planner(
             attempts=attempts,
             rerun=self.rerun,
-            budget_bytes=self.limits.memory_bytes,
             fingerprint=self.hooks.fingerprint,
-            forecast=self.hooks.forecast,
+            forecast=self._forecast,
         )
 
     def _plan(self, planner: Planner, cells: Sequence[Cell]) -> list[Job]:
@@ -219,6 +228,14 @@ class _Sweep:
         planned = tuple(job.planned for job in self.jobs.values())
         self.observer.on_plan(self.study.name, device, planned)
         return new
+
+    def _forecast(self, specs: Sequence[RunSpec]) -> Sequence[Forecast | None]:
+        if len(specs) >= _MANY:
+            self.observer.on_message(f"predicting {len(specs)} configurations")
+        found, remarks = self.hooks.forecast(specs, self.limits.memory_bytes)
+        for remark in remarks:
+            self.observer.on_message(remark)
+        return found
 
     def _result(self, outcomes: Mapping[str, Outcome], *, interrupted: bool) -> SweepResult:
         counts = Counter(

@@ -56,8 +56,8 @@ def data_fingerprint(data):
     return hashlib.blake2b(str(data.path).encode(), digest_size=8).hexdigest()
 
 
-def no_forecast(specs):
-    return [None] * len(specs)
+def no_forecast(specs, budget_bytes):
+    return [None] * len(specs), []
 
 
 def hooks(**changes):

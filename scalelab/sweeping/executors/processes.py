@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
-from scalelab.sweeping._child import Child
-from scalelab.sweeping._server import Server, ServerGone
-from scalelab.sweeping._task import Task
+from scalelab.sweeping.child import Child
+from scalelab.sweeping.server import Server, ServerGone
+from scalelab.sweeping.task import Task
 
 __all__ = ["Processes"]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Memory, Metric, Outcome
-from scalelab.sweeping._task import ended, utc_now
+from scalelab.sweeping.task import ended, utc_now
 
 MIB = 2**20
 

@@ -9,7 +9,6 @@ from scalelab.core.errors import SpecError, nearest
 from scalelab.core.events import Planned
 from scalelab.core.records import Memory, Outcome
 from scalelab.core.spec import DataSpec, RunSpec
-from scalelab.core.units import format_bytes
 from scalelab.store.ledger import Attempt
 from scalelab.sweeping.grid import Cell
 
@@ -26,10 +25,14 @@ _UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a run is expected to take. `memory` are the rows stored beside the measured ones."""
+    """What a run is expected to take. `memory` are the rows stored beside the measured ones.
+
+    `too_large` says why it should not even be tried, None where it should.
+    """
 
     total_bytes: int | None
     seconds: float | None
+    too_large: str | None = None
     memory: tuple[Memory, ...] = ()
 
 
@@ -77,13 +80,11 @@ class Planner:
         *,
         attempts: Mapping[str, Attempt],
         rerun: Collection[Outcome],
-        budget_bytes: int | None,
         fingerprint: Callable[[DataSpec], str],
         forecast: Callable[[Sequence[RunSpec]], Sequence[Forecast | None]],
     ) -> None:
         self.attempts = dict(attempts)
         self._rerun = rerun
-        self._budget_bytes = budget_bytes
         self._fingerprint = fingerprint
         self._forecast = forecast
         self._data: dict[str, str] = {}
@@ -114,6 +115,7 @@ class Planner:
         attempt = 1 if known is None else known.last_attempt + 1
         if known is not None and (before is not None or known.outcome is Outcome.SKIPPED):
             attempt = known.attempt  # what never ran leaves its place to what will
+        too_large = forecast.too_large if forecast is not None else None
         return Job(
             cell=cell,
             fingerprint=fingerprint,
@@ -121,7 +123,7 @@ class Planner:
             attempt=attempt,
             forecast=forecast,
             before=before,
-            skipped_because=None if before is not None else self._too_large(forecast),
+            skipped_because=None if before is not None else too_large,
         )
 
     def _before(self, fingerprint: str) -> Outcome | None:
@@ -131,15 +133,6 @@ class Planner:
             return None
         # Whether it fits depends on the budget of today.
         return None if known.outcome is Outcome.SKIPPED else known.outcome
-
-    def _too_large(self, forecast: Forecast | None) -> str | None:
-        budget = self._budget_bytes
-        if budget is None or forecast is None or forecast.total_bytes is None:
-            return None
-        if forecast.total_bytes <= budget:
-            return None
-        needs, most = format_bytes(forecast.total_bytes), format_bytes(budget)
-        return f"predicted to need {needs}, over the budget of {most}"
 
     def _of_data(self, data: DataSpec) -> str:
         key = json.dumps(data.model_dump(mode="json"), sort_keys=True)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from scalelab.core.errors import ScalelabError
-from scalelab.sweeping import _worker
+from scalelab.sweeping import worker
 
 __all__ = ["Exit", "Server", "ServerGone", "serve"]
 
@@ -63,7 +63,7 @@ class Server:
         if threads:
             environment.setdefault("OMP_NUM_THREADS", str(threads))
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        code = "import sys; from scalelab.sweeping._server import serve; serve(*sys.argv[1:])"
+        code = "import sys; from scalelab.sweeping.server import serve; serve(*sys.argv[1:])"
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code, str(theirs.fileno()), str(os.getpid()), run, *modules],
@@ -151,13 +151,13 @@ def _readable(stream: socket.socket) -> bool:
 
 def serve(descriptor: str, driver: str, run: str, *modules: str) -> None:
     """The server's life: import, then fork on request until the driver's end closes."""
-    _worker.die_with_parent(int(driver))
+    worker.die_with_parent(int(driver))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     control = socket.socket(fileno=int(descriptor))
     for module in modules:
         importlib.import_module(module)
-    _worker.find_run(run)
+    worker.find_run(run)
     # Objects that exist now are never collected in a child: their pages stay shared.
     gc.collect()
     gc.freeze()
@@ -193,9 +193,9 @@ def _fork(control: socket.socket, descriptor: int, run: str, ours: list) -> None
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for thing in [control, *ours]:
             thing.close()
-        _worker.die_with_parent(server)
+        worker.die_with_parent(server)
         os.setsid()
-        _worker.work(Connection(descriptor), run)
+        worker.work(Connection(descriptor), run)
         code = 0
     except BaseException:  # the last stop of a forked process: whatever it is goes to the log
         traceback.print_exc()

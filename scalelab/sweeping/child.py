@@ -10,10 +10,10 @@ from multiprocessing.connection import Connection
 from scalelab.core.events import Progress
 from scalelab.core.records import Memory, Metric, Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.sweeping._memory import anonymous_bytes
-from scalelab.sweeping._server import Exit
-from scalelab.sweeping._task import Task, ended, utc_now
-from scalelab.sweeping._worker import ALLOWANCE
+from scalelab.sweeping.process_memory import anonymous_bytes
+from scalelab.sweeping.server import Exit
+from scalelab.sweeping.task import Task, ended, utc_now
+from scalelab.sweeping.worker import ALLOWANCE
 
 __all__ = ["Child"]
 

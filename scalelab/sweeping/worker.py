@@ -13,8 +13,8 @@ from multiprocessing.connection import Connection
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.measure.session import Limits, out_of_memory
-from scalelab.sweeping._memory import anonymous_bytes, data_bytes
-from scalelab.sweeping._task import Stop, Task, ended, find_run, utc_now
+from scalelab.sweeping.process_memory import anonymous_bytes, data_bytes
+from scalelab.sweeping.task import Stop, Task, ended, find_run, utc_now
 
 __all__ = ["ALLOWANCE", "die_with_parent", "guarded", "work"]
 

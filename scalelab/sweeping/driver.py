@@ -13,10 +13,10 @@ from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_seconds
 from scalelab.measure.session import Limits
 from scalelab.store.writer import LedgerWriter
-from scalelab.sweeping._plan import Job
-from scalelab.sweeping._prune import MedianRule
-from scalelab.sweeping._signals import Stops
-from scalelab.sweeping._task import Executor, Task, ended
+from scalelab.sweeping.median_rule import MedianRule
+from scalelab.sweeping.planner import Job
+from scalelab.sweeping.signals import Stops
+from scalelab.sweeping.task import Executor, Task, ended
 
 __all__ = ["Driver"]
 
