@@ -1,1 +1,3 @@
-"""The vocabulary: errors, units, events, records, specs and parts by name. Imports nothing of scalelab."""
+"""The vocabulary: errors, units, events, records, specs and parts by name. Imports nothing of
+scalelab.
+"""

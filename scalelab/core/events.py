@@ -45,7 +45,7 @@ class Observer:
         """The step is over; it trained on `num_positions` valid positions."""
 
     def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
-        """`epoch` (from 1) is over with its mean loss and, if it was evaluated, validation metrics."""
+        """`epoch` (from 1) is over: its mean loss and, if evaluated, validation metrics."""
 
 
 @dataclass(frozen=True, kw_only=True)

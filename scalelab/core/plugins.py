@@ -1,4 +1,6 @@
-"""Parts by name: the file is the name, its `__all__` holds the one class, its constructor the options."""
+"""Parts by name: the file is the name, its `__all__` holds the one class, its constructor the
+options.
+"""
 
 import importlib
 import inspect
@@ -52,7 +54,9 @@ def available(kind: str) -> list[str]:
 
 @cache
 def load(kind: str, name: str) -> type[Any]:
-    """The class of one part. Raises SpecError for an unknown name, MissingExtra for a missing package."""
+    """The class of one part. Raises SpecError for an unknown name, MissingExtra for a missing
+    package.
+    """
     known = available(kind)
     if name not in known:
         singular = _SINGULAR.get(kind, kind.removesuffix("s"))

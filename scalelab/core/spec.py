@@ -123,7 +123,9 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
 
 
 class TrainSpec(Table, frozen=True):
-    """How long and with what the run trains. `patience` counts evaluations without a better NDCG@10."""
+    """How long and with what the run trains. `patience` counts evaluations without a better
+    NDCG@10.
+    """
 
     epochs: PositiveInt = 100
     learning_rate: PositiveFloat = 1e-3
@@ -218,7 +220,7 @@ class RunSpec(Table, frozen=True):
 
     @property
     def dataset(self) -> str:
-        """The short name of the data set: the folder of `.../interactions.*`, else the file's stem."""
+        """Short name of the data set: the folder of `.../interactions.*`, else the file's stem."""
         if self.data.path is None:
             return self.data.reader
         path = Path(self.data.path)
@@ -241,8 +243,8 @@ class RunSpec(Table, frozen=True):
 def with_overrides(tables: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     """A copy of `tables` with dotted keys set. Naming another part drops the old part's options.
 
-    `negatives.KEY` changes every source, `negatives.0.KEY` the first; `negatives` replaces the list.
-    Raises SpecError.
+    `negatives.KEY` changes every source, `negatives.0.KEY` the first; `negatives` replaces the
+    list. Raises SpecError.
     """
     result = json.loads(json.dumps(tables))
     # Part names first, whatever the order they were given in: they decide which options exist.

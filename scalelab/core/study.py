@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
@@ -40,12 +40,12 @@ class SearchSpec(Table, frozen=True):
 
 
 class StudySpec(Table, frozen=True):
-    """A question: a base run, what varies, how often, within which limits, shown by which charts."""
+    """A question: a base run, what varies, how often, within which limits, which charts."""
 
     name: str
     base: str
-    set: dict[str, Any] = {}
-    axes: dict[str, list[Any]] = {}
+    set: dict[str, Any] = Field(default_factory=dict)
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
     cells: tuple[dict[str, Any], ...] = ()
     repeats: PositiveInt = 1
     final: FinalSpec | None = None
@@ -57,7 +57,7 @@ class StudySpec(Table, frozen=True):
 
     @classmethod
     def load(cls, name: str | Path) -> "StudySpec":
-        """A preset's name, or a path, to a study. `base` may be relative to it. Raises SpecError."""
+        """A preset's name, or a path, to a study; `base` may lie beside it. Raises SpecError."""
         path = find_preset("studies", name)
         tables = {"name": path.parent.name if path.stem == "study" else path.stem} | read_toml(path)
         study = checked(cls, tables, str(name))

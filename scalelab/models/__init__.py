@@ -1,12 +1,13 @@
 """Encoders: item ids in, hidden states out. The file is the name of the model.
 
-A model is an `nn.Module` built as `Model(num_items=..., max_len=..., generator=..., **options)`; keywords
-with a default are its options. It stops at hidden states: scoring items belongs to the loss.
+A model is an `nn.Module` built as `Model(num_items=..., max_len=..., generator=..., **options)`;
+keywords with a default are its options. It stops at hidden states: scoring items belongs to the
+loss.
 
 Shape legend: B rows, L positions a row, D hidden width, V = num_items + 1 rows of the item table
-(row 0 is padding, all zeros, and never changes). A row may hold several sequences: `segments_BL` is 0
-on padding and else 1 + the index (0..S-1, over the whole step) of the sequence; `positions_BL` counts
-from 0 within each sequence. Nothing may cross a segment, and padding contributes nothing.
+(row 0 is padding, all zeros, and never changes). A row may hold several sequences: `segments_BL` is
+0 on padding and else 1 + the index (0..S-1, over the whole step) of the sequence; `positions_BL`
+counts from 0 within each sequence. Nothing may cross a segment, and padding contributes nothing.
 """
 
 from typing import NamedTuple, Protocol
@@ -17,7 +18,7 @@ __all__ = ["EncoderInput", "SequenceEncoder"]
 
 
 class EncoderInput(NamedTuple):
-    """Rows of item ids with their segments; `num_sequences` (S) is known without looking at data."""
+    """Rows of item ids with their segments; `num_sequences` (S) is known without the data."""
 
     item_ids_BL: Tensor
     segments_BL: Tensor

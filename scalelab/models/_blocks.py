@@ -1,4 +1,4 @@
-"""What the encoders share: the item table with its lookup, attention within segments, feed-forward."""
+"""What encoders share: item table with lookup, attention within segments, feed-forward."""
 
 from typing import Any, Literal
 
@@ -31,9 +31,9 @@ class _LookUp(torch.autograd.Function):
 class ItemTable(nn.Module):
     """One table, looked up by the encoder and scored by the loss, with one gradient.
 
-    Autograd would give the lookup a second gradient of the size of the table. Here the lookup's rows
-    are added to the gradient that the loss formed, by a hook that runs once that is complete; so a
-    training step holds exactly one. The loss must send a dense gradient, as all of ours do.
+    Autograd would give the lookup a second gradient of the size of the table. Here the lookup's
+    rows are added to the gradient that the loss formed, by a hook that runs once that is complete;
+    so a training step holds exactly one. The loss must send a dense gradient, as all of ours do.
     """
 
     def __init__(self, num_items: int, hidden_dim: int) -> None:
@@ -74,7 +74,7 @@ def segment_mask(segments_BL: Tensor, causal: bool = True) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention under a mask; queries may be normalised apart from keys and values."""
+    """Multi-head self-attention under a mask."""
 
     def __init__(self, hidden_dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()

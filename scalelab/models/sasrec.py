@@ -12,7 +12,7 @@ __all__ = ["SASRec"]
 
 
 class _Block(nn.Module):
-    """Attention, then feed-forward, each with dropout, a residual and layer norm before or after."""
+    """Attention, then feed-forward, each with dropout, a residual and a layer norm."""
 
     def __init__(
         self,
@@ -48,9 +48,10 @@ class SASRec(nn.Module):
     position counts from the start of its own history, so that training and serving see an item at
     the same place whatever the length of the row.
 
-    `norm` = "pre" is the paper's (its Eq. 5 and section III-B); "post" normalises the embeddings and after each
-    residual, as S3-Rec and RecBole do. `inner_dim` = 0 means `hidden_dim`, the paper's. `init_std` is the
-    deviation of the normal distribution that all weight matrices start from.
+    `norm` = "pre" is the paper's (its Eq. 5 and section III-B); "post" normalises the embeddings
+    and after each residual, as S3-Rec and RecBole do. `inner_dim` = 0 means `hidden_dim`, the
+    paper's. `init_std` is the deviation of the normal distribution that all weight matrices start
+    from.
     """
 
     def __init__(

@@ -46,7 +46,8 @@ def build_parts(
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
     model_class = plugins.load("models", spec.model.name)
     try:
-        with torch.device(device):
+        # Layers draw weights of their own before ours; that must not move the process's generator.
+        with torch.random.fork_rng(devices=[]), torch.device(device):
             model = model_class(
                 num_items=num_items,
                 max_len=spec.batch.max_len,

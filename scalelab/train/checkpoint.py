@@ -31,7 +31,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 
 def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, facts: dict[str, Any]) -> None:
-    """A checkpoint from which training goes on: weights, optimizer state, and plain facts.
+    """A checkpoint from which training goes on: weights, optimizer state, plain facts.
 
     The facts are written last: a folder without them is no checkpoint.
     """
@@ -53,7 +53,7 @@ def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, facts: dict
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any] | None:
-    """Facts of the checkpoint after its weights and state are in place, or None if there is none."""
+    """Facts of the checkpoint once its state is in place, or None if there is none."""
     facts = _facts(folder)
     if not facts:
         return None

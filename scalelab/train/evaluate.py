@@ -27,8 +27,8 @@ class Diverged(Exception):
 class Evaluator:
     """Ranks each target among all items, in blocks of users whose scores fit `block_bytes`.
 
-    `exclude_seen` takes the items of the user's history out of the ranking; a target that the user has
-    seen before is then a miss. Scores are fp32 whatever the training precision.
+    `exclude_seen` takes the items of the user's history out of the ranking; a target that the user
+    has seen before is then a miss. Scores are fp32 whatever the training precision.
     """
 
     num_items: int
@@ -47,16 +47,20 @@ class Evaluator:
 
     @property
     def block_users(self) -> int:
-        """Users scored at once; at least 8, so that a very large catalog still uses a matrix product."""
+        """Users scored at once; at least 8, so that a very large catalog still uses a matrix
+        product.
+        """
         return int(min(max(8, self.block_bytes // (4 * (self.num_items + 1))), 4096))
 
     @torch.no_grad()
     def __call__(
         self, model: nn.Module, held_out: HeldOut, max_users: int = 0, blocks: int = 0
     ) -> dict[str, float]:
-        """`ndcg@k`, `hr@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_repeated` (targets seen before).
+        """`ndcg@k`, `hr@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_repeated` (targets seen
+        before).
 
-        `max_users` > 0 takes that many users, evenly spaced; `blocks` > 0 stops after so many blocks.
+        `max_users` > 0 takes that many users, evenly spaced; `blocks` > 0 stops after so many
+        blocks.
         """
         users = np.flatnonzero(held_out.histories.lengths > 0)
         if 0 < max_users < len(users):
@@ -96,7 +100,8 @@ class Evaluator:
                 if self.exclude_seen:
                     scorer.exclude(scores_SV, seen)
                 top_Sk, items_Sk = scorer.top(scores_SV)
-                # A comparison with NaN is False, so that a broken model would look like a perfect one.
+                # A comparison with NaN is False, so that a broken model would look like a perfect
+                # one.
                 if not bool(target_score_S1.isfinite().all() & ~top_Sk[:, 0].isnan().any()):
                     raise Diverged("the scores are not finite numbers")
                 above, ties = _places(scores_SV, top_Sk, target_score_S1)
@@ -141,8 +146,8 @@ class _Scorer:
     def top(self, scores_SV: Tensor) -> tuple[Tensor, Tensor]:
         """Values and items of the largest scores, (S, max k) each.
 
-        The k largest lie in the k chunks of columns with the largest maxima, so a sort of all columns is
-        not needed; every score is read once.
+        The k largest lie in the k chunks of columns with the largest maxima, so a sort of all
+        columns is not needed; every score is read once.
         """
         k = max(self.settings.ks)
         chunks_SCW = scores_SV.unflatten(1, (-1, self.chunk))
@@ -218,9 +223,9 @@ def ranking_metrics(
 ) -> dict[str, float]:
     """Means over users of HR@k, NDCG@k and MRR@k with one relevant item each.
 
-    `above` items score higher than the target and `ties` (itself included) the same: each metric is its
-    expectation over the `ties` equally likely ranks above + 1 ... above + ties, so that a constant
-    scorer scores like chance. Where `missed` is True the user counts as a miss.
+    `above` items score higher than the target and `ties` (itself included) the same: each metric is
+    its expectation over the `ties` equally likely ranks above + 1 ... above + ties, so that a
+    constant scorer scores like chance. Where `missed` is True the user counts as a miss.
     """
     hit = np.ones(len(above)) if missed is None else 1.0 - missed
     ranks = np.arange(1, max(ks) + 1)

@@ -1,4 +1,4 @@
-"""Parts and batches in, a trained model out: epochs, early stopping, phases announced to observers."""
+"""Parts and batches in, a trained model out: epochs, early stopping, announced phases."""
 
 import math
 import tempfile
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Diverged", "Fit", "Trainer"]
 
-# Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's end.
+# Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's
+# end.
 _LOOK_EVERY = 50
 METRIC = "ndcg@10"
 
@@ -63,7 +64,7 @@ class Trainer:
 
     @contextmanager
     def randomness(self, epoch: int) -> Iterator[None]:
-        """Dropout and the loss draw from (seed, epoch); the process's own generators are put back."""
+        """Dropout and the loss draw from (seed, epoch); the process's generators are put back."""
         key = (self.spec.train.seed * 1_000_003 + epoch) % 2**63
         device = self.parts.device
         devices = [device] if device.type == "cuda" else []
@@ -127,8 +128,8 @@ class Trainer:
         """Train until patience, epochs or steps run out, or `stop()` says so at an epoch's end.
 
         The best weights, by validation NDCG@10, are back in the model at the end. With a folder
-        `keep`, a checkpoint is written at an epoch's end whenever `keep_when()` says so, and training
-        goes on from one that is there. Raises Diverged.
+        `keep`, a checkpoint is written at an epoch's end whenever `keep_when()` says so, and
+        training goes on from one that is there. Raises Diverged.
         """
         train = self.spec.train
         fit = Fit() if fit is None else fit

@@ -1,8 +1,8 @@
 """An epoch of SASRec with full cross-entropy on amazon-beauty: packed rows against the papers' way.
 
-Run with `python tests/bench/bench_epoch.py [STEPS]`; prints a JSON document with the medians. The two sides
-take the same steps in turn: same users, same optimizer, dropout on in both; before timing, their gradients
-are compared with dropout off.
+Run with `python tests/bench/bench_epoch.py [STEPS]`; prints a JSON document with the medians. The
+two sides take the same steps in turn: same users, same optimizer, dropout on in both; before
+timing, their gradients are compared with dropout off.
 """
 
 import json

@@ -1,7 +1,8 @@
-"""Ten million items and fifty million rows: peak resident memory of the commands, as the kernel counts it.
+"""Ten million items and fifty million rows: peak resident memory of the commands, as the kernel
+counts it.
 
-Run with `python tests/bench/bench_scale.py items|rows`; prints a JSON document. Needs 12 GiB of free memory
-(items) or 2 GB of disk (rows).
+Run with `python tests/bench/bench_scale.py items|rows`; prints a JSON document. Needs 12 GiB of
+free memory (items) or 2 GB of disk (rows).
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Specs: what is unknown is refused with the nearest name, and equal runs have equal fingerprints."""
+"""Specs: the unknown is refused with the nearest name; equal runs have equal fingerprints."""
 
 from pathlib import Path
 

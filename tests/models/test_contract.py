@@ -1,4 +1,6 @@
-"""Laws of every encoder: causal, blind to padding and to other sequences, the same packed or padded."""
+"""Laws of every encoder: causal, blind to padding and to other sequences, the same packed or
+padded.
+"""
 
 import pytest
 import torch
@@ -78,7 +80,8 @@ def test_padding_is_finite_and_gets_no_gradient(name: str) -> None:
     states_BLD = model(PADDED)
     assert states_BLD.isfinite().all()
     valid = states_BLD[PADDED.segments_BL > 0]
-    # The loss sends the table a dense gradient, as every loss does; the lookup's rows are added to it.
+    # The loss sends the table a dense gradient, as every loss does; the lookup's rows are added to
+    # it.
     (valid.square().sum() + 0.0 * model.item_table_VD.sum()).backward()
     gradient_VD = model.item_table_VD.grad
     assert gradient_VD[0].abs().max() == 0

@@ -1,11 +1,13 @@
 """A small run that trains in a second."""
 
+from collections.abc import Callable
+
 import pytest
 
-from scalelab.core.spec import RunSpec
+from scalelab.core.spec import RunSpec, with_overrides
 
 TABLES = {
-    "data": {"reader": "synthetic", "num_users": 300, "num_items": 120},
+    "data": {"reader": "synthetic", "num_users": 300, "num_items": 120, "max_length": 40},
     "batch": {"packer": "first_fit", "size": 32, "max_len": 12},
     "negatives": [{"name": "uniform", "num_negatives": 8}],
     "model": {"name": "sasrec", "hidden_dim": 16, "num_blocks": 1, "dropout": 0.1},
@@ -16,5 +18,6 @@ TABLES = {
 
 
 @pytest.fixture
-def small() -> RunSpec:
-    return RunSpec.build(TABLES)
+def small() -> Callable[..., RunSpec]:
+    """The run with some keys changed, as keyword arguments or a mapping."""
+    return lambda overrides=None: RunSpec.build(with_overrides(TABLES, overrides or {}))

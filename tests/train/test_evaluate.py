@@ -18,7 +18,7 @@ KS = (1, 5, 10, 20)
 
 
 class LastItem(nn.Module):
-    """Hidden state = the row of the last item in a table of its own: scores are easy to work out."""
+    """Hidden state = the row of the last item in a table of its own."""
 
     def __init__(self, constant: bool = False) -> None:
         super().__init__()

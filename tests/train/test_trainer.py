@@ -1,5 +1,6 @@
 """Training learns, stops early, starts over and goes on from a checkpoint with the same numbers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from scalelab.core.spec import RunSpec
 from scalelab.train.assemble import assemble
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
+Small = Callable[..., RunSpec]
+
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in trainer.parts.model.state_dict().items()}
@@ -21,8 +24,8 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("loss", ["dense_ce", "cross_entropy", "sampled_softmax", "bce"])
-def test_training_beats_chance_by_far(small: RunSpec, loss: str) -> None:
-    trainer = assemble(small.with_({"loss.name": loss, "train.epochs": 12}))
+def test_training_beats_chance_by_far(small: Small, loss: str) -> None:
+    trainer = assemble(small({"loss.name": loss, "train.epochs": 12}))
     trainer.fit()
     assert trainer.evaluate("test")["hr@10"] > 2.5 * 10 / trainer.parts.num_items
 
@@ -31,12 +34,12 @@ def test_training_beats_chance_by_far(small: RunSpec, loss: str) -> None:
 @pytest.mark.parametrize("positions", ["all", "last"])
 @pytest.mark.parametrize("loss", ["dense_ce", "cross_entropy", "sampled_softmax", "bce"])
 def test_loss_and_gradient_do_not_depend_on_the_packer(
-    small: RunSpec, packer: str, positions: str, loss: str
+    small: Small, packer: str, positions: str, loss: str
 ) -> None:
     found = []
     for name in ("pad_left", packer):
         changes = {"batch.packer": name, "loss.name": loss, "loss.positions": positions}
-        trainer = assemble(small.with_(changes | {"model.dropout": 0.0}))
+        trainer = assemble(small(changes | {"model.dropout": 0.0}))
         trainer.parts.model.double()
         gradients: dict[str, torch.Tensor] = {}
         for key, parameter in trainer.parts.model.named_parameters():
@@ -51,31 +54,31 @@ def test_loss_and_gradient_do_not_depend_on_the_packer(
         torch.testing.assert_close(gradients[key], other_gradients[key], rtol=0, atol=1e-10)
 
 
-def test_same_seed_same_numbers_another_seed_others(small: RunSpec) -> None:
-    first, second = assemble(small), assemble(small)
+def test_same_seed_same_numbers_another_seed_others(small: Small) -> None:
+    first, second = assemble(small()), assemble(small())
     history = first.fit().history
     assert history == second.fit().history
     assert same(weights(first), weights(second))
-    other = assemble(small.with_({"train.seed": 1}))
+    other = assemble(small({"train.seed": 1}))
     assert other.fit().history != history
 
 
-def test_training_leaves_the_process_generator_alone(small: RunSpec) -> None:
+def test_training_leaves_the_process_generator_alone(small: Small) -> None:
     before = torch.random.get_rng_state()
-    assemble(small).fit()
+    assemble(small()).fit()
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_reset_starts_over(small: RunSpec) -> None:
-    trainer = assemble(small)
+def test_reset_starts_over(small: Small) -> None:
+    trainer = assemble(small())
     history = trainer.fit().history
     trainer.reset()
     assert trainer.fit().history == history
 
 
-def test_patience_stops_and_the_best_weights_come_back(small: RunSpec) -> None:
+def test_patience_stops_and_the_best_weights_come_back(small: Small) -> None:
     # A learning rate far too high makes later epochs worse.
-    spec = small.with_({"train.epochs": 40, "train.patience": 2, "train.learning_rate": 0.3})
+    spec = small({"train.epochs": 40, "train.patience": 2, "train.learning_rate": 0.3})
     trainer = assemble(spec)
     fit = trainer.fit()
     assert fit.stopped == "patience"
@@ -83,8 +86,8 @@ def test_patience_stops_and_the_best_weights_come_back(small: RunSpec) -> None:
     assert trainer.evaluate("valid")["ndcg@10"] == pytest.approx(fit.best_metric)
 
 
-def test_a_stopped_run_goes_on_as_if_undisturbed(small: RunSpec, tmp_path: Path) -> None:
-    spec = small.with_({"train.epochs": 4, "loss.name": "sampled_softmax"})
+def test_a_stopped_run_goes_on_as_if_undisturbed(small: Small, tmp_path: Path) -> None:
+    spec = small({"train.epochs": 4, "loss.name": "sampled_softmax"})
     undisturbed = assemble(spec)
     expected = undisturbed.fit()
     stopped = assemble(spec).fit(stop=lambda: True, keep=tmp_path)
@@ -96,35 +99,35 @@ def test_a_stopped_run_goes_on_as_if_undisturbed(small: RunSpec, tmp_path: Path)
     assert same(weights(resumed), weights(undisturbed))
 
 
-def test_max_steps_stops_inside_an_epoch(small: RunSpec) -> None:
-    fit = assemble(small.with_({"train.max_steps": 5})).fit()
+def test_max_steps_stops_inside_an_epoch(small: Small) -> None:
+    fit = assemble(small({"train.max_steps": 5})).fit()
     assert (fit.steps, fit.stopped) == (5, "steps")
     assert len(fit.history) == 1
 
 
-def test_accumulated_steps_are_one_larger_step(small: RunSpec) -> None:
+def test_accumulated_steps_are_one_larger_step(small: Small) -> None:
     updates = []
 
     class CountUpdates(Observer):
         def on_phase_start(self, phase: Phase) -> None:
             updates.append(phase == Phase.OPTIMIZER)
 
-    trainer = assemble(small.with_({"train.accumulate": 4, "train.max_steps": 9}))
+    trainer = assemble(small({"train.accumulate": 4, "train.max_steps": 9}))
     with trainer.observed_by([CountUpdates()]):
         trainer.fit()
     assert sum(updates) == 3
 
 
-def test_a_loss_that_is_not_finite_is_told(small: RunSpec) -> None:
-    trainer = assemble(small)
+def test_a_loss_that_is_not_finite_is_told(small: Small) -> None:
+    trainer = assemble(small())
     with torch.no_grad():
         trainer.parts.model.positions.fill_(torch.nan)
     with pytest.raises(Diverged, match="epoch 1"):
         trainer.fit(fit=Fit())
 
 
-def test_bf16_learns_and_keeps_fp32_weights(small: RunSpec) -> None:
-    trainer = assemble(small.with_({"train.precision": "bf16", "train.epochs": 12}))
+def test_bf16_learns_and_keeps_fp32_weights(small: Small) -> None:
+    trainer = assemble(small({"train.precision": "bf16", "train.epochs": 12}))
     trainer.fit()
     assert {p.dtype for p in trainer.parts.model.parameters()} == {torch.float32}
     assert trainer.evaluate("test")["hr@10"] > 2.5 * 10 / trainer.parts.num_items
