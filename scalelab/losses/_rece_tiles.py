@@ -13,7 +13,8 @@ from scalelab.losses._tiles import outer_dtype, spans
 __all__ = ["Visible"]
 
 # A tile of logits has about 2 MiB in float32, to stay in the cache: more only where one chunk of
-# positions and the items that it sees have more. 8 MiB of item rows at most are gathered at a time.
+# positions and the items that it sees have more. Item rows are gathered 8 MiB at a time; where one
+# chunk sees more, up to twice that, beyond which a position meets its items in several tiles.
 _TILE = 2**19
 _GATHERED = 2**21
 
@@ -61,7 +62,7 @@ class Visible:
         self.wide, self.depth = self.items[0].size, self.hidden_ND.shape[1]
         self.width = 2 * self.reach + 1
         window = self.width * self.wide
-        self.columns = min(window, max(1, _GATHERED // self.depth))
+        self.columns = min(window, max(1, 2 * _GATHERED // self.depth))
         self.whole = self.columns == window
         if self.whole and self.high * window <= 4 * _TILE:
             room = _GATHERED // (self.depth * self.wide) - 2 * self.reach
