@@ -19,6 +19,7 @@ __all__ = [
     "numbers",
     "position",
     "themed",
+    "value_at",
     "values",
 ]
 
@@ -140,6 +141,15 @@ def position(scale: alt.Scale, value: float) -> float:
     if asked["type"] == "log":
         return math.log(value / low) / math.log(high / low)
     return (value - low) / (high - low)
+
+
+def value_at(scale: alt.Scale, place: float) -> float:
+    """The value at a `position` of a scale of `axis_of`."""
+    asked = scale.to_dict()
+    low, high = asked["domain"]
+    if asked["type"] == "log":
+        return low * (high / low) ** place
+    return low + (high - low) * place
 
 
 def _short(count: str) -> str:

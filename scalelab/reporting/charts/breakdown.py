@@ -79,7 +79,7 @@ class Breakdown:
         subtitle = (
             "requested bytes; left measured, right (pale) predicted" if both else "requested bytes"
         )
-        heading = alt.TitleParams(title, subtitle=subtitle)
+        heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=22))
 
     def _panel(self, rows: pa.Table, all_rows: pa.Table, panel: str) -> alt.HConcatChart:

@@ -99,7 +99,7 @@ class Pareto:
         subtitle += "; right, a larger point takes more memory"
         if left_out:
             subtitle += f"; {left_out} smaller comparisons left out"
-        heading = alt.TitleParams(title, subtitle=subtitle)
+        heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=36))
 
     def _comparison(self, rows: pa.Table) -> alt.HConcatChart:
@@ -134,26 +134,26 @@ class Pareto:
             opacity=alt.condition(f"datum.{front}", alt.value(0.95), alt.value(0.4)),
             tooltip=list(_TOOLTIP),
         )
-        layers = [line, spread, points, *self._names(rows, base, cost, front, across, up)]
+        names = self._names(rows, cost, front, across["scale"], up["scale"])
+        named = (
+            alt.Chart(names)
+            .mark_text(fontSize=11, fontWeight="bold")
+            .encode(x=alt.X(f"{cost}:Q"), y="test_ndcg_10:Q", text="loss:N", color=colour)
+        )
+        layers = [line, spread, points, named]
         if theme.values(rows, "oracle_ndcg_10"):
             layers += _oracle(rows, up)
         return alt.layer(*layers).properties(width=self.width, height=self.height)
 
     def _names(
-        self,
-        rows: pa.Table,
-        base: alt.Chart,
-        cost: str,
-        front: str,
-        across: dict[str, Any],
-        up: dict[str, Any],
-    ) -> list[alt.Chart]:
-        """The name of each loss beside its best configuration: a layer each, to move it freely."""
+        self, rows: pa.Table, cost: str, front: str, across: alt.Scale, up: alt.Scale
+    ) -> pa.Table:
+        """The name of each loss, at a free place near its best configuration."""
         data = rows.to_pylist()
         spots = [
             (
-                theme.position(across["scale"], row[cost]) * self.width,
-                (1 - theme.position(up["scale"], row["test_ndcg_10"])) * self.height,
+                theme.position(across, row[cost]) * self.width,
+                (1 - theme.position(up, row["test_ndcg_10"])) * self.height,
             )
             for row in data
         ]
@@ -162,12 +162,17 @@ class Pareto:
             for row, (x, y) in zip(data, spots, strict=True)
             if row["best_of_loss"] is not None
         ]
-        return [
-            base.transform_filter(alt.datum.best_of_loss == label.text)
-            .mark_text(dx=label.dx, dy=label.dy, fontSize=11, fontWeight="bold")
-            .encode(text="best_of_loss:N", color=theme.loss_color(row["loss"] for row in data))
-            for label in place(labels, spots + _steps(data, spots, front), self.width, self.height)
-        ]
+        obstacles = spots + _steps(data, spots, front)
+        placed = place(labels, obstacles, self.width, self.height)
+        return pa.table(
+            {
+                "loss": [label.text for label in placed],
+                cost: [theme.value_at(across, (p.x + p.dx) / self.width) for p in placed],
+                "test_ndcg_10": [
+                    theme.value_at(up, 1 - (p.y + p.dy) / self.height) for p in placed
+                ],
+            }
+        )
 
 
 def _steps(

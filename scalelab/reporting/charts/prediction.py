@@ -50,7 +50,7 @@ class Prediction:
         errors = sorted(abs(e) for e in theme.numbers(rows, "error_percent"))
         middle = errors[len(errors) // 2]
         subtitle = f"{len(errors)} peaks; error: median {middle:.2g} %, largest {errors[-1]:.2g} %"
-        heading = alt.TitleParams(title, subtitle=subtitle)
+        heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=30))
 
     def _panels(self, rows: pa.Table, kind: str) -> alt.HConcatChart:

@@ -73,7 +73,7 @@ class Scaling:
             for device in dict.fromkeys(devices)
         ]
         subtitle = "the best configuration of each loss on validation, at each value"
-        heading = alt.TitleParams(f"Growth with {_TITLES[setting]}", subtitle=subtitle)
+        heading = alt.TitleParams(f"Growth with {_TITLES[setting]}", subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=30))
 
     def _panels(self, rows: pa.Table, device: str, setting: str) -> alt.HConcatChart:

@@ -89,7 +89,10 @@ class Timeline:
             start="min(event)", end="max(event)", groupby=["span", "phase"]
         )
         borders = phases.mark_rule(color="#555555", strokeDash=[3, 3]).encode(x="start:Q")
-        names = phases.mark_text(align="left", dx=3, dy=-6, fontSize=11).encode(
+        events = theme.numbers(rows, "event")
+        narrow = 0.05 * (max(events) - min(events))
+        named = phases.transform_filter(f"datum.end - datum.start >= {narrow}")
+        names = named.mark_text(align="left", dx=3, dy=-6, fontSize=11).encode(
             x="start:Q", y=alt.value(0), text="phase:N"
         )
         top = (

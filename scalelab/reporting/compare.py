@@ -1,0 +1,173 @@
+"""A ledger and a table of published results in, both side by side out."""
+
+import csv
+import re
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from scalelab.core.errors import DataError
+from scalelab.store.ledger import Ledger
+
+__all__ = ["compare"]
+
+_COLUMNS = ("dataset", "model", "loss", "metric", "value")
+_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("model", pa.string()),
+        ("loss", pa.string()),
+        ("metric", pa.string()),
+        ("published", pa.float64()),
+        ("ours", pa.float64()),
+        ("spread", pa.float64()),
+        ("ratio", pa.float64()),
+        ("seeds", pa.int64()),
+        ("our_loss", pa.string()),
+        ("source", pa.string()),
+        ("published_protocol", pa.string()),
+        ("our_protocol", pa.string()),
+        ("configuration", pa.string()),
+    ]
+)
+_CROSS_ENTROPIES = frozenset({"cross_entropy", "dense_ce", "linear_ce", "cut_ce", "liger_ce"})
+_RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax"}
+_GB = 10**9
+_OURS = """
+SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
+    coalesce(c.spec->>'$.loss.positions', 'all') AS positions,
+    try_cast(c.spec->>'$.loss.top_k' AS BIGINT) AS top_k,
+    c.valid_ndcg_10
+FROM configurations AS c
+ORDER BY c.valid_ndcg_10 DESC NULLS LAST, c.configuration
+"""
+_FIGURES = """
+WITH latest AS (
+    SELECT run_id, configuration, device, fingerprint, peak_bytes FROM results
+    QUALIFY row_number() OVER (
+        PARTITION BY fingerprint, device ORDER BY attempt DESC, started_at DESC, run_id DESC
+    ) = 1
+)
+SELECT configuration, device, metrics.name || '@' || k AS metric, value
+FROM latest JOIN metrics ON metrics.run_id = latest.run_id
+WHERE split = 'test' AND k IS NOT NULL
+UNION ALL
+SELECT configuration, device, 'peak_gb', peak_bytes / $gb FROM latest WHERE peak_bytes IS NOT NULL
+"""
+
+
+def compare(ledger: Ledger, published: Path) -> pa.Table:
+    """Published figures that a finished configuration of ours speaks to, one row each.
+
+    Of our configurations with that data set, model, loss (as its paper calls it) and kind of split,
+    the best on validation stands beside it: mean and standard deviation over its seeds, and ours
+    over theirs. `peak_gb` is in 10^9 bytes. Raises DataError for a table that cannot be read.
+    """
+    theirs = _published(published)
+    ours = ledger.query(_OURS).to_pylist()
+    figures: dict[tuple[str, str | None, str], list[float]] = {}
+    for row in ledger.query(_FIGURES, {"gb": _GB}).to_pylist():
+        key = (row["configuration"], row["device"], row["metric"])
+        figures.setdefault(key, []).append(row["value"])
+    rows: list[dict[str, Any]] = []
+    for line in theirs:
+        metric = line["metric"].strip().lower()
+        own = _best(ours, line)
+        found = [] if own is None else figures.get(_key(own, metric), [])
+        if own is not None and found:
+            rows.append(_row(line, metric, own, found))
+    rows.sort(key=lambda row: (row["dataset"], row["model"], row["loss"], row["metric"]))
+    return pa.Table.from_pylist(rows, _SCHEMA)
+
+
+def _row(
+    line: dict[str, str], metric: str, own: dict[str, Any], found: list[float]
+) -> dict[str, Any]:
+    published, mean = float(line["value"]), statistics.fmean(found)
+    return {
+        "dataset": line["dataset"],
+        "model": line["model"],
+        "loss": line["loss"],
+        "metric": metric,
+        "published": published,
+        "ours": mean,
+        "spread": statistics.stdev(found) if len(found) > 1 else None,
+        "ratio": mean / published if published else None,
+        "seeds": len(found),
+        "our_loss": own["loss"],
+        "source": line.get("source"),
+        "published_protocol": line.get("protocol"),
+        "our_protocol": own["protocol"],
+        "configuration": own["configuration"],
+    }
+
+
+def _published(file: Path) -> list[dict[str, str]]:
+    try:
+        with file.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            lines = [dict(line) for line in reader]
+            columns = reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        hint = "give a CSV with dataset, model, loss, metric, value"
+        raise DataError(f"cannot read {file}: {reason}", hint) from error
+    missing = [name for name in _COLUMNS if name not in columns]
+    if missing:
+        hint = f"it needs {', '.join(_COLUMNS)}; there are: {', '.join(columns) or 'none'}"
+        raise DataError(f"{file} has no column {missing[0]!r}", hint)
+    for number, line in enumerate(lines, start=2):
+        try:
+            float(line["value"])
+        except (TypeError, ValueError) as error:
+            message = f"{file}, row {number}: the value {line['value']!r} is no number"
+            raise DataError(message, "mend that row") from error
+    return lines
+
+
+def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> dict[str, Any] | None:
+    """The first of `ours`, which come best first, that is what `line` speaks of."""
+    wanted = (_plain(line["dataset"]), _plain(line["model"]))
+    return next(
+        (
+            own
+            for own in ours
+            if (_plain(own["dataset"]), _plain(own["model"])) == wanted
+            and _is_loss(own, line["loss"].strip().lower())
+            and _same_split(own["protocol"], line.get("protocol") or "")
+        ),
+        None,
+    )
+
+
+def _is_loss(own: dict[str, Any], published: str) -> bool:
+    """Whether our loss is what a paper calls `published`."""
+    ours = own["loss"]
+    if published in ("ce", "ce_last"):
+        positions = "last" if published == "ce_last" else "all"
+        return ours in _CROSS_ENTROPIES and own["positions"] == positions
+    if published in ("bce", "bce+"):
+        return ours == "bce" and (own["num_negatives"] > 1) == (published == "bce+")
+    if published == "tron":
+        return ours == "sampled_softmax" and bool(own["top_k"])
+    if _RENAMED.get(published, published) == "sampled_softmax":
+        return ours == "sampled_softmax" and not own["top_k"]
+    return ours == published
+
+
+def _same_split(ours: str, published: str) -> bool:
+    """Leave-one-out is never set beside a temporal split; a paper that says neither fits both."""
+    kinds = [kind for kind in ("leave-one-out", "temporal") if kind in published.lower()]
+    return not kinds or any(ours.lower().startswith(kind) for kind in kinds)
+
+
+def _key(own: dict[str, Any], metric: str) -> tuple[str, str | None, str]:
+    # With one target a user, recall is the hit rate.
+    return own["configuration"], own["device"], metric.replace("recall@", "hr@")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_ ]+", "-", name.strip().lower())
