@@ -1,10 +1,10 @@
-"""Positions and items in, chunks of those that share a nearest random vector out: one round of RECE each."""
+"""Positions and items in, chunks of those that share a nearest random vector out."""
 
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 from torch import Tensor
+from torch.nn import functional as F
 
 from scalelab.losses._tiles import spans
 
@@ -52,7 +52,7 @@ def rounds(
     reach: int,
     pad_id: int,
 ) -> Rounds:
-    """All rounds of RECE. Where one round shows everything, it is a single chunk and the only one."""
+    """All rounds of RECE; where one shows everything, a single chunk in a single round."""
     all_seen = reach >= num_chunks - 1
     if all_seen:
         vectors_RBD, num_chunks, reach = vectors_RBD[:1, :1], 1, 0

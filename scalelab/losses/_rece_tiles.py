@@ -34,7 +34,7 @@ class _Window(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """G chunks, A positions of each, B items of each chunk's window; hidden pairs have logit -inf."""
+    """G chunks, A positions of each, B items of each window; logit -inf where unseen."""
 
     position_ids: Tensor
     logits_GAB: Tensor
@@ -79,7 +79,7 @@ class Visible:
         return self.whole and len(self.positions) == 1
 
     def log_sum(self, lse_P: Tensor) -> None:
-        """Adds the scores of all visible items to `lse_P` (N + 1,), the log of a sum of exponentials."""
+        """Adds the scores of all visible items to the log-sum-exp `lse_P`, (N + 1,)."""
         for number in range(len(self.positions)):
             for window in self._windows(number):
                 for tile in self._tiles(window):
@@ -88,7 +88,7 @@ class Visible:
     def gradients(
         self, lse_P: Tensor, grad_ND: Tensor | None, grad_VD: Tensor | None, known: bool
     ) -> None:
-        """Adds the gradients of the mean of `lse_P` through visible scores to those given, in place.
+        """Adds to the gradients given those of the mean of `lse_P` through visible scores.
 
         With `known` False, which needs `one_look`, `lse_P` is completed on the way as by `log_sum`.
         `grad_VD` may start uninitialised where `whole`: the first round writes each of its rows.
@@ -160,7 +160,7 @@ class Visible:
         return grad_YD[done:].clone()
 
     def _write(self, number: int, ids_Y: Tensor, grad_YD: Tensor, grad_VD: Tensor) -> None:
-        # In a round every item has one place. Fillers share the padding row, all with gradient zero.
+        # In a round every item has one place. Fillers share the padding row, with gradient zero.
         write = grad_VD.index_copy_ if number == 0 else grad_VD.index_add_
         write(0, ids_Y.long(), grad_YD.to(grad_VD.dtype))
 
@@ -195,7 +195,7 @@ class Visible:
         )
 
     def _unseen(self, window: _Window, real: Tensor, shape: tuple[int, int, int]) -> Tensor:
-        """(G, A, B) bool: the position's target, fillers, and pairs that an earlier round has shown."""
+        """(G, A, B) bool: the position's target, fillers, pairs that an earlier round has shown."""
         ids_G1B = _strided(window, window.ids_Y, self.wide).unsqueeze(1)
         targets_GA1 = self.targets_N.index_select(0, real).view(*shape[:2], 1)
         unseen_GAB = (ids_G1B == targets_GA1).logical_or_(ids_G1B == self.pad_id)
@@ -215,7 +215,7 @@ def _strided(window: _Window, values_Y: Tensor, stride: int) -> Tensor:
 
 
 def _exponentials(tile: _Tile, lse_P: Tensor) -> tuple[Tensor, Tensor]:
-    """Adds a tile to `lse_P`, in place; returns exp(logits - top) and exp(top - lse) of each row."""
+    """Adds a tile to `lse_P`, in place; returns exp(logits - top) and exp(top - lse)."""
     ids = tile.position_ids.view(-1).long()
     # Where all is hidden the largest is -inf, and -inf - -inf would be NaN.
     top_GA1 = tile.logits_GAB.amax(2, keepdim=True).clamp_(min=torch.finfo(lse_P.dtype).min)

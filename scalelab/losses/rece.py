@@ -1,4 +1,4 @@
-"""Reduced cross-entropy: the softmax over the items that random vectors place near a position (RECE)."""
+"""Reduced cross-entropy (RECE): the softmax over items that random vectors place near."""
 
 import math
 from dataclasses import dataclass
@@ -18,32 +18,33 @@ __all__ = ["RECE"]
 
 @dataclass(frozen=True, kw_only=True)
 class RECE:
-    """Cross-entropy of the target over target and visible items (Gusak et al., CIKM '24, Algorithm 1).
+    """Cross-entropy over target and visible items (Gusak et al., CIKM '24, Algorithm 1).
 
-    In each of `rounds` rounds positions and items are stably sorted by the index of their nearest of
-    `n_buckets` random vectors and cut into `n_chunks` equal chunks. An item is visible to a position
-    if in any round their chunk numbers differ by at most `n_extra_chunks`, with no wrap-around; it
-    counts once. The padding row is sorted and cut like any other but is never a negative.
+    In each of `rounds` rounds positions and items are stably sorted by the index of their nearest
+    of `n_buckets` random vectors and cut into `n_chunks` equal chunks. An item is visible to a
+    position if in any round their chunk numbers differ by at most `n_extra_chunks`, with no
+    wrap-around; it counts once. The padding row is sorted and cut like any other but is never a
+    negative.
 
     Memory is that of the gradients and a few tiles: nearest vectors are found in blocks, chunks are
     gathered as they are needed, and a pair that an earlier round has shown is skipped by comparing
     chunk numbers. One round takes one pass over its tiles; several rounds take two, the
     first for the log-sum-exp alone.
 
-    `n_chunks` = "auto" is `n_buckets`. `n_buckets` = "paper" is sqrt(4 (1 + 2 n_extra_chunks) min(V, N)),
-    which balances the memory of projections against that of logits. Neither is kept here, so "auto"
-    balances time instead. With n buckets and chunks, D numbers a row, and w = 1 + 2 n_extra_chunks, a
-    round looks for nearest vectors in 2 D n (N + V) operations and takes 2 D p w N V / n for its visible pairs:
-    p = 3 products (scores and two gradients), or 4 with several rounds, where scores are formed
-    twice. The sum is least where both are equal:
+    `n_chunks` = "auto" is `n_buckets`. `n_buckets` = "paper" is sqrt(4 (1 + 2 n_extra_chunks)
+    min(V, N)), which balances the memory of projections against that of logits. Neither is kept
+    here, so "auto" balances time instead. With n buckets and chunks, D numbers a row, and w = 1 + 2
+    n_extra_chunks, a round looks for nearest vectors in 2 D n (N + V) operations and takes 2 D p w
+    N V / n for its visible pairs: p = 3 products (scores and two gradients), or 4 with several
+    rounds, where scores are formed twice. The sum is least where both are equal:
 
         n_buckets = sqrt(p (1 + 2 n_extra_chunks) N V / (N + V))
 
-    N V / (N + V) lies between half of min(N, V) and all of it. So both formulas agree within a factor of two,
-    and "auto" makes fewer, larger chunks: more negatives at no more time.
+    N V / (N + V) lies between half of min(N, V) and all of it. So both formulas agree within a
+    factor of two, and "auto" makes fewer, larger chunks: more negatives at no more time.
 
-    `batch.given["buckets"]` (rounds, n_buckets, D) replaces the random vectors, which are else drawn
-    from `batch.generator`.
+    `batch.given["buckets"]` (rounds, n_buckets, D) replaces the random vectors, which are else
+    drawn from `batch.generator`.
     """
 
     rounds: int = 1

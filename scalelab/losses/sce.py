@@ -35,19 +35,21 @@ class _Buckets(NamedTuple):
 class SCE:
     """Cross-entropy within buckets (Mezentsev, Gusak, Oseledets & Frolov, RecSys '24).
 
-    Every bucket has a random centre, the `bucket_size_x` positions and the `bucket_size_y` items with
-    the largest inner products with it. A position's loss in a bucket is the cross-entropy of
-    its target over target and the bucket's items; its loss is the largest over its buckets. Positions in
-    no bucket are left out of the mean. With `mix_x` the centres are random mixtures of the hidden
-    states, so that they lie where the positions are.
+    Every bucket has a random centre, the `bucket_size_x` positions and the `bucket_size_y` items
+    with the largest inner products with it. A position's loss in a bucket is the cross-entropy of
+    its target over target and the bucket's items; its loss is the largest over its buckets.
+    Positions in no bucket are left out of the mean. With `mix_x` the centres are random mixtures of
+    the hidden states, so that they lie where the positions are.
 
-    `n_buckets` and `bucket_size_x` = "auto" are 2 sqrt(N), so that an average position has four buckets.
-    More positions a bucket than there are (the last step of an epoch is a short one) are all of them.
+    `n_buckets` and `bucket_size_x` = "auto" are 2 sqrt(N), so that an average position has four
+    buckets. More positions a bucket than there are (the last step of an epoch is a short one) are
+    all of them.
 
     Scores on the centres and logits are formed bucket by bucket and not kept. Losses of all buckets
     come first, gradients in a second pass for the bucket that counts; equal ones share.
 
-    `batch.given["random"]` replaces the random numbers: (n_buckets, D), or (N, n_buckets) with `mix_x`.
+    `batch.given["random"]` replaces the random numbers: (n_buckets, D), or (N, n_buckets) with
+    `mix_x`.
     """
 
     n_buckets: int | Literal["auto"] = "auto"
@@ -64,11 +66,12 @@ class SCE:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the positions in a bucket. Raises SpecError for buckets of more items than there are."""
-        if self.bucket_size_y > batch.num_items:
+        """Mean over the positions in a bucket. Raises SpecError for buckets above the catalog."""
+        size, num_items = self.bucket_size_y, batch.num_items
+        if size > num_items:
             raise SpecError(
-                f"sce puts {self.bucket_size_y} items into a bucket and there are {batch.num_items}",
-                f"lower bucket_size_y to {batch.num_items} or less",
+                f"sce puts {size} items into a bucket and there are {num_items}",
+                f"lower bucket_size_y to {num_items} or less",
             )
         inner = inner_dtype(hidden_ND)
 
@@ -143,7 +146,7 @@ def _loss(
     table_wanted: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     outer = outer_dtype(hidden_ND)
-    num_positions, depth = hidden_ND.shape
+    depth = hidden_ND.shape[1]
     rows_ND = table_VD.index_select(0, targets_N)
     score_N = target_scores(hidden_ND, rows_ND, inner)
     num_buckets, size_x = buckets.positions.shape

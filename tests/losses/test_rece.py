@@ -2,11 +2,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 
 from scalelab.core.errors import SpecError
-from scalelab.losses import LossBatch, _rece_tiles
+from scalelab.losses import LossBatch, _rece_tiles  # noqa: PLC2701
 from scalelab.losses.dense_ce import DenseCE
 from scalelab.losses.rece import RECE
 
@@ -19,9 +19,8 @@ def problem(N, V, D=4, *, pad_last=False, scale=1.0, seed=0, dtype=torch.float64
     table_VD[pad_id] = 0
     low = 0 if pad_last else 1
     targets_N = torch.randint(low, low + V - 1, (N,), generator=generator)
-    batch = LossBatch(
-        targets_N=targets_N, num_items=V - 1, pad_id=pad_id, generator=generator.manual_seed(seed + 1)
-    )
+    generator.manual_seed(seed + 1)
+    batch = LossBatch(targets_N=targets_N, num_items=V - 1, pad_id=pad_id, generator=generator)
     return hidden_ND.requires_grad_(), table_VD.requires_grad_(), batch
 
 
@@ -69,7 +68,7 @@ def test_it_is_the_softmax_over_what_some_round_shows(data):
     hidden_ND, table_VD, batch = problem(
         N, V, pad_last=draw(st.booleans()), seed=draw(st.integers(0, 99))
     )
-    batch.given["buckets"] = torch.randn(  # pyright: ignore[reportIndexIssue]
+    batch.given["buckets"] = torch.randn(
         loss.rounds, loss.n_buckets, 4, dtype=torch.float64, generator=batch.generator
     )
     value = plain(loss, hidden_ND, table_VD, batch)
@@ -126,7 +125,7 @@ def test_gradcheck(rounds):
     hidden_ND, table_VD, batch = problem(9, 17)
     # A padding row of zeros is equally near to all vectors: the least change of it moves the cuts.
     table_VD.data[0] = 1
-    batch.given["buckets"] = torch.randn(rounds, 4, 4, dtype=torch.float64)  # pyright: ignore
+    batch.given["buckets"] = torch.randn(rounds, 4, 4, dtype=torch.float64)
     assert torch.autograd.gradcheck(
         lambda h, t: _Recomputed.apply(h, t, loss, batch), (hidden_ND, table_VD)
     )
@@ -237,7 +236,7 @@ def test_more_chunks_than_items_are_refused():
 
 def test_given_vectors_must_fit():
     hidden_ND, table_VD, batch = problem(30, 40)
-    batch.given["buckets"] = torch.zeros(2, 5, 4)  # pyright: ignore[reportIndexIssue]
+    batch.given["buckets"] = torch.zeros(2, 5, 4)
     with pytest.raises(SpecError, match=r"\(2, 5, 4\)"):
         RECE(rounds=1)(hidden_ND, table_VD, batch)
 

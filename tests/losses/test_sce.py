@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch, sce
@@ -18,9 +18,8 @@ def problem(N, V, D=4, *, pad_last=False, scale=1.0, seed=0, dtype=torch.float64
     table_VD[pad_id] = 0
     low = 0 if pad_last else 1
     targets_N = torch.randint(low, low + V - 1, (N,), generator=generator)
-    batch = LossBatch(
-        targets_N=targets_N, num_items=V - 1, pad_id=pad_id, generator=generator.manual_seed(seed + 1)
-    )
+    generator.manual_seed(seed + 1)
+    batch = LossBatch(targets_N=targets_N, num_items=V - 1, pad_id=pad_id, generator=generator)
     return hidden_ND.requires_grad_(), table_VD.requires_grad_(), batch
 
 
@@ -70,7 +69,7 @@ def test_a_position_counts_its_largest_loss_over_buckets(data):
         N, V, pad_last=draw(st.booleans()), seed=draw(st.integers(0, 99))
     )
     shape = (N, loss.n_buckets) if loss.mix_x else (loss.n_buckets, 4)
-    batch.given["random"] = torch.randn(shape, dtype=torch.float64, generator=batch.generator)  # pyright: ignore
+    batch.given["random"] = torch.randn(shape, dtype=torch.float64, generator=batch.generator)
     value = plain(loss, hidden_ND, table_VD, batch)
     expected = (value.detach(), *torch.autograd.grad(value, (hidden_ND, table_VD)))
     with pytest.MonkeyPatch.context() as patch:
@@ -93,7 +92,7 @@ def test_equal_buckets_share():
     results = []
     for copies in (1, 3):
         loss = SCE(n_buckets=copies, bucket_size_x=8, bucket_size_y=10)
-        batch.given["random"] = centre.expand(copies, 4)  # pyright: ignore
+        batch.given["random"] = centre.expand(copies, 4)
         results.append(with_gradients(loss, hidden_ND, table_VD, batch))
     assert_equal(*results, tolerance=1e-14)
 
@@ -145,6 +144,6 @@ def test_buckets_of_more_items_than_there_are_are_refused():
 
 def test_given_numbers_must_fit():
     hidden_ND, table_VD, batch = problem(30, 40)
-    batch.given["random"] = torch.zeros(2, 5)  # pyright: ignore
+    batch.given["random"] = torch.zeros(2, 5)
     with pytest.raises(SpecError, match=r"\(2, 5\)"):
         SCE(bucket_size_y=9)(hidden_ND, table_VD, batch)
