@@ -6,23 +6,37 @@ from numba import njit
 __all__ = ["count_items", "fill_rows", "fill_targets"]
 
 
+# Indices of inner loops are unsigned: a signed one might count from the end, and to check that takes
+# half of the time.
 @njit(nogil=True, cache=True)
 def fill_rows(
-    items, first, count, row, column, row_offsets, size, item_ids_RL, segments_RL, positions_RL
+    items,
+    first,
+    count,
+    row,
+    column,
+    row_offsets,
+    size,
+    max_len,
+    item_ids,
+    segments,
+    positions,
 ):
     """Write sequence q, `items[first[q] : first[q] + count[q]]`, at its row and column.
 
     Steps of `size` sequences follow one another; the rows of step t begin at `row_offsets[t]`. The
-    output arrays hold zeros.
+    output arrays are the flat form of rows of `max_len` and hold zeros.
     """
-    for q in range(len(first)):
-        r = row_offsets[q // size] + row[q]
-        c, f = column[q], first[q]
-        segment = np.int32(q % size + 1)
-        for i in range(count[q]):
-            item_ids_RL[r, c + i] = items[f + i]
-            segments_RL[r, c + i] = segment
-            positions_RL[r, c + i] = i
+    for step in range(len(row_offsets) - 1):
+        segment = np.int32(0)
+        for q in range(step * size, min((step + 1) * size, len(first))):
+            segment += np.int32(1)
+            at = np.uint64((row_offsets[step] + row[q]) * max_len + column[q])
+            f = np.uint64(first[q])
+            for i in range(np.uint64(count[q])):
+                item_ids[at + i] = items[f + i]
+                segments[at + i] = segment
+                positions[at + i] = i
 
 
 @njit(nogil=True, cache=True)
@@ -41,19 +55,20 @@ def fill_targets(
     last_N,
 ):
     """Write place, target and sequence of each position with a target, by sequence, then time."""
-    n = 0
+    one = np.uint64(1)
+    n = np.uint64(0)
     for q in range(len(first)):
-        flat = np.int64(row[q]) * max_len + column[q]
-        f = first[q] + 1
+        at = np.int64(row[q]) * max_len + column[q]
+        f = np.uint64(first[q] + 1)
         sequence = np.int32(q % size)
-        begin = count[q] - 1 if last_only else 0
-        for i in range(begin, count[q]):
-            valid_N[n] = flat + i
+        begin = np.uint64(count[q] - 1 if last_only else 0)
+        for i in range(begin, np.uint64(count[q])):
+            valid_N[n] = at + np.int64(i)
             targets_N[n] = items[f + i]
             sequence_N[n] = sequence
             last_N[n] = False
-            n += 1
-        last_N[n - 1] = True
+            n += one
+        last_N[n - one] = True
 
 
 @njit(nogil=True, cache=True)

@@ -52,10 +52,12 @@ def history_batches(
         counts = np.minimum(ends - histories.starts[some], max_len).astype(np.int32)
         row, column, num_rows = how.pack(counts, max_len=max_len, size=size)
         row_offsets = np.array([0, num_rows[0]], np.int64)
-        rows = [np.zeros((num_rows[0], max_len), np.int32) for _ in range(3)]
-        fill_rows(items, ends - counts, counts, row, column, row_offsets, size, *rows)
+        rows = [np.zeros(num_rows[0] * max_len, np.int32) for _ in range(3)]
+        fill_rows(items, ends - counts, counts, row, column, row_offsets, size, max_len, *rows)
         last = row.astype(np.int64) * max_len + column + counts - 1
-        item_ids_BL, segments_BL, positions_BL = (torch.from_numpy(array) for array in rows)
+        item_ids_BL, segments_BL, positions_BL = (
+            torch.from_numpy(array.reshape(-1, max_len)) for array in rows
+        )
         yield HistoryBatch(
             item_ids_BL=item_ids_BL,
             segments_BL=segments_BL,

@@ -118,6 +118,7 @@ class Loader(Steps):
 
     def _prepare(self, plan: EpochPlan, epoch: int, steps: range) -> list[Batch]:
         """Consecutive steps, in tensors that they share."""
+        max_len = self.max_len
         some = slice(steps.start * self.size, min(steps.stop * self.size, self.num_sequences))
         users, counts = plan.users[some].copy(), plan.counts[some]
         places = (plan.row[some], plan.column[some])
@@ -127,11 +128,11 @@ class Loader(Steps):
         sequence_offsets = np.minimum(np.arange(len(steps) + 1) * self.size, len(users))
         items, first = self._catalog.items, self._catalog.ends[users] - 1 - counts
 
-        rows = [np.zeros((row_offsets[-1], self.max_len), np.int32) for _ in range(3)]
-        fill_rows(items, first, counts, *places, row_offsets, self.size, *rows)
+        rows = [np.zeros(row_offsets[-1] * max_len, np.int32) for _ in range(3)]
+        fill_rows(items, first, counts, *places, row_offsets, self.size, max_len, *rows)
         dtypes = (np.int64, np.int64, np.int32, np.bool_)  # valid, targets, sequence, is_last
         positions = [np.empty(offsets[-1], dtype) for dtype in dtypes]
-        how = (self.size, self.max_len, self.last_only)
+        how = (self.size, max_len, self.last_only)
         fill_targets(items, first, counts, *places, *how, *positions)
         negatives = self._drawing.draw(
             epoch=epoch,
@@ -143,7 +144,7 @@ class Loader(Steps):
             targets_N=positions[1],
         )
 
-        columns = [_split(array, row_offsets) for array in rows]
+        columns = [_split(array.reshape(-1, max_len), row_offsets) for array in rows]
         columns += [_split(array, offsets) for array in positions]
         columns.append(_split(users, sequence_offsets))
         return [

@@ -52,6 +52,17 @@ def test_rejection_takes_the_targets_that_the_user_does_not_have(make):
     assert set(drawn[3]) == {2, 3, 4, 5}
 
 
+def test_few_targets_left_among_many_are_as_likely(make):
+    """Nearly every draw is repeated until the source looks at what is left."""
+    mine = list(range(1, 21))
+    others = [[*mine[i % 17 : i % 17 + 4]] for i in range(300)] + [[1, 47], [2, 48]]
+    batches = draw(make, [mine, *others], 400, per="sequence", num_negatives=2000, reject=True)
+    (batch,) = batches
+    drawn = dict(zip(batch.users_S.tolist(), batch.negatives[0].ids.numpy(), strict=True))
+    assert set(drawn[0]) == {47, 48}
+    assert 850 < (drawn[0] == 47).sum() < 1150
+
+
 def test_places_stay_empty_where_the_user_has_all_targets(make):
     sequences = [[1, 2, 3, 4], [1, 2], [1, 3]]
     (batch,) = draw(make, sequences, per="sequence", num_negatives=5, reject=True)
