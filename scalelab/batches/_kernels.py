@@ -6,7 +6,7 @@ from numba import njit
 __all__ = ["count_items", "fill_rows", "fill_targets"]
 
 
-# Indices of inner loops are unsigned: a signed one might count from the end, and to check that takes
+# Indices of inner loops are unsigned: a signed one might count from the end, and that check takes
 # half of the time.
 @njit(nogil=True, cache=True)
 def fill_rows(
