@@ -81,8 +81,7 @@ def save_chart(chart: alt.Chart, file: Path, form: str) -> None:
         content = chart.to_json(indent=2).encode()
     else:
         stream = io.StringIO() if form == "svg" else io.BytesIO()
-        scale = {"scale_factor": 2} if form == "png" else {}
-        chart.save(stream, format=form, engine="vl-convert", **scale)
+        chart.save(stream, format=_saved(form), scale_factor=2 if form == "png" else 1)
         value = stream.getvalue()
         content = value.encode() if isinstance(value, str) else value
     _write(file, content)
@@ -117,9 +116,16 @@ def _chart_section(name: str, chart: alt.Chart, heading: str = "") -> str:
 
 
 def _filled(title: str, body: str) -> str:
-    template = Template(resources.files(__package__).joinpath("page.html").read_text("utf-8"))
-    bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+    template = Template(
+        resources.files("scalelab.reporting").joinpath("page.html").read_text("utf-8")
+    )
+    bundle = vl_convert.javascript_bundle(None).replace("</script", "<\\/script")
     return template.substitute(title=escape(title), body=body, bundle=bundle)
+
+
+def _saved(form: str) -> Any:
+    # Altair types its formats as literals; here they come from a person and were checked.
+    return form
 
 
 def _in_folder(out: Path | None, name: str) -> Path | None:

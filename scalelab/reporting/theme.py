@@ -122,15 +122,15 @@ def axis_of(
         log = not zero and low > 0 and high / low > 8
     if log:
         margin = (high / low) ** 0.06 if high > low else 1.5
-        domain = [low / margin, high * margin]
-        ticks = _log_ticks(*domain, unit)
+        start, end = low / margin, high * margin
+        ticks = _log_ticks(start, end, unit)
     else:
         margin = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
-        domain = [0.0 if zero else low - margin, high * 1.02 if zero else high + margin]
-        ticks = _linear_ticks(*domain, unit)
-    scale = alt.Scale(type="log" if log else "linear", domain=domain, nice=False, zero=False)
-    label = _LABELS.get(unit)
-    axis = alt.Axis(values=ticks, **({"labelExpr": label} if label else {}))
+        start, end = (0.0, high * 1.02) if zero else (low - margin, high + margin)
+        ticks = _linear_ticks(start, end, unit)
+    scale = alt.Scale(type="log" if log else "linear", domain=[start, end], nice=False, zero=False)
+    labelled: dict[str, Any] = {"labelExpr": _LABELS[unit]} if unit else {}
+    axis = alt.Axis(values=ticks, **labelled)
     return {"title": title, "scale": scale, "axis": axis}
 
 

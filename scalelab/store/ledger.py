@@ -1,6 +1,10 @@
+# duckdb and pyarrow carry too few types for these.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+# pyright: reportMissingTypeStubs=false
 """Records in, rows of one DuckDB file out, and answers to SQL."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,12 +89,13 @@ class Ledger:
         """The rows that `sql` asks for. It reads the ledger, nothing else, and never writes."""
         with self._open() as connection:
             try:
-                relation = connection.sql(sql, params=params)
-                rows = None if relation is None else relation.to_arrow_table()
+                relation: Any = connection.sql(sql, params=params)
+                # Not `if relation`: its truth is that it has rows.
+                rows = pa.table({}) if relation is None else relation.to_arrow_table()
             except duckdb.Error as error:
                 message = first_line(error)
                 raise LedgerError(f"the query failed: {message}", _query_hint(message)) from error
-        return pa.table({}) if rows is None else _plain_numbers(rows)
+        return _plain_numbers(rows)
 
     def attempts(self) -> dict[str, Attempt]:
         """By fingerprint, the attempt that counts: a done one before others, then the latest."""
@@ -106,7 +111,7 @@ class Ledger:
             """
         )
         return {
-            row["fingerprint"]: Attempt(**{**row, "outcome": Outcome(row["outcome"])})
+            row["fingerprint"]: Attempt(outcome=Outcome(row.pop("outcome")), **row)
             for row in rows.to_pylist()
         }
 
@@ -125,7 +130,7 @@ class Ledger:
         return sorted(run_id for (run_id,) in rows)
 
     @contextmanager
-    def writing(self, *, patience_s: float = 120.0) -> Iterator[LedgerWriter]:
+    def writing(self, *, patience_s: float = 120.0) -> Generator[LedgerWriter, None, None]:
         """The one driver's writer; runs that a killed driver left behind are interrupted first.
 
         On leaving, all is committed. Raises LedgerError while another driver holds the ledger.
@@ -137,7 +142,7 @@ class Ledger:
                 yield writer
 
     @contextmanager
-    def _open(self, write: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _open(self, write: bool = False) -> Generator[duckdb.DuckDBPyConnection, None, None]:
         versions.check_file(self.path)
         with opened(self.path, write=write, patience_s=self.patience_s) as connection:
             found = versions.version_of(connection, self.path)
@@ -150,7 +155,7 @@ class Ledger:
 
 
 @contextmanager
-def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[None]:
+def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Generator[None, None, None]:
     try:
         connection.begin()
         yield

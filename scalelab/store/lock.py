@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def lock_path(ledger: Path) -> Path:
 
 
 @contextmanager
-def driver_lock(ledger: Path) -> Iterator[None]:
+def driver_lock(ledger: Path) -> Generator[None, None, None]:
     """Holds `ledger`'s lock file, which the system frees even when the driver is killed.
 
     Raises LedgerError when another driver holds it, or when the folder cannot be written.

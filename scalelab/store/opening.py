@@ -1,9 +1,13 @@
+# duckdb and pyarrow carry too few types for these.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+# pyright: reportMissingTypeStubs=false
 """A path in, a DuckDB connection for one short visit out; other holders are waited for."""
 
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +20,8 @@ __all__ = ["PATIENCE_S", "first_line", "opened"]
 PATIENCE_S = 10.0
 # Ledgers written by a newer DuckDB stay readable for this one and later.
 _STORAGE = "v1.4.0"
-_READ_ONLY = {
+_Config = dict[str, str | bool | int | float | list[str]]
+_READ_ONLY: _Config = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -24,7 +29,7 @@ _READ_ONLY = {
     "lock_configuration": "true",
 }
 # One commit never needs more, and the cores belong to the runs.
-_READ_WRITE = {"threads": "1", "storage_compatibility_version": _STORAGE}
+_READ_WRITE: _Config = {"threads": "1", "storage_compatibility_version": _STORAGE}
 _PAUSES_S = (0.005, 0.05)
 
 # DuckDB locks files against other processes; within one, connections must take turns themselves.
@@ -35,7 +40,7 @@ _guards_guard = threading.Lock()
 @contextmanager
 def opened(
     path: Path, *, write: bool = False, patience_s: float = PATIENCE_S
-) -> Iterator[duckdb.DuckDBPyConnection]:
+) -> Generator[duckdb.DuckDBPyConnection, None, None]:
     """The database at `path`, opened, lent and closed, after at most `patience_s` s of waiting.
 
     A connection to read sees nothing but the ledger: no files, no extensions, no settings.

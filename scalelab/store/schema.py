@@ -1,3 +1,7 @@
+# duckdb and pyarrow carry too few types for these.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+# pyright: reportMissingTypeStubs=false
 """Records in, Arrow tables with the columns of the ledger's schema out."""
 
 import hashlib
@@ -45,7 +49,7 @@ class Summary:
 
 def schema_sql() -> str:
     """The statements that make an empty file a ledger, and old views new ones."""
-    return resources.files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    return resources.files("scalelab.store").joinpath("schema.sql").read_text(encoding="utf-8")
 
 
 def created_by() -> str:

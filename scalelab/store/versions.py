@@ -1,3 +1,7 @@
+# duckdb and pyarrow carry too few types for these.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+# pyright: reportMissingTypeStubs=false
 """A path in, a ledger of this schema version there: newer ones refused, older ones migrated."""
 
 import os

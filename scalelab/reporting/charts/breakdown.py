@@ -1,7 +1,7 @@
 """Peaks by component in, stacked bars against catalog and batch size out, one panel a loss."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import altair as alt
 import pyarrow as pa
@@ -94,7 +94,7 @@ class Breakdown:
         ]
         return alt.hconcat(*parts, title=alt.TitleParams(panel, fontSize=12, offset=8), spacing=18)
 
-    def _bars(self, rows: pa.Table, all_rows: pa.Table, num_items: int) -> alt.LayerChart:
+    def _bars(self, rows: pa.Table, all_rows: pa.Table, num_items: int) -> Any:
         sources = sorted(set(theme.values(all_rows, "source")))
         bar_width = 38 if len(sources) > 1 else 44
         totals = theme.numbers(rows, "total")

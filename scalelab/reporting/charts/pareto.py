@@ -110,7 +110,7 @@ class Pareto:
         heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, offset=10)
         return alt.hconcat(left, right, title=heading, spacing=28)
 
-    def _panel(self, rows: pa.Table, cost: str, unit: str, title: str, size: Any) -> alt.LayerChart:
+    def _panel(self, rows: pa.Table, cost: str, unit: str, title: str, size: Any) -> Any:
         front = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
         losses = theme.values(rows, "loss")
         across = theme.axis_of(theme.numbers(rows, cost), title, unit=unit)

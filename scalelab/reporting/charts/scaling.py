@@ -90,7 +90,7 @@ class Scaling:
 
     def _panel(
         self, rows: pa.Table, across: dict[str, Any], field: str, unit: str, title: str
-    ) -> alt.LayerChart:
+    ) -> Any:
         losses = theme.values(rows, "loss")
         log = None if unit else False
         up = theme.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
