@@ -182,7 +182,7 @@ class Visible:
         real = ids_GA.clamp(max=self.hidden_ND.shape[0] - 1).view(-1)
         hidden_GAD = self.hidden_ND.index_select(0, real).to(self.inner).view(*ids_GA.shape, -1)
         rows_GDB = _strided(window, window.rows_YD, self.wide).transpose(1, 2)
-        shape = (*ids_GA.shape, window.columns)
+        shape = (ids_GA.shape[0], ids_GA.shape[1], window.columns)
         logits_GAB = self.buffer[: shape[0] * shape[1] * shape[2]].view(shape)
         if self.inner == self.outer:
             torch.bmm(hidden_GAD, rows_GDB, out=logits_GAB)

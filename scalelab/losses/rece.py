@@ -11,7 +11,14 @@ from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
 from scalelab.losses._rece import rounds
 from scalelab.losses._rece_tiles import Visible
-from scalelab.losses._tiles import formed, inner_dtype, no_autocast, outer_dtype, target_scores
+from scalelab.losses._tiles import (
+    add_rows,
+    formed,
+    inner_dtype,
+    no_autocast,
+    outer_dtype,
+    target_scores,
+)
 
 __all__ = ["RECE"]
 
@@ -67,7 +74,7 @@ class RECE:
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions. Raises SpecError for more chunks than items."""
         given = batch.given.get("buckets")
-        n_buckets = self._num_buckets(*hidden_ND.shape[:1], item_table_VD.shape[0])
+        n_buckets = self._num_buckets(hidden_ND.shape[0], item_table_VD.shape[0])
         shape = (self.rounds, n_buckets if given is None else given.shape[1], hidden_ND.shape[1])
         n_chunks = shape[1] if self.n_chunks == "auto" else self.n_chunks
         if n_chunks > batch.num_items:
@@ -143,5 +150,5 @@ def _loss(
     if grad_ND is not None:
         grad_ND = grad_ND.addcmul_(rows_ND.to(grad_ND.dtype), factor_N1).to(hidden_ND.dtype)
     if grad_VD is not None:
-        grad_VD.index_add_(0, targets_N, (hidden_ND * factor_N1).to(grad_VD.dtype))
+        add_rows(grad_VD, targets_N, hidden_ND * factor_N1)
     return loss_N.mean(), grad_ND, grad_VD

@@ -1,6 +1,7 @@
 """Scalable cross-entropy: softmaxes within buckets of the highest inner products (SCE)."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
 from scalelab.losses._tiles import (
+    add_rows,
     formed,
     inner_dtype,
     no_autocast,
@@ -29,6 +31,24 @@ class _Buckets(NamedTuple):
 
     positions: Tensor
     items: Tensor
+
+
+class _Problem(NamedTuple):
+    hidden_ND: Tensor
+    table_VD: Tensor
+    targets_N: Tensor
+    buckets: _Buckets
+    inner: torch.dtype
+
+
+class _Tile(NamedTuple):
+    """Buckets `start` to `stop` and their logits; a position's own target has -inf."""
+
+    start: int
+    stop: int
+    hidden_GXD: Tensor
+    rows_GYD: Tensor
+    logits_GXY: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +100,8 @@ class SCE:
         ) -> tuple[Tensor, Tensor | None, Tensor | None]:
             with no_autocast(hidden_ND):
                 buckets = self._buckets(hidden_ND, table_VD, batch)
-                return _loss(
-                    hidden_ND,
-                    table_VD,
-                    batch.targets_N,
-                    buckets,
-                    inner,
-                    hidden_wanted,
-                    table_wanted,
-                )
+                problem = _Problem(hidden_ND, table_VD, batch.targets_N, buckets, inner)
+                return _loss(problem, hidden_wanted, table_wanted)
 
         return formed(compute, hidden_ND, item_table_VD)
 
@@ -137,75 +150,89 @@ def _highest(centres_BD: Tensor, rows_MD: Tensor, size: int, pad_id: int | None)
 
 
 def _loss(
-    hidden_ND: Tensor,
-    table_VD: Tensor,
-    targets_N: Tensor,
-    buckets: _Buckets,
-    inner: torch.dtype,
-    hidden_wanted: bool,
-    table_wanted: bool,
+    problem: _Problem, hidden_wanted: bool, table_wanted: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    hidden_ND, table_VD, targets_N, buckets, inner = problem
     outer = outer_dtype(hidden_ND)
-    depth = hidden_ND.shape[1]
     rows_ND = table_VD.index_select(0, targets_N)
     score_N = target_scores(hidden_ND, rows_ND, inner)
-    num_buckets, size_x = buckets.positions.shape
-    step = max(1, min(num_buckets, _TILE // (size_x * buckets.items.shape[1])))
     flat = buckets.positions.view(-1).long()
-    targets_N = targets_N.to(torch.int32)
-
-    def tiles():
-        for start, stop in spans(num_buckets, step, hidden_ND):
-            of_x, of_y = buckets.positions[start:stop], buckets.items[start:stop]
-            hidden_GXD = _pick(hidden_ND, of_x).to(inner)
-            rows_GYD = _pick(table_VD, of_y).to(inner)
-            logits_GXY = torch.bmm(hidden_GXD, rows_GYD.transpose(1, 2)).to(outer)
-            is_target = of_y.unsqueeze(1) == _pick(targets_N, of_x).unsqueeze(2)
-            logits_GXY.masked_fill_(is_target, -torch.inf)
-            yield start, stop, hidden_GXD, rows_GYD, logits_GXY
-
-    lse_BX = score_N.index_select(0, flat).view(num_buckets, size_x)
-    for start, stop, _, _, logits_GXY in tiles():
-        top_GX1 = logits_GXY.amax(2, keepdim=True).clamp_(min=torch.finfo(outer).min)
-        seen_GX = logits_GXY.sub_(top_GX1).exp_().sum(2).log_().add_(top_GX1.squeeze(2))
-        lse_BX[start:stop] = torch.logaddexp(lse_BX[start:stop], seen_GX)
-
-    loss_BX = lse_BX - score_N.index_select(0, flat).view_as(lse_BX)
-    worst_N = torch.full_like(score_N, -torch.inf).scatter_reduce_(
-        0, flat, loss_BX.view(-1), "amax"
-    )
+    lse_BX = _log_sums(problem, score_N)
+    loss_BX = lse_BX - _pick(score_N, buckets.positions)
+    worst_N = torch.full_like(score_N, -torch.inf)
+    worst_N.scatter_reduce_(0, flat, loss_BX.view(-1), "amax")
     counted_N = worst_N > -torch.inf
-    loss = worst_N.where(counted_N, 0).sum() / counted_N.sum()
+    worst_N = worst_N.where(counted_N, 0)
+    loss = worst_N.sum() / counted_N.sum()
     if not (hidden_wanted or table_wanted):
         return loss, None, None
 
-    # Weight of each (bucket, position): 1 / count for the bucket with the largest loss, else 0.
-    weight_BX = (loss_BX.view(-1) == worst_N.index_select(0, flat)).to(outer)
-    ties_N = torch.zeros_like(score_N).index_add_(0, flat, weight_BX)
-    weight_BX = weight_BX / ties_N.index_select(0, flat) / counted_N.sum()
+    # 1 / count in the bucket with a position's largest loss, else 0; equal ones share.
+    weight_BX = (loss_BX == _pick(worst_N, buckets.positions)).to(outer)
+    sharing_N = torch.zeros_like(score_N)
+    add_rows(sharing_N, flat, weight_BX.view(-1))
+    weight_BX = weight_BX / _pick(sharing_N, buckets.positions).mul_(counted_N.sum())
     grad_ND = torch.zeros_like(hidden_ND, dtype=outer) if hidden_wanted else None
     grad_VD = torch.zeros_like(table_VD) if table_wanted else None
-    weight_BX1, lse_BX1 = weight_BX.view(num_buckets, size_x, 1), lse_BX.unsqueeze(2)
-    for start, stop, hidden_GXD, rows_GYD, logits_GXY in tiles():
-        share_GXY = logits_GXY.sub_(lse_BX1[start:stop]).exp_().to(inner)
-        weight_GX1 = weight_BX1[start:stop]
-        if grad_ND is not None:
-            grad_GXD = torch.bmm(share_GXY, rows_GYD) * weight_GX1
-            ids = buckets.positions[start:stop].reshape(-1)
-            grad_ND.index_add_(0, ids, grad_GXD.view(-1, depth).to(outer))
-        if grad_VD is not None:
-            weighted_GXD = (hidden_GXD * weight_GX1).to(inner)
-            grad_GYD = torch.bmm(share_GXY.transpose(1, 2), weighted_GXD)
-            ids = buckets.items[start:stop].reshape(-1)
-            grad_VD.index_add_(0, ids, grad_GYD.view(-1, depth).to(grad_VD.dtype))
+    _gradients(problem, lse_BX, weight_BX, grad_ND, grad_VD)
 
-    # Through the target itself: its share less one, where the position counts.
-    factor_N1 = torch.expm1(-worst_N.where(counted_N, 0)).div_(counted_N.sum()).unsqueeze(1)
+    # Through the target itself: its share less one.
+    factor_N1 = torch.expm1(-worst_N).div_(counted_N.sum()).unsqueeze(1)
     if grad_ND is not None:
         grad_ND = grad_ND.addcmul_(rows_ND.to(outer), factor_N1).to(hidden_ND.dtype)
     if grad_VD is not None:
-        grad_VD.index_add_(0, targets_N, (hidden_ND * factor_N1).to(grad_VD.dtype))
+        add_rows(grad_VD, targets_N, hidden_ND * factor_N1)
     return loss, grad_ND, grad_VD
+
+
+def _log_sums(problem: _Problem, score_N: Tensor) -> Tensor:
+    """(B, X) log-sum-exp over target and items of the bucket."""
+    lse_BX = _pick(score_N, problem.buckets.positions)
+    for tile in _tiles(problem):
+        # Where the target is all there is the largest is -inf, and -inf - -inf would be NaN.
+        top_GX1 = tile.logits_GXY.amax(2, keepdim=True).clamp_(min=torch.finfo(lse_BX.dtype).min)
+        seen_GX = tile.logits_GXY.sub_(top_GX1).exp_().sum(2).log_().add_(top_GX1.squeeze(2))
+        lse_GX = lse_BX[tile.start : tile.stop]
+        lse_GX.copy_(torch.logaddexp(lse_GX, seen_GX))
+    return lse_BX
+
+
+def _gradients(
+    problem: _Problem,
+    lse_BX: Tensor,
+    weight_BX: Tensor,
+    grad_ND: Tensor | None,
+    grad_VD: Tensor | None,
+) -> None:
+    """Adds to the gradients given what comes through scores of items of the buckets."""
+    depth = problem.hidden_ND.shape[1]
+    for tile in _tiles(problem):
+        here = slice(tile.start, tile.stop)
+        share_GXY = tile.logits_GXY.sub_(lse_BX[here].unsqueeze(2)).exp_().to(problem.inner)
+        weight_GX1 = weight_BX[here].unsqueeze(2)
+        if grad_ND is not None:
+            grad_GXD = torch.bmm(share_GXY, tile.rows_GYD) * weight_GX1
+            add_rows(grad_ND, problem.buckets.positions[here].reshape(-1), grad_GXD.view(-1, depth))
+        if grad_VD is not None:
+            weighted_GXD = (tile.hidden_GXD * weight_GX1).to(problem.inner)
+            grad_GYD = torch.bmm(share_GXY.transpose(1, 2), weighted_GXD)
+            add_rows(grad_VD, problem.buckets.items[here].reshape(-1), grad_GYD.view(-1, depth))
+
+
+def _tiles(problem: _Problem) -> Iterator[_Tile]:
+    hidden_ND, table_VD, targets_N, (positions, items), inner = problem
+    targets_N = targets_N.to(torch.int32)
+    num_buckets, size_x = positions.shape
+    step = max(1, min(num_buckets, _TILE // (size_x * items.shape[1])))
+    for start, stop in spans(num_buckets, step, hidden_ND):
+        of_x, of_y = positions[start:stop], items[start:stop]
+        hidden_GXD = _pick(hidden_ND, of_x).to(inner)
+        rows_GYD = _pick(table_VD, of_y).to(inner)
+        logits_GXY = torch.bmm(hidden_GXD, rows_GYD.transpose(1, 2)).to(outer_dtype(hidden_ND))
+        is_target = of_y.unsqueeze(1) == _pick(targets_N, of_x).unsqueeze(2)
+        yield _Tile(
+            start, stop, hidden_GXD, rows_GYD, logits_GXY.masked_fill_(is_target, -torch.inf)
+        )
 
 
 def _pick(values: Tensor, ids: Tensor) -> Tensor:
