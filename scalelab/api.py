@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from scalelab.core.errors import SpecError, nearest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from scalelab.core.events import SweepObserver
+    from scalelab.core.events import Progress, SweepObserver
     from scalelab.core.parts import Part
     from scalelab.core.spec import DataSpec
     from scalelab.measure.checks import Check
@@ -70,34 +71,41 @@ def profile(
     steps: int = 0,
     save_model: str | Path | None = None,
     device: str | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
     """One run in this process with everything recorded. Raises SpecError and DataError.
 
-    Returns `outcome`, `spec`, `metrics`, `memory`, `time` and `files` (written under `out`). With
-    `steps` training stops after so many, the largest of the epoch among them; 0 trains to the end.
+    Returns `outcome`, `spec`, `metrics`, `memory`, `time` and `files` (written under `out` and
+    `save_model`). With `steps` training stops after so many, the largest of the epoch among them;
+    0 trains to the end. `report` hears where the run stands.
     """
-    from scalelab.core.facts import facts_of
+    from scalelab.core.facts import facts_of, write_timeline
     from scalelab.core.spec import RunSpec
 
     spec = RunSpec.load(run, _overrides(set, device))
-    folders = {"out": _folder(out), "model": _folder(save_model)}
-    from scalelab.measure import session  # now: bad input must not wait for torch
+    folder, model_folder = _folder(out), _folder(save_model)
+    from scalelab.measure import session  # only now: bad input must not wait for torch
 
+    began = time.time()
     record = session.run(
         spec,
         run_id=f"profile-{uuid.uuid4().hex[:12]}",
         timeline=True,
         steps=steps or None,
-        out=folders["out"],
-        save_model=folders["model"],
+        out=folder,
+        save_model=model_folder,
+        report=report,
         strict=True,
     )
-    files = {
-        file.stem: file
-        for folder in folders.values()
-        for file in sorted(folder.iterdir() if folder is not None else ())
-    }
-    return facts_of(record, files)
+    if folder is not None:
+        write_timeline(record, folder / "timeline.csv")
+    written = [
+        file
+        for parent in (folder, model_folder)
+        for file in sorted(parent.iterdir() if parent is not None else ())
+        if file.stat().st_mtime >= began - 1
+    ]
+    return facts_of(record, {file.stem: file for file in written})
 
 
 def plan(
@@ -127,14 +135,22 @@ def report(
     charts: Sequence[str] | None = None,
     form: str = "html",
 ) -> list[Path]:
-    """Write one page of all charts, or single charts. Returns the files."""
-    from scalelab.reporting import page
+    """Write one page of a study's charts and tables, or single charts. Returns the files.
 
-    raise SpecError(f"not wired yet: {page}")
+    Single charts where `charts` names some or `form` is not html. Raises SpecError, LedgerError.
+    """
+    from scalelab.reporting import page
+    from scalelab.store.ledger import Ledger
+
+    target = Path(out) if out is not None else None
+    return page.report(Ledger(ledger), target, charts=charts or None, form=form)
 
 
 def compare(ledger: str | Path, published: str | Path) -> pa.Table:
-    """Ours beside published results."""
+    """Published figures and ours side by side: mean and spread over seeds, ratio.
+
+    Raises DataError for a table that cannot be read, LedgerError.
+    """
     from scalelab.reporting.compare import compare as join
     from scalelab.store.ledger import Ledger
 
@@ -157,7 +173,10 @@ class _Data:
     def describe(
         self, file: str | Path, *, reader: str | None = None, set: Settings = None
     ) -> dict[str, Any]:
-        """Counts, lengths, popularity, split sizes and what is dropped, with reasons."""
+        """Counts, lengths, popularity, split sizes and what is dropped, with reasons.
+
+        `reader` None goes by the file's suffix. Raises DataError, SpecError.
+        """
         from scalelab.datasets.describe import describe
 
         return describe(_data_spec(file, reader, set))
@@ -170,13 +189,13 @@ class _Data:
         reader: str | None = None,
         set: Settings = None,
     ) -> dict[str, Any]:
-        """Write the compact form into the folder `out`."""
+        """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
         from scalelab.datasets.compact import convert
 
         return convert(_data_spec(file, reader, set), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
-        """Generate a synthetic data set into the folder `out`."""
+        """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
         from scalelab.datasets.compact import convert
 
         return convert(_data_spec(None, "synthetic", set), Path(out))
@@ -257,6 +276,10 @@ def study_budget(study: str | Path) -> int | None:
     return parse_bytes(memory) if memory is not None else None
 
 
+# Suffixes that mean a format of their own; all else is a table with named columns.
+_READERS = {".inter": "recbole", ".dat": "movielens", ".txt": "sequences"}
+
+
 def _data_spec(file: str | Path | None, reader: str | None, given: Settings) -> DataSpec:
     from scalelab.core.spec import DataSpec
     from scalelab.core.tables import checked
@@ -264,8 +287,9 @@ def _data_spec(file: str | Path | None, reader: str | None, given: Settings) -> 
     tables = {key.removeprefix("data."): value for key, value in _overrides(given).items()}
     if file is not None:
         tables["path"] = str(file)
-    if reader is not None:
-        tables["reader"] = reader
+    usual = _READERS.get(Path(file).suffix) if file is not None else None
+    if reader is not None or (usual is not None and "reader" not in tables):
+        tables["reader"] = reader or usual
     return checked(DataSpec, tables, "the data set").resolved()
 
 

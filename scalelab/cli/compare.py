@@ -13,6 +13,10 @@ __all__ = ["EXAMPLE", "main"]
 
 EXAMPLE = "Example: scalelab compare beauty-losses.duckdb --published published.csv"
 
+_COLUMNS = (
+    "dataset", "model", "loss", "metric", "published", "ours", "spread", "ratio", "seeds", "source",
+)  # fmt: skip
+
 
 def main(
     ledger: Annotated[Path, typer.Argument(help="A ledger, such as beauty-losses.duckdb.")],
@@ -24,10 +28,8 @@ def main(
     if as_json:
         show_json(rows)
     elif rows:
-        columns = list(rows[0])
-        numbers = " ".join(name for name in columns if isinstance(rows[0][name], float | int))
-        cells = [[_cell(value) for value in row.values()] for row in rows]
-        console().print(grid(columns, cells, right=numbers))
+        cells = [[_cell(row[name]) for name in _COLUMNS] for row in rows]
+        console().print(grid(_COLUMNS, cells, right="published ours spread ratio seeds"))
     else:
         note("no published result has the data set, loss and metric of a finished run")
 

@@ -74,9 +74,13 @@ def _flat(facts: Any, prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             rows += _flat(value, f"{name}.")
         else:
-            rows.append((name, f"{value:,}" if isinstance(value, int) else _text(value)))
+            rows.append((name, _text(key, value)))
     return rows
 
 
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _text(key: str, value: Any) -> str:
+    if key in ("first", "last", "cut_time"):
+        return str(value)  # a time: no quantity, so no separators
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -13,6 +13,8 @@ __all__ = ["EXAMPLE", "main"]
 
 EXAMPLE = "Example: scalelab plan sasrec-synthetic --on rtx3090 --solve batch.size"
 
+_KINDS = ("requested", "allocated", "reserved", "device_used")
+
 
 def main(
     run_or_study: Annotated[str, typer.Argument(help="A run profile or a study: name or file.")],
@@ -37,19 +39,21 @@ def main(
 def _show(cells: list[dict[str, Any]]) -> None:
     screen = console()
     solved = ("value",) if "value" in cells[0] else ()
-    columns = ("cell", *solved, "requested", "allocated", "reserved", "a step", "a run", "fits")
+    # A CPU has no allocator of its own: what no cell has is no column.
+    kinds = [kind for kind in _KINDS if any(kind in cell["memory"] for cell in cells)]
+    columns = ("cell", *solved, *kinds, "a step", "a run", "fits")
     rows = [
         (
             cell["label"] or "the run",
             *(f"{cell['key']} = {cell['value']:,}" for _ in solved),
-            *(_total(cell["memory"], kind) for kind in ("requested", "allocated", "reserved")),
+            *(_total(cell["memory"], kind) for kind in kinds),
             _range(cell["seconds"]["step"]),
             _range(cell["seconds"]["run"]),
             "yes" if cell["fits"] else "no",
         )
         for cell in cells
     ]
-    screen.print(grid(columns, rows, right="requested allocated reserved"))
+    screen.print(grid(columns, rows, right=" ".join(kinds)))
     if len(cells) == 1:
         parts = sorted(cells[0]["memory"]["requested"].items(), key=lambda pair: -pair[1])
         sizes = [(name, format_bytes(count)) for name, count in parts]

@@ -1,13 +1,15 @@
 """A run in, all that was recorded of it out."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from scalelab import api
-from scalelab.cli.options import Device, Json, Out, Set
+from scalelab.cli.options import Device, Json, Out, Quiet, Set
 from scalelab.cli.output import console, grid, show_json
+from scalelab.core.events import Planned
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["EXAMPLE", "main"]
@@ -24,12 +26,24 @@ def main(
         Path | None, typer.Option(help="Keep the weights (safetensors) and the spec here.")
     ] = None,
     device: Device = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
     """Run once with everything recorded: components at the peak, timeline, trace, quality."""
-    facts = api.profile(
-        run, set=settings, out=out, steps=steps, save_model=save_model, device=device
-    )
+    from scalelab.cli.watch import watching
+
+    with watching(None, quiet=quiet) as observer:
+        observer.on_plan("profile", device or "the device of the profile", [_cell(run)])
+        observer.on_run_start(run)
+        facts = api.profile(
+            run,
+            set=settings,
+            out=out,
+            steps=steps,
+            save_model=save_model,
+            device=device,
+            report=lambda progress: observer.on_progress(replace(progress, run_id=run)),
+        )
     if as_json:
         show_json(facts)
     else:
@@ -49,19 +63,39 @@ def _show(facts: dict[str, Any]) -> None:
                 title = f"{stage}, {kind}"
                 columns = ("component", "bytes", "share")
                 screen.print(grid(columns, rows, title=title, right="bytes share"))
-    quality = [
-        (split, name, f"{value:.4f}")
-        for split, values in facts["metrics"].items()
-        for name, value in values.items()
-    ]
-    if quality:
-        screen.print(grid(("split", "metric", "value"), quality, right="value"))
+    splits = list(facts["metrics"])
+    names = dict.fromkeys(name for split in splits for name in facts["metrics"][split])
+    if names:
+        rows = [
+            (name, *(_value(facts["metrics"][split], name) for split in splits)) for name in names
+        ]
+        screen.print(grid(("metric", *splits), rows, right=" ".join(splits)))
     for name, value in facts["time"].items():
         if value is not None:
-            shown = format_seconds(value) if name != "tokens_per_s" else f"{value:,.0f}"
+            is_ratio = name == "wait_fraction"
+            shown = f"{value:.2%}" if is_ratio else format_seconds(value)
+            shown = f"{value:,.0f}" if name == "tokens_per_s" else shown
             screen.print(f"{name}: {shown}")
     for name, path in facts["files"].items():
         screen.print(f"{name}: {path}", markup=False, soft_wrap=True)
+
+
+def _cell(run: str) -> Planned:
+    return Planned(
+        run_id=run,
+        label=run,
+        device="",
+        predicted_bytes=None,
+        predicted_s=None,
+        finished_before=False,
+        skipped_because=None,
+    )
+
+
+def _value(values: dict[str, float], name: str) -> str:
+    if name not in values:
+        return ""
+    return f"{values[name]:,.0f}" if name.startswith("num_") else f"{values[name]:.4f}"
 
 
 def _shares(components: dict[str, Any]) -> list[tuple[str, str, str]]:

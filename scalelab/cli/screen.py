@@ -113,6 +113,8 @@ def front_table(front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) 
 
 def _header(snapshot: Snapshot) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
+    if not snapshot.name:
+        return text.append(f"planning, {_whole(snapshot.elapsed_s)}")
     text.append(snapshot.name, style="bold")
     text.append(f" on {snapshot.device}, {_whole(snapshot.elapsed_s)} elapsed")
     if snapshot.left_s is None:

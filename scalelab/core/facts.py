@@ -8,7 +8,7 @@ from typing import Any
 
 from scalelab.core.records import Record
 
-__all__ = ["facts_of"]
+__all__ = ["facts_of", "write_timeline"]
 
 Sizes = dict[str, dict[str, dict[str, int | None]]]
 
@@ -42,6 +42,13 @@ def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
         "best_epoch": run.best_epoch,
         "files": {name: str(path) for name, path in files.items()},
     }
+
+
+def write_timeline(record: Record, file: Path) -> None:
+    """Every change of memory inside the profiled step, a line each, as CSV."""
+    lines = ["event,phase,component,bytes"]
+    lines += [f"{e.event},{e.phase},{e.component},{e.bytes}" for e in record.timeline]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _metrics(record: Record) -> dict[str, dict[str, float]]:
