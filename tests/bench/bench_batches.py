@@ -3,8 +3,8 @@
 Run with `python tests/bench/bench_batches.py [ROUNDS]`; prints a JSON document with sequences a
 second, by the clock and by the processor's time (which leaves out what other programs take of the
 core), over epochs, and the median ratio to the rival, which takes its turn in the same process. It
-pads and does not reject, as gSASRec: per user a slice and left padding, collated by torch, negatives
-by `torch.randint`.
+pads and does not reject, as gSASRec: a slice and left padding per user, collated by torch,
+negatives by `torch.randint`.
 """
 
 import json
