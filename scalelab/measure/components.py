@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import _get_sequence_nr  # pyright: ignore[reportAttributeAccessIssue]
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.autograd import _get_sequence_nr  # noqa: PLC2701 # pyright: ignore
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 
 from scalelab.core.events import Observer, Phase
 from scalelab.core.records import TimelineEvent
@@ -45,7 +45,7 @@ _BY_PHASE = {
 
 
 class _Life:
-    """One storage from its allocation to its death. `_cdata` is reused, so a life has its own key."""
+    """One storage from allocation to death. `_cdata` is reused, so a life has its own key."""
 
     __slots__ = ("component", "num_bytes", "reference", "settled")
 
@@ -83,7 +83,7 @@ class Account(TorchDispatchMode, Observer):
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
-        """Keep `torch.compile` as it is: an active mode would make Dynamo skip, and stay skipping."""
+        """Keep `torch.compile` as it is: an active mode would make Dynamo skip, for good."""
         return True
 
     def start_window(self) -> None:
@@ -244,7 +244,7 @@ class Account(TorchDispatchMode, Observer):
 
     def peak_components(self) -> dict[str, int]:
         """Live bytes of each component at the instant of the peak; they add up to `peak_bytes`."""
-        live = dict.fromkeys(COMPONENTS, 0)
+        live: dict[str, int] = dict.fromkeys(COMPONENTS, 0)
         total = 0
         for index, (key, num_bytes, _) in enumerate(self._events):
             if index >= self._window and total == self.peak_bytes:

@@ -31,7 +31,7 @@ def environment(device: torch.device) -> Environment:
 
 
 def device_bytes(device: torch.device) -> int | None:
-    """Memory of the device: the GPU's, or this machine's (a container's limit where it is lower)."""
+    """Memory of the device: the GPU's, or this machine's (or container's, where that is lower)."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     if "SC_PHYS_PAGES" not in os.sysconf_names:

@@ -190,14 +190,14 @@ def metric_rows(split: str, epoch: int, metrics: Mapping[str, float]) -> list[Me
 
 def oracle_rows(trainer: Trainer, epoch: int) -> list[Metric]:
     """NDCG@10 of the true probabilities, where the data set knows them: no model can beat it."""
-    value = getattr(trainer.data.split, "oracle_ndcg", None)
+    value = trainer.data.split.oracle_ndcg
     if value is None:
         return []
     return [Metric(split="test", epoch=epoch, name="oracle_ndcg", k=10, value=value)]
 
 
 def write_trace(trainer: Trainer, folder: Path) -> None:
-    """One more step under `torch.profiler`: `trace.json`, which Perfetto and chrome://tracing open."""
+    """One more step under `torch.profiler`: `trace.json`, which Perfetto opens."""
     folder.mkdir(parents=True, exist_ok=True)
     step = trainer.loader.largest_step(0)
     batch = trainer.to_device(trainer.loader.batch(0, step))

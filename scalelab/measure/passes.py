@@ -7,6 +7,7 @@ costs time, and the first step of all is no steady state, since Adam's state app
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,9 +18,19 @@ from scalelab.core.records import Memory
 from scalelab.measure.components import Account
 from scalelab.measure.probes import missing
 from scalelab.measure.probes.torch_allocator import TorchAllocator
+from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
-__all__ = ["account_of", "batch_tensors", "evaluation_pass", "memory_rows", "micro_steps", "training_pass"]
+__all__ = [
+    "EPOCH",
+    "account_of",
+    "batch_tensors",
+    "evaluation_pass",
+    "label_parts",
+    "memory_rows",
+    "micro_steps",
+    "training_pass",
+]
 
 # Predictor and account speak of the same step: the largest of this epoch (counted from 0).
 EPOCH = 0
@@ -28,7 +39,8 @@ EPOCH = 0
 def micro_steps(accumulate: int) -> tuple[bool, ...]:
     """Whether each step of the window updates the weights.
 
-    With accumulated gradients the window is two steps: the second one meets the gradients of the first.
+    With accumulated gradients the window is two steps: the second one meets the gradients of the
+    first.
     """
     return (True,) if accumulate == 1 else (False, True)
 
@@ -39,13 +51,19 @@ def batch_tensors(batch: Batch) -> list[Tensor]:
     return [*plain, *(source.ids for source in batch.negatives)]
 
 
+def label_parts(account: Account, parts: Parts) -> None:
+    """Label parameters, gradients, optimizer state and popularity, now and later."""
+    table: Any = parts.model.item_table_VD
+    account.label_training(parts.model, table, parts.optimizer)
+    if parts.log_popularity_V is not None:
+        account.label("other", [parts.log_popularity_V])
+
+
 def account_of(trainer: Trainer) -> Account:
     """An account to which everything that exists between two steps is already labelled."""
     parts = trainer.parts
     account = Account(parts.device.type)
-    account.label_training(parts.model, parts.model.item_table_VD, parts.optimizer)  # pyright: ignore[reportArgumentType]
-    if parts.log_popularity_V is not None:
-        account.label("other", [parts.log_popularity_V])
+    label_parts(account, parts)
     return account
 
 
@@ -54,7 +72,8 @@ def training_pass(
 ) -> tuple[Account, list[Memory]]:
     """The account of the epoch's largest step, after a warm-up on the same batch, and its rows.
 
-    `watch` is handed the account before the step starts, so that a step that dies leaves its figures.
+    `watch` is handed the account before the step starts, so that a step that dies leaves its
+    figures.
     """
     device = trainer.parts.device
     step = trainer.loader.largest_step(EPOCH)

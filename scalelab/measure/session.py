@@ -127,13 +127,13 @@ def run(
 ) -> Record:
     """Run one spec in this process: memory passes, undisturbed training, test of the best weights.
 
-    Running out of memory or time, a loss that is no number, a stop and a failure are outcomes of the
-    record, with the phase they came in and what was known by then. `stop()` is asked after every
-    epoch: True interrupts, an Outcome ends the run with it. `steps` ends training after so many.
-    `timeline` keeps every change of memory inside the profiled step. `save_model` and `out` are
-    folders for weights and spec, and for trace files. With a folder `keep`, an interrupted run leaves
-    a checkpoint there and a later one goes on from it. Only with `strict` does bad input raise
-    (SpecError, DataError); otherwise nothing but KeyboardInterrupt leaves this function.
+    Running out of memory or time, a loss that is no number, a stop and a failure are outcomes of
+    the record, with the phase they came in and what was known by then. `stop()` is asked after
+    every epoch: True interrupts, an Outcome ends the run with it. `steps` ends training after so
+    many. `timeline` keeps every change of memory inside the profiled step. `save_model` and `out`
+    are folders for weights and spec, and for trace files. With a folder `keep`, an interrupted run
+    leaves a checkpoint there and a later one goes on from it. Only with `strict` does bad input
+    raise (SpecError, DataError); otherwise nothing but KeyboardInterrupt leaves this function.
     """
     if steps is not None:
         spec = spec.with_({"train.max_steps": steps})

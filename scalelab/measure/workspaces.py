@@ -2,7 +2,8 @@
 
 Temporaries inside one operation are invisible from outside: the account adds them from this table.
 Each entry was found by comparing with `torch.profiler`'s allocation events, operation by operation
-(torch 2.13, CPU). Differences below a kilobyte or so (scalars that are wrapped into tensors) are left out.
+(torch 2.13, CPU). Differences below a kilobyte or so (scalars that are wrapped into tensors) are
+left out.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,9 @@ def _mixed(args: tuple[Any, ...], result: Any) -> int:
         return 0
     common = torch.result_type(first, second)
     return sum(
-        operand.numel() * common.itemsize for operand in (first, second) if operand.dtype is not common
+        operand.numel() * common.itemsize
+        for operand in (first, second)
+        if operand.dtype is not common
     )
 
 
@@ -55,7 +58,7 @@ def _sort(args: tuple[Any, ...], result: Any) -> int:
 
 
 def _product(args: tuple[Any, ...], result: Any) -> int:
-    """oneDNN multiplies bf16: dense copies of operands with other strides, and its packed blocks."""
+    """oneDNN multiplies bf16: dense copies of operands with other strides, packed blocks."""
     first, second = args[-2], args[-1]
     if first.dtype is not torch.bfloat16:
         return 0

@@ -1,8 +1,8 @@
 """Allocations and frees in, what PyTorch's caching allocator on CUDA would give out and hold out.
 
 After c10/cuda/CUDACachingAllocator.cpp (torch 2.13) with default settings: best fit in two pools,
-blocks split when enough remains, freed neighbours merged, whole segments returned when one cannot be
-had. One stream. No GPU has confirmed it yet.
+blocks split when enough remains, freed neighbours merged, whole segments returned when one cannot
+be had. One stream. No GPU has confirmed it yet.
 """
 
 from bisect import bisect_left, insort
@@ -162,8 +162,8 @@ def replay(
 ) -> Replay:
     """The story of an account (life, bytes, phase, component) told to the caching allocator.
 
-    `held_bytes` are allocated first and kept: cuBLAS workspaces. Peaks count from event `window` on.
-    The replay ends at the first allocation that does not fit under `limit_bytes` of segments.
+    `held_bytes` are allocated first and kept: cuBLAS workspaces. Peaks count from event `window`
+    on. The replay ends at the first allocation that does not fit under `limit_bytes` of segments.
     """
     allocator = CachingAllocator(limit_bytes)
     for held in held_bytes:

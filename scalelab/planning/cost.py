@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 from torch.utils.flop_counter import flop_registry
 
 from scalelab.losses import tile_repeats
@@ -13,8 +13,8 @@ __all__ = ["Cost"]
 
 aten = torch.ops.aten
 
-# These look at some rows of their first argument, not at all of it: they move what they return (or are
-# given) and the indices.
+# These look at some rows of their first argument, not at all of it: they move what they return (or
+# are given) and the indices.
 _GATHERS = frozenset(
     {
         aten.embedding.default,
@@ -48,7 +48,7 @@ _FREE = frozenset(
 
 
 class Cost(TorchDispatchMode):
-    """Sums, while active, what operations cost at least: `flops` of matrix products, `num_bytes`, `launches`.
+    """Sums what operations cost at least: `flops` of matrix products, `num_bytes`, `launches`.
 
     Where a loss runs one tile for many on fake tensors, its operations count as often as the tile
     stands for. `pieces` has one (flops, bytes, times) for each operation, for a roofline.

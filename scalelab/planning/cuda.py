@@ -23,7 +23,7 @@ _IN_FP32 = frozenset(
 
 
 class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context managers of torch
-    """While active: dropout keeps a mask of one byte, attention takes the memory-efficient kernel."""
+    """While active: dropout keeps a mask of bytes, attention takes the memory-efficient kernel."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

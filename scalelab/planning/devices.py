@@ -107,7 +107,9 @@ def _read(path: Path) -> DeviceProfile:
         raise SpecError(f"{path}: efficiency must be [low, high], got [{low}, {high}]", "swap them")
     if file.memory < MIB:
         size = format_bytes(file.memory)
-        raise SpecError(f"{path}: memory is {size}", "write the memory of the device, such as 24GiB")
+        raise SpecError(
+            f"{path}: memory is {size}", "write the memory of the device, such as 24GiB"
+        )
     return DeviceProfile(
         name=file.name,
         kind=file.kind,

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scalelab.batches.loader import Loader
+from scalelab.core.errors import SpecError
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
@@ -16,7 +17,7 @@ from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.rehearsal import rehearse
 from scalelab.planning.roofline import Seconds, run_seconds, step_seconds
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "limit_bytes", "predict"]
 
 # The forward and the backward pass run in threads of their own, each with a cuBLAS handle.
 _CUBLAS_THREADS = 2
@@ -26,8 +27,8 @@ _CUBLAS_THREADS = 2
 class Prediction:
     """Bytes of the largest training step, seconds, and whether it fits under `limit_bytes`.
 
-    `memory` has the kinds of the ledger, each by component with a `total`; kinds that the device does
-    not have are absent. `overflow` is the first allocation that would not fit.
+    `memory` has the kinds of the ledger, each by component with a `total`; kinds that the device
+    does not have are absent. `overflow` is the first allocation that would not fit.
     """
 
     device: str
@@ -49,15 +50,21 @@ class Prediction:
         return self.memory[kind]["total"]
 
     @property
+    def needed_bytes(self) -> int:
+        """What is held against the limit: what a process holds on CUDA, requested on a CPU."""
+        kind = "device_used" if "device_used" in self.memory else "requested"
+        return self.memory[kind]["total"]
+
+    @property
     def reason(self) -> str | None:
         """One line on what would not fit, None where all does."""
         if self.overflow is None:
             return None
         wanted = self.overflow
         return (
-            f"would not fit: {format_bytes(self.peak_bytes)} needed, {format_bytes(self.limit_bytes)} "
-            f"there; the first allocation too many is {format_bytes(wanted.num_bytes)} of "
-            f"{wanted.component} in {wanted.phase}"
+            f"would not fit: {format_bytes(self.needed_bytes)} needed, "
+            f"{format_bytes(self.limit_bytes)} there; the first allocation too many is "
+            f"{format_bytes(wanted.num_bytes)} of {wanted.component} in {wanted.phase}"
         )
 
     def as_facts(self) -> dict[str, Any]:
@@ -76,7 +83,12 @@ class Prediction:
         """Rows of the ledger's table `memory`, beside the measured ones."""
         return [
             Memory(
-                stage="train", kind=kind, component=name, bytes=count, reason=None, source="predicted"
+                stage="train",
+                kind=kind,
+                component=name,
+                bytes=count,
+                reason=None,
+                source="predicted",
             )
             for kind, components in self.memory.items()
             for name, count in components.items()
@@ -96,6 +108,7 @@ def predict(
     the lengths again where many cells share them. Raises SpecError or DataError.
     """
     device = device or load_device(None)
+    limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
     steps = Loader.from_lengths(
         data.train, batch=spec.batch, seed=spec.train.seed, positions=spec.loss.positions
@@ -103,19 +116,17 @@ def predict(
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
     cost = Cost()
     account = rehearse(spec, data.num_items, shape, like_cuda=device.kind == "cuda", cost=cost)
-    limit = min(device.memory_bytes, budget_bytes or device.memory_bytes)
     memory = {"requested": _by_component(account)}
     if device.kind == "cuda":
         overflow = _replayed(account, device, limit, memory)
     else:
         overflow = _first_above(account, limit)
     step = step_seconds(cost, device, spec.train.precision)
-    eval_users = min(data.num_eval_users, spec.data.max_eval_users or data.num_eval_users)
     run = run_seconds(
         spec,
         step,
         num_steps=steps.num_steps,
-        num_eval_users=eval_users,
+        num_eval_users=data.num_eval_users,
         num_items=data.num_items,
         device=device,
     )
@@ -127,6 +138,19 @@ def predict(
         limit_bytes=limit,
         overflow=overflow,
     )
+
+
+def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
+    """What a run may take: the budget, else all the device has. Raises SpecError for more."""
+    if budget_bytes is None:
+        return device.memory_bytes
+    if budget_bytes > device.memory_bytes:
+        raise SpecError(
+            f"a budget of {format_bytes(budget_bytes)} on {device.name}, "
+            f"which has {format_bytes(device.memory_bytes)}",
+            "lower the budget, or name another device with --on",
+        )
+    return budget_bytes
 
 
 def _by_component(account: Account) -> dict[str, int]:

@@ -9,14 +9,14 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.batches.batch import Batch, BatchShape, NegativeIds
 from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
 from scalelab.measure.components import Account
-from scalelab.measure.passes import batch_tensors, micro_steps
+from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
 from scalelab.planning.cost import Cost
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.train.assemble import build_parts
@@ -29,9 +29,14 @@ _FAKE = "meta"
 
 
 def rehearse(
-    spec: RunSpec, num_items: int, shape: BatchShape, *, like_cuda: bool = False, cost: Cost | None = None
+    spec: RunSpec,
+    num_items: int,
+    shape: BatchShape,
+    *,
+    like_cuda: bool = False,
+    cost: Cost | None = None,
 ) -> Account:
-    """The account from the making of the model to the end of its second step: the window is that step.
+    """The account from the making of the model to its second step, which is the window.
 
     The first step, the warm-up, is counted by `cost`, if there is one. `like_cuda` runs what CUDA
     would run where it differs (see `scalelab.planning.cuda`).
@@ -39,9 +44,7 @@ def rehearse(
     with FakeTensorMode(), Account(_FAKE) as account, as_on_cuda() if like_cuda else nullcontext():
         parts = fake_parts(spec, num_items)
         batch = empty_batch(shape, spec.negatives)
-        account.label_training(parts.model, parts.model.item_table_VD, parts.optimizer)  # pyright: ignore[reportArgumentType]
-        if parts.log_popularity_V is not None:
-            account.label("other", [parts.log_popularity_V])
+        label_parts(account, parts)
         account.label("batch", batch_tensors(batch))
         updates = micro_steps(parts.accumulate)
         with cost or nullcontext():

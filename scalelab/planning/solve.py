@@ -1,4 +1,4 @@
-"""A run, a key and a budget in, the largest value of the key that fits out, by bisection on predictions."""
+"""A run, a key and a budget in, the largest value of the key that fits out, from predictions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
 from scalelab.datasets.load import lengths
 from scalelab.planning.devices import DeviceProfile, load_device
-from scalelab.planning.predict import Prediction, predict
+from scalelab.planning.predict import Prediction, limit_bytes, predict
 
 __all__ = ["KEYS", "Solution", "solve"]
 
@@ -27,7 +27,7 @@ KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """The largest `value` found to fit, and what is predicted with it and (if any) with the next."""
+    """The largest `value` found to fit, and what is predicted with it and with the next one."""
 
     key: str
     value: int
@@ -45,27 +45,26 @@ def solve(
 ) -> Solution:
     """`value` fits and the next one does not (None where all that make sense fit).
 
-    The next value is `value` + 1, for `model.hidden_dim` the next multiple of the number of heads. Raises SpecError for a key that memory does
-    not grow with, or that this run does not have, and for a budget that not even 1 fits.
+    The next value is `value` + 1, for `model.hidden_dim` the next multiple of the number of heads.
+    Raises SpecError for a key that memory does not grow with, or that this run does not have, and
+    for a budget that not even 1 fits.
     """
     device = device or load_device(None)
-    limit = budget_bytes or device.memory_bytes
-    if limit > device.memory_bytes:
-        raise SpecError(
-            f"a budget of {format_bytes(limit)} on {device.name}, "
-            f"which has {format_bytes(device.memory_bytes)}",
-            "lower --budget, or name another device with --on",
-        )
+    limit = limit_bytes(device, budget_bytes)
     stride, most = _stride(spec, key), _most(spec, key)
     known: dict[int, Prediction] = {}
 
-    def look(count: int) -> bool:
+    data = lengths(spec.data)
+
+    def look(count: int) -> Prediction:
         if count not in known:
             changed = spec.with_({key: count * stride})
-            known[count] = predict(changed, device, budget_bytes=budget_bytes)
-        return known[count].fits
+            # Only another catalog changes the data; the users and their lengths stay.
+            same = None if key.startswith("data.") else data
+            known[count] = predict(changed, device, budget_bytes=budget_bytes, data=same)
+        return known[count]
 
-    fits, over = _bisect(look, max(1, _present(spec, key) // stride), most // stride)
+    fits, over = _search(look, limit, max(1, _present(spec, key) // stride), most // stride)
     if fits == 0:
         smallest = known[1]
         needed = format_bytes(smallest.peak_bytes)
@@ -82,19 +81,41 @@ def solve(
     )
 
 
-def _bisect(look: Callable[[int], bool], start: int, most: int) -> tuple[int, int | None]:
-    """Neighbours (fits, does not), searched from `start`; (0, 1) if 1 does not, (most, None) if all do."""
+def _search(
+    look: Callable[[int], Prediction], limit: int, start: int, most: int
+) -> tuple[int, int | None]:
+    """Neighbours (fits, does not), searched from `start`.
+
+    (0, 1) if not even 1 fits, (most, None) if all do.
+
+    Memory is nearly a straight line in every key, so the next guess is where the line through the
+    ends meets the limit; every third guess halves what is left, should the line mislead.
+    """
     low, high = 0, None
-    count = min(start, most)
+    guess, rounds = min(start, most), 0
     while high is None or high - low > 1:
-        if look(count):
-            low = count
-            if count == most:
+        if look(guess).fits:
+            low = guess
+            if guess == most:
                 return most, None
         else:
-            high = count
-        count = min(2 * low, most) if high is None else (low + high) // 2
+            high = guess
+        rounds += 1
+        if high is None:
+            guess = min(most, max(2 * low, _straight(look, max(1, low // 2), low, limit) + 1))
+        elif high - low > 1:
+            halved = rounds % 3 == 0 or low == 0
+            guess = (low + high) // 2 if halved else _straight(look, low, high, limit)
+            guess = min(max(guess, low + 1), high - 1)
     return low, high
+
+
+def _straight(look: Callable[[int], Prediction], first: int, second: int, limit: int) -> int:
+    """The largest whole number at which the line through two predictions is not above the limit."""
+    below, above = look(first).needed_bytes, look(second).needed_bytes
+    if above <= below:
+        return 2 * second
+    return first + (limit - below) * (second - first) // (above - below)
 
 
 def _stride(spec: RunSpec, key: str) -> int:
@@ -114,12 +135,8 @@ def _stride(spec: RunSpec, key: str) -> int:
 def _most(spec: RunSpec, key: str) -> int:
     if key == "batch.size":
         # A step cannot hold more sequences than there are users.
-        return _num_users(spec)
+        return max(1, int((lengths(spec.data).train >= 2).sum()))
     return KEYS[key]
-
-
-def _num_users(spec: RunSpec) -> int:
-    return max(1, int((lengths(spec.data).train >= 2).sum()))
 
 
 def _present(spec: RunSpec, key: str) -> int:

@@ -14,9 +14,9 @@ __all__ = ["StepTimer"]
 class StepTimer(Probe):
     """Seconds of every step but the first `warm_up` ones; median and quartiles of the rest.
 
-    On CUDA an event is recorded at each border and read when the epoch is over, so that no step waits
-    for the device. At most `keep` single steps become samples, evenly spaced; all of them count in the
-    statistics. No GPU has confirmed the CUDA path yet.
+    On CUDA an event is recorded at each border and read when the epoch is over, so that no step
+    waits for the device. At most `keep` single steps become samples, evenly spaced; all of them
+    count in the statistics. No GPU has confirmed the CUDA path yet.
     """
 
     name = "step_timer"

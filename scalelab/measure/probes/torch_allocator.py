@@ -11,9 +11,9 @@ __all__ = ["TorchAllocator"]
 class TorchAllocator(Probe):
     """Peaks of `allocated` and `reserved` between `begin` and `end` of a stage.
 
-    `allocated` is what tensors asked for, rounded by the allocator; `reserved` is what the allocator
-    holds, its cache and fragments included. On a CPU there is no such allocator: None, with that
-    reason. No GPU has confirmed this probe yet.
+    `allocated` is what tensors asked for, rounded by the allocator; `reserved` is what the
+    allocator holds, its cache and fragments included. On a CPU there is no such allocator: None,
+    with that reason. No GPU has confirmed this probe yet.
     """
 
     name = "torch_allocator"
@@ -47,7 +47,12 @@ class TorchAllocator(Probe):
         }
         self._rows += [
             Memory(
-                stage=stage, kind=kind, component="total", bytes=peak, reason=None, source="measured"
+                stage=stage,
+                kind=kind,
+                component="total",
+                bytes=peak,
+                reason=None,
+                source="measured",
             )
             for kind, peak in peaks.items()
         ]
