@@ -24,10 +24,11 @@ tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
 
 
 class Negatives(NamedTuple):
-    """One source: `ids` is (N, K) per position, (S, K) per sequence or (K,) per batch, int32 or int64.
+    """One source of negatives, per "position", "sequence" or "batch".
 
-    Items were drawn with probability proportional to popularity to the power `exponent`
-    (0: uniform), which is what a logQ correction needs. Id `pad_id` marks an empty place.
+    `ids` is (N, K), (S, K) or (K,) accordingly, int32 or int64. Items were drawn with
+    probability proportional to popularity to the power `exponent` (0: uniform), which is what a
+    logQ correction needs. Id `pad_id` marks an empty place.
     """
 
     per: str

@@ -18,9 +18,9 @@ _TILE_BYTES = 4 * 2**20
 class Slopes(NamedTuple):
     """Losses of T positions with their derivatives by the scores, of target and of negatives."""
 
-    loss_T: Tensor
-    target_T: Tensor
-    negative_TK: Tensor
+    loss: Tensor
+    target: Tensor
+    negatives: Tensor
 
 
 # (target_T, negative_TK) -> Slopes. A score of -inf is no negative: its slope must be 0. It owns
@@ -117,11 +117,11 @@ class _Work:
         else:
             best_TK, places_TK = negative_TK.topk(top_k, 1, sorted=False)
             slopes = objective(target_T, best_TK)
-            spread_TK = negative_TK.zero_().scatter_(1, places_TK, slopes.negative_TK)
-            slopes = slopes._replace(negative_TK=spread_TK)
-        self.total += slopes.loss_T.sum()
-        slope_T = slopes.target_T / num_positions
-        slope_TK = slopes.negative_TK.div_(num_positions)
+            spread_TK = negative_TK.zero_().scatter_(1, places_TK, slopes.negatives)
+            slopes = slopes._replace(negatives=spread_TK)
+        self.total += slopes.loss.sum()
+        slope_T = slopes.target / num_positions
+        slope_TK = slopes.negatives.div_(num_positions)
         if self.grad_hidden_ND is not None:
             grad_TD = slope_T[:, None] * target_rows_TD
             first = 0

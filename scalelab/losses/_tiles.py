@@ -1,19 +1,21 @@
-"""Tiles and gradients formed in the forward pass: what every loss with a backward pass of its own shares."""
+"""Tiles, and gradients formed in the forward pass: for every loss with a backward of its own."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.function import once_differentiable
 
-from scalelab.losses import tile_repeats
+from scalelab.losses import LossBatch, tile_repeats
 
 __all__ = [
     "Compute",
+    "add_product",
+    "add_rows",
     "formed",
     "inner_dtype",
+    "items_only",
     "no_autocast",
     "outer_dtype",
     "spans",
@@ -24,16 +26,21 @@ __all__ = [
 Compute = Callable[[Tensor, Tensor, bool, bool], tuple[Tensor, Tensor | None, Tensor | None]]
 
 
-def formed(compute: Compute, hidden_ND: Tensor, item_table_VD: Tensor) -> Tensor:
+def formed(
+    compute: Compute, hidden_ND: Tensor, item_table_VD: Tensor, *, positions: int = 1
+) -> Tensor:
     """The loss of `compute`, whose gradients are formed beside it and only scaled on the way back.
 
+    Where `compute` returns sums, `positions` is their number: loss and gradients are divided by it,
+    the latter at no cost.
+
     Each gradient is held once: the backward pass scales it in place, hands it over and keeps no
-    reference, so that autograd may add a sparse gradient of the same table into it in place. For the
-    same reason a second backward pass through one loss raises RuntimeError.
+    reference, so that autograd may add a sparse gradient of the same table into it in place. For
+    the same reason a second backward pass through one loss raises RuntimeError.
     """
     recording = torch.is_grad_enabled()
     wanted = (recording and hidden_ND.requires_grad, recording and item_table_VD.requires_grad)
-    return _Formed.apply(hidden_ND, item_table_VD, compute, *wanted)  # pyright: ignore
+    return _Formed.apply(hidden_ND, item_table_VD, compute, positions, *wanted)  # pyright: ignore
 
 
 class _Formed(torch.autograd.Function):
@@ -43,12 +50,13 @@ class _Formed(torch.autograd.Function):
         hidden_ND: Tensor,
         item_table_VD: Tensor,
         compute: Compute,
+        positions: int,
         hidden_wanted: bool,
         table_wanted: bool,
     ) -> Tensor:
         loss, *gradients = compute(hidden_ND, item_table_VD, hidden_wanted, table_wanted)
-        ctx.gradients = gradients
-        return loss
+        ctx.gradients, ctx.positions = gradients, positions
+        return loss / positions
 
     @staticmethod
     @once_differentiable
@@ -58,10 +66,11 @@ class _Formed(torch.autograd.Function):
                 "this loss hands its gradients out once: call the loss again for a second backward"
             )
         gradients, ctx.gradients = ctx.gradients, None
+        scale = scale / ctx.positions
         for gradient in gradients:
             if gradient is not None:
                 gradient.mul_(scale)
-        return (*gradients, None, None, None)
+        return (*gradients, None, None, None, None)
 
 
 def spans(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
@@ -72,7 +81,7 @@ def spans(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
     stays quick to predict at any catalog size. `tile_repeats` says how many the second stands for.
     """
     starts = range(0, total, size)
-    if not isinstance(like, FakeTensor) or len(starts) <= 3:
+    if not isinstance(like, torch._subclasses.FakeTensor) or len(starts) <= 3:
         for start in starts:
             yield start, min(start + size, total)
         return
@@ -101,6 +110,36 @@ def outer_dtype(tensor: Tensor) -> torch.dtype:
 def no_autocast(tensor: Tensor) -> torch.autocast:
     """Autocast switched off on the tensor's device: casts below are spelled out."""
     return torch.autocast(tensor.device.type, enabled=False)
+
+
+def add_product(sums: Tensor, left: Tensor, right: Tensor) -> None:
+    """`sums += left @ right`, in one go where the types are the same."""
+    if sums.dtype == left.dtype:
+        sums.addmm_(left, right)
+    else:
+        sums.add_(left @ right)
+
+
+def add_rows(sums_VD: Tensor, ids_M: Tensor, rows_MD: Tensor) -> None:
+    """`sums[ids] += rows`, the same at every call: on CUDA `index_add_` would add in any order."""
+    rows_MD = rows_MD.to(sums_VD.dtype)
+    if sums_VD.device.type == "cpu":
+        sums_VD.index_add_(0, ids_M, rows_MD)
+    else:
+        sums_VD.index_put_((ids_M.long(),), rows_MD, accumulate=True)
+
+
+def items_only(item_table_VD: Tensor, batch: LossBatch) -> tuple[Tensor, Tensor]:
+    """A view of the table without its padding row, and the targets counted in it.
+
+    Raises ValueError where the padding row is neither the first nor the last.
+    """
+    targets_N = batch.targets_N.long()
+    if batch.pad_id == 0:
+        return item_table_VD[1:], targets_N - 1
+    if batch.pad_id == item_table_VD.shape[0] - 1:
+        return item_table_VD[:-1], targets_N
+    raise ValueError(f"pad_id {batch.pad_id} is neither the first nor the last row")
 
 
 def target_scores(hidden_TD: Tensor, rows_TD: Tensor, dtype: torch.dtype) -> Tensor:

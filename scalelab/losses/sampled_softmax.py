@@ -1,4 +1,4 @@
-"""Softmax cross-entropy over the target and K sampled negatives: CE- of the RECE paper, TRON, GRU4Rec."""
+"""Softmax cross-entropy over the target and K sampled negatives: CE- of RECE, TRON, GRU4Rec."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,10 +16,10 @@ __all__ = ["SampledSoftmax"]
 class SampledSoftmax:
     """-log(exp(target) / (exp(target) + sum over negatives of exp(negative))).
 
-    `top_k`: only the k highest-scored negatives count (TRON). `logq`: strength of the correction for
-    how negatives are drawn; from each score is taken `logq * exponent * log(popularity)`, with the
-    exponent of its source and, for the target, that of the first source (GRU4Rec: the in-batch one).
-    `mask_hits` leaves out negatives that equal the target.
+    `top_k`: only the k highest-scored negatives count (TRON). `logq`: strength of the correction
+    for how negatives are drawn; from each score is taken `logq * exponent * log(popularity)`, with
+    the exponent of its source and, for the target, that of the first source (GRU4Rec: the in-batch
+    one). `mask_hits` leaves out negatives that equal the target.
     """
 
     logq: float = 0.0

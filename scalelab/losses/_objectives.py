@@ -1,0 +1,62 @@
+"""Losses as functions of scores: target and negatives in, losses and their slopes out.
+
+A negative score of -inf is no negative; its slope is 0. A position without any negative has the
+loss that its target alone gives, 0 for pairs.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scalelab.losses._sampled import Slopes
+
+__all__ = ["binary", "elu", "num_negatives", "shares", "through_elu"]
+
+
+def binary(target_T: Tensor, negative_TK: Tensor, form: str, beta: float = 1.0) -> Slopes:
+    """-beta log sigmoid(target) - log(1 - sigmoid(negative)), put together as `form` says."""
+    count_T = num_negatives(negative_TK)
+    if form == "mean":
+        weights_T = (1 / (1 + count_T), 1 / (1 + count_T))
+    elif form == "sum":
+        weights_T = (torch.ones_like(count_T), torch.ones_like(count_T))
+    else:
+        weights_T = (torch.ones_like(count_T), 1 / count_T.clamp(min=1))
+    target_weight_T, negative_weight_T = weights_T[0] * beta, weights_T[1]
+    loss_T = target_weight_T * functional.softplus(-target_T)
+    loss_T += negative_weight_T * functional.softplus(negative_TK).sum(1)
+    return Slopes(
+        loss_T,
+        -target_weight_T * torch.sigmoid(-target_T),
+        negative_TK.sigmoid_().mul_(negative_weight_T.unsqueeze(1)),
+    )
+
+
+def num_negatives(negative_TK: Tensor) -> Tensor:
+    """How many negatives each position has, as a float: places with -inf are empty."""
+    return (negative_TK > -torch.inf).sum(1).to(negative_TK.dtype)
+
+
+def shares(negative_TK: Tensor) -> Tensor:
+    """Softmax over the negatives; all 0 where there are none."""
+    top_T1 = negative_TK.amax(1, keepdim=True).clamp_(min=torch.finfo(negative_TK.dtype).min)
+    share_TK = (negative_TK - top_T1).exp_()
+    return share_TK.div_(share_TK.sum(1, keepdim=True).clamp_(min=1))
+
+
+def elu(scores: Tensor, alpha: float) -> Tensor:
+    """alpha (exp(x) - 1) below 0; -inf stays what it is. `alpha` = 0 changes nothing."""
+    if not alpha:
+        return scores
+    return torch.where(scores > -torch.inf, functional.elu(scores, alpha), scores)
+
+
+def through_elu(slopes: Slopes, target_T: Tensor, negative_TK: Tensor, alpha: float) -> Slopes:
+    """Slopes by the scores before `elu`, which are given, from those after it."""
+    if not alpha:
+        return slopes
+    return Slopes(
+        slopes.loss,
+        slopes.target * torch.where(target_T > 0, 1, alpha * target_T.exp()),
+        slopes.negatives.mul_(torch.where(negative_TK > 0, 1, alpha * negative_TK.exp())),
+    )

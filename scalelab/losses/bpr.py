@@ -1,0 +1,38 @@
+"""Bayesian personalised ranking, mean over the negatives (Rendle et al., 2009; GRU4Rec)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scalelab.losses import LossBatch
+from scalelab.losses._objectives import num_negatives
+from scalelab.losses._sampled import Slopes, sampled_loss
+
+__all__ = ["BPR"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BPR:
+    """-log sigmoid(target - negative), mean over K (Eq. 7 of the cumulative cross-entropy paper).
+
+    `mask_hits` leaves out negatives that equal the target.
+    """
+
+    mask_hits: bool = True
+
+    needs_negatives: ClassVar[bool] = True
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the N positions."""
+        return sampled_loss(_bpr, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits)
+
+
+def _bpr(target_T: Tensor, negative_TK: Tensor) -> Slopes:
+    weight_T1 = (1 / num_negatives(negative_TK).clamp_(min=1)).unsqueeze(1)
+    lead_TK = negative_TK.sub_(target_T.unsqueeze(1))
+    loss_T = (functional.softplus(lead_TK) * weight_T1).sum(1)
+    slope_TK = torch.sigmoid(lead_TK).mul_(weight_T1)
+    return Slopes(loss_T, -slope_TK.sum(1), slope_TK)

@@ -1,0 +1,66 @@
+"""BPR-max: BPR against negatives weighted by their softmax (Hidasi & Karatzoglou, 2018; TRON)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scalelab.losses import LossBatch
+from scalelab.losses._objectives import elu, shares, through_elu
+from scalelab.losses._sampled import Slopes, sampled_loss
+
+__all__ = ["BPRMax"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BPRMax:
+    """-log sum_j s_j sigmoid(target - negative_j) + reg sum_j s_j negative_j^2.
+
+    s is the softmax of the negatives. Eq. 11 of the cumulative cross-entropy paper, with the
+    regularisation of GRU4Rec (`reg`, there bpreg) and its ELU on all scores (`elu`, there
+    elu_param; 0: none). `mask_hits` leaves out negatives that equal the target.
+    """
+
+    reg: float = 1.0
+    elu: float = 0.0
+    mask_hits: bool = True
+
+    needs_negatives: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("reg", "elu"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the N positions."""
+        return sampled_loss(
+            self._objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits
+        )
+
+    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:
+        slopes = self._slopes(elu(target_T, self.elu), elu(negative_TK, self.elu))
+        return through_elu(slopes, target_T, negative_TK, self.elu)
+
+    def _slopes(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:
+        share_TK = shares(negative_TK)
+        lead_TK = negative_TK - target_T.unsqueeze(1)
+        log_TK = share_TK.log() - functional.softplus(lead_TK)
+        total_T = torch.logsumexp(log_TK, 1)
+        none_T = total_T == -torch.inf
+        total_T = total_T.masked_fill(none_T, 0)
+        # How much each negative has to do with the sum: d log-sum / d log-term.
+        part_TK = log_TK.sub_(total_T.unsqueeze(1)).exp_()
+        pull_TK = part_TK * torch.sigmoid(lead_TK)
+        slope_TK = share_TK - part_TK + pull_TK
+        loss_T = -total_T
+        if self.reg:
+            score_TK = negative_TK.masked_fill(negative_TK == -torch.inf, 0)
+            size_T = (share_TK * score_TK * score_TK).sum(1)
+            loss_T += self.reg * size_T
+            slope_TK += (
+                self.reg * share_TK * (score_TK * score_TK - size_T.unsqueeze(1) + 2 * score_TK)
+            )
+        return Slopes(loss_T, -pull_TK.sum(1), slope_TK)

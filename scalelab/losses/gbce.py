@@ -1,0 +1,46 @@
+"""Generalised BCE: sampled BCE calibrated against over-confidence (Petrov & Macdonald, 2023)."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from scalelab.losses import LossBatch
+from scalelab.losses._objectives import binary
+from scalelab.losses._sampled import sampled_loss
+
+__all__ = ["GBCE"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GBCE:
+    """BCE with the probability of the target to the power beta.
+
+    beta = alpha (t (1 - 1 / alpha) + 1 / alpha), where alpha = K / (num_items - 1) is the share of
+    the negatives that is drawn: `t` = 0 is plain BCE, `t` = 1 is fully calibrated. `form` and
+    `mask_hits` are as in `bce`.
+    """
+
+    t: float = 0.75
+    form: Literal["mean", "sum", "balanced"] = "mean"
+    mask_hits: bool = True
+
+    needs_negatives: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.t <= 1.0:
+            raise ValueError(f"t must lie in [0, 1], got {self.t}")
+        if self.form not in ("mean", "sum", "balanced"):
+            raise ValueError(f"form must be mean, sum or balanced, got {self.form!r}")
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the N positions."""
+        objective = partial(binary, form=self.form, beta=self._beta(batch))
+        return sampled_loss(objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits)
+
+    def _beta(self, batch: LossBatch) -> float:
+        num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)
+        # More draws than there are items (with replacement) are no more than all of them.
+        alpha = min(1.0, num_negatives / max(1, batch.num_items - 1))
+        return self.t * (alpha - 1) + 1

@@ -1,0 +1,40 @@
+"""Full cross-entropy by torch's own chunked `linear_cross_entropy`, from torch 2.13 on: a rival."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scalelab.core.errors import SpecError
+from scalelab.losses import LossBatch
+from scalelab.losses._tiles import inner_dtype, items_only, no_autocast
+
+__all__ = ["LinearCE"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearCE:
+    """The value of `cross_entropy`, from chunks of positions that torch chooses."""
+
+    needs_negatives: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not hasattr(functional, "linear_cross_entropy"):
+            raise SpecError(
+                f"linear_ce needs torch 2.13, this is {torch.__version__}", "use cross_entropy"
+            )
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""
+        table_VD, targets_N = items_only(item_table_VD, batch)
+        inner = inner_dtype(hidden_ND)
+        # Autocast passes by the chunked operation: it casts nothing itself.
+        with no_autocast(hidden_ND):
+            return functional.linear_cross_entropy(
+                hidden_ND.to(inner),
+                table_VD.to(inner),
+                targets_N,
+                options=torch.nn.LinearCrossEntropyOptions(),
+            )

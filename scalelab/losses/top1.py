@@ -1,0 +1,52 @@
+"""TOP1, mean over the negatives (Hidasi et al., 2016: GRU4Rec)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from scalelab.losses import LossBatch
+from scalelab.losses._objectives import num_negatives
+from scalelab.losses._sampled import Slopes, sampled_loss
+
+__all__ = ["TOP1"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TOP1:
+    """sigmoid(negative - target) + reg sigmoid(negative^2), mean over K.
+
+    Eq. 8 of the cumulative cross-entropy paper, which leaves the second term out; GRU4Rec has it
+    (`reg` = 1). `mask_hits` leaves out negatives that equal the target.
+    """
+
+    reg: float = 1.0
+    mask_hits: bool = True
+
+    needs_negatives: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.reg < 0:
+            raise ValueError(f"reg must not be negative, got {self.reg}")
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the N positions."""
+        return sampled_loss(
+            self._objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits
+        )
+
+    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:
+        is_empty_TK = negative_TK == -torch.inf
+        weight_T1 = (1 / num_negatives(negative_TK).clamp_(min=1)).unsqueeze(1)
+        weight_TK = weight_T1.masked_fill(is_empty_TK, 0)
+        score_TK = negative_TK.masked_fill_(is_empty_TK, 0)
+        ahead_TK = torch.sigmoid(score_TK - target_T.unsqueeze(1))
+        pull_TK = weight_TK * ahead_TK * (1 - ahead_TK)
+        loss_T = (weight_TK * ahead_TK).sum(1)
+        slope_TK = pull_TK
+        if self.reg:
+            large_TK = torch.sigmoid(score_TK * score_TK)
+            loss_T += self.reg * (weight_TK * large_TK).sum(1)
+            slope_TK = pull_TK + 2 * self.reg * weight_TK * score_TK * large_TK * (1 - large_TK)
+        return Slopes(loss_T, -pull_TK.sum(1), slope_TK)

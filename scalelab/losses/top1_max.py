@@ -1,0 +1,51 @@
+"""TOP1-max: TOP1 against negatives weighted by their softmax (Hidasi & Karatzoglou, 2018)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from scalelab.losses import LossBatch
+from scalelab.losses._objectives import shares
+from scalelab.losses._sampled import Slopes, sampled_loss
+
+__all__ = ["TOP1Max"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TOP1Max:
+    """sum_j s_j (sigmoid(negative_j - target) + reg sigmoid(negative_j^2)).
+
+    s is the softmax of the negatives. Eq. 12 of the cumulative cross-entropy paper, which leaves
+    the second term out; GRU4Rec+ has it (`reg` = 1). `mask_hits` leaves out negatives that equal the target.
+    """
+
+    reg: float = 1.0
+    mask_hits: bool = True
+
+    needs_negatives: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.reg < 0:
+            raise ValueError(f"reg must not be negative, got {self.reg}")
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the N positions."""
+        return sampled_loss(
+            self._objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits
+        )
+
+    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:
+        share_TK = shares(negative_TK)
+        score_TK = negative_TK.masked_fill_(negative_TK == -torch.inf, 0)
+        ahead_TK = torch.sigmoid(score_TK - target_T.unsqueeze(1))
+        term_TK = ahead_TK
+        steep_TK = pull_TK = ahead_TK * (1 - ahead_TK)
+        if self.reg:
+            large_TK = torch.sigmoid(score_TK * score_TK)
+            term_TK = ahead_TK + self.reg * large_TK
+            steep_TK = pull_TK + 2 * self.reg * score_TK * large_TK * (1 - large_TK)
+        loss_T = (share_TK * term_TK).sum(1)
+        slope_TK = share_TK * (term_TK - loss_T.unsqueeze(1) + steep_TK)
+        return Slopes(loss_T, -(share_TK * pull_TK).sum(1), slope_TK)
