@@ -1,9 +1,11 @@
 """Paths and objects in, values out: the verbs of scalelab. Nothing here prints."""
+# pyarrow has no type stubs.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownParameterType=false
+# pyright: reportUnknownArgumentType=false
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
 
     from scalelab.core.events import Progress, SweepObserver
     from scalelab.core.parts import Part
-    from scalelab.core.spec import DataSpec
     from scalelab.measure.checks import Check
     from scalelab.sweeping.runner import SweepResult
 
@@ -79,33 +80,15 @@ def profile(
     `save_model`). With `steps` training stops after so many, the largest of the epoch among them;
     0 trains to the end. `report` hears where the run stands.
     """
-    from scalelab.core.facts import facts_of, write_timeline
+    from scalelab.core.facts import facts_of
     from scalelab.core.spec import RunSpec
 
     spec = RunSpec.load(run, _overrides(set, device))
     folder, model_folder = _folder(out), _folder(save_model)
-    from scalelab.measure import session  # only now: bad input must not wait for torch
+    from scalelab.measure.profiling import profiled  # only now: bad input must not wait for torch
 
-    began = time.time()
-    record = session.run(
-        spec,
-        run_id=f"profile-{uuid.uuid4().hex[:12]}",
-        timeline=True,
-        steps=steps or None,
-        out=folder,
-        save_model=model_folder,
-        report=report,
-        strict=True,
-    )
-    if folder is not None:
-        write_timeline(record, folder / "timeline.csv")
-    written = [
-        file
-        for parent in (folder, model_folder)
-        for file in sorted(parent.iterdir() if parent is not None else ())
-        if file.stat().st_mtime >= began - 1
-    ]
-    return facts_of(record, {file.stem: file for file in written})
+    record, files = profiled(spec, out=folder, save_model=model_folder, steps=steps, report=report)
+    return facts_of(record, files)
 
 
 def plan(
@@ -177,9 +160,10 @@ class _Data:
 
         `reader` None goes by the file's suffix. Raises DataError, SpecError.
         """
+        from scalelab.datasets.asked import data_spec
         from scalelab.datasets.describe import describe
 
-        return describe(_data_spec(file, reader, set))
+        return describe(data_spec(file, reader, _overrides(set)))
 
     def convert(
         self,
@@ -190,15 +174,17 @@ class _Data:
         set: Settings = None,
     ) -> dict[str, Any]:
         """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
+        from scalelab.datasets.asked import data_spec
         from scalelab.datasets.compact import convert
 
-        return convert(_data_spec(file, reader, set), Path(out))
+        return convert(data_spec(file, reader, _overrides(set)), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
         """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
+        from scalelab.datasets.asked import data_spec
         from scalelab.datasets.compact import convert
 
-        return convert(_data_spec(None, "synthetic", set), Path(out))
+        return convert(data_spec(None, "synthetic", _overrides(set)), Path(out))
 
 
 data = _Data()
@@ -208,7 +194,7 @@ def calibrate(out: str | Path | None = None) -> Path:
     """Measure this machine and write its device profile. Returns the file."""
     from scalelab.planning.calibrate import calibrate
 
-    return calibrate(out)
+    return calibrate(Path(out) if out is not None else None)
 
 
 def sweep(
@@ -230,19 +216,23 @@ def sweep(
     """Plan, run and store every cell of a study. Raises ScalelabError for bad input."""
     from scalelab.core.study import StudySpec
     from scalelab.core.units import parse_bytes, parse_seconds
-    from scalelab.sweeping import runner
 
     spec = StudySpec.load(study)
+    overrides = _overrides(set)
+    budget_bytes = parse_bytes(budget) if budget is not None else None
+    time_budget_s = parse_seconds(time_budget) if time_budget is not None else None
+    from scalelab.sweeping import runner  # only now: bad input must not wait for torch
+
     return runner.sweep(
         spec,
         Path(ledger if ledger is not None else f"{spec.name}.duckdb"),
-        overrides=_overrides(set),
+        overrides=overrides,
         executor=executor,
         address=address,
         workers=workers,
         device=device,
-        budget=parse_bytes(budget) if budget is not None else None,
-        time_budget=parse_seconds(time_budget) if time_budget is not None else None,
+        budget=budget_bytes,
+        time_budget=time_budget_s,
         dry_run=dry_run,
         rerun=rerun,
         order=order,
@@ -252,19 +242,10 @@ def sweep(
 
 def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
     """The last attempt of each fingerprint that the ledger knows: outcome, quality, peak, time."""
+    from scalelab.store.latest import latest
     from scalelab.store.ledger import Ledger
 
-    return Ledger(ledger).query(_RESULTS, [list(fingerprints)]).to_pylist()
-
-
-_RESULTS = """
-    SELECT run_id, fingerprint, configuration, outcome, phase, error, data_fingerprint, protocol,
-           device, loss, seed, valid_ndcg_10, test_ndcg_10, oracle_ndcg_10, peak_bytes,
-           predicted_peak_bytes, train_s, eval_s, wall_s, tokens_per_s, epochs, best_epoch
-    FROM runs
-    WHERE list_contains($1, fingerprint)
-    QUALIFY row_number() OVER (PARTITION BY fingerprint ORDER BY attempt DESC, started_at DESC) = 1
-"""
+    return latest(Ledger(ledger), fingerprints)
 
 
 def study_budget(study: str | Path) -> int | None:
@@ -274,23 +255,6 @@ def study_budget(study: str | Path) -> int | None:
 
     memory = StudySpec.load(study).budget.memory
     return parse_bytes(memory) if memory is not None else None
-
-
-# Suffixes that mean a format of their own; all else is a table with named columns.
-_READERS = {".inter": "recbole", ".dat": "movielens", ".txt": "sequences"}
-
-
-def _data_spec(file: str | Path | None, reader: str | None, given: Settings) -> DataSpec:
-    from scalelab.core.spec import DataSpec
-    from scalelab.core.tables import checked
-
-    tables = {key.removeprefix("data."): value for key, value in _overrides(given).items()}
-    if file is not None:
-        tables["path"] = str(file)
-    usual = _READERS.get(Path(file).suffix) if file is not None else None
-    if reader is not None or (usual is not None and "reader" not in tables):
-        tables["reader"] = reader or usual
-    return checked(DataSpec, tables, "the data set").resolved()
 
 
 def _folder(path: str | Path | None) -> Path | None:

@@ -9,7 +9,7 @@ import typer
 from scalelab import api
 from scalelab.cli.options import Device, Json, Out, Quiet, Set
 from scalelab.cli.output import console, grid, show_json
-from scalelab.core.events import Planned
+from scalelab.core.events import Planned, Progress
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["EXAMPLE", "main"]
@@ -33,8 +33,13 @@ def main(
     from scalelab.cli.watch import watching
 
     with watching(None, quiet=quiet) as observer:
-        observer.on_plan("profile", device or "the device of the profile", [_cell(run)])
-        observer.on_run_start(run)
+
+        def report(progress: Progress) -> None:
+            if not observer.snapshot().total:
+                observer.on_plan("profile", device or "its own device", [_cell(run)])
+                observer.on_run_start(run)
+            observer.on_progress(replace(progress, run_id=run))
+
         facts = api.profile(
             run,
             set=settings,
@@ -42,7 +47,7 @@ def main(
             steps=steps,
             save_model=save_model,
             device=device,
-            report=lambda progress: observer.on_progress(replace(progress, run_id=run)),
+            report=report,
         )
     if as_json:
         show_json(facts)

@@ -1,0 +1,25 @@
+"""Fingerprints in, the last attempt of each as the ledger has it out."""
+# pyarrow has no type stubs.
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from collections.abc import Sequence
+from typing import Any
+
+from scalelab.store.ledger import Ledger
+
+__all__ = ["latest"]
+
+_SQL = """
+    SELECT run_id, fingerprint, configuration, outcome, phase, error, data_fingerprint, protocol,
+           device, loss, seed, valid_ndcg_10, test_ndcg_10, oracle_ndcg_10, peak_bytes,
+           predicted_peak_bytes, train_s, eval_s, wall_s, tokens_per_s, epochs, best_epoch
+    FROM runs
+    WHERE list_contains($1, fingerprint)
+    QUALIFY row_number() OVER (PARTITION BY fingerprint ORDER BY attempt DESC, started_at DESC) = 1
+"""
+
+
+def latest(ledger: Ledger, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
+    """Outcome, quality, peak and time of those that are there, in no order. Raises LedgerError."""
+    rows: list[dict[str, Any]] = ledger.query(_SQL, [list(fingerprints)]).to_pylist()
+    return rows
