@@ -17,9 +17,11 @@ from scalelab.datasets.locate import META
 __all__ = ["is_compact", "new_folder", "open_compact", "read_meta", "write_compact"]
 
 _FORMAT = "scalelab-compact"
+_MEND = "convert the data again"
 _FORMAT_VERSION = 1
 _FACTS = (
-    "num_users", "num_items", "num_interactions", "has_times", "time_is_order", "fingerprint", "dropped",
+    "num_users", "num_items", "num_interactions", "has_times", "time_is_order", "fingerprint",
+    "dropped",
 )  # fmt: skip
 _TYPES = {"item_ids": np.int32, "offsets": np.int64, "times": np.int64}
 
@@ -30,21 +32,23 @@ def is_compact(path: Path) -> bool:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The facts beside the arrays. Raises DataError where they are not ours or of a newer version."""
+    """Facts beside the arrays. Raises DataError where they are not ours or of another version."""
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{folder / META} cannot be read: {error}", "convert the data again") from error
+        raise DataError(f"{folder / META} cannot be read: {error}", _MEND) from error
     if not isinstance(meta, dict) or meta.get("format") != _FORMAT:
-        raise DataError(f"{folder} is no data set in compact form", "make one: scalelab data convert")
+        raise DataError(
+            f"{folder} is no data set in compact form", "make one: scalelab data convert"
+        )
     if meta.get("version") != _FORMAT_VERSION:
         raise DataError(
-            f"{folder} has version {meta.get('version')} of the compact form, this is {_FORMAT_VERSION}",
-            "convert the data again",
+            f"{folder} has version {meta.get('version')} of the form, not {_FORMAT_VERSION}",
+            _MEND,
         )
     for key in _FACTS:
         if key not in meta:
-            raise DataError(f"{folder / META} says nothing of {key!r}", "convert the data again")
+            raise DataError(f"{folder / META} says nothing of {key!r}", _MEND)
     return meta
 
 
@@ -59,21 +63,21 @@ def open_compact(folder: Path) -> Interactions:
         try:
             array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DataError(f"{folder / name}.npy cannot be read: {error}", "convert the data again") from error
+            raise DataError(f"{folder / name}.npy cannot be read: {error}", _MEND) from error
         if array.shape != (size,) or array.dtype != _TYPES[name]:
             raise DataError(
                 f"{folder / name}.npy holds {array.dtype} {array.shape}, {META} says {size} values",
-                "convert the data again",
+                _MEND,
             )
         arrays[name] = array
     offsets, item_ids = arrays["offsets"], arrays["item_ids"]
     if offsets[0] != 0 or offsets[-1] != len(item_ids) or (np.diff(offsets) < 0).any():
-        raise DataError(f"{folder}/offsets.npy does not lead through item_ids.npy", "convert the data again")
+        raise DataError(f"{folder}/offsets.npy does not lead through item_ids.npy", _MEND)
     lowest, highest = int(item_ids.min()), int(item_ids.max())
     if lowest < 1 or highest > meta["num_items"]:
         raise DataError(
-            f"{folder}: item ids reach from {lowest} to {highest}, allowed are 1..{meta['num_items']}",
-            "convert the data again",
+            f"{folder}: item ids reach from {lowest} to {highest}, not 1 to {meta['num_items']}",
+            _MEND,
         )
     return Interactions(
         item_ids=item_ids,
@@ -131,7 +135,8 @@ def _lies_at(array: np.ndarray, path: Path) -> bool:
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place when all went well, and is removed when not.
 
-    An earlier data set in compact form is replaced; anything else at `out` is refused. Raises DataError.
+    An earlier data set in compact form is replaced; anything else at `out` is refused.
+    Raises DataError.
     """
     if out.exists() and not is_compact(out) and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} exists and is no data set in compact form", "choose another folder")

@@ -1,4 +1,4 @@
-"""A data spec in, facts about its data set out: counts, lengths, popularity, splits, what is dropped and why."""
+"""A data spec in, facts out: counts, lengths, popularity, splits, what is dropped and why."""
 
 from typing import Any
 
@@ -80,7 +80,11 @@ def _times(interactions: Interactions) -> dict[str, Any]:
     if interactions.times is None:
         return {"kind": "none"}
     first, last = int(interactions.times.min()), int(interactions.times.max())
-    return {"kind": "order" if interactions.time_is_order else "clock", "first": first, "last": last}
+    return {
+        "kind": "order" if interactions.time_is_order else "clock",
+        "first": first,
+        "last": last,
+    }
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:

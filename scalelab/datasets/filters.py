@@ -16,24 +16,24 @@ def keep_core(
 ) -> Interactions:
     """Every item at least `min_item_count` and every user `min_user_count` times, to a fixed point.
 
-    The largest such subset, whatever the order of dropping. Items and users keep their order and are
-    numbered anew. Minima of 0 and 1 drop nothing. Raises DataError when nothing is left.
+    The largest such subset, whatever the order of dropping. Items and users keep their order and
+    are numbered anew. Minima of 0 and 1 drop nothing. Raises DataError when nothing is left.
     """
     if min_item_count <= 1 and min_user_count <= 1:
         return interactions
-    counts_V = np.zeros(interactions.num_items + 1, dtype=np.int64)
+    item_counts = np.zeros(interactions.num_items + 1, dtype=np.int64)
     lengths = np.diff(interactions.offsets)
-    item_lives = np.ones(len(counts_V), dtype=np.bool_)
+    item_lives = np.ones(len(item_counts), dtype=np.bool_)
     user_lives = np.ones(len(lengths), dtype=np.bool_)
     item_ids = interactions.item_ids
     while True:
-        _count(item_ids, interactions.offsets, item_lives, user_lives, counts_V, lengths)
-        poor_items = item_lives & (counts_V < max(min_item_count, 1))
+        _count(item_ids, interactions.offsets, item_lives, user_lives, item_counts, lengths)
+        poor_items = item_lives & (item_counts < max(min_item_count, 1))
         poor_users = user_lives & (lengths < max(min_user_count, 1))
         item_lives &= ~poor_items
         user_lives &= ~poor_users
         # Items never seen take no other item or user with them.
-        if not (poor_items & (counts_V > 0)).any() and not (poor_users & (lengths > 0)).any():
+        if not (poor_items & (item_counts > 0)).any() and not (poor_users & (lengths > 0)).any():
             break
     kept = int(lengths[user_lives].sum())
     if kept == 0:
@@ -51,10 +51,8 @@ def keep_core(
     _gather(item_ids, interactions.offsets, new_ids, user_lives, kept_ids, old_times, kept_times)
     offsets = np.concatenate([[0], np.cumsum(lengths[user_lives])]).astype(np.int64)
     dropped = {
-        f"items with fewer than {max(min_item_count, 1)} interactions": interactions.num_items
-        - int(item_lives.sum()),
-        f"users with fewer than {max(min_user_count, 1)} interactions": interactions.num_users
-        - int(user_lives.sum()),
+        _reason("items", min_item_count): interactions.num_items - int(item_lives.sum()),
+        _reason("users", min_user_count): interactions.num_users - int(user_lives.sum()),
         "interactions of dropped items or users": interactions.num_interactions - kept,
     }
     return replace(
@@ -67,10 +65,16 @@ def keep_core(
     )
 
 
+def _reason(who: str, minimum: int) -> str:
+    return (
+        f"{who} with fewer than {minimum} interactions" if minimum > 1 else f"{who} left with none"
+    )
+
+
 @njit(nogil=True, cache=True)
-def _count(item_ids, offsets, item_lives, user_lives, counts_V, lengths):
-    """Interactions between the living: by item into `counts_V`, by user into `lengths`."""
-    counts_V[:] = 0
+def _count(item_ids, offsets, item_lives, user_lives, item_counts, lengths):
+    """Interactions between the living: by item into `item_counts`, by user into `lengths`."""
+    item_counts[:] = 0
     for user in range(len(offsets) - 1):
         lengths[user] = 0
         if not user_lives[user]:
@@ -78,7 +82,7 @@ def _count(item_ids, offsets, item_lives, user_lives, counts_V, lengths):
         for at in range(offsets[user], offsets[user + 1]):
             item = item_ids[at]
             if item_lives[item]:
-                counts_V[item] += 1
+                item_counts[item] += 1
                 lengths[user] += 1
 
 

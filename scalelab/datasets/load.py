@@ -26,7 +26,7 @@ _VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class LengthsOnly:
-    """What a planner needs: lengths (int64) of the train, validation and test histories, and counts.
+    """What a planner needs: lengths (int64) of train, validation and test histories, and counts.
 
     `num_eval_users` is how many of the test users are evaluated (`data.max_eval_users` applied).
     """
@@ -40,7 +40,10 @@ class LengthsOnly:
 
 
 def load(data: DataSpec, into: Path | None = None) -> Interactions:
-    """Reads and filters. `into` is a folder for arrays larger than memory. Raises DataError, SpecError."""
+    """Reads and filters. `into` is a folder for arrays larger than memory.
+
+    Raises DataError, SpecError.
+    """
     path = _path(data)
     if path is not None and is_compact(path):
         interactions = open_compact(path)
@@ -53,7 +56,7 @@ def load(data: DataSpec, into: Path | None = None) -> Interactions:
 
 
 def fingerprint(data: DataSpec) -> str:
-    """16 hex digits: content of the file, reader with its options, and filters; not where the file lies.
+    """16 hex digits: content of the file, reader, its options, filters; not where the file lies.
 
     A compact form has the fingerprint of what it was made from. Raises DataError, SpecError.
     """
@@ -90,7 +93,7 @@ def split(interactions: Interactions, data: DataSpec) -> Split:
 
 
 def lengths(data: DataSpec) -> LengthsOnly:
-    """Lengths after filter and split. Synthetic histories are not generated unless a filter needs them."""
+    """Lengths after filter and split. Draws no synthetic item unless a filter needs them."""
     unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1
     generator = _generator(data)
     if generator is not None and unfiltered and data.split == "leave_one_out":
@@ -114,7 +117,7 @@ def lengths(data: DataSpec) -> LengthsOnly:
 
 
 def synthetic_options(data: DataSpec) -> dict[str, Any] | None:
-    """Options of the generator behind `data`, also where it is read from a compact form; else None."""
+    """The generator's options, also where its data are read from a compact form; else None."""
     path = _path(data)
     if path is not None and is_compact(path):
         return read_meta(path).get("synthetic")
@@ -127,7 +130,7 @@ def _generator(data: DataSpec) -> Any:
 
 
 def _evenly(held_out: HeldOut, count: int) -> HeldOut:
-    """As many users as are evaluated, the same ones, so that oracle and model rank the same targets."""
+    """The users that are evaluated, so that oracle and model rank the same targets."""
     if not 0 < count < len(held_out):
         return held_out
     chosen = np.linspace(0, len(held_out) - 1, count).astype(np.int64)

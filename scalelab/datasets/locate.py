@@ -18,8 +18,8 @@ _SUFFIXES = (
 def locate(path: str | None, needed_by: str = "this reader") -> Path:
     """The file (or compact folder) that `path` means.
 
-    A path that exists is taken as it is; else NAME is looked for under SCALELAB_DATA as
-    NAME/interactions.parquet, NAME/NAME.parquet, NAME.parquet, a compact folder, and the same with other suffixes.
+    A path that exists is taken as it is; else NAME is looked for under SCALELAB_DATA as a compact
+    folder, NAME/interactions.parquet, NAME/NAME.parquet, NAME.parquet, and with other suffixes.
     Raises DataError naming what was searched.
     """
     if not path:
@@ -35,7 +35,9 @@ def locate(path: str | None, needed_by: str = "this reader") -> Path:
             return found
     searched = ", ".join(str(root) for root in roots)
     if any(root.is_dir() for root in roots):
-        hint = f"put interactions.parquet (or {', '.join(_SUFFIXES[1:5])}) into it, or name the file"
+        hint = (
+            f"put interactions.parquet (or {', '.join(_SUFFIXES[1:5])}) into it, or name the file"
+        )
         raise DataError(f"no data set in the folder {path!r}; searched {searched}", hint)
     hint = "give the path of a file"
     hint += "" if data_root else ", or set SCALELAB_DATA to the folder of your data sets"

@@ -36,9 +36,9 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Training histories (one a training user), validation and test; `dropped` counts what is left out.
+    """Training histories, one a training user, validation and test; `dropped` counts the left out.
 
-    `find_oracle` computes the NDCG@10 of the best possible ranking of `test`; only synthetic data know it.
+    `find_oracle` computes the NDCG@10 of the best ranking of `test`; only synthetic data know it.
     """
 
     train: Histories
@@ -80,10 +80,11 @@ def leave_one_out(interactions: Interactions) -> Split:
 def temporal(interactions: Interactions, quantile: float) -> Split:
     """The split of RECE (Gusak et al., 2024, section 4).
 
-    The cut is the `quantile` of the times of all interactions. Users with an interaction after it are
-    test users and take no part in training; their last item is the test target, their second last the
-    validation target. Everybody else is trained on whole. Test users with fewer than 3 items are dropped and
-    counted. Raises DataError when times are missing or only an order, or when either side is empty.
+    The cut is the `quantile` of the times of all interactions. Users with an interaction after it
+    are test users and take no part in training; their last item is the test target, their second
+    last the validation target. Everybody else is trained on whole. Test users with fewer than 3
+    items are dropped and counted. Raises DataError when times are missing or only an order, or when
+    either side is empty.
     """
     times = interactions.times
     if times is None or interactions.time_is_order:
@@ -115,7 +116,7 @@ def cut_time(times: np.ndarray, quantile: float) -> int:
 
 
 def split_lengths(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lengths of the train, validation and test histories of `leave_one_out`, from whole lengths."""
+    """Lengths of train, validation and test histories of `leave_one_out`, from whole lengths."""
     evaluated = lengths[lengths >= SHORTEST]
     return np.where(lengths >= SHORTEST, lengths - 2, lengths), evaluated - 2, evaluated - 1
 
@@ -123,19 +124,19 @@ def split_lengths(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _with_targets(
     interactions: Interactions, train: Histories, users: np.ndarray, dropped: dict[str, int]
 ) -> Split:
-    known_V = np.zeros(interactions.num_items + 1, dtype=np.bool_)
-    _mark(train.item_ids, train.starts, train.ends, known_V)
+    known = np.zeros(interactions.num_items + 1, dtype=np.bool_)
+    _mark(train.item_ids, train.starts, train.ends, known)
     return Split(
         train=train,
-        valid=_held_out(interactions, users, 2, known_V),
-        test=_held_out(interactions, users, 1, known_V),
+        valid=_held_out(interactions, users, 2, known),
+        test=_held_out(interactions, users, 1, known),
         dropped={reason: count for reason, count in dropped.items() if count},
         num_items=interactions.num_items,
     )
 
 
 def _held_out(
-    interactions: Interactions, users: np.ndarray, from_end: int, known_V: np.ndarray
+    interactions: Interactions, users: np.ndarray, from_end: int, known: np.ndarray
 ) -> HeldOut:
     starts = interactions.offsets[users]
     ends = interactions.offsets[users + 1] - from_end
@@ -145,7 +146,7 @@ def _held_out(
         targets=targets,
         users=users.astype(np.int32),
         num_repeated=int(_count_repeated(interactions.item_ids, starts, ends, targets)),
-        num_unseen=int((~known_V[targets]).sum()),
+        num_unseen=int((~known[targets]).sum()),
     )
 
 
@@ -154,10 +155,10 @@ def _last_times(times: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def _mark(item_ids, starts, ends, known_V):
+def _mark(item_ids, starts, ends, known):
     for user in range(len(starts)):
         for at in range(starts[user], ends[user]):
-            known_V[item_ids[at]] = True
+            known[item_ids[at]] = True
 
 
 @njit(nogil=True, cache=True)

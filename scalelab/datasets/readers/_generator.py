@@ -1,6 +1,6 @@
-"""Kernels of the synthetic catalog: a seed and a user in, that user's history out, and its best ranking.
+"""A seed and a user in, that user's synthetic history and the best ranking of its target out.
 
-Items have a popularity rank r = 0, 1, ...; rank r belongs to taste r % C and is number r // C in it.
+Items have a popularity rank r = 0, 1, ...; rank r has taste r % C and is number r // C in it.
 Within the catalog and within a taste, ranks follow a bounded Pareto law rounded down, so that the
 probability of a rank, and a draw of it, take one `pow` and no table. All draws are counter-based
 (SplitMix64), keyed by seed, user and step: the same whatever the number of threads.
@@ -81,7 +81,7 @@ def _successor(seed_key, rank, k, num_items, num_tastes, exponent):
 
 @njit(nogil=True, cache=True)
 def item_of_rank(rank, num_items, stride):
-    """Item id, 1..num_items, of a popularity rank; `stride` has no divisor in common with num_items."""
+    """Item id, 1..num_items, of a popularity rank; `stride` and num_items are coprime."""
     return (rank * stride) % num_items + 1
 
 
@@ -97,10 +97,10 @@ def history_length(seed, user, shortest, mean, longest):
 
 
 @njit(nogil=True, cache=True)
-def _fill_tastes(seed, user, num_tastes, tastes_M):
+def _fill_tastes(seed, user, num_tastes, tastes):
     key = key_of(seed, user, _TASTE)
-    for m in range(len(tastes_M)):
-        tastes_M[m] = np.int64(_unit(_fold(key, m)) * num_tastes)
+    for m in range(len(tastes)):
+        tastes[m] = np.int64(_unit(_fold(key, m)) * num_tastes)
 
 
 @njit(nogil=True, cache=True)
@@ -118,14 +118,14 @@ def fill_histories(
 ):  # fmt: skip
     """Histories of the users `first`, first + 1, ... into `item_ids` at `offsets`."""
     successor_key = key_of(seed, 0, _SUCCESSOR)
-    tastes_M = np.empty(len(taste_cumulative), dtype=np.int64)
+    tastes = np.empty(len(taste_cumulative), dtype=np.int64)
     longest = 1
     for n in range(len(offsets) - 1):
         longest = max(longest, offsets[n + 1] - offsets[n])
     ranks = np.empty(longest, dtype=np.int64)
     for n in range(len(offsets) - 1):
         user = first + n
-        _fill_tastes(seed, user, num_tastes, tastes_M)
+        _fill_tastes(seed, user, num_tastes, tastes)
         key = key_of(seed, user, _DRAW)
         counter = 0
         for step in range(offsets[n + 1] - offsets[n]):
@@ -145,9 +145,11 @@ def fill_histories(
                     )
                 elif u < transition + taste:
                     # What is left of u is uniform again: it chooses the taste, v the item in it.
-                    # Before the first item there is no transition, and its share falls to the taste.
+                    # Before the first item there is no transition; its share falls to the taste.
                     low = transition if step > 0 else 0.0
-                    chosen = tastes_M[_choose((u - low) / (transition + taste - low), taste_cumulative)]
+                    chosen = tastes[
+                        _choose((u - low) / (transition + taste - low), taste_cumulative)
+                    ]
                     size = _taste_size(chosen, num_items, num_tastes)
                     rank = _draw_rank(v, size, exponent) * num_tastes + chosen
                 else:
@@ -167,14 +169,14 @@ def _seen(ranks, count, rank):
 
 
 @njit(nogil=True, cache=True)
-def _background(rank, num_items, num_tastes, exponent, taste, transition, tastes_M, shares_M):
+def _background(rank, num_items, num_tastes, exponent, taste, transition, tastes, shares):
     """Probability of `rank` without transitions."""
     p = (1.0 - taste - transition) * _rank_share(rank, num_items, exponent)
     chosen = rank % num_tastes
-    for m in range(len(tastes_M)):
-        if tastes_M[m] == chosen:
+    for m in range(len(tastes)):
+        if tastes[m] == chosen:
             size = _taste_size(chosen, num_items, num_tastes)
-            p += taste * shares_M[m] * _rank_share(rank // num_tastes, size, exponent)
+            p += taste * shares[m] * _rank_share(rank // num_tastes, size, exponent)
     return p
 
 
@@ -185,15 +187,15 @@ def rank_quality(
 ):  # fmt: skip
     """Sum over users of the NDCG@k of ranking `targets` by their true probabilities.
 
-    Each list (a taste, the whole catalog) falls in probability along its ranks, so the items ahead of
-    the target stand at the lists' heads, and a walk may stop at the k-th of them.
+    Each list (a taste, the whole catalog) falls in probability along its ranks, so the items ahead
+    of the target stand at the lists' heads, and a walk may stop at the k-th of them.
     """
     successor_key = key_of(seed, 0, _SUCCESSOR)
-    tastes_M = np.empty(len(taste_shares), dtype=np.int64)
-    next_K = np.empty(len(successor_shares), dtype=np.int64)
+    tastes = np.empty(len(taste_shares), dtype=np.int64)
+    following = np.empty(len(successor_shares), dtype=np.int64)
     total = 0.0
     for n in range(len(users)):
-        _fill_tastes(seed, users[n], num_tastes, tastes_M)
+        _fill_tastes(seed, users[n], num_tastes, tastes)
         length = ends[n] - starts[n]
         seen = np.empty(length, dtype=np.int64)
         for at in range(length):
@@ -201,38 +203,46 @@ def rank_quality(
         target = ((np.int64(targets[n]) - 1) * unstride) % num_items
         if exclude and _seen(seen, length, target):
             continue
-        for j in range(len(next_K)):
-            next_K[j] = _successor(
+        for j in range(len(following)):
+            following[j] = _successor(
                 successor_key, seen[length - 1], j, num_items, num_tastes, successor_exponent
             )
-        goal = _background(target, num_items, num_tastes, exponent, taste, transition, tastes_M, taste_shares)
-        goal += transition * _share_of(target, next_K, successor_shares)
+        goal = _background(
+            target, num_items, num_tastes, exponent, taste, transition, tastes, taste_shares
+        )
+        goal += transition * _share_of(target, following, successor_shares)
         ahead, ties = 0, 0
-        for j in range(len(next_K)):
-            rank = next_K[j]
-            if rank == target or _seen(next_K, j, rank) or (exclude and _seen(seen, length, rank)):
+        for j in range(len(following)):
+            rank = following[j]
+            if (
+                rank == target
+                or _seen(following, j, rank)
+                or (exclude and _seen(seen, length, rank))
+            ):
                 continue
-            p = _background(rank, num_items, num_tastes, exponent, taste, transition, tastes_M, taste_shares)
-            p += transition * _share_of(rank, next_K, successor_shares)
+            p = _background(
+                rank, num_items, num_tastes, exponent, taste, transition, tastes, taste_shares
+            )
+            p += transition * _share_of(rank, following, successor_shares)
             ahead += p > goal
             ties += p == goal
-        for m in range(len(tastes_M) + 1):
-            whole = m == len(tastes_M)
-            if not whole and _seen(tastes_M, m, tastes_M[m]):
+        for m in range(len(tastes) + 1):
+            whole = m == len(tastes)
+            if not whole and _seen(tastes, m, tastes[m]):
                 continue
-            size = num_items if whole else _taste_size(tastes_M[m], num_items, num_tastes)
+            size = num_items if whole else _taste_size(tastes[m], num_items, num_tastes)
             for place in range(size):
                 if ahead >= k:
                     break
-                rank = place if whole else place * num_tastes + tastes_M[m]
-                if whole and _seen(tastes_M, len(tastes_M), rank % num_tastes):
+                rank = place if whole else place * num_tastes + tastes[m]
+                if whole and _seen(tastes, len(tastes), rank % num_tastes):
                     continue
                 p = _background(
-                    rank, num_items, num_tastes, exponent, taste, transition, tastes_M, taste_shares
+                    rank, num_items, num_tastes, exponent, taste, transition, tastes, taste_shares
                 )
                 if p < goal:
                     break
-                if rank == target or _seen(next_K, len(next_K), rank):
+                if rank == target or _seen(following, len(following), rank):
                     continue
                 if exclude and _seen(seen, length, rank):
                     continue
@@ -247,9 +257,9 @@ def rank_quality(
 
 
 @njit(nogil=True, cache=True)
-def _share_of(rank, next_K, successor_shares):
+def _share_of(rank, following, successor_shares):
     share = 0.0
-    for j in range(len(next_K)):
-        if next_K[j] == rank:
+    for j in range(len(following)):
+        if following[j] == rank:
             share += successor_shares[j]
     return share

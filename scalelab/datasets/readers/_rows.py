@@ -1,11 +1,13 @@
-"""A SELECT of user, item and time in, interactions in CSR form out; DuckDB sorts, larger than memory."""
+"""A SELECT of user, item and time in, sorted interactions out; DuckDB sorts, beyond memory."""
 
+import gzip
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import duckdb
 import numpy as np
@@ -15,7 +17,15 @@ from scalelab.core.errors import DataError
 from scalelab.datasets._arrays import ArraySink
 from scalelab.datasets.interactions import Interactions
 
-__all__ = ["NO_TIME", "check_columns", "identifier", "literal", "read_rows", "workspace"]
+__all__ = [
+    "NO_TIME",
+    "check_columns",
+    "identifier",
+    "literal",
+    "open_text",
+    "read_rows",
+    "workspace",
+]
 
 # In the place of a time column: the order of the file is the order of a history.
 NO_TIME = "NULL::BIGINT"
@@ -26,7 +36,7 @@ _ROWS_PER_CHUNK = 1_000_000
 
 @contextmanager
 def workspace(source: Path, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that spills beside `spill` when memory runs short; its errors become DataError."""
+    """A connection that spills into `spill` when memory runs short; its errors become DataError."""
     with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
         settings = {
             "memory_limit": _MEMORY_LIMIT,
@@ -38,7 +48,9 @@ def workspace(source: Path, spill: Path | None = None) -> Iterator[duckdb.DuckDB
             yield connection
         except duckdb.Error as error:
             first_line = next((line for line in str(error).splitlines() if line), "unreadable")
-            raise DataError(f"{source}: {first_line}", "check the file, its form and data.reader") from error
+            raise DataError(
+                f"{source}: {first_line}", "check the file, its form and data.reader"
+            ) from error
         finally:
             connection.close()
 
@@ -54,9 +66,10 @@ def read_rows(
 ) -> Interactions:
     """Interactions of the rows of `select`, whose columns are named u, i and t, in file order.
 
-    Integer items dense from 0 or from 1 keep their order; all other items are numbered from 1 in the order of
-    first appearance, and so are users whose ids are text. Rows of one user are sorted by time; ties keep the
-    order of the file. `stage` copies rows that are slow to read twice. Raises DataError.
+    Integer items dense from 0 or from 1 keep their order; all other items are numbered from 1 in
+    the order of first appearance, and so are users whose ids are text. Rows of one user are sorted
+    by time; ties keep the order of the file. `stage` copies rows that are slow to read twice.
+    Raises DataError.
     """
     numbered = f"SELECT *, row_number() OVER () AS r FROM ({select})"
     connection.execute(f"CREATE TEMP {'TABLE' if stage else 'VIEW'} source AS {numbered}")
@@ -93,6 +106,13 @@ def read_rows(
     )
 
 
+def open_text(path: Path) -> IO[str]:
+    """The file as text, to look at its first lines; gzip is unpacked."""
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
+    return path.open(encoding="utf-8", errors="replace")
+
+
 def identifier(name: str) -> str:
     """A column's name, quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'
@@ -117,12 +137,15 @@ def _id_expression(
     if kind in _INTEGERS:
         return f"CAST({column} AS BIGINT)"
     if kind in ("FLOAT", "DOUBLE"):
-        test = f"SELECT count(*) FILTER (isnan({column}) OR {column} <> trunc({column})) FROM source"
+        test = (
+            f"SELECT count(*) FILTER (isnan({column}) OR {column} <> trunc({column})) FROM source"
+        )
         (bad,) = _one(connection, test)
         if bad:
             what = "user" if column == "u" else "item"
             raise DataError(
-                f"{source}: {bad} {what} ids are NaN or not whole numbers", "drop or mend these rows"
+                f"{source}: {bad} {what} ids are NaN or not whole numbers",
+                "drop or mend these rows",
             )
         return f"CAST({column} AS BIGINT)"
     return f"CAST({column} AS VARCHAR)"
@@ -160,19 +183,24 @@ def _check(
     )
     count, no_user, no_item, timed, bad_user, bad_item = _one(
         connection,
-        f"SELECT count(*), count(*) - count(u), count(*) - count(i), count(t), {negative} FROM clean",
+        "SELECT count(*), count(*) - count(u), count(*) - count(i), count(t), "
+        f"{negative} FROM clean",
     )
     if count == 0:
         raise DataError(f"{source} holds no interactions", "check the file and data.where")
     for what, missing, below in (("user", no_user, bad_user), ("item", no_item, bad_item)):
         if missing:
-            raise DataError(f"{source}: {missing} of {count} rows have no {what}", "drop these rows")
+            raise DataError(
+                f"{source}: {missing} of {count} rows have no {what}", "drop these rows"
+            )
         if below:
             raise DataError(
                 f"{source}: {below} of {count} {what} ids are below 0", "ids are 0 or more, or text"
             )
     if 0 < timed < count:
-        raise DataError(f"{source}: {count - timed} of {count} rows have no time", "drop these rows")
+        raise DataError(
+            f"{source}: {count - timed} of {count} rows have no time", "drop these rows"
+        )
     return count, timed > 0
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -28,12 +29,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Synthetic:
     """A catalog of Zipf popularity, users of a few tastes, and successors of every item.
 
-    The next item is, with probability `transition`, one of the last item's `num_successors` successors (of the
-    same taste; the k-th weighs `sharpness` ** k); with probability `taste`, an item of one of the user's
-    `tastes_per_user` tastes (the m-th weighs 2 ** -m) by its popularity there; else any item by
-    popularity. Popularity falls as rank ** -exponent. Unless `repeats`, an item that the user has had is
-    drawn anew. Histories have `min_length` items plus a geometric excess up to `max_length`.
-    There are no times. Raises SpecError for options that contradict each other.
+    The next item is, with probability `transition`, one of the last item's `num_successors`
+    successors (of the same taste; the k-th weighs `sharpness` ** k); with probability `taste`, an
+    item of one of the user's `tastes_per_user` tastes (the m-th weighs 2 ** -m) by its popularity
+    there; else any item by popularity. Popularity falls as rank ** -exponent. Unless `repeats`, an
+    item that the user has had is drawn anew. Histories have `min_length` items plus a geometric
+    excess up to `max_length`. There are no times. Raises SpecError for options that contradict each
+    other.
     """
 
     num_items: Annotated[int, Field(gt=1, lt=2**31 - 1)] = 5_000
@@ -62,14 +64,14 @@ class Synthetic:
             )
         if not self.min_length <= self.mean_length <= self.max_length:
             raise SpecError(
-                f"mean_length = {self.mean_length:g} is not within min_length = {self.min_length} and "
-                f"max_length = {self.max_length}",
+                f"mean_length = {self.mean_length:g} is not within min_length = {self.min_length} "
+                f"and max_length = {self.max_length}",
                 "change one of them",
             )
         if not self.repeats and 2 * self.max_length > self.num_items:
             raise SpecError(
-                f"histories of {self.max_length} different items need at least {2 * self.max_length} "
-                f"items, num_items = {self.num_items}",
+                f"histories of {self.max_length} different items need at least "
+                f"{2 * self.max_length} items, num_items = {self.num_items}",
                 "lower max_length, or set repeats = true",
             )
 
@@ -80,7 +82,8 @@ class Synthetic:
         offsets[0] = 0
         np.cumsum(lengths, out=offsets[1:])
         item_ids = new_array(int(offsets[-1]), np.int32, into and into / "item_ids.npy")
-        arguments = self._catalog() + (
+        arguments: tuple[Any, ...] = (
+            *self._catalog(),
             self.taste,
             self.transition,
             np.cumsum(self._taste_shares()),
@@ -113,9 +116,10 @@ class Synthetic:
     ) -> float:
         """Mean NDCG@k over `held_out` of ranking by the true next-item probabilities.
 
-        The probabilities are those given the user's hidden tastes and the items so far. Items already had are
-        left out where the protocol excludes them, and where they never come again (`repeats` false); the rest
-        keep their order, so this is the best that any model can expect. A target that is left out counts 0.
+        The probabilities are those given the user's hidden tastes and the items so far. Items
+        already had are left out where the protocol excludes them, and where they never come again
+        (`repeats` false); the rest keep their order, so this is the best that any model can expect.
+        A target that is left out counts 0.
         """
         exclude = exclude_seen or not self.repeats
         seed, num_items, num_tastes, stride, exponent, successor_exponent = self._catalog()
@@ -127,8 +131,9 @@ class Synthetic:
             totals.append(
                 generator.rank_quality(
                     held_out.users[part], histories.starts[part], histories.ends[part],
-                    interactions.item_ids, held_out.targets[part], k, exclude, seed, num_items, num_tastes,
-                    pow(int(stride), -1, num_items), exponent, successor_exponent,
+                    interactions.item_ids, held_out.targets[part], k, exclude,
+                    seed, num_items, num_tastes, pow(int(stride), -1, num_items),
+                    exponent, successor_exponent,
                     self.taste, self.transition, self._taste_shares(), self._successor_shares(),
                 )
             )  # fmt: skip
@@ -142,7 +147,7 @@ class Synthetic:
         return max(1, self.num_items // self.items_per_taste)
 
     def _catalog(self) -> tuple[Any, ...]:
-        # Ids say nothing of popularity: ranks are spread over them by a step near the golden section.
+        # Ids say nothing of popularity: steps near the golden section spread ranks over them.
         stride = max(1, round(self.num_items * 0.6180339887498949))
         while math.gcd(stride, self.num_items) != 1:
             stride += 1
@@ -166,10 +171,7 @@ def _on_all_cores(work: Callable[[int, int], None], count: int) -> None:
     # More slices than workers: histories are not equally long.
     borders = np.linspace(0, count, min(8 * (workers or 1), count) + 1).astype(np.int64)
     with ThreadPoolExecutor(workers) as pool:
-        jobs = [
-            pool.submit(work, int(first), int(last))
-            for first, last in zip(borders[:-1], borders[1:], strict=True)
-        ]
+        jobs = [pool.submit(work, int(first), int(last)) for first, last in pairwise(borders)]
         for job in jobs:
             job.result()
 
