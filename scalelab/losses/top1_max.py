@@ -18,7 +18,8 @@ class TOP1Max:
     """sum_j s_j (sigmoid(negative_j - target) + reg sigmoid(negative_j^2)).
 
     s is the softmax of the negatives. Eq. 12 of the cumulative cross-entropy paper, which leaves
-    the second term out; GRU4Rec+ has it (`reg` = 1). `mask_hits` leaves out negatives that equal the target.
+    the second term out; GRU4Rec+ has it (`reg` = 1). `mask_hits` leaves out negatives that equal
+    the target.
     """
 
     reg: float = 1.0
