@@ -21,6 +21,8 @@ _Rule = Callable[[tuple[Any, ...], Any], int]
 def workspace_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:
     """Bytes alive beside arguments and results at the worst moment inside `func` on a CPU."""
     rule = _RULES.get(func)
+    if rule is None and func.namespace == "torch_nn":
+        rule = _BY_NAME.get(func.name())
     return 0 if rule is None else rule(args, result)
 
 
@@ -70,6 +72,16 @@ def _product(args: tuple[Any, ...], result: Any) -> int:
     return copies + 1024 + 128 * inner + 256 * rows + (2 * rows * inner if turned else 0)
 
 
+def _linear_cross_entropy(args: tuple[Any, ...], result: Any) -> int:
+    """A chunk's logits and rows, three numbers a position; four fp32 tables where bf16 is summed."""
+    hidden, table, chunk = args[0], args[1], int(args[8])
+    (positions, width), rows = hidden.shape, table.size(0)
+    extra = 4 * chunk * (rows + width) + 13 * positions
+    if hidden.dtype is torch.bfloat16 and args[9] == "accurate":
+        extra += 16 * rows * width + 2 * positions * width
+    return extra
+
+
 def _is_dense(matrix: Tensor) -> bool:
     """Contiguous, or so with its last two dimensions exchanged."""
     return matrix.is_contiguous() or matrix.transpose(-1, -2).is_contiguous()
@@ -104,3 +116,5 @@ _RULES: dict[Any, _Rule] = {
     aten.sort.default: _sort,
     **dict.fromkeys((aten.mm.default, aten.mm.out, aten.addmm.default, aten.bmm.default), _product),
 }
+# Registered when it is first called, so known by name alone (torch 2.13 and later).
+_BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entropy}
