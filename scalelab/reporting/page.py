@@ -119,7 +119,9 @@ def _filled(title: str, body: str) -> str:
     template = Template(
         resources.files("scalelab.reporting").joinpath("page.html").read_text("utf-8")
     )
-    bundle = vl_convert.javascript_bundle(None).replace("</script", "<\\/script")
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace(
+        "</script", "<\\/script"
+    )
     return template.substitute(title=escape(title), body=body, bundle=bundle)
 
 

@@ -1,0 +1,68 @@
+"""The records' fields and the ledger's columns are the same list."""
+
+import typing
+from dataclasses import fields
+
+import pytest
+
+from scalelab.core import records
+from scalelab.store import schema
+
+TABLES = {
+    "metrics": records.Metric,
+    "memory": records.Memory,
+    "timeline": records.TimelineEvent,
+    "samples": records.Sample,
+    "environments": records.Environment,
+}
+TYPES = {"str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "datetime": "TIMESTAMP"}
+
+
+def described(ledger, table):
+    rows = ledger.query(f"DESCRIBE {table}").to_pylist()
+    return {row["column_name"]: (row["column_type"], row["null"]) for row in rows}
+
+
+def wanted(*kinds):
+    """Column name to SQL type and nullability, as the dataclasses' annotations say."""
+    columns = {}
+    for kind in kinds:
+        hints = typing.get_type_hints(kind)
+        for field in fields(kind):
+            parts = typing.get_args(hints[field.name]) or (hints[field.name],)
+            sql = TYPES.get(parts[0].__name__, "VARCHAR")
+            columns[field.name] = (sql, "YES" if type(None) in parts else "NO")
+    return columns
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_has_the_fields_of_its_record(ledger, table):
+    found = described(ledger, table)
+    assert found.pop("run_id") == ("VARCHAR", "NO")
+    assert found == wanted(TABLES[table])
+
+
+def test_runs_have_the_fields_of_run_and_of_its_summary(ledger):
+    found = described(ledger, "runs")
+    assert found.pop("spec") == ("JSON", "NO")
+    expected = wanted(records.Run, schema.Summary)
+    del expected["spec"]
+    assert found == expected
+
+
+def test_the_contract_names_are_there(ledger):
+    """The columns and views that `interface.md` promises."""
+    results = described(ledger, "results")
+    for name in ("valid_ndcg_10", "test_ndcg_10", "peak_bytes", "train_s", "predicted_peak_bytes"):
+        assert name in results
+    for view in ("configurations", "pareto_memory", "pareto_time", "components"):
+        assert described(ledger, view)
+    assert described(ledger, "prediction_error")
+    assert ledger.query("FROM best_under_budget(10)").num_rows == 0
+
+
+def test_a_configuration_does_not_depend_on_seed_or_place(fake):
+    one, other = fake.record(seed=1), fake.record(seed=2)
+    tables = schema.tables_of([one, other, fake.record(seed=1, batch_size=64)])
+    first, second, third = tables["runs"]["configuration"].to_pylist()
+    assert first == second != third

@@ -1,0 +1,94 @@
+"""The writing thread: batches, receipts, and errors that reach who asked."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from scalelab.core.errors import LedgerError
+from scalelab.store.writer import LedgerWriter
+
+
+def test_what_is_queued_together_is_stored_together(fake):
+    batches = []
+    with LedgerWriter(batches.append, pause_s=0.2) as writer:
+        for index in range(50):
+            writer.append(fake.record(index=index))
+    assert [r.run.run_id for batch in batches for r in batch] == [f"run-{i:06d}" for i in range(50)]
+    assert len(batches) <= 2
+
+
+def test_a_receipt_is_given_only_when_it_is_stored(fake):
+    gate, stored = threading.Event(), []
+
+    def store(batch):
+        gate.wait()
+        stored.extend(batch)
+
+    with LedgerWriter(store, pause_s=0.0) as writer:
+        receipt = writer.append(fake.record())
+        assert not receipt.done()
+        gate.set()
+        receipt.result(timeout=10)
+        assert len(stored) == 1
+
+
+def test_flush_returns_when_all_is_stored(fake, ledger):
+    with ledger.writing() as writer:
+        for index in range(5):
+            writer.append(fake.record(index=index))
+        writer.flush()
+        assert ledger.query("FROM runs").num_rows == 5
+
+
+def test_one_bad_record_takes_no_other_with_it(fake, ledger):
+    bad = fake.record(index=7)
+    bad = replace(bad, run=replace(bad.run, protocol=None))
+    writer = LedgerWriter(ledger.append)
+    receipts = [writer.append(r) for r in (fake.record(index=1), bad, fake.record(index=2))]
+    with pytest.raises(LedgerError, match="protocol"):
+        writer.close()
+    with pytest.raises(LedgerError, match="protocol"):
+        receipts[1].result()
+    assert receipts[0].result() is receipts[2].result() is None
+    rows = ledger.query("SELECT run_id FROM runs ORDER BY run_id").to_pylist()
+    assert [row["run_id"] for row in rows] == ["run-000001", "run-000002"]
+
+
+def test_an_error_reaches_the_next_to_append_and_the_end(fake):
+    def store(batch):
+        raise LedgerError("the disk is full")
+
+    writer = LedgerWriter(store, pause_s=0.0)
+    with pytest.raises(LedgerError, match="full"):
+        writer.append(fake.record()).result()
+    with pytest.raises(LedgerError, match="full"):
+        writer.append(fake.record())
+    with pytest.raises(LedgerError, match="full"):
+        writer.flush()
+    with pytest.raises(LedgerError, match="full"):
+        writer.close()
+
+
+def test_an_unforeseen_error_leaves_no_receipt_open(fake):
+    def store(batch):
+        raise RuntimeError("a fault of ours")
+
+    writer = LedgerWriter(store, pause_s=0.0)
+    with pytest.raises(LedgerError, match="a fault of ours"):
+        writer.append(fake.record()).result(timeout=10)
+    with pytest.raises(LedgerError):
+        writer.close()
+
+
+def test_the_error_of_the_body_is_not_hidden_by_the_writer(fake):
+    def store(batch):
+        raise LedgerError("the disk is full")
+
+    def body():
+        with LedgerWriter(store, pause_s=0.0) as writer:
+            writer.append(fake.record())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        body()
