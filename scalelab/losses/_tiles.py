@@ -35,8 +35,8 @@ def formed(
     the latter at no cost.
 
     Each gradient is held once: the backward pass scales it in place, hands it over and keeps no
-    reference, so that autograd may add a sparse gradient of the same table into it in place. For
-    the same reason a second backward pass through one loss raises RuntimeError.
+    reference, so that it becomes `.grad` itself and what else autograd sends there is added in
+    place. For the same reason a second backward pass through one loss raises RuntimeError.
     """
     recording = torch.is_grad_enabled()
     wanted = (recording and hidden_ND.requires_grad, recording and item_table_VD.requires_grad)

@@ -79,7 +79,7 @@ class _Work:
         num_positions, num_rows = hidden_ND.shape[0], item_table_VD.shape[0]
         room = max(1, int(options.tile_mib * 2**20) // inner.itemsize)
         self.rows = min(_ROWS, num_positions, max(1, room // num_rows))
-        self.keeps = self.rows >= min(_FEWEST_ROWS, num_positions)
+        self.keeps = num_rows <= room and self.rows >= min(_FEWEST_ROWS, num_positions)
         if not self.keeps:
             self.rows = min(_ROWS, num_positions, room)
         size = min(room, self.rows * num_rows)
