@@ -5,9 +5,11 @@ options.
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -73,15 +75,24 @@ def load(kind: str, name: str) -> type[Any]:
     return getattr(module, module.__all__[0])
 
 
-def options(kind: str, name: str) -> dict[str, Option]:
+@cache
+def options(kind: str, name: str) -> Mapping[str, Option]:
     """The options of a part: keywords of its constructor that have a default."""
     part = load(kind, name)
     hints = get_type_hints(part.__init__)
-    return {
+    found = {
         key: Option(name=key, annotation=hints.get(key, Any), default=parameter.default)
         for key, parameter in inspect.signature(part).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
+    return MappingProxyType(found)
+
+
+# Grids check thousands of specs of the same few parts.
+@cache
+def _adapter(kind: str, name: str, key: str) -> TypeAdapter[Any]:
+    annotation = options(kind, name)[key].annotation
+    return TypeAdapter(annotation, config=ConfigDict(strict=False))
 
 
 def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -96,9 +107,8 @@ def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]
             raise SpecError(f"{name!r} has no option {key!r}", hint)
     checked = {key: option.default for key, option in known.items()}
     for key, value in given.items():
-        adapter = TypeAdapter(known[key].annotation, config=ConfigDict(strict=False))
         try:
-            checked[key] = adapter.validate_python(value)
+            checked[key] = _adapter(kind, name, key).validate_python(value)
         except ValidationError as error:
             wanted = error.errors()[0]["msg"]
             raise SpecError(f"{name}.{key} = {value!r}: {wanted}", "mend the value") from error
