@@ -7,16 +7,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scalelab.core.events import Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_seconds
-from scalelab.measure.session import Limits
 from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.planner import Job
 from scalelab.sweeping.signals import Stops
 from scalelab.sweeping.task import Executor, Task, ended
+
+if TYPE_CHECKING:
+    from scalelab.measure.session import Limits
 
 __all__ = ["Driver"]
 
@@ -36,14 +39,14 @@ class Driver:
         observer: SweepObserver,
         stops: Stops,
         study_id: str,
-        limits: Limits,
+        limits: "Limits",
         keep: Path,
         total_s: float | None = None,
         rule: MedianRule | None = None,
-        heard: Callable[[Job, Record], None] = lambda job, record: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.outcomes: dict[str, Outcome] = {}
+        self.ended: list[str] = []
         self.num_late = 0
         self._executor = executor
         self._writer = writer
@@ -54,7 +57,6 @@ class Driver:
         self._keep = keep
         self._total_s = total_s
         self._rule = rule
-        self._heard = heard
         self._clock = clock
         self._began_s = clock()
         self._waiting: deque[Job] = deque()
@@ -211,7 +213,8 @@ class Driver:
         if job.forecast is not None:
             record = replace(record, memory=(*record.memory, *job.forecast.memory))
         self.outcomes[job.fingerprint] = record.run.outcome
-        self._heard(job, record)
+        if record.run.outcome is not Outcome.INTERRUPTED:
+            self.ended.append(job.fingerprint)
         self._receipts.append((self._writer.append(record), record))
 
     def _answer(self, wait: bool = False) -> None:

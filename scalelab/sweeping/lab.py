@@ -1,4 +1,8 @@
-"""A task or a spec in, what the lab says of it out: its record, its data's name, a prediction."""
+"""A task or a spec in, what the lab says of it out: its record, its data's name, a prediction.
+
+The lab is imported by the functions that need it: a driver that is refused its ledger, or a study
+with a misspelt key, must not wait for torch.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,11 +13,6 @@ from scalelab.core.errors import ScalelabError, SpecError
 from scalelab.core.events import Progress
 from scalelab.core.records import Record
 from scalelab.core.spec import DataSpec, RunSpec
-from scalelab.datasets import load as datasets
-from scalelab.datasets.load import LengthsOnly
-from scalelab.measure import session
-from scalelab.planning.devices import load_device, this_machine
-from scalelab.planning.predict import predict
 from scalelab.sweeping.planner import Forecast
 from scalelab.sweeping.task import Stop, Task
 
@@ -21,11 +20,13 @@ __all__ = ["RUN", "check_device", "fingerprint", "forecast", "modules", "run"]
 
 RUN = "scalelab.sweeping.lab:run"
 # Slow to import and wanted by every run: the optimizers of torch pull in its compiler.
-_EVERY_RUN = ("torch._dynamo", "torch.utils._python_dispatch", "scalelab.train.assemble")
+_EVERY_RUN = ("torch._dynamo", "scalelab.measure.session", "scalelab.planning.predict")
 
 
 def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
     """Train and measure, in this process."""
+    from scalelab.measure import session
+
     return session.run(
         task.spec,
         run_id=task.run_id,
@@ -56,11 +57,15 @@ def modules(specs: Sequence[RunSpec]) -> list[str]:
 
 def fingerprint(data: DataSpec) -> str:
     """What the data are, wherever they lie. Raises DataError."""
-    return datasets.fingerprint(data)
+    from scalelab.datasets import load
+
+    return load.fingerprint(data)
 
 
 def check_device(specs: Sequence[RunSpec]) -> None:
     """Raises SpecError where a run wants a GPU and this machine has none."""
+    from scalelab.planning.devices import this_machine
+
     wanted = {spec.device.name for spec in specs} - {"cpu"}
     if wanted and this_machine().kind != "cuda":
         raise SpecError(f"no CUDA GPU answers for {min(wanted)!r}", "write --device cpu")
@@ -74,6 +79,10 @@ def forecast(
     A run that would not fit under the budget is too large; so is one that would not fit into this
     machine's memory, where the kernel might end something else in its place. Raises DataError.
     """
+    from scalelab.datasets.load import LengthsOnly, lengths
+    from scalelab.planning.devices import load_device, this_machine
+    from scalelab.planning.predict import predict
+
     known: dict[str, LengthsOnly] = {}
     machine = this_machine()
     devices = {
@@ -85,7 +94,7 @@ def forecast(
     for spec in specs:
         key = spec.data.model_dump_json()
         if key not in known:
-            known[key] = datasets.lengths(spec.data)
+            known[key] = lengths(spec.data)
         device = devices.get(spec.device.name.partition(":")[0])
         if device is None:  # another machine will run it
             found.append(None)

@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalelab.core import plugins
-from scalelab.core.errors import SpecError
+from scalelab.core.errors import MissingExtra, SpecError
 from scalelab.core.events import Planned, SweepObserver
 from scalelab.core.records import Outcome
 from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes, parse_seconds
-from scalelab.measure.session import Limits
 from scalelab.store.ledger import Attempt, Ledger
+from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping import lab
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.final import best_cells
@@ -27,6 +27,9 @@ from scalelab.sweeping.planner import Forecast, Job, Planner, again, in_order
 from scalelab.sweeping.signals import listening
 from scalelab.sweeping.study_text import toml_of
 from scalelab.sweeping.task import Executor, utc_now
+
+if TYPE_CHECKING:
+    from scalelab.measure.session import Limits
 
 __all__ = ["Hooks", "SweepResult", "sweep"]
 
@@ -104,7 +107,7 @@ def sweep(
         observer=observer or SweepObserver(),
         hooks=hooks or Hooks(),
     )
-    cells = expand(study, given)
+    cells = expand(study, given) if study.search is None or dry_run else []
     if executor != "cluster":
         sweeping.hooks.check_device([cell.spec for cell in cells])
     if dry_run:
@@ -112,7 +115,9 @@ def sweep(
     return sweeping.go(cells, _executor(executor, workers, address))
 
 
-def _limits(study: StudySpec, budget: int | None) -> Limits:
+def _limits(study: StudySpec, budget: int | None) -> "Limits":
+    from scalelab.measure.session import Limits
+
     return Limits(
         memory_bytes=budget or _optional(parse_bytes, study.budget.memory),
         time_s=_optional(parse_seconds, study.budget.time),
@@ -136,6 +141,19 @@ def _executor(name: str, workers: int, address: str | None) -> Executor:
     return plugins.load("executors", name)(**options)
 
 
+def _searching(study: StudySpec, overrides: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The loop of a search and the search itself. Raises MissingExtra without Optuna."""
+    try:
+        from scalelab.sweeping.search import Search
+        from scalelab.sweeping.search_loop import search_cells
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "optuna":
+            raise
+        message = f"{study.name}: [search] needs the package 'optuna'"
+        raise MissingExtra(message, 'pip install "scalelab[search]"') from error
+    return search_cells, Search(study, overrides)
+
+
 @dataclass(kw_only=True)
 class _Sweep:
     """What stays the same from the first cell of a sweep to its last."""
@@ -143,7 +161,7 @@ class _Sweep:
     study: StudySpec
     overrides: dict[str, Any]
     ledger: Path
-    limits: Limits
+    limits: "Limits"
     total_s: float | None
     rerun: frozenset[Outcome]
     order: str
@@ -185,7 +203,10 @@ class _Sweep:
             if executor.blocking:
                 stops.at_once = lambda count: executor.stop(now=count > 1)
             try:
-                self._grid(driver, planner, executor, cells)
+                if self.study.search is None:
+                    self._grid(driver, planner, executor, cells)
+                else:
+                    self._search(driver, planner, executor, ledger, writer)
                 if self.study.final is not None and not (stops.count or driver.num_late):
                     writer.flush()
                     tried = {key: job.cell for key, job in self.jobs.items()}
@@ -202,14 +223,34 @@ class _Sweep:
         self, driver: Driver, planner: Planner, executor: Executor, cells: Sequence[Cell]
     ) -> None:
         jobs = self._plan(planner, cells)
-        if any(job.due for job in jobs) and not self._opened:
-            names = self.hooks.modules([cell.spec for cell in cells])
-            executor.open(
-                self.hooks.run, driver.on_progress, driver.on_record, driver.on_lost, names
-            )
-            self._opened = True
+        self._open(executor, driver, jobs)
         driver.add(jobs)
         driver.run()
+
+    def _search(
+        self,
+        driver: Driver,
+        planner: Planner,
+        executor: Executor,
+        ledger: Ledger,
+        writer: LedgerWriter,
+    ) -> None:
+        def enter(cell: Cell) -> Job:
+            new = self._plan(planner, [cell])
+            self._open(executor, driver, new)
+            driver.add(new)
+            return self.jobs[planner.jobs([cell])[0].fingerprint]
+
+        search_cells, search = _searching(self.study, self.overrides)
+        search_cells(search, driver, ledger, writer, enter)
+
+    def _open(self, executor: Executor, driver: Driver, jobs: Sequence[Job]) -> None:
+        """Get the executor ready when there is a first run for it."""
+        if self._opened or not any(job.due for job in jobs):
+            return
+        names = self.hooks.modules([job.cell.spec for job in jobs])
+        executor.open(self.hooks.run, driver.on_progress, driver.on_record, driver.on_lost, names)
+        self._opened = True
 
     def _planner(self, attempts: Mapping[str, Attempt]) -> Planner:
         return Planner(
@@ -222,12 +263,12 @@ class _Sweep:
     def _plan(self, planner: Planner, cells: Sequence[Cell]) -> list[Job]:
         """Jobs for the cells that are new to this sweep; the observer sees all that are known."""
         jobs = in_order(planner.jobs(cells), self.order)
-        new = [job for job in jobs if job.fingerprint not in self.jobs]
-        self.jobs |= {job.fingerprint: job for job in new}
+        new = {job.fingerprint: job for job in jobs if job.fingerprint not in self.jobs}
+        self.jobs |= new
         device = cells[0].spec.device.name if cells else "cpu"
         planned = tuple(job.planned for job in self.jobs.values())
         self.observer.on_plan(self.study.name, device, planned)
-        return new
+        return list(new.values())
 
     def _forecast(self, specs: Sequence[RunSpec]) -> Sequence[Forecast | None]:
         if len(specs) >= _MANY:

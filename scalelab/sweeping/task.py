@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Memory, Metric, Outcome, Record
 from scalelab.core.spec import RunSpec
-from scalelab.measure.session import Limits, new_row
+
+if TYPE_CHECKING:
+    from scalelab.measure.session import Limits
 
 __all__ = ["Executor", "RunFunction", "Stop", "Task", "ended", "find_run", "utc_now"]
 
@@ -26,7 +28,7 @@ class Task:
     data_fingerprint: str | None
     attempt: int
     spec: RunSpec
-    limits: Limits
+    limits: "Limits"
     keep: str | None = None
 
 
@@ -101,6 +103,9 @@ def ended(
     epochs: int | None = None,
 ) -> Record:
     """A record of a task told from outside: nothing in it was measured by the run itself."""
+    # Only now: a study that cannot run must not wait for torch.
+    from scalelab.measure.session import new_row
+
     now = utc_now()
     row = new_row(task.spec, run_id=task.run_id, study_id=task.study_id, attempt=task.attempt)
     run = replace(

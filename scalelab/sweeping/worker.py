@@ -9,12 +9,15 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
-from scalelab.measure.session import Limits, out_of_memory
 from scalelab.sweeping.process_memory import anonymous_bytes, data_bytes
 from scalelab.sweeping.task import Stop, Task, ended, find_run, utc_now
+
+if TYPE_CHECKING:
+    from scalelab.measure.session import Limits
 
 __all__ = ["ALLOWANCE", "die_with_parent", "guarded", "work"]
 
@@ -66,6 +69,8 @@ def guarded(
     try:
         return run(task, noted, stop)
     except Exception as error:
+        from scalelab.measure.session import out_of_memory
+
         line = " ".join(str(error).split())
         if out_of_memory(error):
             outcome, message = Outcome.OOM, line or "out of memory"
@@ -122,7 +127,7 @@ def _listen(connection: Connection, asked: _Asked) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _limit_data(limits: Limits) -> None:
+def _limit_data(limits: "Limits") -> None:
     if limits.memory_bytes is not None and sys.platform == "linux":
         most = data_bytes(os.getpid()) + limits.memory_bytes + ALLOWANCE + _DATA_SLACK
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))

@@ -1,0 +1,110 @@
+"""Laws of the grid: every combination once, seeds slowest, wrong keys refused with a hint."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalelab.core.errors import SpecError
+from scalelab.core.study import StudySpec
+from scalelab.sweeping.grid import expand, with_seed
+
+AXES = {
+    "batch.size": [1, 2, 3, 4],
+    "train.epochs": [1, 2, 3],
+    "train.learning_rate": [0.1, 0.2],
+}
+
+
+def made(**tables):
+    return StudySpec.model_validate({"name": "x", "base": "sasrec-synthetic", **tables})
+
+
+@given(
+    axes=st.fixed_dictionaries(
+        {}, optional={k: st.lists(st.sampled_from(v), min_size=1, max_size=4) for k, v in AXES.items()}
+    ),
+    repeats=st.integers(1, 3),
+)
+def test_every_combination_occurs_once_and_seeds_vary_slowest(axes, repeats):
+    cells = expand(made(axes=axes, repeats=repeats))
+    number = 1
+    for values in axes.values():
+        number *= len(set(values))
+    assert len(cells) == number * repeats
+    assert len({cell.spec.as_json() for cell in cells}) == len(cells)
+    assert len({cell.label for cell in cells}) == len(cells)
+    seeds = [cell.spec.train.seed for cell in cells]
+    assert seeds == sorted(seeds)
+    assert [cell.repeat for cell in cells] == seeds
+    for repeat in range(repeats):
+        block = cells[repeat * number : (repeat + 1) * number]
+        assert [with_seed(c.spec, 0) for c in block] == [c.spec for c in cells[:number]]
+
+
+def test_cells_are_crossed_with_axes():
+    study = made(
+        axes={"batch.size": [16, 32]},
+        cells=[
+            {"loss.name": "bce", "negatives.num_negatives": 4},
+            {"loss.name": "dense_ce"},
+        ],
+    )
+    seen = [(c.spec.loss.name, c.spec.batch.size, len(c.spec.negatives)) for c in expand(study)]
+    assert seen == [("bce", 16, 1), ("bce", 32, 1), ("dense_ce", 16, 0), ("dense_ce", 32, 0)]
+
+
+def test_what_a_loss_does_not_take_makes_no_second_cell():
+    axes = {"loss.name": ["dense_ce", "bce"], "negatives.num_negatives": [1, 2, 3]}
+    names = [cell.spec.loss.name for cell in expand(made(axes=axes))]
+    assert sorted(names) == ["bce"] * 3 + ["dense_ce"]
+
+
+def test_an_override_wins_over_set_axes_and_cells():
+    study = made(
+        set={"train.epochs": 7},
+        axes={"batch.size": [16, 32]},
+        cells=[{"model.hidden_dim": 32}, {"model.hidden_dim": 16}],
+    )
+    given_ = {"train.epochs": 2, "batch.size": 8, "model.hidden_dim": 48}
+    (cell,) = expand(study, given_)
+    spec = cell.spec
+    assert (spec.train.epochs, spec.batch.size, spec.model.options["hidden_dim"]) == (2, 8, 48)
+
+
+def test_labels_name_what_varies_and_nothing_else():
+    axes = {"loss.name": ["bce", "dense_ce"], "batch.size": [16, 32], "train.epochs": [3]}
+    labels = [cell.label for cell in expand(made(axes=axes, repeats=2))]
+    assert labels[:4] == [
+        "bce size=16 seed=0",
+        "bce size=32 seed=0",
+        "dense_ce size=16 seed=0",
+        "dense_ce size=32 seed=0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "message", "hint"),
+    [
+        ({"axes": {"btach.size": [1]}}, "no table 'btach'", "did you mean 'batch'"),
+        ({"axes": {"batch.sise": [1]}}, "unknown key 'batch.sise'", "did you mean 'size'"),
+        (
+            {"axes": {"model.hidden_dmi": [1]}},
+            "no option 'hidden_dmi'",
+            "did you mean 'hidden_dim'",
+        ),
+        ({"axes": {"loss.name": ["bec"]}}, "no loss called 'bec'", "did you mean 'bce'"),
+        ({"axes": {"batch.size": [16, -1]}}, "cell size=-1", "mend"),
+        ({"axes": {"batch.size": []}}, "has no values", "at least one"),
+        (
+            {"axes": {"batch.size": [1]}, "cells": [{"batch.size": 2}]},
+            "both an axis and set by a cell",
+            "one of them",
+        ),
+    ],
+)
+def test_a_wrong_study_is_refused_with_one_line_and_a_hint(tables, message, hint):
+    with pytest.raises(SpecError) as caught:
+        expand(made(**tables))
+    assert message in caught.value.message
+    assert "\n" not in caught.value.message
+    assert hint in caught.value.hint
