@@ -10,7 +10,7 @@ from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import load, split
 from scalelab.datasets.splits import HeldOut, Split, cut_time
 
-__all__ = ["describe"]
+__all__ = ["describe", "gini"]
 
 _SPLITS = ("leave_one_out", "temporal")
 
@@ -35,7 +35,7 @@ def describe(data: DataSpec) -> dict[str, Any]:
         "lengths": _quantiles(lengths),
         "item_counts": {**_quantiles(counts), "items_with_5_or_more": int((counts >= 5).sum())},
         "popularity": {
-            "gini": _gini(counts),
+            "gini": gini(counts),
             "share_of_top_1_percent": _head_share(counts, 0.01),
             "share_of_top_10_percent": _head_share(counts, 0.1),
         },
@@ -99,7 +99,7 @@ def _quantiles(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def _gini(counts: np.ndarray) -> float:
+def gini(counts: np.ndarray) -> float:
     """0 where all items are equally popular, 1 where one item has everything."""
     ascending = np.sort(counts).astype(np.float64)
     places = np.arange(1, len(counts) + 1)

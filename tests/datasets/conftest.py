@@ -15,7 +15,9 @@ ROWS = [(7, 20, 5), (3, 30, 1), (7, 30, 2), (7, 10, 2), (3, 10, 4), (5, 40, 3), 
 HISTORIES = {3: [30, 10, 40], 5: [40], 7: [30, 10, 20]}
 
 
-def interactions_of(histories: list[list[int]], times: list[list[int]] | None = None) -> Interactions:
+def interactions_of(
+    histories: list[list[int]], times: list[list[int]] | None = None
+) -> Interactions:
     flat = [item for history in histories for item in history]
     return Interactions(
         item_ids=np.array(flat, dtype=np.int32),

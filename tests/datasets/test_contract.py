@@ -28,7 +28,9 @@ def test_offsets_rise_and_ids_are_in_the_catalog(reader, tmp_path):
     assert read.item_ids.dtype == np.int32
     assert read.offsets.dtype == np.int64
     assert 1 <= read.item_ids.min() <= read.item_ids.max() <= read.num_items
-    assert read.times is None or (read.times.dtype == np.int64 and len(read.times) == len(read.item_ids))
+    assert read.times is None or (
+        read.times.dtype == np.int64 and len(read.times) == len(read.item_ids)
+    )
     assert len(read.fingerprint) == 16
 
 

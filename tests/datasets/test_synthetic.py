@@ -6,7 +6,7 @@ import pytest
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.load import lengths, load, split
-from scalelab.datasets.readers import _generator as generator
+from scalelab.datasets.readers import synthetic
 from scalelab.datasets.readers.synthetic import Synthetic
 from scalelab.datasets.splits import leave_one_out
 
@@ -24,12 +24,12 @@ def pareto(n: int, exponent: float) -> np.ndarray:
 
 
 def next_item(reader: Synthetic, user: int, last_item: int | None) -> np.ndarray:
-    """True probability of each item (index 0: item 1) after `last_item`, seen items not left out."""
+    """True probability of each item (index 0: item 1) after `last_item`, seen ones included."""
     num_items, num_tastes = reader.num_items, reader.num_tastes
     stride = reader._catalog()[3]
     rank_of = {(r * stride) % num_items + 1: r for r in range(num_items)}
     tastes = np.empty(reader.tastes_per_user, dtype=np.int64)
-    generator._fill_tastes(reader.data_seed, user, num_tastes, tastes)
+    synthetic.generator._fill_tastes(reader.data_seed, user, num_tastes, tastes)
     by_rank = (1 - reader.taste - reader.transition) * pareto(num_items, reader.exponent)
     transition = 0.0 if last_item is None else reader.transition
     share = reader.taste + reader.transition - transition
@@ -37,9 +37,9 @@ def next_item(reader: Synthetic, user: int, last_item: int | None) -> np.ndarray
         members = np.arange(taste, num_items, num_tastes)
         by_rank[members] += share * weight * pareto(len(members), reader.exponent)
     if last_item is not None:
-        key = generator.key_of(reader.data_seed, 0, np.uint64(4))
+        key = synthetic.generator.key_of(reader.data_seed, 0, np.uint64(4))
         for k, weight in enumerate(reader._successor_shares()):
-            successor = generator._successor(
+            successor = synthetic.generator._successor(
                 key, rank_of[last_item], k, num_items, num_tastes, reader.successor_exponent
             )
             by_rank[successor] += transition * weight
@@ -80,7 +80,7 @@ def test_the_oracle_is_the_brute_force_ranking(exponent, repeats, exclude_seen):
 
 @pytest.mark.parametrize("exponent", [0.7, 1.0])
 def test_draws_follow_the_stated_probabilities(exponent):
-    """One user's tastes are everybody's (one taste), so that all first and later steps can be pooled."""
+    """With one taste all users are alike, so that their steps can be pooled."""
     reader = Synthetic(
         num_items=8, items_per_taste=8, tastes_per_user=1, num_users=40_000, min_length=2,
         mean_length=3.0, max_length=4, exponent=exponent, repeats=True, num_successors=2,
@@ -92,12 +92,16 @@ def test_draws_follow_the_stated_probabilities(exponent):
     for last in range(1, 9):
         rows = starts[read.item_ids[starts] == last]
         second = np.bincount(read.item_ids[rows + 1] - 1, minlength=8) / len(rows)
-        np.testing.assert_allclose(second, next_item(reader, 0, last), atol=5 * 0.5 / len(rows) ** 0.5)
+        np.testing.assert_allclose(
+            second, next_item(reader, 0, last), atol=5 * 0.5 / len(rows) ** 0.5
+        )
 
 
 def test_a_history_depends_on_seed_and_user_alone(monkeypatch):
     many = Synthetic(num_users=200, **TINY).read()
-    monkeypatch.setattr("scalelab.datasets.readers.synthetic._on_all_cores", lambda work, n: work(0, n))
+    monkeypatch.setattr(
+        "scalelab.datasets.readers.synthetic._on_all_cores", lambda work, n: work(0, n)
+    )
     few = Synthetic(num_users=50, **TINY).read()
     np.testing.assert_array_equal(few.item_ids, many.item_ids[: len(few.item_ids)])
     other = Synthetic(num_users=50, data_seed=1, **TINY).read()
@@ -107,7 +111,9 @@ def test_a_history_depends_on_seed_and_user_alone(monkeypatch):
 def test_items_do_not_come_again_unless_asked():
     for repeats in (False, True):
         read = Synthetic(num_users=100, repeats=repeats, **TINY).read()
-        again = any(len(set(h.tolist())) < len(h) for h in map(read.histories.__getitem__, range(100)))
+        again = any(
+            len(set(h.tolist())) < len(h) for h in map(read.histories.__getitem__, range(100))
+        )
         assert again is repeats
 
 
