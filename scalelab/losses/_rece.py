@@ -10,7 +10,7 @@ from scalelab.losses._tiles import spans
 
 __all__ = ["Chunks", "Rounds", "cut", "nearest", "rounds"]
 
-# Scores on random vectors looked at at a time: 2 MiB of float32 stay in the cache.
+# Scores on random vectors looked at at a time: 2 MiB of float32 stay in the cache of a CPU.
 _SCORES = 2**19
 
 
@@ -72,7 +72,8 @@ def nearest(rows_MD: Tensor, vectors_BD: Tensor) -> Tensor:
     """
     num_rows, num_vectors = rows_MD.shape[0], vectors_BD.shape[0]
     index_M = torch.empty(num_rows, dtype=_small(num_vectors), device=rows_MD.device)
-    size = max(1, min(num_rows, _SCORES // num_vectors))
+    numbers = _SCORES if rows_MD.device.type == "cpu" else 4 * _SCORES
+    size = max(1, min(num_rows, numbers // num_vectors))
     scores = torch.empty(size, num_vectors, dtype=vectors_BD.dtype, device=rows_MD.device)
     for start, stop in spans(num_rows, size, rows_MD):
         block = scores[: stop - start]

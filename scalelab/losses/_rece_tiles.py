@@ -14,7 +14,9 @@ __all__ = ["Visible"]
 
 # A tile of logits has about 2 MiB in float32, to stay in the cache: more only where one chunk of
 # positions and the items that it sees have more. Item rows are gathered 8 MiB at a time; where one
-# chunk sees more, up to twice that, beyond which a position meets its items in several tiles.
+# chunk sees more, up to twice that, beyond which a position meets its items in several tiles. A GPU
+# has no such cache to keep to and pays for every launch: tiles there are four times as large (a
+# figure that no GPU has confirmed yet).
 _TILE = 2**19
 _GATHERED = 2**21
 
@@ -62,16 +64,17 @@ class Visible:
         self.wide, self.depth = self.items[0].size, self.hidden_ND.shape[1]
         self.width = 2 * self.reach + 1
         window = self.width * self.wide
+        tile = _TILE if self.hidden_ND.device.type == "cpu" else 4 * _TILE
         self.columns = min(window, max(1, 2 * _GATHERED // self.depth))
         self.whole = self.columns == window
-        if self.whole and self.high * window <= 4 * _TILE:
+        if self.whole and self.high * window <= 4 * tile:
             room = _GATHERED // (self.depth * self.wide) - 2 * self.reach
-            self.group = max(1, min(self.num_chunks, _TILE // (self.high * window), room))
+            self.group = max(1, min(self.num_chunks, tile // (self.high * window), room))
             self.height = self.high
         else:
-            self.group, self.height = 1, max(1, min(self.high, _TILE // self.columns))
-        tile = self.group * self.height * self.columns
-        self.buffer = torch.empty(tile, dtype=self.outer, device=self.hidden_ND.device)
+            self.group, self.height = 1, max(1, min(self.high, tile // self.columns))
+        largest = self.group * self.height * self.columns
+        self.buffer = torch.empty(largest, dtype=self.outer, device=self.hidden_ND.device)
 
     @property
     def one_look(self) -> bool:
