@@ -120,6 +120,8 @@ def test_items_do_not_come_again_unless_asked():
 def test_lengths_are_known_without_items_and_have_the_mean_asked_for():
     reader = Synthetic(num_users=20_000, min_length=5, mean_length=20.0, max_length=1000)
     assert reader.lengths().mean() == pytest.approx(20.0, rel=0.02)
+    many = Synthetic(num_users=20_000, num_interactions=200_000)
+    assert many.lengths().sum() == pytest.approx(200_000, rel=0.02)
     spec = DataSpec(reader="synthetic", num_users=300, num_items=500, max_length=100)
     read = load(spec)
     parts = split(read, spec)
@@ -148,6 +150,7 @@ def test_the_taste_is_worth_knowing_and_popularity_is_not_enough():
     [
         {"transition": 0.8, "taste": 0.3},
         {"min_length": 30},
+        {"num_interactions": 5},
         {"num_items": 100, "max_length": 60},
         {"num_items": 0},
         {"exponent": "steep"},

@@ -34,13 +34,15 @@ class Synthetic:
     item of one of the user's `tastes_per_user` tastes (the m-th weighs 2 ** -m) by its popularity
     there; else any item by popularity. Popularity falls as rank ** -exponent. Unless `repeats`, an
     item that the user has had is drawn anew. Histories have `min_length` items plus a geometric
-    excess up to `max_length`. There are no times. Raises SpecError for options that contradict each
-    other.
+    excess up to `max_length`; `num_interactions`, where given, sets their mean (so that there are
+    about so many) in the place of `mean_length`. There are no times. Raises SpecError for options
+    that contradict each other.
     """
 
     num_items: Annotated[int, Field(gt=1, lt=2**31 - 1)] = 5_000
     num_users: Count = 10_000
     mean_length: Annotated[float, Field(ge=1)] = 20.0
+    num_interactions: Annotated[int, Field(ge=0)] = 0
     min_length: Count = 5
     max_length: Count = 200
     exponent: Annotated[float, Field(ge=0, le=4)] = 1.0
@@ -62,10 +64,10 @@ class Synthetic:
                 f"transition + taste = {self.transition + self.taste:g} is above 1",
                 "both are shares of the next item; lower one",
             )
-        if not self.min_length <= self.mean_length <= self.max_length:
+        if not self.min_length <= self._mean_length <= self.max_length:
             raise SpecError(
-                f"mean_length = {self.mean_length:g} is not within min_length = {self.min_length} "
-                f"and max_length = {self.max_length}",
+                f"a mean length of {self._mean_length:g} is not within "
+                f"min_length = {self.min_length} and max_length = {self.max_length}",
                 "change one of them",
             )
         if not self.repeats and 2 * self.max_length > self.num_items:
@@ -108,7 +110,7 @@ class Synthetic:
     def lengths(self) -> np.ndarray:
         """Lengths of all histories, int64, without an item being drawn."""
         lengths = np.empty(self.num_users, dtype=np.int64)
-        _fill_lengths(lengths, self.data_seed, self.min_length, self.mean_length, self.max_length)
+        _fill_lengths(lengths, self.data_seed, self.min_length, self._mean_length, self.max_length)
         return lengths
 
     def oracle_ndcg(
@@ -145,6 +147,10 @@ class Synthetic:
     def num_tastes(self) -> int:
         """Number of tastes in the catalog."""
         return max(1, self.num_items // self.items_per_taste)
+
+    @property
+    def _mean_length(self) -> float:
+        return self.num_interactions / self.num_users or self.mean_length
 
     def _catalog(self) -> tuple[Any, ...]:
         # Ids say nothing of popularity: steps near the golden section spread ranks over them.
