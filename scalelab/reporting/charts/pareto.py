@@ -8,7 +8,7 @@ import altair as alt
 import pyarrow as pa
 
 from scalelab.reporting import theme
-from scalelab.reporting.charts._labels import Label, place
+from scalelab.reporting.labels import Label, place
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Pareto"]

@@ -106,13 +106,11 @@ class Prediction:
                 tooltip=tooltip,
             )
         )
-        band = pa.table({"low": [-0.5], "high": [0.5], "zero": [0.0]})
-        promised = (
-            alt.Chart(band)
-            .mark_rect(color="#009E73", opacity=0.1)
-            .encode(y=alt.Y("low:Q"), y2="high:Q")
+        one = alt.Chart(rows.slice(0, 1))
+        promised = one.mark_rect(color="#009E73", opacity=0.1).encode(
+            y=alt.YDatum(-0.5), y2=alt.Y2Datum(0.5)
         )
-        none = alt.Chart(band).mark_rule(color="#777777").encode(y=alt.Y("zero:Q"))
+        none = one.mark_rule(color="#777777").encode(y=alt.YDatum(0))
         right = alt.layer(promised, none, strip).properties(
             width=alt.Step(60, **{"for": "position"}),
             height=self.size,

@@ -1,0 +1,110 @@
+"""Every chart: draws nothing as nothing, encodes only its own columns, compiles, stays small."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import vl_convert
+
+from scalelab.core import plugins
+from scalelab.store.ledger import Ledger
+
+CHARTS = plugins.available("charts")
+
+
+@pytest.fixture(scope="module")
+def drawn(study):
+    """Name to rows and drawn chart, over the made-up study."""
+    made = {}
+    for name in CHARTS:
+        chart = plugins.load("charts", name)()
+        rows = chart.rows(study)
+        made[name] = (rows, chart.draw(rows).to_dict())
+    return made
+
+
+def texts(spec):
+    return json.dumps(spec)
+
+
+def encoded_fields(spec):
+    """Every field that an encoding names, with the data set it is looked up in."""
+    if isinstance(spec, list):
+        for inner in spec:
+            yield from encoded_fields(inner)
+    elif isinstance(spec, dict):
+        for key, inner in spec.items():
+            if key == "encoding":
+                for channel in inner.values():
+                    for part in channel if isinstance(channel, list) else [channel]:
+                        if "field" in part:
+                            yield part["field"]
+            elif key != "datasets":
+                yield from encoded_fields(inner)
+
+
+def computed(spec):
+    """Names that transforms inside the chart add."""
+    found = set()
+
+    def note(part):
+        found.update(_added(part))
+        return part
+
+    json.loads(json.dumps(spec), object_hook=note)
+    return found
+
+
+def _added(part):
+    names = [part["as"]] if isinstance(part.get("as"), str) else []
+    return names + [op["as"] for op in part.get("aggregate", []) if isinstance(op, dict)]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_an_empty_ledger_draws_and_says_so(empty, name):
+    chart = plugins.load("charts", name)()
+    rows = chart.rows(empty)
+    assert rows.num_rows == 0
+    spec = chart.draw(rows).to_dict()
+    assert "no finished runs" in texts(spec)
+    assert vl_convert.vegalite_to_svg(spec)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_study_draws(drawn, name):
+    rows, spec = drawn[name]
+    assert rows.num_rows
+    assert "no finished runs" not in texts(spec)
+    assert vl_convert.vegalite_to_vega(spec)["marks"]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_every_encoded_field_is_a_column(drawn, name):
+    rows, spec = drawn[name]
+    fields = set(encoded_fields(spec))
+    assert fields
+    assert fields <= set(rows.column_names) | computed(spec)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_carries_its_data_and_not_too_much(drawn, name):
+    _, spec = drawn[name]
+    assert all(len(rows) <= 5000 for rows in spec["datasets"].values())
+    assert '"url"' not in texts(spec)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_an_unknown_study_is_an_empty_chart(study, name):
+    chart = plugins.load("charts", name)(study="no such study")
+    assert chart.rows(study).num_rows == 0
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_one_run_draws(fake, tmp_path, name):
+    """Scales of a single value, and figures that were not measured."""
+    ledger = Ledger.create_or_open(tmp_path / "one.duckdb")
+    made = fake.record(num_events=30)
+    bare = replace(made, run=replace(made.run, run_id="bare"), memory=(), metrics=())
+    ledger.append([made, bare])
+    chart = plugins.load("charts", name)()
+    assert vl_convert.vegalite_to_vega(chart.draw(chart.rows(ledger)).to_dict())["marks"]

@@ -1,0 +1,143 @@
+"""The page: whole, offline, escaped; single charts in every format."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from scalelab.core.errors import LedgerError, SpecError
+from scalelab.reporting import page
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would fetch, run and show."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.scripts, self.words, self.tags = [], [], [], []
+        self.inside = None
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        given = dict(attrs)
+        self.fetched += [v for k, v in given.items() if k in ("src", "href", "data", "action")]
+        if tag in ("script", "style"):
+            self.inside = tag
+            self.scripts.append([given.get("type"), ""])
+
+    def handle_endtag(self, tag):
+        self.inside = None if tag == self.inside else self.inside
+
+    def handle_data(self, data):
+        if self.inside:
+            self.scripts[-1][1] += data
+        else:
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def written(study):
+    """The page as `report` writes it."""
+    files = page.report(study)
+    assert files == [study.path.with_suffix(".html")]
+    return files[0].read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def read(written):
+    reader = Reader()
+    reader.feed(written)
+    return reader
+
+
+def test_the_page_fetches_nothing(read, written):
+    assert read.fetched == []
+    assert "link" not in read.tags
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', written)[1]
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_the_page_carries_every_chart_of_the_study(read):
+    specs = [json.loads(text) for kind, text in read.scripts if kind == "application/json"]
+    titles = [spec["title"]["text"] for spec in specs]
+    assert titles == [
+        "Quality against memory and time",
+        "Memory at the training peak, by component",
+    ]
+    assert any("vegaEmbed" in text and len(text) > 500_000 for _, text in read.scripts)
+
+
+def test_the_page_shows_results_failures_environment_and_study(read):
+    words = " ".join(read.words)
+    for wanted in (
+        "Configurations",
+        "The front of quality and memory",
+        "Finished runs (60)",
+        "What did not finish",
+        "out of memory: 38.1 GiB asked for the logits",
+        "predicted 39.2 GiB, limit 24 GiB",
+        "AMD EPYC 7763",
+        'base = "sasrec-synthetic"',
+        "test NDCG@10",
+    ):
+        assert wanted in words
+    for outcome in ("done", "oom", "timeout", "diverged", "skipped", "pruned", "interrupted"):
+        assert outcome in words
+
+
+def test_nothing_in_a_ledger_becomes_markup(read):
+    words = " ".join(read.words)
+    assert '<script>alert("no")</script>' in words
+    assert "it stopped <b>here</b>" in words
+    assert "quick <i>start</i>" in words
+    assert "i" not in read.tags
+    assert not any("alert(" in text for kind, text in read.scripts if kind != "application/json")
+
+
+def test_an_empty_ledger_has_a_page(empty):
+    text = page.page(empty)
+    assert "no runs yet" in text
+    assert "no finished runs" in text
+
+
+@pytest.mark.parametrize(
+    ("form", "start"),
+    [
+        ("png", b"\x89PNG"),
+        ("svg", b"<svg"),
+        ("pdf", b"%PDF"),
+        ("json", b"{"),
+        ("html", b"<!DOCTYPE"),
+    ],
+)
+def test_a_chart_is_written_in_every_format(study, tmp_path, form, start):
+    files = page.report(study, tmp_path, charts=["prediction"], form=form)
+    assert files == [tmp_path / f"prediction.{form}"]
+    assert files[0].read_bytes().startswith(start)
+
+
+def test_out_names_the_file_of_one_chart_and_the_folder_of_several(study, tmp_path):
+    one = tmp_path / "one.json"
+    assert page.report(study, one, charts=["kinds"], form="json") == [one]
+    several = page.report(study, tmp_path / "new", charts=["kinds", "scaling"], form="json")
+    assert several == [tmp_path / "new" / "kinds.json", tmp_path / "new" / "scaling.json"]
+    assert all(file.is_file() for file in several)
+
+
+def test_unknown_names_and_places_give_one_line(study, tmp_path):
+    with pytest.raises(SpecError, match="no chart called 'parteo'") as caught:
+        page.report(study, tmp_path, charts=["parteo"], form="json")
+    assert "pareto" in caught.value.hint
+    with pytest.raises(SpecError, match="format"):
+        page.report(study, tmp_path, charts=["pareto"], form="gif")
+    with pytest.raises(SpecError, match="no option"):
+        page.draw(study, "pareto", colour="red")
+    with pytest.raises(LedgerError, match="cannot write"):
+        page.report(study, tmp_path.joinpath("/proc/none/a.json"), charts=["kinds"], form="json")
+
+
+def test_charts_come_from_the_studies(study, empty):
+    assert page.chart_names(study) == ["pareto", "breakdown"]
+    assert page.chart_names(empty) == ["pareto", "breakdown"]

@@ -1,0 +1,73 @@
+"""Scales, ticks and colours."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalelab.core import plugins
+from scalelab.reporting import theme
+from scalelab.reporting.labels import Label, place
+
+SIZES = st.floats(1e-3, 1e13, allow_nan=False)
+UNITS = st.sampled_from(["byte", "s", "count", ""])
+
+
+@given(st.lists(SIZES, min_size=1, max_size=9), UNITS, st.booleans())
+def test_an_axis_spans_its_numbers_and_its_ticks(found, unit, zero):
+    axis = theme.axis_of(found, "title", unit=unit, zero=zero)
+    scale = axis["scale"].to_dict()
+    low, high = scale["domain"]
+    assert low <= min(found)
+    assert max(found) <= high
+    ticks = axis["axis"].to_dict()["values"]
+    assert ticks == sorted(set(ticks))
+    assert len(ticks) <= 9
+    if scale["type"] == "linear" and high - low > 1e-6 * high:
+        assert ticks
+    slack = 1e-9 * (high - low) + 1e-9 * abs(high)
+    assert all(low - slack <= tick <= high + slack for tick in ticks)
+
+
+@given(st.lists(SIZES, min_size=2, max_size=5, unique=True), st.floats(0, 1))
+def test_a_place_on_an_axis_leads_back_to_its_value(found, fraction):
+    scale = theme.axis_of(found, "title")["scale"]
+    value = theme.value_at(scale, fraction)
+    assert theme.position(scale, value) == pytest.approx(fraction, abs=1e-6)
+
+
+def test_every_loss_has_a_colour_and_shape_of_its_own():
+    names = plugins.available("losses")
+    for name in [*names, "never_seen"]:
+        assert theme.loss_color([name]).to_dict()["scale"]["range"]
+    looks = [
+        (
+            theme.loss_color([name]).to_dict()["scale"]["range"][0],
+            theme.loss_shape([name]).to_dict()["scale"]["range"][0],
+        )
+        for name in names
+    ]
+    assert len(set(looks)) == len(looks)
+
+
+def test_a_loss_looks_the_same_in_any_company():
+    alone = theme.loss_color(["bce"]).to_dict()["scale"]
+    among = theme.loss_color(["rece", "bce", "sce"]).to_dict()["scale"]
+    assert among["range"][among["domain"].index("bce")] == alone["range"][0]
+
+
+def test_components_have_colours_of_their_own():
+    colours = list(theme.COMPONENTS.values())
+    assert len(set(colours)) == len(colours)
+    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in colours)
+
+
+@given(st.lists(st.tuples(st.floats(30, 400), st.floats(20, 300)), min_size=1, max_size=6))
+def test_labels_do_not_cover_each_other(spots):
+    labels = [Label(text="softmax", x=x, y=y) for x, y in spots]
+    placed = place(labels, spots, 430, 330)
+    centres = [(label.x + label.dx, label.y + label.dy) for label in placed]
+    for i, (x, y) in enumerate(centres):
+        for other_x, other_y in centres[:i]:
+            assert abs(x - other_x) >= 44 or abs(y - other_y) >= 12.9
