@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scalelab.core.events import Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
@@ -16,10 +15,7 @@ from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.planner import Job
 from scalelab.sweeping.signals import Stops
-from scalelab.sweeping.task import Executor, Task, ended
-
-if TYPE_CHECKING:
-    from scalelab.measure.session import Limits
+from scalelab.sweeping.task import Executor, Limits, Task, ended
 
 __all__ = ["Driver"]
 
@@ -39,7 +35,7 @@ class Driver:
         observer: SweepObserver,
         stops: Stops,
         study_id: str,
-        limits: "Limits",
+        limits: Limits,
         keep: Path,
         total_s: float | None = None,
         rule: MedianRule | None = None,
@@ -207,6 +203,7 @@ class Driver:
             spec=job.cell.spec,
             limits=self._limits,
             keep=str(self._keep / job.fingerprint),
+            expected_bytes=job.forecast.total_bytes if job.forecast else None,
         )
 
     def _store(self, job: Job, record: Record) -> None:

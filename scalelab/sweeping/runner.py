@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, SpecError
@@ -26,10 +26,7 @@ from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.planner import Forecast, Job, Planner, again, in_order
 from scalelab.sweeping.signals import listening
 from scalelab.sweeping.study_text import toml_of
-from scalelab.sweeping.task import Executor, utc_now
-
-if TYPE_CHECKING:
-    from scalelab.measure.session import Limits
+from scalelab.sweeping.task import Executor, Limits, utc_now
 
 __all__ = ["Hooks", "SweepResult", "sweep"]
 
@@ -115,9 +112,7 @@ def sweep(
     return sweeping.go(cells, _executor(executor, workers, address))
 
 
-def _limits(study: StudySpec, budget: int | None) -> "Limits":
-    from scalelab.measure.session import Limits
-
+def _limits(study: StudySpec, budget: int | None) -> Limits:
     return Limits(
         memory_bytes=budget or _optional(parse_bytes, study.budget.memory),
         time_s=_optional(parse_seconds, study.budget.time),
@@ -161,7 +156,7 @@ class _Sweep:
     study: StudySpec
     overrides: dict[str, Any]
     ledger: Path
-    limits: "Limits"
+    limits: Limits
     total_s: float | None
     rerun: frozenset[Outcome]
     order: str

@@ -3,24 +3,29 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Memory, Metric, Outcome, Record
 from scalelab.core.spec import RunSpec
 
-if TYPE_CHECKING:
-    from scalelab.measure.session import Limits
-
-__all__ = ["Executor", "RunFunction", "Stop", "Task", "ended", "find_run", "utc_now"]
+__all__ = ["Executor", "Limits", "RunFunction", "Stop", "Task", "ended", "find_run", "utc_now"]
 
 
 Stop = Callable[[], bool | Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one run may take. None: no limit. (The session has its own: this one needs no torch.)"""
+
+    memory_bytes: int | None = None
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
-    """One attempt at one cell. `keep` is the folder for its checkpoint."""
+    """One attempt at one cell. `keep` is the folder for its checkpoint, `expected_bytes` its forecast."""
 
     run_id: str
     study_id: str | None
@@ -28,8 +33,9 @@ class Task:
     data_fingerprint: str | None
     attempt: int
     spec: RunSpec
-    limits: "Limits"
+    limits: Limits
     keep: str | None = None
+    expected_bytes: int | None = None
 
 
 class RunFunction(Protocol):

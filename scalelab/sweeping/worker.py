@@ -9,15 +9,11 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.sweeping.process_memory import anonymous_bytes, data_bytes
-from scalelab.sweeping.task import Stop, Task, ended, find_run, utc_now
-
-if TYPE_CHECKING:
-    from scalelab.measure.session import Limits
+from scalelab.sweeping.task import Limits, Stop, Task, ended, find_run, utc_now
 
 __all__ = ["ALLOWANCE", "die_with_parent", "guarded", "work"]
 
@@ -127,7 +123,7 @@ def _listen(connection: Connection, asked: _Asked) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _limit_data(limits: "Limits") -> None:
+def _limit_data(limits: Limits) -> None:
     if limits.memory_bytes is not None and sys.platform == "linux":
         most = data_bytes(os.getpid()) + limits.memory_bytes + ALLOWANCE + _DATA_SLACK
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))

@@ -21,7 +21,8 @@ def made(**tables):
 
 @given(
     axes=st.fixed_dictionaries(
-        {}, optional={k: st.lists(st.sampled_from(v), min_size=1, max_size=4) for k, v in AXES.items()}
+        {},
+        optional={k: st.lists(st.sampled_from(v), min_size=1, max_size=4) for k, v in AXES.items()},
     ),
     repeats=st.integers(1, 3),
 )
