@@ -1,5 +1,6 @@
 """Arguments in, an exit code out: the app, and `run`, the one place that catches."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -51,9 +52,18 @@ def _root(
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _set_up_logging()
     code = _run(given)
     quiet_pipes()
     sys.exit(code)
+
+
+def _set_up_logging() -> None:
+    """What the library logs is told in records and messages already; with tracebacks on request."""
+    if os.environ.get("SCALELAB_TRACEBACK"):
+        logging.basicConfig(level=logging.WARNING)
+    else:
+        logging.getLogger("scalelab").addHandler(logging.NullHandler())
 
 
 def _run(given: list[str]) -> int:

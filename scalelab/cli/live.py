@@ -54,15 +54,20 @@ class Snapshot:
 class LiveState(SweepObserver):
     """Folds the events of a sweep. Events and snapshots may come from different threads.
 
-    `budget_bytes` is the memory that a run may take; `clock` gives seconds.
+    `budget_bytes` is the memory that a run may take, `workers` how many run at a time; `clock`
+    gives seconds.
     """
 
     def __init__(
-        self, budget_bytes: int | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        budget_bytes: int | None = None,
+        workers: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = threading.Lock()
         self._clock = clock
         self._budget_bytes = budget_bytes
+        self._workers = workers
         self._began = clock()
         self._ended: float | None = None
         self._name = ""
@@ -76,7 +81,6 @@ class LiveState(SweepObserver):
         self._messages: deque[str] = deque(maxlen=_KEPT_MESSAGES)
         # One a data set, protocol and device: across those, qualities and peaks do not compare.
         self._fronts: dict[tuple[str, ...], Front] = {}
-        self._most_at_once = 1
         # Sums over cells whose seconds were predicted, so that a snapshot costs no pass over them.
         self._waiting_s = 0.0
         self._waiting_unknown = 0
@@ -98,7 +102,6 @@ class LiveState(SweepObserver):
             if run_id not in self._started and run_id not in self._ending:
                 self._wait(run_id, -1)
             self._started[run_id] = self._clock()
-            self._most_at_once = max(self._most_at_once, len(self._started))
 
     def on_progress(self, progress: Progress) -> None:
         with self._lock:
@@ -224,7 +227,7 @@ class LiveState(SweepObserver):
             if whole_s is None:
                 return None
             left_s += max(0.0, whole_s - (now - started))
-        return left_s / self._most_at_once
+        return left_s / self._workers
 
     def _running(self, run_id: str, now: float) -> Running:
         cell = self._cells[run_id]

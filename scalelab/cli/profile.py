@@ -32,7 +32,7 @@ def main(
     """Run once with everything recorded: components at the peak, timeline, trace, quality."""
     from scalelab.cli.watch import watching
 
-    with watching(None, quiet=quiet) as observer:
+    with watching(quiet=quiet) as observer:
 
         def report(progress: Progress) -> None:
             if not observer.snapshot().total:

@@ -74,7 +74,7 @@ def main(
     from scalelab.cli.watch import watching
 
     budget_bytes = parse_bytes(budget) if budget is not None else api.study_budget(study)
-    with watching(budget_bytes, quiet=quiet) as observer:
+    with watching(budget_bytes, workers, quiet=quiet) as observer:
         result = api.sweep(
             study,
             ledger=ledger,

@@ -21,18 +21,20 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
-def watching(budget_bytes: int | None, *, quiet: bool) -> Iterator[LiveState]:
+def watching(
+    budget_bytes: int | None = None, workers: int = 1, *, quiet: bool
+) -> Iterator[LiveState]:
     """An observer to hand to a sweep, shown while the body runs.
 
     The live picture needs a terminal on both streams: where the results are piped away, a picture
     on standard error would mix with what the reader of the pipe writes.
     """
     if quiet:
-        yield LiveState(budget_bytes)
+        yield LiveState(budget_bytes, workers)
     elif sys.stderr.isatty() and sys.stdout.isatty() and not console(stderr=True).is_dumb_terminal:
-        yield from _live(_Picture(budget_bytes))
+        yield from _live(_Picture(budget_bytes, workers))
     else:
-        yield PlainLines(budget_bytes)
+        yield PlainLines(budget_bytes, workers)
 
 
 def _live(state: "_Picture") -> Iterator[LiveState]:
@@ -72,8 +74,8 @@ def _live(state: "_Picture") -> Iterator[LiveState]:
 class _Picture(LiveState):
     """Keeps all messages: they are written out when the picture is gone."""
 
-    def __init__(self, budget_bytes: int | None = None) -> None:
-        super().__init__(budget_bytes)
+    def __init__(self, budget_bytes: int | None, workers: int) -> None:
+        super().__init__(budget_bytes, workers)
         self.said: list[str] = []
 
     def on_message(self, text: str) -> None:
@@ -87,10 +89,11 @@ class PlainLines(LiveState):
     def __init__(
         self,
         budget_bytes: int | None = None,
+        workers: int = 1,
         clock: Callable[[], float] = time.monotonic,
         write: Callable[[str], None] = note,
     ) -> None:
-        super().__init__(budget_bytes, clock)
+        super().__init__(budget_bytes, workers, clock)
         self._write = write
         self._now = clock
         self._told: dict[str, float] = {}

@@ -5,6 +5,9 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
+from scalelab.core.errors import SpecError
 from scalelab.core.events import Phase, Progress
 from scalelab.core.facts import write_timeline
 from scalelab.core.records import Record
@@ -26,6 +29,8 @@ def profiled(
 
     Both folders must exist. Raises SpecError and DataError.
     """
+    if spec.device.name.startswith("cuda") and not torch.cuda.is_available():
+        raise SpecError(f"no CUDA GPU answers for {spec.device.name!r}", "write --device cpu")
     report(_at_setup(spec))
     began = time.time()
     record = session.run(

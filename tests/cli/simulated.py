@@ -166,7 +166,7 @@ def main(cells: int = 40, workers: int = 2, seconds: float = 20.0) -> None:
     """Show a simulated sweep as `scalelab sweep` would."""
     from scalelab.cli.watch import watching
 
-    with watching(256 * MIB, quiet=False) as observer:
+    with watching(256 * MIB, workers, quiet=False) as observer:
         simulate(
             observer,
             cells=cells,

@@ -71,9 +71,15 @@ def test_the_end_is_estimated_from_predictions_corrected_by_measurements(clock: 
     state.on_run_end(record(cells[0]))
     # It took twice as long as was predicted: so will the other four.
     assert state.snapshot().left_s == pytest.approx(80)
+
+
+def test_runs_beside_one_another_end_sooner(clock: Clock) -> None:
+    state = LiveState(workers=2, clock=clock)
+    state.on_plan("s", "cpu", [planned(index, predicted_s=10.0) for index in range(4)])
+    state.on_run_start("run-0")
     state.on_run_start("run-1")
-    state.on_run_start("run-2")
-    assert state.snapshot().left_s == pytest.approx(40)  # two at a time from here
+    clock.now += 5
+    assert state.snapshot().left_s == pytest.approx(15)
 
 
 def test_without_predictions_the_mean_of_finished_runs_is_the_estimate(clock: Clock) -> None:
@@ -192,7 +198,7 @@ def test_the_picture_fits_whatever_happens(width: int, height: int, moment: int)
 
 
 def test_the_picture_at_80_columns_says_what_matters(clock: Clock) -> None:
-    state = LiveState(100 * MIB, clock)
+    state = LiveState(100 * MIB, clock=clock)
     cells = [planned(index) for index in range(4)]
     state.on_plan("quick", "cpu", cells)
     state.on_run_start("run-0")

@@ -74,7 +74,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(term: str) -> N
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with watching(None, quiet=True) as observer:
+    with watching(quiet=True) as observer:
         simulate(observer, cells=8)
     assert capsys.readouterr() == ("", "")
 
@@ -110,7 +110,7 @@ def test_a_failure_is_one_line_with_its_phase_and_reason() -> None:
 def test_messages_are_kept_when_the_sweep_dies_in_the_picture() -> None:
     code = (
         "from scalelab.cli.watch import watching\n"
-        "with watching(None, quiet=False) as observer:\n"
+        "with watching(quiet=False) as observer:\n"
         "    observer.on_message('something a person should read')\n"
         "    raise KeyboardInterrupt\n"
     )
