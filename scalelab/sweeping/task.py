@@ -25,7 +25,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One attempt at one cell. `keep` is the folder for its checkpoint, `expected_bytes` its forecast."""
+    """One attempt at one cell. `keep` is the folder of its checkpoint."""
 
     run_id: str
     study_id: str | None

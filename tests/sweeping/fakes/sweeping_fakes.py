@@ -111,5 +111,5 @@ def misbehave(how):
     if how == "creeping":
         held = []
         while True:
-            held.append(bytearray(16 * MIB))
-            time.sleep(0.005)
+            held.append(bytearray(32 * MIB))
+            time.sleep(0.001)
