@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, RenderableType
 
 __all__ = ["console", "fail", "grid", "note", "one_line", "plain", "quiet_pipes", "show_json"]
 
@@ -90,20 +89,22 @@ def console(*, stderr: bool = False) -> "Console":
 
 def grid(
     columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: str = ""
-) -> "Table":
+) -> "RenderableType":
     """A table of text cells; the columns named in `right` (space between) hold numbers."""
     from rich import box
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     numbers = right.split()
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         is_number = column in numbers
         table.add_column(column, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    return table
+    # A title of the table's own would be wrapped to the width of the table.
+    return Group(Text(title, style="bold"), table) if title else table
 
 
 def quiet_pipes() -> None:

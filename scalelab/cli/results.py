@@ -14,7 +14,7 @@ from scalelab.core.records import Outcome
 from scalelab.core.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from scalelab.sweeping.runner import SweepResult
+    from scalelab.api import SweepResult
 
 __all__ = ["as_document", "show_dry_run", "show_results"]
 

@@ -35,6 +35,8 @@ def draw(
     snapshot: Snapshot, width: int, height: int, *, ascii_only: bool = False
 ) -> RenderableType:
     """At most `height` lines of at most `width` columns."""
+    if not snapshot.name:
+        return Text(f"planning, {_whole(snapshot.elapsed_s)}", style="bold")
     room = height - 3
     bar = _overall(snapshot, width, ascii_only)
     parts: list[RenderableType] = [_header(snapshot), bar, _counts(snapshot)]
@@ -113,8 +115,6 @@ def front_table(front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) 
 
 def _header(snapshot: Snapshot) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
-    if not snapshot.name:
-        return text.append(f"planning, {_whole(snapshot.elapsed_s)}")
     text.append(snapshot.name, style="bold")
     text.append(f" on {snapshot.device}, {_whole(snapshot.elapsed_s)} elapsed")
     if snapshot.left_s is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from scalelab.core import plugins
 from scalelab.core.units import GIB, format_bytes
 
 __all__ = ["Check", "checks"]
@@ -41,7 +42,7 @@ def checks() -> list[Check]:
     """All of them, in the order in which they depend on one another."""
     found = [_python(), _torch()]
     if found[-1].state == "ok":
-        found += [_cuda()]
+        found += [_cuda(), _nvml()]
     found += [_threads(), _memory(), _disk()]
     found += [_package(module) for module in _REQUIRED]
     found += [_extra(module, *about) for module, about in _OPTIONAL.items()]
@@ -75,6 +76,22 @@ def _cuda() -> Check:
         return _ok("cuda", f"{torch.version.cuda}: {text}")
 
     return _tried("cuda", read, "reinstall torch")
+
+
+def _nvml() -> Check:
+    def read() -> Check:
+        import torch
+
+        # Asked of the probe that reads it during runs: the one file that knows the library.
+        probe = plugins.load("probes", "nvml")()
+        probe.open(torch.device("cuda" if torch.cuda.is_available() else "cpu"), lambda: 0.0)
+        probe.close()
+        reasons = [figure.reason for figure in probe.memory() if figure.bytes is None]
+        if reasons:
+            return _absent("nvml", str(reasons[0]), "install the NVIDIA driver; see nvidia-smi")
+        return _ok("nvml", ", ".join(sorted({sample.name for sample in probe.samples})))
+
+    return _tried("nvml", read, "pip install nvidia-ml-py")
 
 
 def _threads() -> Check:

@@ -233,5 +233,9 @@ def test_ten_thousand_cells_cost_little(clock: Clock) -> None:
     assert len(now.finished) <= 100
 
 
+def test_before_the_plan_is_there_it_says_so() -> None:
+    assert text_of(LiveState(), 80, 22) == ["planning, 1 s"]
+
+
 def test_a_summary_names_outcomes_in_a_fixed_order() -> None:
     assert summary({"oom": 1, "done": 2, "before": 3}) == "2 done, 3 done before, 1 oom"
