@@ -11,6 +11,7 @@ from scalelab.core.units import GIB, KIB, MIB
 
 __all__ = [
     "COMPONENTS",
+    "Shelf",
     "axis_of",
     "component_color",
     "loss_color",
@@ -203,20 +204,58 @@ def _linear_ticks(low: float, high: float, unit: str) -> list[float]:
     return [float(f"{step * n:.12g}") for n in ticks]
 
 
+class Shelf:
+    """The tables of one chart: each is carried once, its layers only name it.
+
+    Altair copies what a chart holds whenever charts are put together; names are cheap to copy.
+    """
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+
+    def chart(self, rows: pa.Table) -> alt.Chart:
+        """An empty chart of `rows`."""
+        return alt.Chart(self.data(rows))
+
+    def data(self, rows: pa.Table) -> alt.NamedData:
+        """The name of `rows`."""
+        for place, table in enumerate(self._tables):
+            if table is rows:
+                return alt.NamedData(name=f"rows-{place}")
+        self._tables.append(rows)
+        return alt.NamedData(name=f"rows-{len(self._tables) - 1}")
+
+    def datasets(self) -> dict[str, list[dict[str, Any]]]:
+        """The tables by name, as JSON has them: nulls for what is no finite number."""
+        return {
+            f"rows-{place}": [
+                {name: _finite(value) for name, value in row.items()} for row in table.to_pylist()
+            ]
+            for place, table in enumerate(self._tables)
+        }
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def nothing_to_show(title: str, reason: str = "no finished runs") -> alt.Chart:
     """The chart of an empty ledger: it says that there is nothing yet."""
     rows = pa.table({"message": [reason]})
-    text = alt.Chart(rows, title=title).mark_text(size=14, color="#666666")
-    return themed(text.encode(text="message:N").properties(width=360, height=120))
+    shelf = Shelf()
+    text = shelf.chart(rows).mark_text(size=14, color="#666666").encode(text="message:N")
+    return themed(text.properties(title=title, width=360, height=120), shelf)
 
 
-def themed(chart: Any) -> Any:
-    """`chart` with the fonts, greys and grid that all charts share."""
-    font = "Helvetica Neue, Arial, Liberation Sans, DejaVu Sans, sans-serif"
-    return (
-        chart.configure(font=font, background="white", padding=12)
-        .configure_view(stroke=None)
-        .configure_axis(
+def themed(chart: Any, shelf: Shelf) -> Any:
+    """`chart` with its tables, and the fonts, greys and grid that all charts share."""
+    # Set, not configured: each configure_...() of Altair copies the whole chart.
+    chart.config = alt.Config(
+        font="Helvetica Neue, Arial, Liberation Sans, DejaVu Sans, sans-serif",
+        background="white",
+        padding=12,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
             gridColor=_PALE,
             domainColor="#888888",
             tickColor="#888888",
@@ -225,8 +264,12 @@ def themed(chart: Any) -> Any:
             labelFontSize=11,
             titleFontSize=12,
             titleFontWeight="normal",
-        )
-        .configure_title(fontSize=14, anchor="start", color=_INK, subtitleColor="#555555")
-        .configure_header(labelFontSize=12, titleFontSize=12, labelColor=_INK, titleColor=_INK)
-        .configure_legend(labelFontSize=11, titleFontSize=12, titleFontWeight="normal")
+        ),
+        title=alt.TitleConfig(fontSize=14, anchor="start", color=_INK, subtitleColor="#555555"),
+        header=alt.HeaderConfig(
+            labelFontSize=12, titleFontSize=12, labelColor=_INK, titleColor=_INK
+        ),
+        legend=alt.LegendConfig(labelFontSize=11, titleFontSize=12, titleFontWeight="normal"),
     )
+    chart.datasets = shelf.datasets()
+    return chart

@@ -70,9 +70,12 @@ class Breakdown:
             title = "Memory at the evaluation peak, by component"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
+        shelf = theme.Shelf()
         data = rows.to_pylist()
         panels = [
-            self._panel(rows.filter(pa.array([row["panel"] == panel for row in data])), rows, panel)
+            self._panel(
+                shelf, rows.filter(pa.array([row["panel"] == panel for row in data])), rows, panel
+            )
             for panel in dict.fromkeys(row["panel"] for row in data)
         ]
         both = len({row["source"] for row in data}) > 1
@@ -80,12 +83,15 @@ class Breakdown:
             "requested bytes; left measured, right (pale) predicted" if both else "requested bytes"
         )
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
-        return theme.themed(alt.vconcat(*panels, title=heading, spacing=22))
+        return theme.themed(alt.vconcat(*panels, title=heading, spacing=22), shelf)
 
-    def _panel(self, rows: pa.Table, all_rows: pa.Table, panel: str) -> alt.HConcatChart:
+    def _panel(
+        self, shelf: theme.Shelf, rows: pa.Table, all_rows: pa.Table, panel: str
+    ) -> alt.HConcatChart:
         data = rows.to_pylist()
         parts = [
             self._bars(
+                shelf,
                 pa.Table.from_pylist([r for r in data if r["num_items"] == n], rows.schema),
                 all_rows,
                 n,
@@ -94,12 +100,12 @@ class Breakdown:
         ]
         return alt.hconcat(*parts, title=alt.TitleParams(panel, fontSize=12, offset=8), spacing=18)
 
-    def _bars(self, rows: pa.Table, all_rows: pa.Table, num_items: int) -> Any:
+    def _bars(self, shelf: theme.Shelf, rows: pa.Table, all_rows: pa.Table, num_items: int) -> Any:
         sources = sorted(set(theme.values(all_rows, "source")))
         bar_width = 38 if len(sources) > 1 else 44
         totals = theme.numbers(rows, "total")
         up = theme.axis_of([1.06 * max(totals)], "peak", unit="byte", zero=True)
-        base = alt.Chart(rows).encode(
+        base = shelf.chart(rows).encode(
             x=alt.X("batch_size:O", title="batch size", axis=alt.Axis(labelAngle=0)),
             y=alt.Y(
                 "bytes:Q",

@@ -66,18 +66,14 @@ class Kinds:
         title = "Kinds of memory, side by side"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
+        shelf = theme.Shelf()
         present = sorted(set(theme.values(rows, "kind")), key=lambda k: [*_KINDS, k].index(k))
         colours = [_KINDS.get(kind, ("#777777", ""))[0] for kind in present]
         found = theme.numbers(rows, "bytes")
         across = theme.axis_of([1.15 * max(found, default=1.0)], "peak", unit="byte", zero=True)
         axis = alt.Axis(labelExpr="replace(datum.label, '_', ' ')")
-        y = alt.Y(
-            "kind:N",
-            title=None,
-            sort=present,
-            axis=axis,
-        )
-        base = alt.Chart(rows).encode(y=y)
+        y = alt.Y("kind:N", title=None, sort=present, axis=axis)
+        base = alt.Chart().encode(y=y)
         bars = base.mark_bar(size=13).encode(
             x=alt.X("bytes:Q", **across),
             color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=present, range=colours)),
@@ -95,17 +91,15 @@ class Kinds:
             .encode(x=alt.X("at:Q"), text="text:N")
         )
         panels = alt.layer(bars, text).properties(width=self.width, height=alt.Step(19))
-        labels = rows["label"].to_pylist()
-        devices = rows["device"].to_pylist()
-        places = dict.fromkeys(zip(devices, labels, strict=True))
+        owners = list(zip(rows["device"].to_pylist(), rows["label"].to_pylist(), strict=True))
         parts = [
             panels.properties(
-                data=rows.filter(pa.array([p == place for p in zip(devices, labels, strict=True)])),
+                data=shelf.data(rows.filter(pa.array([own == place for own in owners]))),
                 title=alt.TitleParams(f"{place[1]} ({place[0]})", fontSize=12),
             )
-            for place in places
+            for place in dict.fromkeys(owners)
         ]
         legend = [f"{k.replace('_', ' ')}: {_KINDS[k][1]}" for k in present if k in _KINDS]
         subtitle = ["the largest run of each loss", *legend]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=12)
-        return theme.themed(alt.vconcat(*parts, title=heading, spacing=14))
+        return theme.themed(alt.vconcat(*parts, title=heading, spacing=14), shelf)

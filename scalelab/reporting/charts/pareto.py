@@ -84,13 +84,14 @@ class Pareto:
         title = "Quality against memory and time"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
+        shelf = theme.Shelf()
         data = rows.to_pylist()
         sizes: dict[int, int] = {}
         for row in data:
             sizes[row["comparison_order"]] = sizes.get(row["comparison_order"], 0) + 1
         kept = sorted(sorted(sizes, key=lambda order: -sizes[order])[: self.max_comparisons])
         panels = [
-            self._comparison(pa.Table.from_pylist(part, rows.schema))
+            self._comparison(shelf, pa.Table.from_pylist(part, rows.schema))
             for order in kept
             if (part := [row for row in data if row["comparison_order"] == order])
         ]
@@ -100,22 +101,26 @@ class Pareto:
         if left_out:
             subtitle += f"; {left_out} smaller comparisons left out"
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
-        return theme.themed(alt.vconcat(*panels, title=heading, spacing=36))
+        return theme.themed(alt.vconcat(*panels, title=heading, spacing=36), shelf)
 
-    def _comparison(self, rows: pa.Table) -> alt.HConcatChart:
+    def _comparison(self, shelf: theme.Shelf, rows: pa.Table) -> alt.HConcatChart:
         kind = rows["peak_kind"][0].as_py()
         size = alt.Size("peak_bytes:Q", scale=alt.Scale(range=[40, 700]), legend=None)
-        left = self._panel(rows, "peak_bytes", "byte", f"training peak ({kind})", alt.value(85))
-        right = self._panel(rows, "train_s", "s", "training time", size)
+        left = self._panel(
+            shelf, rows, "peak_bytes", "byte", f"training peak ({kind})", alt.value(85)
+        )
+        right = self._panel(shelf, rows, "train_s", "s", "training time", size)
         heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, offset=10)
         return alt.hconcat(left, right, title=heading, spacing=28)
 
-    def _panel(self, rows: pa.Table, cost: str, unit: str, title: str, size: Any) -> Any:
+    def _panel(
+        self, shelf: theme.Shelf, rows: pa.Table, cost: str, unit: str, title: str, size: Any
+    ) -> Any:
         front = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
         losses = theme.values(rows, "loss")
         across = theme.axis_of(theme.numbers(rows, cost), title, unit=unit)
         up = theme.axis_of(_heights(rows), "test NDCG@10", log=False)
-        base = alt.Chart(rows).encode(
+        base = shelf.chart(rows).encode(
             x=alt.X(f"{cost}:Q", **across), y=alt.Y("test_ndcg_10:Q", **up)
         )
         colour = theme.loss_color(losses)
@@ -136,13 +141,13 @@ class Pareto:
         )
         names = self._names(rows, cost, front, across["scale"], up["scale"])
         named = (
-            alt.Chart(names)
+            shelf.chart(names)
             .mark_text(fontSize=11, fontWeight="bold")
             .encode(x=alt.X(f"{cost}:Q"), y="test_ndcg_10:Q", text="loss:N", color=colour)
         )
         layers = [line, spread, points, named]
         if theme.values(rows, "oracle_ndcg_10"):
-            layers += _oracle(rows, up)
+            layers += _oracle(shelf, rows, up)
         return alt.layer(*layers).properties(width=self.width, height=self.height)
 
     def _names(
@@ -195,9 +200,9 @@ def _heights(rows: pa.Table) -> list[float]:
     return [low, high, *(o for o in oracle if o <= high + (high - low))]
 
 
-def _oracle(rows: pa.Table, up: dict[str, Any]) -> list[alt.Chart]:
+def _oracle(shelf: theme.Shelf, rows: pa.Table, up: dict[str, Any]) -> list[alt.Chart]:
     """The bound that ranking by the true probabilities sets, known for synthetic data."""
-    one = alt.Chart(rows.slice(0, 1))
+    one = shelf.chart(rows.slice(0, 1))
     bound = theme.numbers(rows, "oracle_ndcg_10")[0]
     text = one.mark_text(align="left", dx=4, dy=-6, fontSize=11, color="#333333")
     if theme.position(up["scale"], bound) > 1:

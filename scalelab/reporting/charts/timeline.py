@@ -71,13 +71,14 @@ class Timeline:
         title = "Memory through one training step"
         if not rows.num_rows:
             return theme.nothing_to_show(title, "no finished runs with a timeline")
+        shelf = theme.Shelf()
         first = rows.slice(0, 1).to_pylist()[0]
         peak = first["peak_bytes"]
         across = alt.X(
             "event:Q", title="allocations and frees, in order", scale=alt.Scale(nice=False)
         )
         up = theme.axis_of([1.05 * peak], "live bytes (requested)", unit="byte", zero=True)
-        base = alt.Chart(rows)
+        base = shelf.chart(rows)
         area = base.mark_area(interpolate="step-after").encode(
             x=across,
             y=alt.Y("bytes:Q", stack="zero", **up),
@@ -96,7 +97,7 @@ class Timeline:
             x="start:Q", y=alt.value(0), text="phase:N"
         )
         top = (
-            alt.Chart(rows.slice(0, 1))
+            shelf.chart(rows.slice(0, 1))
             .mark_rule(color="#111111", strokeWidth=1)
             .encode(y=alt.Y("peak_bytes:Q"))
         )
@@ -108,4 +109,4 @@ class Timeline:
             height=self.height,
             title=alt.TitleParams(title, subtitle=subtitle, offset=18),
         )
-        return theme.themed(chart)
+        return theme.themed(chart, shelf)
