@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch, Negatives
 from scalelab.losses._tiles import (
     add_product,
@@ -50,15 +51,18 @@ def sampled_loss(
 
     Empty places, and with `mask_hits` negatives that equal the target, get the score -inf. `logq`
     times the log-probability of being drawn is taken off all scores. Only the `top_k` highest
-    negatives are kept. Raises ValueError where the batch lacks what is asked.
+    negatives are kept. Raises SpecError where the batch lacks what is asked.
     """
     if not batch.negatives:
-        raise ValueError("this loss needs negatives: give the run a source of them")
+        raise SpecError("the loss needs negatives and the run has none", "add [[negatives]]")
     if logq and batch.log_popularity_V is None:
-        raise ValueError("logq needs the popularity of the items: log_popularity_V")
+        raise SpecError("logq needs the popularity of the items", "give the batch log_popularity_V")
     num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)
     if top_k is not None and top_k > num_negatives:
-        raise ValueError(f"top_k = {top_k}, but there are {num_negatives} negatives a position")
+        raise SpecError(
+            f"top_k = {top_k}, but a position has {num_negatives} negatives",
+            f"lower top_k to {num_negatives} or less, or draw more",
+        )
     inner = inner_dtype(hidden_ND)
 
     def compute(

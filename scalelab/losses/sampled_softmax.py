@@ -35,7 +35,7 @@ class SampledSoftmax:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions. Raises ValueError where top_k is above the negatives given."""
+        """Mean over the N positions. Raises SpecError where top_k is above the negatives given."""
         return sampled_loss(
             _softmax,
             hidden_ND,
