@@ -1,0 +1,123 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from scalelab.core import plugins
+from scalelab.core.errors import MissingExtra, SpecError
+from scalelab.core.spec import RunSpec
+from scalelab.core.units import GIB, MIB
+from scalelab.measure.passes import training_pass
+from scalelab.planning.devices import load_device
+from scalelab.planning.predict import predict
+from scalelab.train.assemble import assemble
+
+Small = Callable[[dict[str, Any]], RunSpec]
+
+
+def _runnable(kind: str) -> list[str]:
+    found = []
+    for name in plugins.available(kind):
+        try:
+            plugins.load(kind, name)
+        except MissingExtra:
+            continue
+        if name not in {"cut_ce", "liger_ce"}:  # these run on a GPU alone
+            found.append(name)
+    return found
+
+
+VARIANTS = [
+    *({"loss.name": loss} for loss in _runnable("losses")),
+    *({"model.name": model, "train.precision": "bf16"} for model in _runnable("models")),
+    {"loss.name": "dense_ce", "train.precision": "bf16"},
+    {"loss.name": "bce", "train.accumulate": 3, "negatives.per": "sequence"},
+    {"batch.packer": "pad_left", "train.optimizer": "sgd", "loss.positions": "last"},
+    {"loss.name": "sampled_softmax", "negatives.per": "batch", "negatives.num_negatives": 300},
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=lambda c: "-".join(map(str, c.values())))
+def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: Small) -> None:
+    spec = small(changes)
+    account, _ = training_pass(assemble(spec))
+    predicted = predict(spec, load_device("cpu")).memory["requested"]
+    assert predicted["total"] == pytest.approx(account.peak_bytes, rel=5e-3)
+    for component, count in account.peak_components().items():
+        assert abs(predicted.get(component, 0) - count) <= 0.01 * account.peak_bytes, component
+    assert sum(predicted.values()) == 2 * predicted["total"]
+
+
+def test_the_predicted_story_is_the_measured_one(small: Small) -> None:
+    """Not the peak alone: every change, in order, with phase and component."""
+    from scalelab.batches.loader import Loader
+    from scalelab.datasets.load import lengths
+    from scalelab.planning.rehearsal import rehearse
+
+    spec = small({"loss.name": "dense_ce"})
+    measured, _ = training_pass(assemble(spec))
+    known = lengths(spec.data)
+    steps = Loader.from_lengths(known.train, batch=spec.batch, seed=spec.train.seed)
+    account = rehearse(spec, known.num_items, steps.shape(0, steps.largest_step(0)))
+
+    def during_step(events: Any) -> list[tuple[str, str, int]]:
+        return [(e.phase, e.component, e.bytes) for e in events if e.phase not in ("setup", "")]
+
+    real = during_step(measured.timeline())
+    fake = during_step(account.timeline())
+    # The rehearsal tells of the warm-up as well; the last step is the one that was measured.
+    assert fake[-len(real) :] == real
+
+
+@pytest.mark.parametrize("device", ["cpu", "rtx3090", "h100"])
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+def test_kinds_contain_one_another(device: str, loss: str, small: Small) -> None:
+    prediction = predict(small({"loss.name": loss}), load_device(device))
+    totals = [prediction.memory[kind]["total"] for kind in prediction.memory]
+    assert totals == sorted(totals)
+    assert len(totals) == (1 if device == "cpu" else 4)
+    assert prediction.fits
+    assert prediction.reason is None
+    for seconds in (prediction.step_s, prediction.run_s):
+        assert 0 < seconds.low < seconds.high
+
+
+def test_what_does_not_fit_is_named_with_its_component(small: Small) -> None:
+    spec = small({"loss.name": "dense_ce", "batch.size": 256})
+    whole = predict(spec, load_device("cpu"))
+    assert whole.fits
+    short = predict(spec, load_device("cpu"), budget_bytes=whole.peak_bytes - 1)
+    assert not short.fits
+    assert short.overflow is not None
+    assert short.overflow.component == "loss_workspace"
+    assert short.overflow.num_bytes >= 2**20
+    assert short.reason is not None
+    assert "loss_workspace" in short.reason
+    assert predict(spec, load_device("cpu"), budget_bytes=whole.peak_bytes).fits
+    on_gpu = predict(spec, load_device("t4"), budget_bytes=400 * MIB)
+    assert on_gpu.overflow is not None
+
+
+def test_ten_million_items_are_predicted_without_making_them(small: Small) -> None:
+    spec = small({"data.num_items": 10_000_000, "loss.name": "bce"})
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    prediction = predict(spec, load_device("rtx3090"))
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Table, one gradient and Adam's two states.
+    assert prediction.peak_bytes > 4 * 4 * 32 * 10_000_000
+    assert (after - before) * 1024 < 200 * MIB
+
+
+def test_more_of_anything_takes_more_time(small: Small) -> None:
+    device = load_device("cpu")
+    plain = predict(small({"loss.name": "cross_entropy"}), device).step_s
+    wider = predict(small({"loss.name": "cross_entropy", "data.num_items": 400_000}), device).step_s
+    # A loss in tiles runs three of them on fake tensors: the others must still be counted.
+    assert 30 < wider.low / plain.low < 120
+
+
+def test_a_budget_above_the_device_is_refused(small: Small) -> None:
+    with pytest.raises(SpecError, match="which has"):
+        predict(small({}), load_device("t4"), budget_bytes=100 * GIB)
