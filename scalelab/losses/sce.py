@@ -22,8 +22,10 @@ from scalelab.losses._tiles import (
 
 __all__ = ["SCE"]
 
-# Numbers in a tile of logits or of scores on bucket centres: 2 MiB of float32.
+# Numbers in a tile of logits, 2 MiB of float32 to stay in the cache, and of scores on centres, 16
+# MiB: there every tile goes through the whole table, and a few large tiles read it less often.
 _TILE = 2**19
+_SCORES = 2**22
 
 
 class _Buckets(NamedTuple):
@@ -137,7 +139,7 @@ def _highest(centres_BD: Tensor, rows_MD: Tensor, size: int, pad_id: int | None)
     """(B, size) int32 ids of the rows with the largest inner products with each centre."""
     num_rows, num_centres = rows_MD.shape[0], centres_BD.shape[0]
     chosen = torch.empty(num_centres, size, dtype=torch.int32, device=rows_MD.device)
-    block = max(1, min(num_centres, _TILE // num_rows))
+    block = max(1, min(num_centres, _SCORES // num_rows))
     scores = torch.empty(block, num_rows, dtype=centres_BD.dtype, device=rows_MD.device)
     for start, stop in spans(num_centres, block, rows_MD):
         score = scores[: stop - start]
