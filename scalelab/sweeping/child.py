@@ -8,8 +8,9 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from scalelab.core.events import Progress
-from scalelab.core.records import Memory, Metric, Outcome, Record
+from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
+from scalelab.sweeping.partial import Partial
 from scalelab.sweeping.process_memory import anonymous_bytes
 from scalelab.sweeping.server import Exit
 from scalelab.sweeping.task import Task, ended, utc_now
@@ -38,8 +39,7 @@ class Child:
         self._started_at = utc_now()
         self._started_s = time.monotonic()
         self._baseline: int | None = None
-        self._last: Progress | None = None
-        self._metrics: dict[int, Metric] = {}
+        self._partial = Partial()
         self._record: Record | None = None
         self._verdict: tuple[Outcome, str] | None = None
         self._kill_at_s: float | None = None
@@ -116,12 +116,12 @@ class Child:
         return ended(
             self.task,
             outcome,
-            phase=self._last.phase if self._last else "setup",
+            phase=self._partial.phase,
             error=error,
             started_at=self._started_at,
-            metrics=tuple(self._metrics.values()),
+            metrics=self._partial.metrics,
             memory=(peak,),
-            epochs=self._last.epoch if self._last else None,
+            epochs=self._partial.epochs,
         )
 
     def _completed(self, record: Record) -> Record:
@@ -132,21 +132,14 @@ class Child:
             run = replace(run, outcome=outcome, error=error)
         metrics = record.metrics
         if not metrics and run.outcome is not Outcome.DONE:
-            metrics = tuple(self._metrics.values())
+            metrics = self._partial.metrics
         return replace(record, run=run, metrics=metrics)
 
     def _note(self, progress: Progress) -> None:
         if progress.used_bytes is None and self._baseline is not None:
             used = max(anonymous_bytes(self.pid) - self._baseline, 0)
             progress = replace(progress, used_bytes=used)
-        before = self._last
-        state = None if before is None else (before.phase, before.epoch)
-        # A report repeats the last metric known, which is this epoch's once it has been evaluated.
-        if state == ("evaluate", progress.epoch) and progress.metric is not None:
-            self._metrics[progress.epoch] = Metric(
-                split="valid", epoch=progress.epoch, name="ndcg", k=10, value=progress.metric
-            )
-        self._last = progress
+        self._partial.note(progress)
         self._on_progress(progress)
 
     def _tell(self, outcome: Outcome) -> None:

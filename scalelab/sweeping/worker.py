@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
+from scalelab.sweeping.partial import Partial
 from scalelab.sweeping.process_memory import anonymous_bytes, data_bytes
 from scalelab.sweeping.task import Limits, Stop, Task, ended, find_run, utc_now
 
@@ -56,10 +57,10 @@ def guarded(
 ) -> Record:
     """The record of `run`, or one that tells how it raised; never raises for a fault of the run."""
     started_at = utc_now()
-    last: list[Progress] = []
+    partial = Partial()
 
     def noted(progress: Progress) -> None:
-        last[:] = [progress]
+        partial.note(progress)
         report(progress)
 
     try:
@@ -72,9 +73,15 @@ def guarded(
             outcome, message = Outcome.OOM, line or "out of memory"
         else:
             outcome, message = Outcome.FAILED, f"{type(error).__name__}: {line}"
-    phase = last[0].phase if last else "setup"
-    epochs = last[0].epoch if last else None
-    return ended(task, outcome, phase=phase, error=message, started_at=started_at, epochs=epochs)
+    return ended(
+        task,
+        outcome,
+        phase=partial.phase,
+        error=message,
+        started_at=started_at,
+        metrics=partial.metrics,
+        epochs=partial.epochs,
+    )
 
 
 class _Reporter:

@@ -1,8 +1,15 @@
 """What a sweep promises about its cells, its ledger and typing the command again."""
 
-import pytest
+import threading
+import time
 
+import pytest
+from sweeping_helpers import Heard, hooks
+
+from scalelab.core.errors import LedgerError, SpecError
+from scalelab.core.records import Memory
 from scalelab.store.ledger import Ledger
+from scalelab.sweeping.planner import Forecast
 
 
 def rows(path, sql):
@@ -31,3 +38,190 @@ def test_typing_it_again_runs_nothing(study, sweep, heard, executor):
     assert again.counts == {"done": 2}
     assert heard.started == []
     assert all(cell.finished_before for cell in heard.plans[0])
+
+
+def outcomes(path):
+    return {row["dataset"]: row["outcome"] for row in rows(path, "SELECT * FROM runs")}
+
+
+def forecasts(seconds=None, too_large=()):
+    """Predictions by batch size."""
+
+    def forecast(specs, budget_bytes):
+        found = []
+        for spec in specs:
+            size = spec.batch.size
+            memory = Memory(
+                stage="train",
+                kind="requested",
+                component="total",
+                bytes=1000 * size,
+                reason=None,
+                source="predicted",
+            )
+            found.append(
+                Forecast(
+                    total_bytes=1000 * size,
+                    seconds=None if seconds is None else seconds[size],
+                    too_large="it would not fit" if size in too_large else None,
+                    memory=(memory,),
+                )
+            )
+        return found, []
+
+    return forecast
+
+
+def test_a_changed_study_runs_only_what_is_new(study, sweep, heard):
+    sweep(study(axes={"batch.size": [8, 16]}))
+    sweep(study(axes={"batch.size": [8, 16, 32]}, repeats=2), observer=heard)
+    assert len(heard.started) == 4
+
+
+def test_rerun_repeats_just_the_outcomes_it_names(study, sweep):
+    lab = hooks(modules=lambda specs: ["scalelab.measure.session"])
+    kinds = ["ok", "raise", "kill", "nan"]
+    asked = study(axes={"data.path": kinds})
+    sweep(asked, executor="processes", hooks=lab)
+    for rerun, again in ((None, 0), ("failed", 1), ("oom", 1), ("all", 4)):
+        observer = Heard()
+        result = sweep(asked, executor="processes", rerun=rerun, observer=observer, hooks=lab)
+        assert len(observer.started) == again, rerun
+        assert result.counts == {"done": 1, "failed": 1, "oom": 1, "diverged": 1}
+
+
+def test_an_unknown_rerun_or_order_is_refused(study, sweep):
+    with pytest.raises(SpecError, match="--rerun"):
+        sweep(study(), rerun="faild")
+    with pytest.raises(SpecError, match="no order"):
+        sweep(study(), order="cheap")
+
+
+def test_what_is_predicted_not_to_fit_is_skipped_until_it_does(study, sweep, tmp_path, heard):
+    asked = study(axes={"batch.size": [8, 16]})
+    tight = hooks(forecast=forecasts(too_large={16}))
+    for _ in range(2):
+        result = sweep(asked, hooks=tight)
+        assert result.counts == {"done": 1, "skipped": 1}
+    found = rows(tmp_path / "fake.duckdb", "SELECT * FROM runs WHERE outcome = 'skipped'")
+    assert [(row["batch_size"], row["error"]) for row in found] == [(16, "it would not fit")]
+    result = sweep(asked, hooks=hooks(forecast=forecasts()), observer=heard)
+    assert result.counts == {"done": 2}
+    assert len(rows(tmp_path / "fake.duckdb", "SELECT * FROM runs")) == 2
+
+
+def test_every_run_stores_its_prediction(study, sweep, tmp_path):
+    sweep(study(axes={"batch.size": [8, 16]}), hooks=hooks(forecast=forecasts()))
+    found = rows(
+        tmp_path / "fake.duckdb",
+        "SELECT batch_size, bytes FROM memory JOIN runs USING (run_id) WHERE source = 'predicted'",
+    )
+    assert sorted((row["batch_size"], row["bytes"]) for row in found) == [(8, 8000), (16, 16000)]
+
+
+@pytest.mark.parametrize(
+    ("order", "sizes"), [("cost", [16, 32, 8]), ("costly", [8, 32, 16]), ("given", [8, 16, 32])]
+)
+def test_cells_run_in_the_order_asked_for_and_seeds_interleaved(study, sweep, heard, order, sizes):
+    predicted = hooks(forecast=forecasts(seconds={8: 3.0, 16: 1.0, 32: 2.0}))
+    asked = study(axes={"batch.size": [8, 16, 32]}, repeats=2)
+    sweep(asked, hooks=predicted, order=order, observer=heard)
+    ran = [(record.run.seed, record.run.batch_size) for record in heard.ended]
+    assert ran == [(seed, size) for seed in (0, 1) for size in sizes]
+
+
+def test_no_run_starts_that_would_end_past_the_time_budget(study, sweep, heard):
+    predicted = hooks(forecast=forecasts(seconds={8: 0.01, 16: 0.02, 32: 500.0}))
+    asked = study(axes={"batch.size": [8, 16, 32]})
+    result = sweep(asked, hooks=predicted, time_budget=60.0, order="costly", observer=heard)
+    assert result.counts == {"done": 2, "waiting": 1}
+    assert result.exit_code == 0
+    assert any("time budget" in text for text in heard.messages)
+    assert sweep(asked).counts == {"done": 3}
+
+
+def test_a_dry_run_plans_and_writes_nothing(study, sweep, tmp_path, heard):
+    asked = study(axes={"batch.size": [8, 16]})
+    result = sweep(asked, hooks=hooks(forecast=forecasts()), dry_run=True, observer=heard)
+    assert [cell.predicted_bytes for cell in result.cells] == [8000, 16000]
+    assert result.counts == {"waiting": 2}
+    assert list(tmp_path.glob("*.duckdb*")) == []
+    assert heard.started == []
+
+
+def test_the_best_cell_by_validation_gets_more_seeds(study, sweep, tmp_path):
+    final = {"seeds": 3, "by": "valid_ndcg_10", "per": "loss.name"}
+    asked = study(
+        axes={"batch.size": [4, 8, 16], "loss.name": ["dense_ce", "cross_entropy"]}, final=final
+    )
+    result = sweep(asked)
+    assert result.counts == {"done": 6 + 2 * 2}
+    sql = """SELECT loss, batch_size, count(*) AS seeds, avg(valid_ndcg_10) AS q
+             FROM results GROUP BY ALL"""
+    found = rows(tmp_path / "fake.duckdb", sql)
+    first = rows(tmp_path / "fake.duckdb", "SELECT * FROM results WHERE seed = 0")
+    for loss in ("dense_ce", "cross_entropy"):
+        best = max((r for r in first if r["loss"] == loss), key=lambda r: r["valid_ndcg_10"])
+        seeds = {r["batch_size"]: r["seeds"] for r in found if r["loss"] == loss}
+        assert seeds.pop(best["batch_size"]) == 3
+        assert set(seeds.values()) == {1}
+    assert sweep(asked).counts == {"done": 10}, "and typing it again changes nothing"
+
+
+@pytest.mark.parametrize("final", [{"by": "test_ndcg_10"}, {"by": "valid_x"}, {"per": "loss.x"}])
+def test_final_chooses_on_validation_and_by_fields_that_exist(study, sweep, final):
+    with pytest.raises(SpecError, match=r"\[final\]"):
+        sweep(study(final=final))
+
+
+def test_the_median_rule_ends_hopeless_runs_and_says_so(study, sweep, tmp_path):
+    # Quality falls with the size here, and the good ones come first.
+    sizes = [5, 6, 4, 7, 40, 45]
+    asked = study(axes={"batch.size": sizes}, set={"train.epochs": 12}, prune="median")
+    sweep(asked)
+    found = rows(tmp_path / "fake.duckdb", "SELECT * FROM runs ORDER BY started_at")
+    by_outcome = {row["batch_size"]: row["outcome"] for row in found}
+    pruned = [row for row in found if row["outcome"] == "pruned"]
+    assert pruned, by_outcome
+    assert all("median" in row["error"] and 3 <= row["epochs"] < 12 for row in pruned)
+    done = rows(tmp_path / "fake.duckdb", "SELECT min(valid_ndcg_10) AS worst FROM results")
+    assert done[0]["worst"] is not None
+
+
+def test_queries_never_fail_and_lose_nothing_while_a_sweep_writes(study, sweep, tmp_path):
+    path = tmp_path / "fake.duckdb"
+    sweep(study())
+    errors, counts, over = [], [], threading.Event()
+
+    def ask():
+        while not over.is_set():
+            try:
+                counts.append(rows(path, "SELECT count(*) AS n FROM runs")[0]["n"])
+            except LedgerError as error:
+                errors.append(error)
+            time.sleep(0.02)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        sweep(study(axes={"batch.size": list(range(1, 31))}), executor="processes", workers=2)
+    finally:
+        over.set()
+        asking.join()
+    assert errors == []
+    assert counts == sorted(counts), "no row that was seen disappears"
+    assert len(counts) > 5
+    assert rows(path, "SELECT count(*) AS n FROM runs WHERE outcome = 'done'") == [{"n": 30}]
+
+
+def test_the_study_is_stored_as_it_was_asked_for(study, sweep, tmp_path):
+    import tomllib
+
+    asked = study(axes={"batch.size": [8]}, cells=[{"loss.name": "dense_ce"}])
+    result = sweep(asked, overrides={"train.epochs": 1})
+    (row,) = rows(tmp_path / "fake.duckdb", "SELECT * FROM studies")
+    tables = tomllib.loads(row["spec_toml"])
+    assert row["study_id"] == result.study_id
+    assert tables["axes"] == {"batch.size": [8]}
+    assert tables["cells"] == [{"loss.name": "dense_ce"}]
+    assert tables["overrides"] == {"train.epochs": 1}
