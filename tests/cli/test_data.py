@@ -108,3 +108,18 @@ def test_a_run_that_cannot_be_is_refused_in_one_line(
     assert done.code == 2, done.err
     assert done.err.startswith("error: ")
     assert len(done.err.splitlines()) <= 2
+
+
+def test_a_device_that_does_not_answer_is_refused_in_one_line(
+    scalelab: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for command in ("profile", "sasrec-synthetic"), ("sweep", "quickstart"):
+        done = scalelab(*command, "--device", "cuda")
+        assert done.code == 2
+        assert done.err.splitlines()[-2:] == [
+            "error: no CUDA GPU answers for 'cuda'",
+            "hint: write --device cpu",
+        ]

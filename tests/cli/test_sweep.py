@@ -112,6 +112,7 @@ def test_an_interrupted_sweep_keeps_what_it_has_and_goes_on(study: Path) -> None
     """Ctrl-C once: exit code 130, the ledger readable; typed again, it finishes."""
     command = [sys.executable, "-m", "scalelab", "sweep", str(study), "--set", "train.epochs=30"]
     command += ["--set", "train.patience=30", "--set", "loss.name=bce", "--set", "batch.size=16"]
+    command += ["--executor", "inline"]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert child.stderr is not None
     for line in child.stderr:
