@@ -48,7 +48,7 @@ class RECE:
         n_buckets = sqrt(p (1 + 2 n_extra_chunks) N V / (N + V))
 
     N V / (N + V) lies between half of min(N, V) and all of it. So both formulas agree within a
-    factor of two, and "auto" makes fewer, larger chunks: more negatives at no more time.
+    factor of two, and "auto" makes fewer, larger chunks: more negatives in much the same time.
 
     `batch.given["buckets"]` (rounds, n_buckets, D) replaces the random vectors, which are else
     drawn from `batch.generator`.
