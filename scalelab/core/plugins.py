@@ -111,5 +111,5 @@ def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]
             checked[key] = _adapter(kind, name, key).validate_python(value)
         except ValidationError as error:
             wanted = error.errors()[0]["msg"]
-            raise SpecError(f"{name}.{key} = {value!r}: {wanted}", "mend the value") from error
+            raise SpecError(f"{name}.{key} = {value!r}: {wanted}", "give another value") from error
     return checked

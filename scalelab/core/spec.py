@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -140,10 +142,16 @@ class TrainSpec(Table, frozen=True):
     seed: NonNegativeInt = 0
 
 
+def _is_device(name: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ValueError("a device is cpu, cuda or cuda:1")
+    return name
+
+
 class DeviceSpec(Table, frozen=True):
     """Where the run trains; `threads` = 0 takes all cores."""
 
-    name: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+    name: Annotated[str, AfterValidator(_is_device)] = "cpu"
     threads: NonNegativeInt = 0
 
 

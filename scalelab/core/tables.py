@@ -53,7 +53,7 @@ def checked(model: type[_M], tables: dict[str, Any], where: str) -> _M:
         if first["type"] == "missing":
             raise SpecError(f"{where}: the key {key!r} is missing", "add it") from error
         raise SpecError(
-            f"{where}: {key} = {first['input']!r}: {first['msg']}", "mend the value"
+            f"{where}: {key} = {first['input']!r}: {first['msg']}", "give another value"
         ) from error
 
 
