@@ -126,4 +126,10 @@ def _label(chosen: Overrides, varied: list[str]) -> str:
 
 
 def _short(value: Any) -> str:
+    """A number as people write it; a whole table by what it names."""
+    if isinstance(value, list):
+        return "+".join(_short(part) for part in value)
+    if isinstance(value, dict):
+        named = [str(value[key]) for key in ("path", "name", "reader") if key in value]
+        return named[0] if named else str(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
