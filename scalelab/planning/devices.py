@@ -18,7 +18,12 @@ __all__ = ["DeviceProfile", "calibrated_file", "load_device", "this_machine"]
 
 
 def _size(value: Any) -> int:
-    return 0 if value in (0, "0", "0B", "0MiB") else parse_bytes(value)
+    if value in (0, "0", "0B"):
+        return 0
+    try:
+        return parse_bytes(value)
+    except SpecError as error:
+        raise ValueError(f"{error.message}; {error.hint}") from error
 
 
 _Bytes = Annotated[int, BeforeValidator(_size)]

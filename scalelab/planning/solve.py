@@ -20,7 +20,7 @@ KEYS = {
     "data.num_items": 2**31 - 2,
     "negatives.num_negatives": 2**24,
     "model.hidden_dim": 2**14,
-    "model.num_blocks": 2**10,
+    "model.num_blocks": 64,
     "model.inner_dim": 2**17,
 }
 

@@ -44,7 +44,7 @@ def test_a_wrong_name_is_met_with_the_nearest() -> None:
         (('memory = "24576MiB"', 'memory = "much"'), "memory"),
         (('memory = "24576MiB"', 'memory = "3"'), "memory"),
         (("bandwidth_gb_s = 936", "bandwidth_gb_s = -1"), "bandwidth_gb_s"),
-        (("bandwidth_gb_s", "bandwith_gb_s"), "bandwith_gb_s"),
+        (("bandwidth_gb_s", "bandwith_gb_s"), "bandwidth_gb_s"),
         (("[0.35, 0.9]", "[0.9, 0.35]"), "efficiency"),
         (('kind = "cuda"', 'kind = "tpu"'), "kind"),
     ],

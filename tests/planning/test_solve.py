@@ -22,10 +22,9 @@ def _measured(spec: RunSpec) -> int:
     ("key", "changes", "budget"),
     [
         ("batch.size", {"loss.name": "dense_ce"}, 40 * MIB),
-        ("batch.max_len", {"loss.name": "bce"}, 20 * MIB),
         ("negatives.num_negatives", {"loss.name": "bce"}, 30 * MIB),
         ("data.num_items", {"loss.name": "bce"}, 30 * MIB),
-        ("model.hidden_dim", {"loss.name": "bce", "batch.size": 32}, 30 * MIB),
+        ("model.hidden_dim", {"loss.name": "bce", "batch.size": 16}, 20 * MIB),
     ],
 )
 def test_the_answer_fits_and_the_next_does_not(
@@ -50,7 +49,7 @@ def test_a_key_may_have_no_end(small: Small) -> None:
         ("batch.sise", {}, "batch.sise"),
         ("train.seed", {}, "train.seed"),
         ("negatives.num_negatives", {"loss.name": "cross_entropy"}, "no negatives"),
-        ("model.num_blocks", {"model.name": "gru4rec"}, "num_blocks"),
+        ("model.inner_dim", {"model.name": "gru4rec"}, "inner_dim"),
     ],
 )
 def test_a_key_that_cannot_be_solved_for_is_one_clear_line(
