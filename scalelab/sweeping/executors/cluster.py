@@ -1,0 +1,184 @@
+"""Tasks in, records out; each run is one Ray task on any node of a cluster (extra `ray`)."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from scalelab.core.events import Progress
+from scalelab.core.records import Outcome, Record
+from scalelab.sweeping.parcel import Parcel, pack, unpack
+from scalelab.sweeping.supervise import Order, supervise
+from scalelab.sweeping.task import Task, ended
+from scalelab.sweeping.worker import ALLOWANCE
+
+__all__ = ["Cluster"]
+
+
+class Cluster:
+    """`workers` runs at a time on the whole cluster; 1 takes as many as there is room for.
+
+    `address` is that of a running cluster ("auto" finds this machine's); without one, Ray starts
+    here. A run takes a GPU if its device is one, else `threads` cores. Runs of a lost node come
+    back as lost.
+    """
+
+    blocking: ClassVar[bool] = False
+
+    def __init__(self, *, workers: int = 1, threads: int = 0, address: str = "") -> None:
+        self.slots = workers
+        self._workers = workers
+        self._threads = max(threads, 1)
+        self._address = address
+        self._ours = False
+        self._tasks: dict[Any, Task] = {}
+        self._parcels: dict[str, Any] = {}
+
+    def open(
+        self,
+        run: str,
+        on_progress: Callable[[Progress], None],
+        on_record: Callable[[Record], None],
+        on_lost: Callable[[str, str], None],
+        modules: Sequence[str],
+    ) -> None:
+        """Join the cluster, or start one here."""
+        self._run, self._modules = run, tuple(modules)
+        self._on_progress, self._on_record, self._on_lost = on_progress, on_record, on_lost
+        if not ray.is_initialized():
+            os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+            path = os.pathsep.join(entry for entry in sys.path if entry)
+            ray.init(
+                address=self._address or None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False,
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+            )
+            self._ours = True
+        if self._workers == 1:
+            here = ray.cluster_resources()
+            rooms = here.get("GPU", 0) or here.get("CPU", 1) // self._threads
+            self.slots = max(1, int(rooms))
+        home = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._post: Any = ray.remote(num_cpus=0)(_Post).options(scheduling_strategy=home).remote()
+
+    def submit(self, task: Task) -> None:
+        """Hand the task to Ray, with a reference to its data."""
+        data = task.spec.data.model_dump_json()
+        if data not in self._parcels:
+            parcel = pack(task.spec.data, task.data_fingerprint or "")
+            self._parcels[data] = None if parcel is None else ray.put(parcel)
+        gpu = task.spec.device.name != "cpu"
+        wanted: dict[str, Any] = {"num_gpus": 1} if gpu else {"num_cpus": self._threads}
+        if not gpu and task.expected_bytes is not None:
+            wanted["memory"] = task.expected_bytes + ALLOWANCE
+        # Within a list a reference is passed on as it is, and fetched only where it is needed.
+        parcels = [self._parcels[data]]
+        reference = (
+            ray.remote(max_calls=1, max_retries=0)(_work)
+            .options(**wanted)
+            .remote(task, self._run, self._modules, self._threads, self._post, parcels)
+        )
+        self._tasks[reference] = task
+
+    def poll(self, timeout_s: float) -> None:
+        """Hear the runs."""
+        done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=timeout_s)
+        for progress in ray.get(self._post.collect.remote()):
+            self._on_progress(progress)
+        for reference in done:
+            task = self._tasks.pop(reference)
+            try:
+                record: Record = ray.get(reference)
+            except ray.exceptions.OutOfMemoryError as error:
+                line = str(error).splitlines()[0]
+                self._on_record(ended(task, Outcome.OOM, phase="setup", error=line))
+            except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as error:
+                line = str(error).strip().splitlines()[-1]
+                self._on_record(ended(task, Outcome.FAILED, phase="setup", error=line))
+            except ray.exceptions.RayError as error:
+                self._on_lost(task.run_id, f"lost with its node ({type(error).__name__})")
+            else:
+                # The spec as it was asked for: where the node keeps its data is its own affair.
+                run = replace(record.run, spec=task.spec.as_json())
+                self._on_record(replace(record, run=run))
+
+    def stop(self, now: bool) -> None:
+        """Ask all runs to stop after their epoch, or end them `now`."""
+        reason = "stopped at once" if now else ""
+        for task in self._tasks.values():
+            self._order(task.run_id, Order(outcome=Outcome.INTERRUPTED, reason=reason, now=now))
+
+    def end(self, run_id: str, outcome: Outcome, reason: str) -> None:
+        """End one run."""
+        self._order(run_id, Order(outcome=outcome, reason=reason, now=False))
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        for reference in self._tasks:
+            ray.cancel(reference, force=True)
+        self._tasks.clear()
+        if self._ours:
+            ray.shutdown()
+            self._ours = False
+
+    def _order(self, run_id: str, order: Order) -> None:
+        ray.get(self._post.order.remote(run_id, order))
+
+
+class _Post:
+    """An actor beside the driver: progress is left here for it, and orders for the runs."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, Order] = {}
+        self.left: list[Progress] = []
+
+    def tell(self, run_id: str, news: list[Progress]) -> Order | None:
+        """A run says how it stands and hears what it is to do."""
+        self.left += news
+        return self.orders.get(run_id)
+
+    def order(self, run_id: str, order: Order) -> None:
+        """The driver wants a run to end."""
+        self.orders[run_id] = order
+
+    def collect(self) -> list[Progress]:
+        """What came since the last call."""
+        found, self.left = self.left, []
+        return found
+
+
+def _work(
+    task: Task, run: str, modules: Sequence[str], threads: int, post: Any, parcels: list[Any]
+) -> Record:
+    """One run, on its node: in a process of its own there too, so that every death is a record."""
+    (reference,) = parcels
+    if reference is not None:
+        data = unpack(task.spec.data, lambda: _fetched(reference))
+        task = replace(task, spec=task.spec.model_copy(update={"data": data}))
+    news: list[Progress] = []
+    last_s = 0.0
+
+    def orders() -> Order | None:
+        nonlocal last_s
+        if time.monotonic() - last_s < 0.5:
+            return None
+        last_s = time.monotonic()
+        told = list(news)
+        news.clear()
+        return ray.get(post.tell.remote(task.run_id, told))
+
+    record = supervise(task, run, modules, threads, news.append, orders)
+    ray.get(post.tell.remote(task.run_id, list(news)))
+    return record
+
+
+def _fetched(reference: Any) -> Parcel:
+    return ray.get(reference)
