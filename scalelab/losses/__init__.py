@@ -46,7 +46,7 @@ class LossBatch:
     sequence_N: Tensor | None = None
     is_last_N: Tensor | None = None
     negatives: tuple[Negatives, ...] = ()
-    # log of each item's share of the training interactions; -inf never occurs (add-one smoothing).
+    # log of each item's share of the training interactions; an item that never occurs counts once.
     log_popularity_V: Tensor | None = None
     pad_id: int = 0
     generator: Generator | None = None
