@@ -101,7 +101,8 @@ class PlainLines(LiveState):
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
         super().on_plan(name, device, cells)
         before = sum(cell.finished_before for cell in cells)
-        line = f"{name} on {device}: {len(cells)} cells"
+        number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+        line = f"{name} on {device}: {number}"
         self._write(line + (f", {before} done before" if before else ""))
         for cell in cells:
             if cell.skipped_because is not None and not cell.finished_before:
