@@ -6,7 +6,7 @@ costs time, and the first step of all is no steady state, since Adam's state app
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
 from scalelab.measure.components import Account
 from scalelab.measure.probes import missing
+from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.torch_allocator import TorchAllocator
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
@@ -92,7 +93,8 @@ def training_pass(
             for update in updates:
                 trainer.step(batch, 1, step, update)
         allocator.end(Stage.TRAIN)
-    return account, memory_rows(Stage.TRAIN, account) + allocator.memory()
+    rows = memory_rows(Stage.TRAIN, account) + allocator.memory()
+    return account, rows + _device_used(device, Stage.TRAIN)
 
 
 def evaluation_pass(trainer: Trainer) -> tuple[Account, list[Memory]]:
@@ -104,7 +106,18 @@ def evaluation_pass(trainer: Trainer) -> tuple[Account, list[Memory]]:
     with _accounted(trainer, account):
         trainer.evaluate("valid", blocks=1)
     allocator.end(Stage.EVAL)
-    return account, memory_rows(Stage.EVAL, account) + allocator.memory()
+    rows = memory_rows(Stage.EVAL, account) + allocator.memory()
+    return account, rows + _device_used(trainer.parts.device, Stage.EVAL)
+
+
+def _device_used(device: torch.device, stage: Stage) -> list[Memory]:
+    """What the driver counts after a pass: what is reserved stays so, hence this is its peak."""
+    if device.type != "cuda":
+        return [missing(stage, "device_used", "the run uses no GPU")]
+    probe = Nvml()
+    probe.open(device, lambda: 0.0)
+    probe.close()
+    return [replace(row, stage=stage) for row in probe.memory()]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,9 @@ from scalelab.measure.environment import environment
 from scalelab.measure.listeners import Stop, TimeUp
 from scalelab.measure.probes import Probe
 from scalelab.measure.probes.host_rss import HostRss
+from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
+from scalelab.measure.probes.torch_history import TorchHistory
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.trainer import Diverged, Fit, Trainer
@@ -193,7 +195,13 @@ def _measure(
     def watch(account: Account) -> None:
         state.account = account
 
-    with trainer.observed_by([listeners.PhaseWatch(state)]):
+    history = TorchHistory(folder=str(out or "."))
+    with ExitStack() as stack:
+        stack.enter_context(trainer.observed_by([listeners.PhaseWatch(state)]))
+        if out is not None:
+            # Also where the pass dies of memory: then the snapshot says of what.
+            history.open(trainer.parts.device, state.now)
+            stack.callback(history.close)
         account, rows = passes.training_pass(trainer, watch)
         state.memory += rows
         if timeline:
@@ -217,8 +225,10 @@ def _train(
     keep: Path | None,
 ) -> Outcome:
     """The undisturbed pass, then the test of the best weights."""
-    timer, rss = StepTimer(), HostRss()
+    timer, rss, nvml = StepTimer(), HostRss(), Nvml()
     state.probes += [timer, rss]
+    if trainer.parts.device.type == "cuda":
+        state.probes.append(nvml)
     watch = listeners.PhaseWatch(state)
     clock = listeners.Clock()
     reporter = listeners.Reporter(trainer, state, report)
@@ -229,7 +239,7 @@ def _train(
     fit = Fit()
     waited = trainer.loader.wait_s
     try:
-        with trainer.observed_by([watch, clock, timer, rss, reporter, guard]):
+        with trainer.observed_by([watch, clock, *state.probes, reporter, guard]):
             begun = time.perf_counter()
             try:
                 trainer.fit(asked, keep=keep, keep_when=listeners.every(60.0), fit=fit)
@@ -245,7 +255,8 @@ def _train(
         state.row = replace(state.row, eval_s=clock.evaluate_s)
         for probe in state.probes:
             probe.close()
-        state.memory += rss.memory()
+        for probe in state.probes:
+            state.memory += probe.memory()
     return Outcome.DONE
 
 

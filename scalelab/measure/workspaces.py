@@ -73,7 +73,7 @@ def _product(args: tuple[Any, ...], result: Any) -> int:
 
 
 def _linear_cross_entropy(args: tuple[Any, ...], result: Any) -> int:
-    """A chunk's logits and rows, three numbers a position; four fp32 tables where bf16 is summed."""
+    """A chunk's logits and rows, three numbers a position; for bf16 sums four fp32 tables."""
     hidden, table, chunk = args[0], args[1], int(args[8])
     (positions, width), rows = hidden.shape, table.size(0)
     extra = 4 * chunk * (rows + width) + 13 * positions

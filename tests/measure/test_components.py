@@ -32,7 +32,11 @@ def _runnable(kind: str) -> list[str]:
 
 
 VARIANTS = [
-    *({"loss.name": loss, "train.precision": p} for loss in _runnable("losses") for p in ("fp32", "bf16")),
+    *(
+        {"loss.name": loss, "train.precision": precision}
+        for loss in _runnable("losses")
+        for precision in ("fp32", "bf16")
+    ),
     *({"model.name": model, "loss.name": "bce"} for model in _runnable("models")),
     {"train.accumulate": 2},
     {"train.optimizer": "sgd"},

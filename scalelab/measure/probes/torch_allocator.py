@@ -37,7 +37,7 @@ class TorchAllocator(Probe):
         """Peaks end here and belong to `stage`."""
         if self._device.type != "cuda":
             reason = "the CPU has no caching allocator"
-            kinds = ("allocated", "reserved", "device_used")
+            kinds = ("allocated", "reserved")
             self._rows += [missing(stage, kind, reason) for kind in kinds]
             return
         torch.cuda.synchronize(self._device)

@@ -1,0 +1,130 @@
+"""The driver's view of a GPU in, memory, use, power, energy, clocks and throttling out (NVML)."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pynvml
+import torch
+
+from scalelab.core.records import Memory
+from scalelab.measure.probes import Probe, missing
+
+__all__ = ["Nvml"]
+
+# nvml.h: reasons for which clocks are held down, apart from idling and settings of the user.
+_THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
+
+
+class Nvml(Probe):
+    """Reads at most every `every_s` seconds, at the end of steps, and at every epoch's end.
+
+    The GPU is found by its UUID, not by number (which CUDA_VISIBLE_DEVICES changes) and not by
+    process id (which a container hides): `device_used` therefore counts other processes of the same
+    GPU too. Where there is no GPU or no NVML, one row with the reason is left. Tested against a
+    library that stands in for NVML; no GPU has confirmed it yet.
+    """
+
+    name = "nvml"
+
+    def __init__(self, *, every_s: float = 0.5) -> None:
+        super().__init__()
+        self.every_s = every_s
+        self.reason: str | None = "the run did not start"
+        self.peak_bytes: int | None = None
+        self._handle: Any = None
+        self._last = float("-inf")
+        self._energy: int | None = None
+        self._energy_at_start: int | None = None
+
+    def open(self, device: torch.device, now: Callable[[], float]) -> None:
+        """Find the GPU; the first reading."""
+        super().open(device, now)
+        if device.type != "cuda":
+            self.reason = "the run uses no GPU"
+            return
+        try:
+            pynvml.nvmlInit()
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(self.uuid_of(device))
+            self.reason = None
+        except pynvml.NVMLError as error:
+            self.reason = f"NVML does not answer: {error}"
+            return
+        self._energy = self._energy_at_start = self._ask(
+            lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+        )
+        self._read()
+
+    @staticmethod
+    def uuid_of(device: torch.device) -> str:
+        """The name of the GPU that never changes."""
+        return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+    def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
+        """Now and then a reading."""
+        if self._handle is not None and time.monotonic() - self._last >= self.every_s:
+            self._read()
+
+    def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
+        """A reading, and the energy of the epoch."""
+        if self._handle is not None:
+            self._read()
+            self._energy = self._spent("energy_epoch", self._energy)
+
+    def close(self) -> None:
+        """The last reading, and the energy of the run."""
+        if self._handle is None:
+            return
+        self._read()
+        self._spent("energy_run", self._energy_at_start)
+        self._handle = None
+        pynvml.nvmlShutdown()
+
+    def memory(self) -> list[Memory]:
+        """`device_used` of the process: the most that was seen, between readings unseen."""
+        if self.peak_bytes is None:
+            return [missing("process", "device_used", self.reason or "nothing was read")]
+        return [
+            Memory(
+                stage="process",
+                kind="device_used",
+                component="total",
+                bytes=self.peak_bytes,
+                reason=None,
+                source="measured",
+            )
+        ]
+
+    def _read(self) -> None:
+        self._last = time.monotonic()
+        handle = self._handle
+        used = self._ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+        if used is not None:
+            self.peak_bytes = max(self.peak_bytes or 0, int(used))
+        busy = self._ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        milliwatt = self._ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+        clock = self._ask(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))
+        why = self._ask(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+        self.sample("device_used", _number(used), "byte")
+        self.sample("utilisation", _number(busy), "percent")
+        self.sample("power", None if milliwatt is None else milliwatt / 1000, "watt")
+        self.sample("sm_clock", _number(clock), "megahertz")
+        self.sample("throttled", None if why is None else float(bool(why & _THROTTLED)), "flag")
+
+    def _spent(self, name: str, since: int | None) -> int | None:
+        now = self._ask(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+        spent = None if now is None or since is None else (now - since) / 1000
+        self.sample(name, spent, "joule")
+        return now
+
+    @staticmethod
+    def _ask(question: Callable[[], Any]) -> Any:
+        """The answer, None where this GPU does not know (older ones count no energy, say)."""
+        try:
+            return question()
+        except pynvml.NVMLError:
+            return None
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

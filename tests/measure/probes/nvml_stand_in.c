@@ -1,0 +1,51 @@
+/* Stands in for libnvidia-ml.so.1: one GPU whose readings the test knows. */
+#include <string.h>
+
+typedef struct { unsigned long long total, free, used; } memory_t;
+typedef struct { unsigned int gpu, memory; } use_t;
+
+static unsigned long long energy = 1000000;
+
+int nvmlInit_v2(void) { return 0; }
+int nvmlInitWithFlags(unsigned int flags) { (void)flags; return 0; }
+int nvmlShutdown(void) { return 0; }
+const char *nvmlErrorString(int code) { return code == 6 ? "Not Found" : "Not Supported"; }
+int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
+    *device = (void *)1;
+    return strcmp(uuid, "GPU-11112222-3333-4444-5555-666677778888") == 0 ? 0 : 6;
+}
+int nvmlDeviceGetMemoryInfo(void *device, memory_t *memory) {
+    (void)device;
+    memory->total = 24ull << 30;
+    memory->used = 3ull << 30;
+    memory->free = memory->total - memory->used;
+    return 0;
+}
+int nvmlDeviceGetUtilizationRates(void *device, use_t *use) {
+    (void)device;
+    use->gpu = 87;
+    use->memory = 40;
+    return 0;
+}
+int nvmlDeviceGetPowerUsage(void *device, unsigned int *milliwatt) {
+    (void)device;
+    *milliwatt = 251500;
+    return 0;
+}
+/* Every look costs 2 joule. */
+int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *millijoule) {
+    (void)device;
+    *millijoule = energy;
+    energy += 2000;
+    return 0;
+}
+/* This GPU does not tell its clock. */
+int nvmlDeviceGetClockInfo(void *device, int kind, unsigned int *clock) {
+    (void)device, (void)kind, (void)clock;
+    return 3;
+}
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *reasons) {
+    (void)device;
+    *reasons = 0x4;
+    return 0;
+}
