@@ -83,7 +83,10 @@ class Breakdown:
             "requested bytes; left measured, right (pale) predicted" if both else "requested bytes"
         )
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
-        return theme.themed(alt.vconcat(*panels, title=heading, spacing=22), shelf)
+        sizes = len({row["num_items"] for row in data})
+        # Few catalog sizes leave room for losses side by side.
+        columns = max(1, 4 // sizes)
+        return theme.themed(alt.concat(*panels, title=heading, spacing=22, columns=columns), shelf)
 
     def _panel(
         self, shelf: theme.Shelf, rows: pa.Table, all_rows: pa.Table, panel: str
