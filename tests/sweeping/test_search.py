@@ -69,8 +69,8 @@ def test_what_does_not_finish_is_avoided(study):
             quality = math.sin(size / 20) + cell.spec.train.epochs / 10
             figures = Figures(quality=quality, memory=float(size), time=1.0)
             search.tell(cell, None if size > 20 else figures)
-        late_bad.append(sum(bad[30:]) / 30)
-    assert sum(late_bad) / 5 < 0.3
+        late_bad.append(sum(bad[40:]) / 20)
+    assert sum(late_bad) / 5 < 0.4, "at random it would be half"
 
 
 @pytest.mark.parametrize("wrong", [{"repeats": 2}, {"axes": {"batch.size": [8]}}])

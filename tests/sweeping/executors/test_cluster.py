@@ -43,7 +43,8 @@ def test_a_lost_node_means_runs_repeated_and_the_same_results(
     two_nodes, study, sweep, tmp_path, heard
 ):
     cluster, second = two_nodes
-    asked = study(axes={"batch.size": [2, 4, 8, 16, 32, 64]}, set={"train.learning_rate": 0.5})
+    sizes = [2, 4, 8, 16, 32, 64]
+    asked = study(axes={"batch.size": sizes}, set={"train.learning_rate": 0.5})
     ledger = tmp_path / "cluster.duckdb"
     killed = threading.Event()
 
