@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -23,6 +22,7 @@ from scalelab.measure.probes.host_rss import HostRss
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
+from scalelab.measure.rows import new_row
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.trainer import Diverged, Fit, Trainer
@@ -68,47 +68,6 @@ def out_of_memory(error: BaseException) -> bool:
     text = str(error)
     signs = ("DefaultCPUAllocator", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
     return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
-
-
-def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
-    """The row of a run that has not started: what the spec alone decides."""
-    options = spec.loss.options
-    buckets = options.get("n_buckets")
-    return Run(
-        run_id=run_id,
-        study_id=study_id,
-        fingerprint="",
-        attempt=attempt,
-        outcome=Outcome.RUNNING,
-        phase=None,
-        error=None,
-        dataset=spec.dataset,
-        data_fingerprint=None,
-        num_users=None,
-        num_items=None,
-        num_interactions=None,
-        protocol=spec.protocol,
-        model=spec.model.name,
-        loss=spec.loss.name,
-        batch_size=spec.batch.size,
-        max_len=spec.batch.max_len,
-        hidden_dim=spec.model.options.get("hidden_dim"),
-        num_negatives=sum(source.num_negatives for source in spec.negatives),
-        rounds=options.get("rounds"),
-        n_buckets=None if buckets is None else str(buckets),
-        n_chunks=options.get("n_chunks"),
-        n_extra_chunks=options.get("n_extra_chunks"),
-        seed=spec.train.seed,
-        spec=spec.as_json(),
-        started_at=datetime.now(UTC).replace(tzinfo=None),
-        wall_s=None,
-        train_s=None,
-        eval_s=None,
-        best_epoch=None,
-        epochs=None,
-        tokens_per_s=None,
-        wait_fraction=None,
-    )
 
 
 def run(

@@ -1,0 +1,49 @@
+"""A spec in, the row of its run as it is before the run starts out."""
+
+from datetime import UTC, datetime
+
+from scalelab.core.records import Outcome, Run
+from scalelab.core.spec import RunSpec
+
+__all__ = ["new_row"]
+
+
+def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
+    """The row of a run that has not started: what the spec alone decides."""
+    options = spec.loss.options
+    buckets = options.get("n_buckets")
+    return Run(
+        run_id=run_id,
+        study_id=study_id,
+        fingerprint="",
+        attempt=attempt,
+        outcome=Outcome.RUNNING,
+        phase=None,
+        error=None,
+        dataset=spec.dataset,
+        data_fingerprint=None,
+        num_users=None,
+        num_items=None,
+        num_interactions=None,
+        protocol=spec.protocol,
+        model=spec.model.name,
+        loss=spec.loss.name,
+        batch_size=spec.batch.size,
+        max_len=spec.batch.max_len,
+        hidden_dim=spec.model.options.get("hidden_dim"),
+        num_negatives=sum(source.num_negatives for source in spec.negatives),
+        rounds=options.get("rounds"),
+        n_buckets=None if buckets is None else str(buckets),
+        n_chunks=options.get("n_chunks"),
+        n_extra_chunks=options.get("n_extra_chunks"),
+        seed=spec.train.seed,
+        spec=spec.as_json(),
+        started_at=datetime.now(UTC).replace(tzinfo=None),
+        wall_s=None,
+        train_s=None,
+        eval_s=None,
+        best_epoch=None,
+        epochs=None,
+        tokens_per_s=None,
+        wait_fraction=None,
+    )
