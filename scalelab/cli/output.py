@@ -78,13 +78,13 @@ def plain(value: Any) -> Any:
     return plain(dump()) if dump is not None else str(value)
 
 
-def console(*, stderr: bool = False) -> "Console":
+def console(*, stderr: bool = False, width: int | None = None) -> "Console":
     """A rich console on one stream; no control codes and no cut lines where that is no terminal."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_FILES
-    return Console(file=stream, width=wide, highlight=False, soft_wrap=False, emoji=False)
+    return Console(file=stream, width=width or wide, highlight=False, soft_wrap=False, emoji=False)
 
 
 def grid(

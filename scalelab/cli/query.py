@@ -1,5 +1,6 @@
 """SQL in, rows of a ledger out."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -44,9 +45,23 @@ def main(
     cells = [
         [_cell(value) for value in row.values()] for row in rows.slice(0, _MOST_ROWS).to_pylist()
     ]
-    console().print(grid(rows.column_names, cells))
+    _show(rows.column_names, cells)
     if rows.num_rows > _MOST_ROWS:
         note(f"{_MOST_ROWS} of {rows.num_rows} rows shown; --format csv writes all of them")
+
+
+def _show(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table as wide as it is; on a terminal that is narrower, one block of lines a row."""
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    natural = sum(widths) + 3 * len(widths)
+    screen = console()
+    if natural <= screen.width:
+        screen.print(grid(columns, rows))
+    elif not screen.is_terminal:
+        console(width=natural).print(grid(columns, rows))
+    else:
+        for number, row in enumerate(rows, 1):
+            screen.print(grid([f"row {number}", ""], list(zip(columns, row, strict=True))))
 
 
 def _cell(value: object) -> str:
