@@ -60,6 +60,8 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 def _set_up_logging() -> None:
     """What the library logs is told in records and messages already; with tracebacks on request."""
+    # torch's profiler writes lines of its own from C++, into the picture; read when torch starts.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     if os.environ.get("SCALELAB_TRACEBACK"):
         logging.basicConfig(level=logging.WARNING)
     else:
