@@ -94,7 +94,7 @@ def test_labels_name_what_varies_and_nothing_else():
             "did you mean 'hidden_dim'",
         ),
         ({"axes": {"loss.name": ["bec"]}}, "no loss called 'bec'", "did you mean 'bce'"),
-        ({"axes": {"batch.size": [16, -1]}}, "cell size=-1", "mend"),
+        ({"axes": {"batch.size": [16, -1]}}, "cell size=-1", "another value"),
         ({"axes": {"batch.size": []}}, "has no values", "at least one"),
         (
             {"axes": {"batch.size": [1]}, "cells": [{"batch.size": 2}]},
