@@ -1,0 +1,142 @@
+"""The tables of a run's TOML file: data, batch, negatives, model, loss, train, device."""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+from scalelab.core import plugins
+from scalelab.core.errors import SpecError, nearest
+from scalelab.core.tables import Table
+
+__all__ = [
+    "BatchSpec",
+    "DataSpec",
+    "DeviceSpec",
+    "LossSpec",
+    "ModelSpec",
+    "NegativesSpec",
+    "PartSpec",
+    "TrainSpec",
+]
+
+
+class PartSpec(BaseModel, frozen=True, extra="allow"):
+    """A part by name; keys that are not fields of the table are options of the part."""
+
+    kind: ClassVar[str]
+    name_field: ClassVar[str] = "name"
+
+    @property
+    def part(self) -> str:
+        """The name of the part."""
+        return getattr(self, self.name_field)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The part's own options."""
+        return dict(self.__pydantic_extra__ or {})
+
+    def resolved(self) -> Self:
+        """The same with the part's options checked and its defaults filled in. Raises SpecError."""
+        # A word that is no option may be a misspelt field of the table itself.
+        own = set(type(self).model_fields) - {self.name_field}
+        known = set(plugins.options(self.kind, self.part))
+        for key in self.options.keys() - known:
+            raise SpecError(f"{self.part!r} has no option {key!r}", nearest(key, own | known))
+        checked = plugins.check_options(self.kind, self.part, self.options)
+        return type(self)(**{**self._own(), **checked})
+
+    def _own(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in type(self).model_fields}
+
+
+class DataSpec(PartSpec, frozen=True, extra="allow"):
+    """Where the histories come from, how they are filtered and how they are split."""
+
+    kind: ClassVar[str] = "readers"
+    name_field: ClassVar[str] = "reader"
+
+    reader: str = "table"
+    path: str | None = None
+    split: Literal["leave_one_out", "temporal"] = "leave_one_out"
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    min_item_count: NonNegativeInt = 0
+    min_user_count: NonNegativeInt = 0
+    exclude_seen: bool = True
+    max_eval_users: NonNegativeInt = 0
+
+
+class BatchSpec(Table, frozen=True):
+    """`size` user sequences a step, whatever the packer; rows of `max_len` positions."""
+
+    packer: str = "first_fit"
+    size: PositiveInt = 128
+    max_len: PositiveInt = 50
+
+
+class NegativesSpec(PartSpec, frozen=True, extra="allow"):
+    """One source of negatives."""
+
+    kind: ClassVar[str] = "negatives"
+
+    name: str = "uniform"
+    num_negatives: PositiveInt = 256
+    per: Literal["position", "sequence", "batch"] = "position"
+    reject: bool = False
+
+
+class ModelSpec(PartSpec, frozen=True, extra="allow"):
+    """An encoder and its options."""
+
+    kind: ClassVar[str] = "models"
+
+    name: str = "sasrec"
+
+
+class LossSpec(PartSpec, frozen=True, extra="allow"):
+    """A loss and its options; `positions` chooses cumulative or last-step training."""
+
+    kind: ClassVar[str] = "losses"
+
+    name: str = "cross_entropy"
+    positions: Literal["all", "last"] = "all"
+
+
+class TrainSpec(Table, frozen=True):
+    """How long and with what the run trains. `patience` counts evaluations without a better
+    NDCG@10.
+    """
+
+    epochs: PositiveInt = 100
+    learning_rate: PositiveFloat = 1e-3
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    weight_decay: NonNegativeFloat = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    accumulate: PositiveInt = 1
+    compile: bool = False
+    patience: NonNegativeInt = 10
+    eval_every: PositiveInt = 1
+    max_steps: NonNegativeInt = 0
+    seed: NonNegativeInt = 0
+
+
+def _is_device(name: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ValueError("a device is cpu, cuda or cuda:1")
+    return name
+
+
+class DeviceSpec(Table, frozen=True):
+    """Where the run trains; `threads` = 0 takes all cores."""
+
+    name: Annotated[str, AfterValidator(_is_device)] = "cpu"
+    threads: NonNegativeInt = 0
