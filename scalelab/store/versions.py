@@ -34,6 +34,9 @@ def check_file(path: Path) -> None:
 
 def create(path: Path) -> None:
     """A new ledger at `path`, which appears there only when it is whole. Raises LedgerError."""
+    if path.parent.exists() and not path.parent.is_dir():
+        hint = "give a file in a folder that you may write: --ledger FILE"
+        raise LedgerError(f"cannot create the ledger {path}: {path.parent} is a file", hint)
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +54,9 @@ def create(path: Path) -> None:
         hint = "give a file in a folder that you may write: --ledger FILE"
         raise LedgerError(f"cannot create the ledger {path}: {reason}", hint) from error
     finally:
-        draft.unlink(missing_ok=True)
-        draft.with_name(draft.name + ".wal").unlink(missing_ok=True)
+        for left in (draft, draft.with_name(draft.name + ".wal")):
+            if left.exists():
+                left.unlink()
 
 
 def version_of(connection: duckdb.DuckDBPyConnection, path: Path) -> int:

@@ -155,6 +155,13 @@ def test_a_folder_that_cannot_be_written_gives_one_line(fake):
     one_line(caught.value)
 
 
+def test_a_folder_that_is_a_file_gives_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerError, match="file is a file") as caught:
+        Ledger.create_or_open(tmp_path / "file" / "a.duckdb")
+    one_line(caught.value)
+
+
 def test_a_full_disk_gives_one_line_and_keeps_what_was_stored(fake, ledger):
     ledger.append([fake.record(index=1)])
     code = """
