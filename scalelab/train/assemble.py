@@ -1,7 +1,5 @@
 """A spec in, a trainer with all its parts out: the one place that knows parts by name."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import nn
@@ -11,28 +9,12 @@ from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import RunSpec, TrainSpec
-from scalelab.datasets import load as datasets
-from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.splits import Split
+from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
 __all__ = ["Data", "assemble", "build_parts", "load_data"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """A data set, split."""
-
-    interactions: Interactions
-    split: Split
-
-
-def load_data(spec: RunSpec) -> Data:
-    """Read, filter and split. Raises DataError."""
-    interactions = datasets.load(spec.data)
-    return Data(interactions=interactions, split=datasets.split(interactions, spec.data))
 
 
 def build_parts(

@@ -134,7 +134,10 @@ class _Scorer:
         """(S, V and some columns of -inf); the padding column is -inf too."""
         device = self.table_VD.device
         on_device = EncoderInput(
-            *(part.to(device) if isinstance(part, Tensor) else part for part in inputs)
+            inputs.item_ids_BL.to(device),
+            inputs.segments_BL.to(device),
+            inputs.positions_BL.to(device),
+            inputs.num_sequences,
         )
         hidden_BLD = self.model(on_device)
         hidden_SD = hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, last_S.to(device))

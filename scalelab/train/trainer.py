@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +16,9 @@ from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
 from scalelab.train import checkpoint
+from scalelab.train.data import Data
 from scalelab.train.evaluate import Diverged, Evaluator
 from scalelab.train.step import Parts, training_step
-
-if TYPE_CHECKING:
-    from scalelab.train.assemble import Data
 
 __all__ = ["Diverged", "Fit", "Trainer"]
 
@@ -50,7 +48,7 @@ class Trainer:
     spec: RunSpec
     parts: Parts
     loader: Loader
-    data: "Data"
+    data: Data
     evaluator: Evaluator
     observers: list[Observer] = field(default_factory=list)
 
