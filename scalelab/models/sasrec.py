@@ -44,9 +44,10 @@ class SASRec(nn.Module):
     """The encoder of SASRec over packed or padded rows, with one table for lookup and scores.
 
     The faults that "revisiting SASRec" (section 3.1) lists are absent: the padding row is zero and
-    stays zero, no position embedding reaches a padding place, and nothing looks at padding. A
-    position counts from the start of its own history, so that training and serving see an item at
-    the same place whatever the length of the row.
+    stays zero, no position embedding reaches a padding place, and nothing looks at padding. With
+    `align` = "start" a position counts from the start of its own history, whatever the length of
+    the row; with "end" the last item of every history has the last position, as in rows padded
+    on the left (there an earlier state depends on how many items follow it).
 
     `norm` = "pre" is the paper's (its Eq. 5 and section III-B); "post" normalises the embeddings
     and after each residual, as S3-Rec and RecBole do. `inner_dim` = 0 means `hidden_dim`, the
@@ -68,10 +69,12 @@ class SASRec(nn.Module):
         norm: Literal["pre", "post"] = "pre",
         activation: Activation = "relu",
         init_std: float = 0.02,
+        align: Literal["start", "end"] = "start",
     ) -> None:
         super().__init__()
         _check(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)
         self.init_std = init_std
+        self.align_end = align == "end"
         self.items = ItemTable(num_items, hidden_dim)
         self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
         inner = inner_dim or hidden_dim
@@ -103,7 +106,17 @@ class SASRec(nn.Module):
 
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""
-        return self.encode(self.items(inputs.item_ids_BL), inputs.positions_BL, inputs.segments_BL)
+        positions_BL = self._from_end(inputs) if self.align_end else inputs.positions_BL
+        return self.encode(self.items(inputs.item_ids_BL), positions_BL, inputs.segments_BL)
+
+    def _from_end(self, inputs: EncoderInput) -> Tensor:
+        """Positions moved so that the last item of each sequence has the last one, (B, L)."""
+        segments = inputs.segments_BL.flatten().long()
+        length = segments.new_zeros(inputs.num_sequences + 1)
+        length.scatter_add_(0, segments, torch.ones_like(segments))
+        first_BL = (self.positions.size(0) - length)[inputs.segments_BL.long()]
+        # Padding has no position; any will do.
+        return torch.where(inputs.segments_BL > 0, first_BL + inputs.positions_BL, 0)
 
     def encode(self, x_BLD: Tensor, positions_BL: Tensor, segments_BL: Tensor) -> Tensor:
         """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""
