@@ -72,7 +72,8 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _without_warnings():
             self._study = optuna.create_study(
-                sampler=_sampler(self.spec), directions=self._directions
+                sampler=_sampler(self.spec),
+                directions=self._directions,  # pyright: ignore[reportArgumentType]
             )
 
     def ask(self) -> Cell | None:

@@ -123,7 +123,9 @@ class _Scorer:
     def __init__(self, model: nn.Module, settings: Evaluator) -> None:
         self.model = model
         self.settings = settings
-        self.table_VD: Tensor = model.item_table_VD.detach()  # pyright: ignore[reportAssignmentType]
+        table_VD = model.item_table_VD
+        assert isinstance(table_VD, Tensor)
+        self.table_VD = table_VD.detach()
         # Room for whole chunks of columns, see `top`; the columns past the catalog stay -inf.
         num_rows = self.table_VD.size(0)
         self.chunk = max(1, math.isqrt(num_rows))

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import ray
+from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scalelab.core.events import Progress
@@ -97,13 +98,13 @@ class Cluster:
             task = self._tasks.pop(reference)
             try:
                 record: Record = ray.get(reference)
-            except ray.exceptions.OutOfMemoryError as error:
+            except exceptions.OutOfMemoryError as error:
                 line = str(error).splitlines()[0]
                 self._on_record(ended(task, Outcome.OOM, phase="setup", error=line))
-            except (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError) as error:
+            except (exceptions.RayTaskError, exceptions.RuntimeEnvSetupError) as error:
                 line = str(error).strip().splitlines()[-1]
                 self._on_record(ended(task, Outcome.FAILED, phase="setup", error=line))
-            except ray.exceptions.RayError as error:
+            except exceptions.RayError as error:
                 self._on_lost(task.run_id, f"lost with its node ({type(error).__name__})")
             else:
                 # The spec as it was asked for: where the node keeps its data is its own affair.
