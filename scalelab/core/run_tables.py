@@ -113,13 +113,15 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
 
 class TrainSpec(Table, frozen=True):
     """How long and with what the run trains. `patience` counts evaluations without a better
-    NDCG@10.
+    NDCG@10. `ema_decay` above 0 validates and keeps a moving average of the weights instead of the
+    last ones, for one more tensor a parameter.
     """
 
     epochs: PositiveInt = 100
     learning_rate: PositiveFloat = 1e-3
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: NonNegativeFloat = 0.0
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     accumulate: PositiveInt = 1
     compile: bool = False

@@ -107,9 +107,10 @@ def run(
         facts = environment(torch.device("cpu"))
         try:
             facts = environment(torch.device(spec.device.name))
-            trainer = _prepare(spec, state)
-            _measure(trainer, state, limits, timeline=timeline, out=out)
-            ended = _train(trainer, state, limits, report, stop, keep)
+            with _device_limit(torch.device(spec.device.name), limits.memory_bytes):
+                trainer = _prepare(spec, state)
+                _measure(trainer, state, limits, timeline=timeline, out=out)
+                ended = _train(trainer, state, limits, report, stop, keep)
             if ended is Outcome.DONE and save_model is not None:
                 _save(trainer, save_model)
         except Exception as error:
@@ -268,3 +269,17 @@ def _threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _device_limit(device: torch.device, memory_bytes: int | None) -> Iterator[None]:
+    """CUDA's allocator refuses what lies beyond the budget, as it would on a smaller GPU."""
+    if device.type != "cuda" or memory_bytes is None:
+        yield
+        return
+    whole = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, memory_bytes / whole), device)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)

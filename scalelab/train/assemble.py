@@ -9,6 +9,7 @@ from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import RunSpec, TrainSpec
+from scalelab.train.averaging import keep_average
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
 from scalelab.train.step import Parts
@@ -58,7 +59,10 @@ def _optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
     # Fused: the for-loop and foreach versions hold one or two more tables' worth of temporaries.
     settings = {"lr": train.learning_rate, "weight_decay": train.weight_decay, "fused": True}
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    return kinds[train.optimizer](model.parameters(), **settings)
+    optimizer = kinds[train.optimizer](model.parameters(), **settings)
+    if train.ema_decay:
+        keep_average(optimizer, train.ema_decay)
+    return optimizer
 
 
 def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:

@@ -16,6 +16,7 @@ from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
 from scalelab.train import checkpoint
+from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
 from scalelab.train.evaluate import Diverged, Evaluator
 from scalelab.train.step import Parts, training_step
@@ -125,9 +126,10 @@ class Trainer:
     ) -> Fit:
         """Train until patience, epochs or steps run out, or `stop()` says so at an epoch's end.
 
-        The best weights, by validation NDCG@10, are back in the model at the end. With a folder
-        `keep`, a checkpoint is written at an epoch's end whenever `keep_when()` says so, and
-        training goes on from one that is there. Raises Diverged.
+        The best weights, by validation NDCG@10, are back in the model at the end; with `ema_decay`
+        it is their average that is validated and kept. With a folder `keep`, a checkpoint is
+        written at an epoch's end whenever `keep_when()` says so, and training goes on from one
+        that is there. Raises Diverged.
         """
         train = self.spec.train
         fit = Fit() if fit is None else fit
@@ -140,9 +142,11 @@ class Trainer:
                 loss = self._train_epoch(fit)
                 last = fit.epoch == train.epochs or 0 < train.max_steps <= fit.steps
                 evaluated = fit.epoch % train.eval_every == 0 or last
-                metrics = self.evaluate("valid") if evaluated else {}
-                if metrics:
-                    self._judge(fit, metrics, best)
+                metrics: dict[str, float] = {}
+                if evaluated:
+                    with averaged(self.parts.optimizer):
+                        metrics = self.evaluate("valid")
+                        self._judge(fit, metrics, best)
                 for observer in self.observers:
                     observer.on_epoch_end(fit.epoch, loss, metrics)
                 if last:
@@ -153,7 +157,7 @@ class Trainer:
                     fit.stopped = "asked"
                 if keep is not None and (fit.stopped == "asked" or keep_when()):
                     self._keep(fit, keep)
-            if fit.best_epoch is not None and fit.best_epoch != fit.epoch:
+            if fit.best_epoch is not None and (train.ema_decay or fit.best_epoch != fit.epoch):
                 checkpoint.load_weights(self.parts.model, best)
         return fit
 

@@ -1,23 +1,28 @@
 """What a sweep costs beside its runs: a process each, a large study, a search, queries on the way.
 
-Run with `python tests/bench/bench_sweeping.py [overhead|scale|search|queries ...]`; prints a JSON
-document a part. Runs are fakes, so that only the sweep itself is measured.
+Run with `python tests/bench/bench_sweeping.py [overhead|scale|queries|search|grid ...]`; prints a
+JSON document a part. Runs are fakes, so that only the sweep itself is measured; but `grid` makes
+the 200 real runs that `search` replays, and keeps them in results/search-grid.csv.
 """
 
+import csv
+import itertools
 import json
+import math
 import os
 import resource
+import signal
 import statistics
+import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sweeping" / "fakes"))
 
 import sweeping_fakes
-from sweeping_helpers import BASE, Heard, hooks
+from sweeping_helpers import BASE, hooks
 
 from scalelab.core.events import SweepObserver
 from scalelab.core.records import Outcome
@@ -150,33 +155,53 @@ def scale(folder: Path, cells: int = 10_000, workers: int = 200) -> dict:
     }
 
 
-def queries(folder: Path) -> dict:
-    """A query every 100 ms while 60 short runs are written; how long each took."""
-    study = made(folder, axes={"batch.size": list(range(1, 61))}, set={"train.learning_rate": 0.05})
-    path = folder / "queries.duckdb"
-    Ledger.create_or_open(path)
-    took, over = [], threading.Event()
-
-    def ask() -> None:
-        while not over.wait(0.1):
-            since = time.monotonic()
-            Ledger(path).query("SELECT count(*) FROM results")
-            took.append(time.monotonic() - since)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    heard = Heard()
+ASK = """
+import sys, time
+from scalelab.store.ledger import Ledger
+while True:
     since = time.monotonic()
-    runner.sweep(study, path, executor="processes", workers=2, observer=heard, hooks=hooks())
-    whole = time.monotonic() - since
-    over.set()
-    asking.join()
+    Ledger(sys.argv[1]).query("SELECT count(*) FROM results")
+    print(time.monotonic() - since, flush=True)
+    time.sleep(0.1)
+"""
+
+
+def queries(folder: Path, rounds: int = 3) -> dict:
+    """60 short runs, in turn undisturbed and with another process that asks every 100 ms.
+
+    How long the questions took, and how long after the end of a run the next one started.
+    """
+    study = made(folder, axes={"batch.size": list(range(1, 61))}, set={"train.learning_rate": 0.05})
+    took: list[float] = []
+    gaps: dict[str, list[float]] = {"undisturbed": [], "asked": []}
+    for number in range(rounds):
+        for how, found in gaps.items():
+            path = folder / f"{how}{number}.duckdb"
+            Ledger.create_or_open(path)
+            asking = None
+            if how == "asked":
+                command = [sys.executable, "-c", ASK, str(path)]
+                asking = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            runner.sweep(study, path, executor="processes", hooks=hooks())
+            if asking is not None:
+                asking.kill()
+                took += [float(line) for line in asking.communicate()[0].split()]
+                # A question that failed would have ended the process before we killed it.
+                assert asking.returncode == -signal.SIGKILL
+            rows = Ledger(path).query("SELECT started_at, wall_s FROM runs ORDER BY 1").to_pylist()
+            found += [
+                (after["started_at"] - before["started_at"]).total_seconds() - before["wall_s"]
+                for before, after in itertools.pairwise(rows)
+            ]
+    quartiles = {how: statistics.quantiles(found, n=20) for how, found in gaps.items()}
     return {
-        "queries": len(took),
-        "median_ms": 1000 * statistics.median(took),
-        "most_ms": 1000 * max(took),
-        "sweep_s": whole,
-        "runs": len(heard.ended),
+        "questions": len(took),
+        "question_median_ms": 1000 * statistics.median(took),
+        "question_most_ms": 1000 * max(took),
+        "gaps": {how: len(found) for how, found in gaps.items()},
+        "gap_median_ms": {how: 1000 * q[9] for how, q in quartiles.items()},
+        "gap_95_percent_ms": {how: 1000 * q[18] for how, q in quartiles.items()},
+        "load": os.getloadavg()[0],
     }
 
 
@@ -196,50 +221,55 @@ def hypervolume(points, worst_cost: float) -> float:
     return sum(q * (after - cost) for (q, cost), after in zip(front, costs, strict=True))
 
 
+GRID = Path(__file__).parent / "results" / "search-grid.csv"
+AXES = ("loss.name", "batch.size", "negatives.num_negatives")
+QUESTION = """
+    SELECT loss, batch_size, num_negatives, valid_ndcg_10, train_bytes, train_s
+    FROM results ORDER BY ALL
+"""
+
+
+def grid(folder: Path) -> dict:
+    """Run the 200 cells of search_grid.toml, two at a time, and keep what came of them."""
+    study = StudySpec.load(str(Path(__file__).with_name("search_grid.toml")))
+    path = folder / "grid.duckdb"
+    result = runner.sweep(study, path, workers=2)
+    table = Ledger(path).query(QUESTION)
+    GRID.write_text(table.to_pandas().to_csv(index=False))
+    return {"counts": dict(result.counts), "rows": table.num_rows}
+
+
 def search(folder: Path) -> dict:
-    """NSGA-II and random search, 60 runs each of a stored grid, by 10 seeds.
+    """NSGA-II and random search, 60 runs each of the stored grid of real runs, by 10 seeds.
 
-    The grid is a ledger of real runs where the environment names one (SCALELAB_GRID), over the
-    axes loss, batch and negatives; else a surface of the shape that such grids have.
+    Judged by the area that a front covers between quality (validation NDCG@10, from 0) and the
+    logarithm of the peak of training memory (up to the grid's largest), as a share of the grid's.
     """
-    import math
-
-    losses, sizes = ["bce", "sampled_softmax", "dense_ce", "cross_entropy"], [32, 64, 128, 256, 512]
-    negatives = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
-    base = {"bce": 0.55, "sampled_softmax": 0.75, "dense_ce": 0.9, "cross_entropy": 0.9}
     table = {}
-    for loss in losses:
-        for size in sizes:
-            for k in negatives:
-                full = loss in ("dense_ce", "cross_entropy")
-                gain = 0.0 if full else 0.06 * math.log2(k) / (1 + math.log2(k) / 6)
-                ripple = 0.02 * math.sin(3 * math.log2(size) + 5 * math.log2(k) * (not full))
-                quality = base[loss] + gain - 0.03 * abs(math.log2(size / 128)) + ripple
-                tall = 5000 if loss == "dense_ce" else 700 if loss == "cross_entropy" else k
-                table[loss, size, k] = quality, math.log2(20 + size * 0.08 + size * tall * 8e-4)
-    worst = max(cost for _, cost in table.values()) + 1
+    with GRID.open() as lines:
+        for row in csv.DictReader(lines):
+            cell = row["loss"], int(row["batch_size"]), int(row["num_negatives"])
+            table[cell] = float(row["valid_ndcg_10"]), math.log2(float(row["train_bytes"]))
+    worst = max(cost for _, cost in table.values())
     whole = hypervolume(table.values(), worst)
+    axes = {key: sorted({cell[place] for cell in table}) for place, key in enumerate(AXES)}
     shares: dict[str, list[float]] = {"random": [], "nsga2": []}
     for sampler, found in shares.items():
         for seed in range(10):
             study = made(
                 folder,
-                axes={
-                    "loss.name": losses,
-                    "batch.size": sizes,
-                    "negatives.num_negatives": negatives,
-                },
+                axes=axes,
                 set={"negatives.name": "uniform"},
-                search={"sampler": sampler, "trials": 60, "population": 10, "seed": seed},
+                search={"sampler": sampler, "trials": 60, "population": 10, "seed": seed}
+                | {"objectives": ["quality", "memory"]},
             )
             asked = Search(study, {})
             seen = []
             while len(seen) < 60 and (cell := asked.ask()) is not None:
                 spec = cell.spec
-                k = sum(source.num_negatives for source in spec.negatives) or 1
-                quality, cost = table[spec.loss.name, spec.batch.size, k]
-                seen.append((quality, cost))
-                asked.tell(cell, Figures(quality=quality, memory=cost, time=1.0))
+                key = spec.loss.name, spec.batch.size, spec.negatives[0].num_negatives
+                seen.append(table[key])
+                asked.tell(cell, Figures(quality=seen[-1][0], memory=seen[-1][1], time=1.0))
             found.append(hypervolume(seen, worst) / whole)
     return {
         "cells": len(table),
@@ -251,11 +281,11 @@ def search(folder: Path) -> dict:
     }
 
 
-PARTS = {"overhead": overhead, "scale": scale, "queries": queries, "search": search}
+PARTS = {"overhead": overhead, "scale": scale, "queries": queries, "grid": grid, "search": search}
 
 
 def main(names: list[str]) -> None:
-    for name in names or PARTS:
+    for name in names or [part for part in PARTS if part != "grid"]:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps({name: PARTS[name](Path(folder))}, indent=1), flush=True)
 

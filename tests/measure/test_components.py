@@ -40,6 +40,7 @@ VARIANTS = [
     *({"model.name": model, "loss.name": "bce"} for model in _runnable("models")),
     {"train.accumulate": 2},
     {"train.optimizer": "sgd"},
+    {"train.ema_decay": 0.99},
     {"batch.packer": "pad_left", "loss.positions": "last"},
 ]
 

@@ -32,6 +32,7 @@ VARIANTS = [
     *({"model.name": model, "train.precision": "bf16"} for model in _runnable("models")),
     {"loss.name": "dense_ce", "train.precision": "bf16"},
     {"loss.name": "bce", "train.accumulate": 3, "negatives.per": "sequence"},
+    {"train.ema_decay": 0.99},
     {"batch.packer": "pad_left", "train.optimizer": "sgd", "loss.positions": "last"},
     {"loss.name": "sampled_softmax", "negatives.per": "batch", "negatives.num_negatives": 300},
 ]

@@ -86,8 +86,12 @@ def test_patience_stops_and_the_best_weights_come_back(small: Small) -> None:
     assert trainer.evaluate("valid")["ndcg@10"] == pytest.approx(fit.best_metric)
 
 
-def test_a_stopped_run_goes_on_as_if_undisturbed(small: Small, tmp_path: Path) -> None:
-    spec = small({"train.epochs": 4, "loss.name": "sampled_softmax"})
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_stopped_run_goes_on_as_if_undisturbed(
+    small: Small, tmp_path: Path, ema_decay: float
+) -> None:
+    changes = {"train.epochs": 4, "loss.name": "sampled_softmax"}
+    spec = small(changes | {"train.ema_decay": ema_decay})
     undisturbed = assemble(spec)
     expected = undisturbed.fit()
     stopped = assemble(spec).fit(stop=lambda: True, keep=tmp_path)
@@ -131,3 +135,41 @@ def test_bf16_learns_and_keeps_fp32_weights(small: Small) -> None:
     trainer.fit()
     assert {p.dtype for p in trainer.parts.model.parameters()} == {torch.float32}
     assert trainer.evaluate("test")["hr@10"] > 2.5 * 10 / trainer.parts.num_items
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_the_average_follows_its_formula_and_is_what_is_validated(
+    small: Small, optimizer: str
+) -> None:
+    decay = 0.9
+    spec = small({"train.ema_decay": decay, "train.optimizer": optimizer, "train.epochs": 2})
+    trainer = assemble(spec)
+    expected: dict[str, torch.Tensor] = {}
+
+    class Follow(Observer):
+        def on_step_end(self, epoch: int, step: int, positions: int) -> None:
+            for key, now in weights(trainer).items():
+                before = expected.get(key, now)
+                expected[key] = decay * before + (1 - decay) * now
+
+    kept: list[dict[str, torch.Tensor]] = []
+
+    class Judge(Observer):
+        def on_phase_end(self, phase: Phase) -> None:
+            if phase is Phase.EVALUATE:
+                kept.append(weights(trainer))
+                for key, value in kept[-1].items():
+                    torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-7)
+
+    with trainer.observed_by([Follow(), Judge()]):
+        fit = trainer.fit()
+    assert len(kept) == 2
+    assert fit.best_epoch is not None
+    assert same(weights(trainer), kept[fit.best_epoch - 1])
+
+
+def test_an_average_of_decay_zero_is_no_average(small: Small) -> None:
+    plain, other = assemble(small()), assemble(small({"train.ema_decay": 1e-9}))
+    assert not any("average" in state for state in plain.parts.optimizer.state.values())
+    for ours, theirs in zip(plain.fit().history, other.fit().history, strict=True):
+        assert ours[1]["ndcg@10"] == pytest.approx(theirs[1]["ndcg@10"], abs=1e-6)

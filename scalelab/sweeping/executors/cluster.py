@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
+from scalelab.core.units import format_bytes
 from scalelab.sweeping.parcel import Parcel, pack, unpack
 from scalelab.sweeping.supervise import Order, supervise
 from scalelab.sweeping.task import Task, ended
@@ -26,8 +27,9 @@ class Cluster:
     """`workers` runs at a time on the whole cluster; 1 takes as many as there is room for.
 
     `address` is that of a running cluster ("auto" finds this machine's); without one, Ray starts
-    here. A run takes a GPU if its device is one, else `threads` cores. Runs of a lost node come
-    back as lost.
+    here. A run takes a GPU if its device is one, of a node whose GPUs have the memory it is
+    predicted to take; else `threads` cores and that memory. What no node has room for is skipped.
+    Runs of a lost node come back as lost.
     """
 
     blocking: ClassVar[bool] = False
@@ -39,7 +41,9 @@ class Cluster:
         self._address = address
         self._ours = False
         self._tasks: dict[Any, Task] = {}
+        self._refused: list[tuple[Task, str]] = []
         self._parcels: dict[str, Any] = {}
+        self._gpu_bytes: dict[str, int | None] = {}
 
     def open(
         self,
@@ -71,15 +75,15 @@ class Cluster:
         self._post: Any = ray.remote(num_cpus=0)(_Post).options(scheduling_strategy=home).remote()
 
     def submit(self, task: Task) -> None:
-        """Hand the task to Ray, with a reference to its data."""
+        """Hand the task to Ray, with a reference to its data; or keep it, if no node is enough."""
+        wanted = self._wanted(task)
+        if isinstance(wanted, str):  # Ray would let it wait for ever
+            self._refused.append((task, wanted))
+            return
         data = task.spec.data.model_dump_json()
         if data not in self._parcels:
             parcel = pack(task.spec.data, task.data_fingerprint or "")
             self._parcels[data] = None if parcel is None else ray.put(parcel)
-        gpu = task.spec.device.name != "cpu"
-        wanted: dict[str, Any] = {"num_gpus": 1} if gpu else {"num_cpus": self._threads}
-        if not gpu and task.expected_bytes is not None:
-            wanted["memory"] = task.expected_bytes + ALLOWANCE
         # Within a list a reference is passed on as it is, and fetched only where it is needed.
         parcels = [self._parcels[data]]
         reference = (
@@ -91,6 +95,11 @@ class Cluster:
 
     def poll(self, timeout_s: float) -> None:
         """Hear the runs."""
+        while self._refused:
+            task, why = self._refused.pop()
+            self._on_record(ended(task, Outcome.SKIPPED, phase="plan", error=why))
+        if not self._tasks:
+            return
         done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=timeout_s)
         for progress in ray.get(self._post.collect.remote()):
             self._on_progress(progress)
@@ -129,6 +138,41 @@ class Cluster:
         if self._ours:
             ray.shutdown()
             self._ours = False
+
+    def _wanted(self, task: Task) -> dict[str, Any] | str:
+        """What the task asks of its node, by its prediction; or why no node has that."""
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        expected = task.expected_bytes or 0
+        if task.spec.device.name == "cpu":
+            most = {name: _most(nodes, name) for name in ("CPU", "memory")}
+            if most["CPU"] < self._threads:
+                return f"no node of the cluster has {self._threads} cores, at most {most['CPU']:g}"
+            wanted: dict[str, Any] = {"num_cpus": self._threads}
+            if task.expected_bytes is not None:
+                wanted["memory"] = expected + ALLOWANCE
+                if wanted["memory"] > most["memory"]:
+                    has = format_bytes(int(most["memory"]))
+                    return f"predicted {format_bytes(expected)}; the largest node offers {has}"
+            return wanted
+        sizes = {node["NodeID"]: self._gpu(node) for node in nodes if node["Resources"].get("GPU")}
+        if not sizes:
+            return "no node of the cluster has a GPU"
+        large = [node for node, size in sizes.items() if size is None or size >= expected]
+        if not large:
+            has = format_bytes(max(size or 0 for size in sizes.values()))
+            return f"predicted {format_bytes(expected)}; the largest GPU of the cluster has {has}"
+        if len(large) == len(sizes):
+            return {"num_gpus": 1}
+        return {"num_gpus": 1, "label_selector": {"ray.io/node-id": f"in({','.join(large)})"}}
+
+    def _gpu(self, node: dict[str, Any]) -> int | None:
+        """Memory of the node's smallest GPU, asked for once; None where it cannot be told."""
+        name = node["NodeID"]
+        if name not in self._gpu_bytes:
+            there = NodeAffinitySchedulingStrategy(name, soft=False)
+            asked = ray.remote(num_cpus=0)(_smallest_gpu)
+            self._gpu_bytes[name] = ray.get(asked.options(scheduling_strategy=there).remote())
+        return self._gpu_bytes[name]
 
     def _order(self, run_id: str, order: Order) -> None:
         ray.get(self._post.order.remote(run_id, order))
@@ -179,6 +223,17 @@ def _work(
     record = supervise(task, run, modules, threads, news.append, orders)
     ray.get(post.tell.remote(task.run_id, list(news)))
     return record
+
+
+def _smallest_gpu() -> int | None:
+    """On a node: what its GPUs have. Not by CUDA, from which Ray hides them."""
+    from scalelab.measure.probes.nvml import smallest_gpu_bytes
+
+    return smallest_gpu_bytes()
+
+
+def _most(nodes: list[dict[str, Any]], resource: str) -> float:
+    return max((node["Resources"].get(resource, 0.0) for node in nodes), default=0.0)
 
 
 def _fetched(reference: Any) -> Parcel:

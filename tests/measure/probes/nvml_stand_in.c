@@ -14,9 +14,17 @@ int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
     *device = (void *)1;
     return strcmp(uuid, "GPU-11112222-3333-4444-5555-666677778888") == 0 ? 0 : 6;
 }
+int nvmlDeviceGetCount_v2(unsigned int *count) {
+    *count = 2;
+    return 0;
+}
+int nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device) {
+    *device = (void *)(1ul + index);
+    return 0;
+}
 int nvmlDeviceGetMemoryInfo(void *device, memory_t *memory) {
-    (void)device;
-    memory->total = 24ull << 30;
+    /* The second GPU is half as large. */
+    memory->total = device == (void *)2 ? 12ull << 30 : 24ull << 30;
     memory->used = 3ull << 30;
     memory->free = memory->total - memory->used;
     return 0;

@@ -82,3 +82,16 @@ def test_a_run_without_a_gpu_is_a_reason() -> None:
     probe.close()
     [row] = probe.memory()
     assert (row.bytes, row.reason) == (None, "the run uses no GPU")
+
+
+def test_the_smallest_gpu_counts(library: Path) -> None:
+    code = "from scalelab.measure.probes.nvml import smallest_gpu_bytes as f; print(f())"
+    for folder, expected in ((library, str(12 * 2**30)), (library / "none", "None")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"LD_LIBRARY_PATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == [expected]

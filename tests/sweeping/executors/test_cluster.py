@@ -4,8 +4,10 @@ import threading
 import time
 
 import pytest
+from sweeping_helpers import hooks
 
 from scalelab.store.ledger import Ledger
+from scalelab.sweeping.planner import Forecast
 
 ray = pytest.importorskip("ray", reason="needs the extra `ray`")
 pytestmark = [
@@ -71,3 +73,57 @@ def test_a_lost_node_means_runs_repeated_and_the_same_results(
     sweep(asked, ledger=tmp_path / "here.duckdb", executor="processes", workers=2)
     ours = Ledger(ledger).query(METRICS).to_pylist()
     assert ours == Ledger(tmp_path / "here.duckdb").query(METRICS).to_pylist()
+
+
+GPU = 2**33
+
+
+@pytest.fixture
+def two_gpus(two_nodes):
+    """Both nodes are said to have a GPU, the second one of four times the memory."""
+    cluster, second = two_nodes
+    cluster.remove_node(second)
+    large = cluster.add_node(num_cpus=1, num_gpus=1, env_vars={"SCALELAB_TEST_NODE": "large"})
+    small = cluster.add_node(num_cpus=1, num_gpus=1, env_vars={"SCALELAB_TEST_NODE": "small"})
+    return {large.node_id: 4 * GPU, small.node_id: GPU}
+
+
+def predicted(sizes):
+    def forecast(specs, budget_bytes):
+        return [
+            Forecast(total_bytes=sizes[s.batch.size], seconds=1.0, too_large=None, memory=())
+            for s in specs
+        ], []
+
+    return forecast
+
+
+def test_runs_go_where_their_prediction_fits(two_gpus, study, sweep, tmp_path, monkeypatch):
+    from scalelab.sweeping.executors import cluster
+
+    # Asked for real, these nodes have no NVML, and a run is not kept from what is not known.
+    assert all(cluster.Cluster()._gpu({"NodeID": name}) is None for name in two_gpus)
+    monkeypatch.setattr(cluster.Cluster, "_gpu", lambda self, node: two_gpus[node["NodeID"]])
+    sizes = {16: 3 * GPU, 17: 3 * GPU, 18: 3 * GPU, 64: 5 * GPU}
+    asked = study(
+        axes={"batch.size": list(sizes)}, set={"data.path": "where", "device.name": "cuda"}
+    )
+    path = tmp_path / "gpus.duckdb"
+    lab = hooks(forecast=predicted(sizes))
+    result = sweep(asked, ledger=path, executor="cluster", workers=2, hooks=lab)
+    assert result.counts == {"failed": 3, "skipped": 1}
+    said = Ledger(path).query("SELECT batch_size, error FROM runs ORDER BY 1").to_pylist()
+    assert all(row["error"].endswith("on the node large") for row in said[:3]), said
+    assert said[3]["error"] == "predicted 40 GiB; the largest GPU of the cluster has 32 GiB"
+
+
+def test_what_no_node_has_room_for_does_not_wait_for_ever(two_nodes, study, sweep, tmp_path):
+    lab = hooks(forecast=predicted({16: 2**50, 8: 2**20}))
+    result = sweep(study(axes={"batch.size": [8, 16]}), executor="cluster", workers=2, hooks=lab)
+    assert result.counts == {"done": 1, "skipped": 1}
+    result = sweep(study(set={"device.name": "cuda"}), executor="cluster", workers=2)
+    assert result.counts == {"skipped": 1}
+    sql = "SELECT error FROM runs WHERE outcome = 'skipped' ORDER BY started_at"
+    said = [row["error"] for row in Ledger(tmp_path / "fake.duckdb").query(sql).to_pylist()]
+    assert "predicted 1024 TiB; the largest node offers" in said[0]
+    assert said[1] == "no node of the cluster has a GPU"

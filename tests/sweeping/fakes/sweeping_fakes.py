@@ -97,6 +97,8 @@ def _record(task, outcome, started, metrics, epochs):
 def misbehave(how):
     if how == "raise":
         raise ValueError("this cell is\nno good")
+    if how == "where":
+        raise ValueError(f"on the node {os.environ.get('SCALELAB_TEST_NODE')}")
     if how == "segv":
         ctypes.string_at(0)
     if how == "kill":

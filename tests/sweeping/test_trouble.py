@@ -1,0 +1,141 @@
+"""A ledger that is held, damaged or on a full disk: runs go on, or one line says why not."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import duckdb
+import pytest
+from sweeping_helpers import BASE, FAKES, Heard
+
+from scalelab.core.errors import LedgerError
+from scalelab.store.ledger import Ledger
+
+HOLD = """
+import duckdb, sys, time
+while True:
+    try:
+        connection = duckdb.connect(sys.argv[1])
+        break
+    except duckdb.IOException:
+        time.sleep(0.001)
+print("held", flush=True)
+time.sleep(100)
+"""
+# The disk is full from the third stored run on, and only for this process.
+FILL = """
+import resource, sys
+sys.path.insert(0, sys.argv[1])
+from sweeping_helpers import Heard, hooks
+from scalelab.core.errors import LedgerError
+from scalelab.core.study import StudySpec
+from scalelab.sweeping import runner
+
+class Filling(Heard):
+    def on_run_end(self, record):
+        super().on_run_end(record)
+        if len(self.ended) == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+study = StudySpec.model_validate_json(sys.argv[3])
+try:
+    runner.sweep(study, sys.argv[2], executor="inline", observer=Filling(), hooks=hooks())
+except LedgerError as error:
+    print(error)
+"""
+
+
+def wait_for(condition):
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def counts(path):
+    sql = "SELECT outcome, count(*) AS n FROM runs GROUP BY outcome"
+    return {row["outcome"]: row["n"] for row in Ledger(path).query(sql).to_pylist()}
+
+
+def test_runs_start_and_end_while_somebody_holds_the_ledger(study, sweep, tmp_path):
+    path = tmp_path / "fake.duckdb"
+    heard, results = Heard(), []
+    asked = study(axes={"batch.size": list(range(1, 13))}, set={"train.learning_rate": 0.05})
+    sweeping = threading.Thread(
+        target=lambda: results.append(sweep(asked, executor="processes", observer=heard))
+    )
+    # Signal handlers belong to the main thread; a sweep beside it does without them.
+    sweeping.start()
+    wait_for(lambda: heard.started)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        before = len(heard.started)
+        wait_for(lambda: len(heard.started) >= before + 4)
+        # What is not on disk is not told as stored.
+        assert len(heard.ended) <= before
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.communicate()
+    sweeping.join()
+    assert results[0].counts == {"done": 12}
+    assert counts(path) == {"done": 12}
+
+
+def test_a_disk_that_fills_up_ends_the_sweep_with_one_line_and_loses_nothing(
+    study, sweep, tmp_path
+):
+    (tmp_path / "base.toml").write_text(BASE)
+    path = tmp_path / "fake.duckdb"
+    asked = study(axes={"batch.size": list(range(1, 9))}, set={"train.learning_rate": 0.2})
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, FAKES, str(path), asked.model_dump_json()],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot write" in done.stdout
+    assert done.stdout.count("\n") == 1
+    kept = counts(path)
+    assert kept["done"] >= 3
+    heard = Heard()
+    assert sweep(asked, observer=heard).counts == {"done": 8}
+    assert len(heard.started) == 8 - kept["done"]
+
+
+@pytest.mark.parametrize("wrong", ["truncated", "newer", "text", "folder"])
+def test_a_ledger_that_cannot_be_used_stops_the_sweep_before_a_run(
+    study, sweep, tmp_path, heard, wrong
+):
+    path = tmp_path / "fake.duckdb"
+    sweep(study())
+    whole = path.read_bytes()
+    if wrong == "newer":
+        with duckdb.connect(str(path)) as connection:
+            connection.execute("UPDATE meta SET schema_version = schema_version + 1")
+        whole = path.read_bytes()
+    elif wrong == "truncated":
+        whole = whole[: len(whole) // 3]
+    elif wrong == "text":
+        whole = b"loss,ndcg\nbce,0.1\n" * 500
+    if wrong == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(whole)
+    with pytest.raises(LedgerError) as caught:
+        sweep(study(), observer=heard)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value) or "fake.duckdb" in str(caught.value)
+    assert caught.value.hint
+    assert heard.started == []
+    if path.is_file():
+        assert path.read_bytes() == whole
