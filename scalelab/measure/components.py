@@ -8,7 +8,7 @@ took in the end: a buffer that becomes a parameter's gradient is a gradient from
 
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 
 from scalelab.core.events import Observer, Phase
 from scalelab.core.records import TimelineEvent
+from scalelab.measure.compiled import LISTENERS
+from scalelab.measure.storages import storages_of, tensors_in
 from scalelab.measure.workspaces import workspace_bytes
 
 __all__ = ["COMPONENTS", "Account"]
@@ -96,7 +98,7 @@ class Account(TorchDispatchMode, Observer):
     def label(self, component: str, tensors: Iterable[Tensor]) -> None:
         """These tensors belong to `component`, from their first moment on."""
         for tensor in tensors:
-            for storage in _storages(tensor):
+            for storage in storages_of(tensor):
                 if storage.device.type != self._device_type:
                     continue
                 key = self._open.get(storage._cdata)
@@ -131,7 +133,7 @@ class Account(TorchDispatchMode, Observer):
 
     def _label_state(self) -> None:
         if self._parts is not None:
-            self.label("optimizer_state", _tensors(self._parts[2].state))
+            self.label("optimizer_state", tensors_in(self._parts[2].state))
 
     # What the trainer announces
 
@@ -154,9 +156,18 @@ class Account(TorchDispatchMode, Observer):
 
     # Following storages
 
+    def __enter__(self) -> Self:
+        LISTENERS.append(self._note_compiled)
+        return super().__enter__()
+
+    def _note_compiled(self, tensor: Tensor) -> None:
+        """A buffer of compiled code, which comes past `__torch_dispatch__`."""
+        self._note(tensor, self._component_now())
+
     def __exit__(self, *args: Any) -> None:
         """Stop listening; what dies from now on is no part of the story."""
         self._closed = True
+        LISTENERS.remove(self._note_compiled)
         self._label_gradients()
         self._label_state()
         for life in self._lives:
@@ -185,7 +196,7 @@ class Account(TorchDispatchMode, Observer):
 
     def _note(self, value: Any, component: str) -> None:
         if isinstance(value, Tensor):
-            for storage in _storages(value):
+            for storage in storages_of(value):
                 if storage.device.type == self._device_type:
                     key = self._open.get(storage._cdata)
                     if key is None:
@@ -274,20 +285,3 @@ class Account(TorchDispatchMode, Observer):
 
 # Queries that return no tensor, and are the most frequent calls under fake tensors.
 _SILENT = frozenset({torch.ops.prim.device.default})
-
-
-def _storages(tensor: Tensor) -> tuple[torch.UntypedStorage, ...]:
-    if tensor.layout is torch.strided:
-        return (tensor.untyped_storage(),)
-    if tensor.layout is torch.sparse_coo:
-        parts = (tensor._indices(), tensor._values())
-        return tuple(part.untyped_storage() for part in parts)
-    raise AssertionError(f"no account of tensors with layout {tensor.layout}")
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _tensors(item)

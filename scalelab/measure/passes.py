@@ -15,6 +15,7 @@ from torch import Tensor
 from scalelab.batches.batch import Batch
 from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
+from scalelab.measure import compiled
 from scalelab.measure.components import Account
 from scalelab.measure.probes import missing
 from scalelab.measure.probes.nvml import Nvml
@@ -80,6 +81,8 @@ def training_pass(
     step = trainer.loader.largest_step(EPOCH)
     batch = trainer.to_device(trainer.loader.batch(EPOCH, step))
     updates = micro_steps(trainer.parts.accumulate)
+    if trainer.spec.train.compile:
+        compiled.listen()
     allocator = TorchAllocator()
     allocator.open(device, lambda: 0.0)
     with trainer.randomness(EPOCH):

@@ -17,10 +17,14 @@ from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.rehearsal import rehearse
 from scalelab.planning.roofline import Seconds, run_seconds, step_seconds
 
-__all__ = ["Prediction", "limit_bytes", "predict"]
+__all__ = ["Prediction", "Unpredictable", "limit_bytes", "predict"]
 
 # The forward and the backward pass run in threads of their own, each with a cuBLAS handle.
 _CUBLAS_THREADS = 2
+
+
+class Unpredictable(SpecError):
+    """A run that can be measured, but not foreseen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +109,13 @@ def predict(
     """Rehearse the epoch's largest step on fake tensors. Reads lengths only, generates no data.
 
     `device` None is this machine. `budget_bytes` lowers what the device has. `data` spares reading
-    the lengths again where many cells share them. Raises SpecError or DataError.
+    the lengths again where many cells share them. Raises Unpredictable, SpecError or DataError.
     """
+    if spec.train.compile:
+        raise Unpredictable(
+            "no prediction of a compiled model: only its compiler decides what it keeps",
+            "--set train.compile=false predicts the plain one, which takes more as a rule",
+        )
     device = device or load_device(None)
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)

@@ -57,16 +57,9 @@ def rehearse(
 
 
 def fake_parts(spec: RunSpec, num_items: int) -> Parts:
-    """Model, loss and optimizer of a run as fake tensors, inside an active FakeTensorMode.
-
-    `torch.compile` is left out: it changes which temporaries exist, and nothing fake can tell how.
-    """
-    on_cpu = spec.model_copy(
-        update={
-            "device": spec.device.model_copy(update={"name": "cpu"}),
-            "train": spec.train.model_copy(update={"compile": False}),
-        }
-    )
+    """Model, loss and optimizer of a run as fake tensors, inside an active FakeTensorMode."""
+    device = spec.device.model_copy(update={"name": "cpu"})
+    on_cpu = spec.model_copy(update={"device": device})
     parts = build_parts(on_cpu, num_items)
     return replace(parts, log_popularity_V=torch.empty(num_items + 1))
 

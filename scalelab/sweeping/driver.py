@@ -203,7 +203,7 @@ class Driver:
             spec=job.cell.spec,
             limits=self._limits,
             keep=str(self._keep / job.fingerprint),
-            expected_bytes=job.forecast.total_bytes if job.forecast else None,
+            expected_bytes=job.forecast.needed_bytes if job.forecast else None,
         )
 
     def _store(self, job: Job, record: Record) -> None:

@@ -81,7 +81,7 @@ def forecast(
     """
     from scalelab.datasets.load import LengthsOnly, lengths
     from scalelab.planning.devices import load_device, this_machine
-    from scalelab.planning.predict import predict
+    from scalelab.planning.predict import Unpredictable, predict
 
     known: dict[str, LengthsOnly] = {}
     machine = this_machine()
@@ -101,6 +101,10 @@ def forecast(
             continue
         try:
             prediction = predict(spec, device, budget_bytes=budget_bytes, data=known[key])
+        except Unpredictable as error:
+            remarks.append(f"no prediction for {spec.loss.name}: {error}")
+            found.append(None)
+            continue
         except ScalelabError:
             raise
         except Exception as error:  # what cannot be rehearsed can still be run
@@ -112,6 +116,7 @@ def forecast(
         found.append(
             Forecast(
                 total_bytes=prediction.peak_bytes,
+                needed_bytes=prediction.needed_bytes,
                 seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
                 too_large=prediction.reason if must_fit else None,
                 memory=tuple(prediction.rows()),

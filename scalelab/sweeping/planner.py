@@ -27,10 +27,13 @@ _UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
 class Forecast:
     """What a run is expected to take. `memory` are the rows stored beside the measured ones.
 
-    `too_large` says why it should not even be tried, None where it should.
+    `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
+    for it, which on a GPU is more. `too_large` says why it should not even be tried, None where it
+    should.
     """
 
     total_bytes: int | None
+    needed_bytes: int | None = None
     seconds: float | None
     too_large: str | None = None
     memory: tuple[Memory, ...] = ()

@@ -1,4 +1,5 @@
 import gc
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra
 from scalelab.core.events import Phase
+from scalelab.measure import compiled
 from scalelab.measure.components import COMPONENTS, Account
 from scalelab.measure.passes import account_of, batch_tensors, micro_steps
 from scalelab.train.assemble import assemble
@@ -41,6 +43,11 @@ VARIANTS = [
     {"train.accumulate": 2},
     {"train.optimizer": "sgd"},
     {"train.ema_decay": 0.99},
+    pytest.param(
+        {"train.compile": True},
+        marks=pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+        id="compiled",
+    ),
     {"batch.packer": "pad_left", "loss.positions": "last"},
 ]
 
@@ -49,6 +56,10 @@ VARIANTS = [
 def test_the_peak_is_the_profilers_own_count(
     changes: dict[str, Any], small: Small, profiler_peak: Profiler
 ) -> None:
+    if "train.compile" in changes:
+        if shutil.which("g++") is None:
+            pytest.skip("torch.compile wants a C++ compiler on a CPU")
+        compiled.listen()
     trainer = assemble(small(LARGE | changes))
     batch = trainer.loader.batch(0, trainer.loader.largest_step(0))
 

@@ -9,7 +9,7 @@ from scalelab.core.spec import RunSpec
 from scalelab.core.units import GIB, MIB
 from scalelab.measure.passes import training_pass
 from scalelab.planning.devices import load_device
-from scalelab.planning.predict import predict
+from scalelab.planning.predict import Unpredictable, predict
 from scalelab.train.assemble import assemble
 
 Small = Callable[[dict[str, Any]], RunSpec]
@@ -122,3 +122,9 @@ def test_more_of_anything_takes_more_time(small: Small) -> None:
 def test_a_budget_above_the_device_is_refused(small: Small) -> None:
     with pytest.raises(SpecError, match="which has"):
         predict(small({}), load_device("t4"), budget_bytes=100 * GIB)
+
+
+def test_a_compiled_model_is_not_foreseen_wrongly(small: Small) -> None:
+    with pytest.raises(Unpredictable, match="compiled") as caught:
+        predict(small({"train.compile": True}), load_device("cpu"))
+    assert "train.compile=false" in caught.value.hint

@@ -91,8 +91,7 @@ def two_gpus(two_nodes):
 def predicted(sizes):
     def forecast(specs, budget_bytes):
         return [
-            Forecast(total_bytes=sizes[s.batch.size], seconds=1.0, too_large=None, memory=())
-            for s in specs
+            Forecast(total_bytes=0, needed_bytes=sizes[s.batch.size], seconds=1.0) for s in specs
         ], []
 
     return forecast
