@@ -116,11 +116,12 @@ def report(
     *,
     out: str | Path | None = None,
     charts: Sequence[str] | None = None,
-    form: str = "html",
+    form: str | None = None,
 ) -> list[Path]:
     """Write one page of a study's charts and tables, or single charts. Returns the files.
 
-    Single charts where `charts` names some or `form` is not html. Raises SpecError, LedgerError.
+    Single charts where `charts` names some or `form` is not html; None takes the form that the
+    name of `out` says, else html. Raises SpecError, LedgerError.
     """
     from scalelab.reporting import page
     from scalelab.store.ledger import Ledger
@@ -140,12 +141,15 @@ def compare(ledger: str | Path, published: str | Path) -> pa.Table:
     return join(Ledger(ledger), Path(published))
 
 
-def write_rows(rows: pa.Table, form: str, out: str | Path | None = None) -> str:
-    """Rows as csv, json, parquet or text; returned as text, or written to `out` and "" returned."""
+def write_rows(rows: pa.Table, form: str | None = None, out: str | Path | None = None) -> str:
+    """Rows as csv, json or parquet; returned as text, or written to `out` and "" returned.
+
+    `form` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
+    """
     from scalelab.reporting.rows import as_text, save
 
     if out is None:
-        return as_text(rows, form)
+        return as_text(rows, form or "csv")
     save(rows, form, Path(out))
     return ""
 

@@ -28,15 +28,18 @@ class Format(StrEnum):
 def main(
     ledger: Annotated[Path, typer.Argument(help="A ledger, such as quickstart.duckdb.")],
     sql: Annotated[str, typer.Argument(help="One statement that reads.")],
-    form: Annotated[Format, typer.Option("--format", help="How rows are written.")] = Format.TABLE,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="How rows are written; else as --out is called, or a table."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Ask a ledger something in SQL, read-only, also while a sweep writes to it."""
     form = Format.JSON if as_json else form
     rows = api.query(ledger, sql)
-    if out is not None or form is not Format.TABLE:
-        text = api.write_rows(rows, form.value, out)
+    if out is not None or form not in (None, Format.TABLE):
+        text = api.write_rows(rows, form.value if form else None, out)
         if out is None:
             typer.echo(text, nl=False)
         else:

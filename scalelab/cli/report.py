@@ -32,12 +32,15 @@ def main(
         list[str] | None, typer.Option(metavar="NAME", help="Only this chart; may be repeated.")
     ] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="How single charts are written.")
-    ] = Format.HTML,
+        Format | None,
+        typer.Option(
+            "--format", help="How single charts are written; else as --out is called, or html."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw a study on one self-contained page that needs no network."""
-    files = api.report(ledger, out=out, charts=chart, form=form.value)
+    files = api.report(ledger, out=out, charts=chart, form=form.value if form else None)
     if as_json:
         show_json({"files": files})
         return

@@ -14,8 +14,9 @@ import altair as alt
 import vl_convert
 
 from scalelab.core import plugins
-from scalelab.core.errors import LedgerError, SpecError
+from scalelab.core.errors import LedgerError
 from scalelab.reporting import sections
+from scalelab.reporting.forms import form_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["chart_names", "draw", "page", "report", "save_chart"]
@@ -29,16 +30,16 @@ def report(
     out: Path | None = None,
     *,
     charts: Sequence[str] | None = None,
-    form: str = "html",
+    form: str | None = None,
 ) -> list[Path]:
     """Writes one page, or where `charts` or another `form` than html is asked for, single charts.
 
     `out` is the page's file (default: the ledger's name with .html), a chart's file where there is
-    one chart, or a folder for several. Returns the files. Raises SpecError for an unknown chart or
-    form, LedgerError where a file cannot be written.
+    one chart, or a folder for several. Its name decides the form where none is given. Returns the
+    files. Raises SpecError for an unknown chart or form, or one that contradicts the file's name;
+    LedgerError where a file cannot be written.
     """
-    if form not in _FORMS:
-        raise SpecError(f"no chart format {form!r}", f"there are: {', '.join(_FORMS)}")
+    form = form_of(form, out, _FORMS, "html")
     if charts is None and form == "html":
         file = _in_folder(out, f"{ledger.path.stem}.html") or ledger.path.with_suffix(".html")
         _write(file, page(ledger).encode())

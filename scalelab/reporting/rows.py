@@ -12,8 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scalelab.core.errors import LedgerError, SpecError
+from scalelab.reporting.forms import form_of
 
 __all__ = ["as_text", "save"]
+
+_FORMS = ("csv", "json", "parquet")
 
 
 def as_text(rows: pa.Table, form: str) -> str:
@@ -25,8 +28,12 @@ def as_text(rows: pa.Table, form: str) -> str:
     raise SpecError(f"{form} is not text", "add --out FILE")
 
 
-def save(rows: pa.Table, form: str, out: Path) -> None:
-    """Write rows as csv, json or parquet. Raises LedgerError where the file cannot be written."""
+def save(rows: pa.Table, form: str | None, out: Path) -> None:
+    """Write rows as csv, json or parquet; None takes what the file's name says, else csv.
+
+    Raises SpecError where both are given and differ, LedgerError where it cannot be written.
+    """
+    form = form_of(form, out, _FORMS, "csv")
     try:
         if form == "parquet":
             pq.write_table(rows, out)

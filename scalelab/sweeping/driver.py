@@ -208,7 +208,10 @@ class Driver:
 
     def _store(self, job: Job, record: Record) -> None:
         if job.forecast is not None:
-            record = replace(record, memory=(*record.memory, *job.forecast.memory))
+            run = record.run
+            if run.num_items is None:
+                run = replace(run, num_items=job.forecast.num_items)
+            record = replace(record, run=run, memory=(*record.memory, *job.forecast.memory))
         self.outcomes[job.fingerprint] = record.run.outcome
         if record.run.outcome is not Outcome.INTERRUPTED:
             self.ended.append(job.fingerprint)

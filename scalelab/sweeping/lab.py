@@ -120,6 +120,7 @@ def forecast(
                 seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
                 too_large=prediction.reason if must_fit else None,
                 memory=tuple(prediction.rows()),
+                num_items=known[key].num_items,
             )
         )
     return found, remarks

@@ -29,7 +29,7 @@ class Forecast:
 
     `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
     for it, which on a GPU is more. `too_large` says why it should not even be tried, None where it
-    should.
+    should. `num_items` is the size of its catalog, which a run that does not start cannot tell.
     """
 
     total_bytes: int | None
@@ -37,6 +37,7 @@ class Forecast:
     seconds: float | None
     too_large: str | None = None
     memory: tuple[Memory, ...] = ()
+    num_items: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

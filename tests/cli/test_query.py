@@ -76,6 +76,16 @@ def test_what_cannot_be_asked_is_one_clear_line(scalelab: Callable, ledger: Path
     ]
 
 
+def test_the_name_of_the_file_is_its_form(scalelab: Callable, ledger: Path, tmp_path: Path) -> None:
+    assert scalelab("query", ledger, SQL, "--out", tmp_path / "rows.csv").code == 0
+    assert (tmp_path / "rows.csv").read_text().startswith("loss,outcome,n")
+    assert scalelab("query", ledger, SQL, "--out", tmp_path / "rows.parquet").code == 0
+    assert pq.read_table(tmp_path / "rows.parquet").num_rows == 2
+    done = scalelab("query", ledger, SQL, "--format", "csv", "--out", tmp_path / "rows.json")
+    assert done.code == 2
+    assert "rows.csv" in done.err
+
+
 def test_parquet_needs_a_file(scalelab: Callable, ledger: Path) -> None:
     done = scalelab("query", ledger, SQL, "--format", "parquet")
     assert done.code == 2

@@ -126,6 +126,17 @@ def test_out_names_the_file_of_one_chart_and_the_folder_of_several(study, tmp_pa
     assert all(file.is_file() for file in several)
 
 
+def test_the_name_of_the_file_is_its_form(study, tmp_path):
+    (file,) = page.report(study, tmp_path / "kinds.png", charts=["kinds"])
+    assert file.read_bytes().startswith(b"\x89PNG")
+    (file,) = page.report(study, tmp_path / "page.html")
+    assert file.read_bytes().startswith(b"<!DOCTYPE")
+    with pytest.raises(SpecError, match=r"html into a file called .*kinds\.png") as caught:
+        page.report(study, tmp_path / "kinds.png", charts=["kinds"], form="html")
+    assert "kinds.html" in caught.value.hint
+    assert file.is_file()
+
+
 def test_unknown_names_and_places_give_one_line(study, tmp_path):
     with pytest.raises(SpecError, match="no chart called 'parteo'") as caught:
         page.report(study, tmp_path, charts=["parteo"], form="json")

@@ -65,6 +65,7 @@ def forecasts(seconds=None, too_large=()):
                     seconds=None if seconds is None else seconds[size],
                     too_large="it would not fit" if size in too_large else None,
                     memory=(memory,),
+                    num_items=77,
                 )
             )
         return found, []
@@ -105,6 +106,7 @@ def test_what_is_predicted_not_to_fit_is_skipped_until_it_does(study, sweep, tmp
         assert result.counts == {"done": 1, "skipped": 1}
     found = rows(tmp_path / "fake.duckdb", "SELECT * FROM runs WHERE outcome = 'skipped'")
     assert [(row["batch_size"], row["error"]) for row in found] == [(16, "it would not fit")]
+    assert found[0]["num_items"] == 77, "charts place the prediction of a skipped run by it"
     result = sweep(asked, hooks=hooks(forecast=forecasts()), observer=heard)
     assert result.counts == {"done": 2}
     assert len(rows(tmp_path / "fake.duckdb", "SELECT * FROM runs")) == 2
