@@ -99,14 +99,14 @@ class PlainLines(LiveState):
         self._told: dict[str, float] = {}
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
+        # A search plans cell by cell and [final] plans again; only the first plan is news.
+        first = not self.snapshot().total
         super().on_plan(name, device, cells)
-        before = sum(cell.finished_before for cell in cells)
-        number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-        line = f"{name} on {device}: {number}"
-        self._write(line + (f", {before} done before" if before else ""))
-        for cell in cells:
-            if cell.skipped_because is not None and not cell.finished_before:
-                self._write(f"skipped {cell.label}: {one_line(cell.skipped_because)}")
+        if first:
+            before = sum(cell.finished_before for cell in cells)
+            number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+            line = f"{name} on {device}: {number}"
+            self._write(line + (f", {before} done before" if before else ""))
 
     def on_run_start(self, run_id: str) -> None:
         super().on_run_start(run_id)
@@ -141,7 +141,7 @@ class PlainLines(LiveState):
             parts.append(f"peak {format_bytes(finished.peak_bytes)}")
         if finished.train_s is not None:
             parts.append(f"train {format_seconds(finished.train_s)}")
-        if finished.outcome is not Outcome.DONE and record.run.phase:
+        if finished.outcome not in (Outcome.DONE, Outcome.SKIPPED) and record.run.phase:
             parts.append(f"in {record.run.phase}")
         if finished.error:
             parts.append(one_line(finished.error))

@@ -181,6 +181,7 @@ class _Sweep:
     def go(self, cells: Sequence[Cell], executor: Executor) -> SweepResult:
         """Run what is due."""
         ledger = Ledger.create_or_open(self.ledger)
+        keep = self.ledger.with_name(self.ledger.name + ".checkpoints")
         with listening() as stops, ledger.writing() as writer:
             ledger.add_study(self.study_id, self.study.name, self._toml(), utc_now())
             planner = self._planner(ledger.attempts())
@@ -191,7 +192,7 @@ class _Sweep:
                 stops=stops,
                 study_id=self.study_id,
                 limits=self.limits,
-                keep=self.ledger.with_name(self.ledger.name + ".checkpoints"),
+                keep=keep,
                 total_s=self.total_s,
                 rule=MedianRule() if self.study.prune == "median" else None,
             )
@@ -211,6 +212,8 @@ class _Sweep:
                 driver.abandon()
             finally:
                 executor.close()
+                if keep.is_dir() and not any(keep.iterdir()):
+                    keep.rmdir()
         self.observer.on_end()
         return self._result(driver.outcomes, interrupted=stops.count > 0)
 

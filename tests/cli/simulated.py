@@ -138,6 +138,7 @@ def simulate(
     plan[0] = planned(0, finished_before=True)
     plan[-1] = planned(cells - 1, skipped_because="needs 80 GiB, the budget is 1 GiB")
     observer.on_plan("simulated", "cpu", plan)
+    observer.on_run_end(record(plan[-1], Outcome.SKIPPED))
     waiting = [cell for cell in plan if not (cell.finished_before or cell.skipped_because)]
     running: list[tuple[Planned, int]] = []
     records = []
