@@ -147,6 +147,17 @@ def test_a_stop_ends_the_run_after_an_epoch(answer: Any, outcome: Outcome, small
     assert {m.split for m in record.metrics} == {"valid"}
 
 
+def test_an_interrupted_run_goes_on_with_the_same_result(small: Small, tmp_path: Path) -> None:
+    spec = small({"train.epochs": 4, "train.ema_decay": 0.9})
+    whole = run(spec, run_id="whole")
+    stopped = run(spec, run_id="first", keep=tmp_path, stop=lambda: True)
+    assert (stopped.run.outcome, stopped.run.epochs) == (Outcome.INTERRUPTED, 1)
+    again = run(spec, run_id="second", keep=tmp_path)
+    assert again.run.outcome is Outcome.DONE
+    assert again.run.epochs == whole.run.epochs == 4
+    assert again.metrics == whole.metrics
+
+
 def test_the_seconds_of_a_run_are_kept(small: Small) -> None:
     record = run(small({"train.epochs": 500}), run_id="r", limits=Limits(time_s=0.01))
     assert record.run.outcome is Outcome.TIMEOUT
