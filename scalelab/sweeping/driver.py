@@ -14,6 +14,7 @@ from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.planner import Job
+from scalelab.sweeping.room import has_room
 from scalelab.sweeping.signals import Stops
 from scalelab.sweeping.task import Executor, Limits, Task, ended
 
@@ -161,7 +162,11 @@ class Driver:
                 self._executor.stop(now=self._told == 2)
 
     def _next(self) -> Job | None:
-        """The first job that would end in time."""
+        """The first job that would end in time; None too while the memory is taken by others."""
+        if self._executor.shares_memory:
+            running = [job for job, _, _ in self._running.values()]
+            if not has_room(self._waiting[0], running):
+                return None
         if self._total_s is None:
             return self._waiting.popleft()
         left_s = self._total_s - (self._clock() - self._began_s)

@@ -117,6 +117,7 @@ def forecast(
             Forecast(
                 total_bytes=prediction.peak_bytes,
                 needed_bytes=prediction.needed_bytes,
+                device_bytes=device.memory_bytes,
                 seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
                 too_large=prediction.reason if must_fit else None,
                 memory=tuple(prediction.rows()),

@@ -28,12 +28,13 @@ class Forecast:
     """What a run is expected to take. `memory` are the rows stored beside the measured ones.
 
     `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
-    for it, which on a GPU is more. `too_large` says why it should not even be tried, None where it
-    should. `num_items` is the size of its catalog, which a run that does not start cannot tell.
+    for it, which on a GPU is more, and `device_bytes` what it has. `too_large` says why it should
+    not even be tried, None where it should. `num_items` is the size of its catalog, which a run that does not start cannot tell.
     """
 
     total_bytes: int | None
     needed_bytes: int | None = None
+    device_bytes: int | None = None
     seconds: float | None
     too_large: str | None = None
     memory: tuple[Memory, ...] = ()

@@ -50,6 +50,7 @@ class Executor(Protocol):
     """Where tasks run. What they have to say comes to the two functions given to `open`."""
 
     blocking: ClassVar[bool]  # `poll` returns when a run has ended, not before
+    shares_memory: ClassVar[bool]  # its runs have the devices of this machine together
     slots: int
 
     def open(

@@ -71,6 +71,7 @@ class Simulated:
     """Workers that take ten minutes of a clock of their own, and report once a second of it."""
 
     blocking = False
+    shares_memory = False
 
     def __init__(self, slots: int, run_s: float) -> None:
         self.slots = slots

@@ -142,6 +142,25 @@ def test_no_run_starts_that_would_end_past_the_time_budget(study, sweep, heard):
     assert sweep(asked).counts == {"done": 3}
 
 
+def test_runs_that_do_not_fit_beside_each_other_wait_for_each_other(study, sweep, tmp_path):
+    def forecast(specs, budget_bytes):
+        room = {"device_bytes": 6 * 2**30, "seconds": 1.0, "total_bytes": 1}
+        needed = {8: 2**30, 9: 2**30, 16: 4 * 2**30, 32: 5 * 2**30}
+        return [Forecast(needed_bytes=needed[s.batch.size], **room) for s in specs], []
+
+    at_once = {}
+    for sizes in ([16, 32], [8, 9]):
+        asked = study(axes={"batch.size": sizes}, set={"train.learning_rate": 0.6})
+        path = tmp_path / f"{sizes[0]}.duckdb"
+        lab = hooks(forecast=forecast)
+        result = sweep(asked, executor="processes", workers=2, hooks=lab, ledger=path)
+        assert result.counts == {"done": 2}
+        first, second = rows(path, "SELECT started_at, wall_s FROM runs ORDER BY 1")
+        apart_s = (second["started_at"] - first["started_at"]).total_seconds()
+        at_once[sizes[0]] = apart_s < first["wall_s"]
+    assert at_once == {16: False, 8: True}
+
+
 def test_a_dry_run_plans_and_writes_nothing(study, sweep, tmp_path, heard):
     asked = study(axes={"batch.size": [8, 16]})
     result = sweep(asked, hooks=hooks(forecast=forecasts()), dry_run=True, observer=heard)

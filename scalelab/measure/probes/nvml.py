@@ -10,7 +10,7 @@ import torch
 from scalelab.core.records import Memory
 from scalelab.measure.probes import Probe, missing
 
-__all__ = ["Nvml", "smallest_gpu_bytes"]
+__all__ = ["Nvml"]
 
 # nvml.h: reasons for which clocks are held down, apart from idling and settings of the user.
 _THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
@@ -128,19 +128,3 @@ class Nvml(Probe):
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def smallest_gpu_bytes() -> int | None:
-    """Memory of this machine's smallest GPU; None where NVML does not answer or knows no GPU."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        sizes = [int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) for handle in handles]
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
-    return min(sizes, default=None)

@@ -33,6 +33,7 @@ class Cluster:
     """
 
     blocking: ClassVar[bool] = False
+    shares_memory: ClassVar[bool] = False
 
     def __init__(self, *, workers: int = 1, threads: int = 0, address: str = "") -> None:
         self.slots = workers
@@ -227,7 +228,7 @@ def _work(
 
 def _smallest_gpu() -> int | None:
     """On a node: what its GPUs have. Not by CUDA, from which Ray hides them."""
-    from scalelab.measure.probes.nvml import smallest_gpu_bytes
+    from scalelab.measure.gpus import smallest_gpu_bytes
 
     return smallest_gpu_bytes()
 

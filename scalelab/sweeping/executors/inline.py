@@ -17,6 +17,7 @@ class Inline:
     """No isolation and no limits: a crash of the run is a crash of the sweep."""
 
     blocking: ClassVar[bool] = True
+    shares_memory: ClassVar[bool] = True
 
     def __init__(self, *, workers: int = 1, threads: int = 0) -> None:
         self.slots = 1

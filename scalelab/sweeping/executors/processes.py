@@ -21,6 +21,7 @@ class Processes:
     """`workers` runs at a time; whatever one does, the others go on."""
 
     blocking: ClassVar[bool] = False
+    shares_memory: ClassVar[bool] = True
 
     def __init__(self, *, workers: int = 1, threads: int = 0) -> None:
         self.slots = workers
