@@ -29,7 +29,8 @@ class Forecast:
 
     `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
     for it, which on a GPU is more, and `device_bytes` what it has. `too_large` says why it should
-    not even be tried, None where it should. `num_items` is the size of its catalog, which a run that does not start cannot tell.
+    not even be tried, None where it should. `num_items` is the size of its catalog, which a run
+    that does not start cannot tell.
     """
 
     total_bytes: int | None
