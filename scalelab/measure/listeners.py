@@ -10,7 +10,7 @@ import torch
 from scalelab.core.events import Observer, Phase, Progress
 from scalelab.core.records import Metric, Outcome, Run
 from scalelab.measure.components import Account
-from scalelab.train.trainer import METRIC, Trainer
+from scalelab.train.trainer import METRIC, Fit, Trainer
 
 __all__ = [
     "Asked",
@@ -55,11 +55,30 @@ class PhaseWatch(Observer):
 
 
 class Clock(Observer):
-    """Seconds spent in evaluation."""
+    """Seconds spent in evaluation, and those that checkpoints carry over to a later process."""
 
-    def __init__(self) -> None:
+    def __init__(self, fit: Fit) -> None:
         self.evaluate_s = 0.0
-        self._since = 0.0
+        self._fit = fit
+        self._before: dict[str, float] | None = None
+        self._begun = self._since = time.perf_counter()
+
+    def before(self, name: str) -> float:
+        """Seconds of `train` or `evaluate` up to the checkpoint that training went on from."""
+        return (self._before or {}).get(name, 0.0)
+
+    def on_step_start(self, epoch: int, step: int) -> None:
+        """By the first step a checkpoint has been read."""
+        if self._before is None:
+            self._before = dict(self._fit.spent_s)
+
+    def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
+        """What a checkpoint would have to tell."""
+        here_s = time.perf_counter() - self._begun - self.evaluate_s
+        self._fit.spent_s = {
+            "train": self.before("train") + here_s,
+            "evaluate": self.before("evaluate") + self.evaluate_s,
+        }
 
     def on_phase_start(self, phase: Phase) -> None:
         """Evaluation starts."""

@@ -190,13 +190,13 @@ def _train(
     if trainer.parts.device.type == "cuda":
         state.probes.append(nvml)
     watch = listeners.PhaseWatch(state)
-    clock = listeners.Clock()
+    fit = Fit()
+    clock = listeners.Clock(fit)
     reporter = listeners.Reporter(trainer, state, report)
     asked = listeners.Asked(stop)
     guard = listeners.TimeGuard(limits.time_s, state.now)
     for probe in state.probes:
         probe.open(trainer.parts.device, state.now)
-    fit = Fit()
     waited = trainer.loader.wait_s
     try:
         with trainer.observed_by([watch, clock, *state.probes, reporter, guard]):
@@ -204,15 +204,18 @@ def _train(
             try:
                 trainer.fit(asked, keep=keep, keep_when=listeners.every(60.0), fit=fit)
             finally:
-                train_s = time.perf_counter() - begun - clock.evaluate_s
-                _note_training(trainer, state, fit, timer, train_s, waited)
+                here_s = time.perf_counter() - begun - clock.evaluate_s
+                _note_training(trainer, state, fit, timer, here_s, waited)
+                train_s = clock.before("train") + here_s
+                state.row = replace(state.row, train_s=train_s)
             if fit.stopped == "asked":
                 return asked.outcome
             metrics = trainer.evaluate("test")
             state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
             state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
     finally:
-        state.row = replace(state.row, eval_s=clock.evaluate_s)
+        eval_s = clock.before("evaluate") + clock.evaluate_s
+        state.row = replace(state.row, eval_s=eval_s)
         for probe in state.probes:
             probe.close()
         for probe in state.probes:
@@ -221,17 +224,17 @@ def _train(
 
 
 def _note_training(
-    trainer: Trainer, state: _State, fit: Fit, timer: StepTimer, train_s: float, waited: float
+    trainer: Trainer, state: _State, fit: Fit, timer: StepTimer, here_s: float, waited: float
 ) -> None:
+    """What training has found, and its rates over the `here_s` seconds of this process."""
     for epoch, metrics in fit.history:
         state.metrics += listeners.metric_rows("valid", epoch, metrics)
     state.row = replace(
         state.row,
-        train_s=train_s,
         best_epoch=fit.best_epoch,
         epochs=fit.epoch,
-        tokens_per_s=timer.positions / train_s if timer.positions else None,
-        wait_fraction=(trainer.loader.wait_s - waited) / train_s if timer.positions else None,
+        tokens_per_s=timer.positions / here_s if timer.positions else None,
+        wait_fraction=(trainer.loader.wait_s - waited) / here_s if timer.positions else None,
     )
 
 

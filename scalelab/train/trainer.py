@@ -31,7 +31,7 @@ METRIC = "ndcg@10"
 
 @dataclass(kw_only=True)
 class Fit:
-    """Where training stands, and what it has found."""
+    """Where training stands, and what it has found. `spent_s` is kept for those with a clock."""
 
     epoch: int = 0
     steps: int = 0
@@ -40,6 +40,7 @@ class Fit:
     without_better: int = 0
     stopped: str | None = None
     history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    spent_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -155,7 +156,9 @@ class Trainer:
                     fit.stopped = "patience"
                 elif stop():
                     fit.stopped = "asked"
-                if keep is not None and (fit.stopped == "asked" or keep_when()):
+                # A checkpoint of a finished training would be trained further by who finds it.
+                due = fit.stopped == "asked" or (fit.stopped is None and keep_when())
+                if keep is not None and due:
                     self._keep(fit, keep)
             if fit.best_epoch is not None and (train.ema_decay or fit.best_epoch != fit.epoch):
                 checkpoint.load_weights(self.parts.model, best)

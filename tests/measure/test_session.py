@@ -156,6 +156,11 @@ def test_an_interrupted_run_goes_on_with_the_same_result(small: Small, tmp_path:
     assert again.run.outcome is Outcome.DONE
     assert again.run.epochs == whole.run.epochs == 4
     assert again.metrics == whole.metrics
+    # Its time is that of all four epochs, not of the three after the interruption.
+    assert stopped.run.train_s is not None
+    assert stopped.run.eval_s is not None
+    assert again.run.train_s > stopped.run.train_s + again.run.train_s / 10
+    assert again.run.eval_s > stopped.run.eval_s
 
 
 def test_the_seconds_of_a_run_are_kept(small: Small) -> None:

@@ -103,6 +103,13 @@ def test_a_stopped_run_goes_on_as_if_undisturbed(
     assert same(weights(resumed), weights(undisturbed))
 
 
+def test_a_finished_training_leaves_nothing_to_go_on_from(small: Small, tmp_path: Path) -> None:
+    spec = small({"train.epochs": 2, "train.patience": 0})
+    assemble(spec).fit(keep=tmp_path, keep_when=lambda: True)
+    again = assemble(spec).fit(keep=tmp_path)
+    assert (again.epoch, again.stopped) == (2, "epochs")
+
+
 def test_max_steps_stops_inside_an_epoch(small: Small) -> None:
     fit = assemble(small({"train.max_steps": 5})).fit()
     assert (fit.steps, fit.stopped) == (5, "steps")
