@@ -1,5 +1,7 @@
 """Arguments in, an exit code out: the app, and `run`, the one place that catches."""
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -52,6 +54,8 @@ def _root(
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # What is left at the end goes with the process; looking through all of torch for it takes 0.8 s.
+    atexit.register(gc.freeze)
     _set_up_logging()
     code = _run(given)
     quiet_pipes()
