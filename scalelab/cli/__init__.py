@@ -54,7 +54,7 @@ def _root(
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # What is left at the end goes with the process; looking through all of torch for it takes 0.8 s.
+    # What is left at the end goes with the process; looking through all of torch takes 0.8 s.
     atexit.register(gc.freeze)
     _set_up_logging()
     code = _run(given)
