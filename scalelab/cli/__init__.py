@@ -54,12 +54,20 @@ def _root(
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave the process with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # What is left at the end goes with the process; looking through all of torch takes 0.8 s.
-    atexit.register(gc.freeze)
+    atexit.register(_leave_garbage)
     _set_up_logging()
     code = _run(given)
     quiet_pipes()
     sys.exit(code)
+
+
+def _leave_garbage() -> None:
+    """What is left at the end goes with the process; looking through all of torch takes 0.8 s.
+
+    DuckDB's binding wants its objects collected, or lists them as leaks.
+    """
+    if "duckdb" not in sys.modules:
+        gc.freeze()
 
 
 def _set_up_logging() -> None:

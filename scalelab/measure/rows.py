@@ -11,7 +11,7 @@ __all__ = ["new_row"]
 def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
     """The row of a run that has not started: what the spec alone decides."""
     options = spec.loss.options
-    buckets = options.get("n_buckets")
+    buckets, chunks = options.get("n_buckets"), options.get("n_chunks")
     return Run(
         run_id=run_id,
         study_id=study_id,
@@ -34,7 +34,7 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         num_negatives=sum(source.num_negatives for source in spec.negatives),
         rounds=options.get("rounds"),
         n_buckets=None if buckets is None else str(buckets),
-        n_chunks=options.get("n_chunks"),
+        n_chunks=chunks if isinstance(chunks, int) else None,  # "auto" is as many as buckets
         n_extra_chunks=options.get("n_extra_chunks"),
         seed=spec.train.seed,
         spec=spec.as_json(),

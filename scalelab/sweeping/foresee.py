@@ -23,7 +23,7 @@ def foresee(
     budget_bytes: int | None = None,
     solve_for: str | None = None,
 ) -> list[dict[str, Any]]:
-    """One document a configuration (seeds take the same): spec, label, memory, seconds, fits.
+    """One document a configuration, for its first seed: spec, label, memory, seconds, fits.
 
     With `solve_for` also `key`, `value` (the largest that fits) and `next_value`, and the rest is
     for that value. `on` is a device profile, None this machine; `budget_bytes` None is the study's,

@@ -103,9 +103,10 @@ class Planner:
             cell.spec.fingerprint(data) for cell, data in zip(cells, prints, strict=True)
         ]
         new = {
-            cell.configuration: cell.spec
+            # Seeds differ too: in what the largest step of their first epoch holds.
+            fingerprint: cell.spec
             for cell, fingerprint in zip(cells, fingerprints, strict=True)
-            if self._before(fingerprint) is None and cell.configuration not in self._forecasts
+            if self._before(fingerprint) is None and fingerprint not in self._forecasts
         }
         if new:
             self._forecasts |= dict(zip(new, self._forecast(list(new.values())), strict=True))
@@ -115,7 +116,7 @@ class Planner:
         ]
 
     def _job(self, cell: Cell, fingerprint: str, data: str) -> Job:
-        forecast = self._forecasts.get(cell.configuration)
+        forecast = self._forecasts.get(fingerprint)
         before = self._before(fingerprint)
         known = self.attempts.get(fingerprint)
         attempt = 1 if known is None else known.last_attempt + 1

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from sweeping_helpers import Heard, hooks
@@ -110,6 +111,22 @@ def test_what_is_predicted_not_to_fit_is_skipped_until_it_does(study, sweep, tmp
     result = sweep(asked, hooks=hooks(forecast=forecasts()), observer=heard)
     assert result.counts == {"done": 2}
     assert len(rows(tmp_path / "fake.duckdb", "SELECT * FROM runs")) == 2
+
+
+def test_every_seed_has_a_prediction_of_its_own(study, sweep, tmp_path):
+    def forecast(specs, budget_bytes):
+        made = forecasts()(specs, budget_bytes)[0]
+        return [
+            replace(f, memory=(replace(f.memory[0], bytes=1000 + s.train.seed),))
+            for f, s in zip(made, specs, strict=True)
+        ], []
+
+    sweep(study(repeats=2), hooks=hooks(forecast=forecast))
+    found = rows(
+        tmp_path / "fake.duckdb",
+        "SELECT seed, bytes FROM memory JOIN runs USING (run_id) WHERE source = 'predicted'",
+    )
+    assert sorted((row["seed"], row["bytes"]) for row in found) == [(0, 1000), (1, 1001)]
 
 
 def test_every_run_stores_its_prediction(study, sweep, tmp_path):
