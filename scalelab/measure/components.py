@@ -18,32 +18,11 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 from scalelab.core.events import Observer, Phase
 from scalelab.core.records import TimelineEvent
 from scalelab.measure.compiled import LISTENERS
+from scalelab.measure.names import BY_PHASE, COMPONENTS
 from scalelab.measure.storages import storages_of, tensors_in
-from scalelab.measure.workspaces import workspace_bytes
+from scalelab.measure.workspaces import IN_PLACE_UNOBSERVED, workspace_bytes
 
 __all__ = ["COMPONENTS", "Account"]
-
-COMPONENTS = (
-    "item_table",
-    "encoder_parameters",
-    "item_table_gradient",
-    "encoder_gradients",
-    "optimizer_state",
-    "optimizer_workspace",
-    "batch",
-    "activations",
-    "loss_workspace",
-    "evaluation_workspace",
-    "other",
-)
-
-_BY_PHASE = {
-    Phase.DATA: "batch",
-    Phase.FORWARD: "activations",
-    Phase.LOSS: "loss_workspace",
-    Phase.OPTIMIZER: "optimizer_workspace",
-    Phase.EVALUATE: "evaluation_workspace",
-}
 
 
 class _Life:
@@ -78,6 +57,7 @@ class Account(TorchDispatchMode, Observer):
         self._forward_ranges: list[tuple[int, int, str]] = []
         self._range_starts: list[int] = []
         self._parts: tuple[nn.Module, Tensor, torch.optim.Optimizer] | None = None
+        self._heir: tuple[int, int] | None = None  # a life, and the one that takes its place
         self._current = 0
         self._window = 0
         self._closed = False
@@ -90,6 +70,7 @@ class Account(TorchDispatchMode, Observer):
 
     def start_window(self) -> None:
         """Peaks count from here on; what is alive now is their floor."""
+        self._settle_heir()
         self._window = len(self._events)
         self.peak_bytes = self._current
 
@@ -145,7 +126,7 @@ class Account(TorchDispatchMode, Observer):
     def on_phase_end(self, phase: Phase) -> None:
         """Back to the phase around it; gradients and optimizer state take their final role."""
         self._phases.pop()
-        component = _BY_PHASE.get(phase)
+        component = BY_PHASE.get(phase)
         first = self._range_starts.pop()
         if phase in (Phase.FORWARD, Phase.LOSS) and component is not None:
             self._forward_ranges.append((first, _get_sequence_nr(), component))
@@ -166,6 +147,7 @@ class Account(TorchDispatchMode, Observer):
 
     def __exit__(self, *args: Any) -> None:
         """Stop listening; what dies from now on is no part of the story."""
+        self._settle_heir()
         self._closed = True
         LISTENERS.remove(self._note_compiled)
         self._label_gradients()
@@ -179,6 +161,7 @@ class Account(TorchDispatchMode, Observer):
     ) -> Any:
         if func in _SILENT or func.is_view:
             return func(*args, **(kwargs or {}))
+        self._settle_heir()
         component = self._component_now()
         # A tensor that nobody labelled and no operation made: it came in from outside.
         for value in args:
@@ -187,6 +170,8 @@ class Account(TorchDispatchMode, Observer):
             for value in kwargs.values():
                 self._note(value, component)
         result = func(*args, **(kwargs or {}))
+        if self._in_place_without_us(func):
+            self._begin_in_place_of(args[0], result)
         self._note(result, component)
         if self._workspaces:
             extra = workspace_bytes(func, args, result)
@@ -209,19 +194,47 @@ class Account(TorchDispatchMode, Observer):
                 self._note(item, component)
 
     def _begin(self, storage: torch.UntypedStorage, component: str, *, settled: bool) -> None:
-        num_bytes = storage.nbytes()
+        self._event(self._born(storage, component, settled), storage.nbytes())
+
+    def _born(self, storage: torch.UntypedStorage, component: str, settled: bool) -> int:
         key = len(self._lives)
-        life = _Life(component, num_bytes, settled)
+        life = _Life(component, storage.nbytes(), settled)
         self._lives.append(life)
         self._open[storage._cdata] = key
         life.reference = weakref.ref(storage, self._at_death(key, storage._cdata))
-        self._event(key, num_bytes)
+        return key
+
+    def _in_place_without_us(self, func: Any) -> bool:
+        """Gradients of lookups; the sum of two gradients that meet, made before a node runs."""
+        if not self._phases or self._phases[-1] is not Phase.BACKWARD:
+            return False
+        if func is torch.ops.aten.add.Tensor:
+            return torch._C._current_autograd_node() is None
+        return func in IN_PLACE_UNOBSERVED
+
+    def _begin_in_place_of(self, old: Any, new: Tensor) -> None:
+        """`new` takes the place of `old` if that dies at once, as it would in a step unobserved."""
+        (storage,) = storages_of(old)
+        place = self._open.get(storage._cdata)
+        if place is not None and new.untyped_storage()._cdata not in self._open:
+            component = self._lives[place].component
+            self._heir = place, self._born(new.untyped_storage(), component, settled=False)
+
+    def _settle_heir(self) -> None:
+        """The place was not left: both are there."""
+        if self._heir is not None:
+            (_, key), self._heir = self._heir, None
+            self._event(key, self._lives[key].num_bytes)
 
     def _at_death(self, key: int, cdata: int) -> Any:
         def died(_: Any) -> None:
             if not self._closed:
+                if self._heir is not None and key == self._heir[1]:
+                    self._settle_heir()
                 self._open.pop(cdata, None)
                 self._event(key, -self._lives[key].num_bytes)
+                if self._heir is not None and key == self._heir[0]:
+                    self._settle_heir()
 
         return died
 
@@ -239,7 +252,7 @@ class Account(TorchDispatchMode, Observer):
     def _component_now(self) -> str:
         phase = self._phases[-1] if self._phases else Phase.SETUP
         if phase is not Phase.BACKWARD:
-            return _BY_PHASE.get(phase, "other")
+            return BY_PHASE.get(phase, "other")
         node = torch._C._current_autograd_node()
         if node is None:
             return "loss_workspace"  # the seed gradient of the loss itself

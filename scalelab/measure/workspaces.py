@@ -12,9 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["workspace_bytes"]
+__all__ = ["IN_PLACE_UNOBSERVED", "workspace_bytes"]
 
 aten = torch.ops.aten
+# Gradients of lookups: autograd adds in place, but out of place while a dispatch mode looks on.
+IN_PLACE_UNOBSERVED = frozenset(
+    {aten.index_add.default, aten.index_put.default, aten.scatter_add.default}
+)
 _Rule = Callable[[tuple[Any, ...], Any], int]
 
 

@@ -225,7 +225,7 @@ def hypervolume(points, worst_cost: float) -> float:
 GRID = Path(__file__).parent / "results" / "search-grid.csv"
 AXES = ("loss.name", "batch.size", "negatives.num_negatives")
 QUESTION = """
-    SELECT loss, batch_size, num_negatives, valid_ndcg_10, train_bytes, train_s
+    SELECT loss, batch_size, num_negatives, valid_ndcg_10, peak_bytes, train_s
     FROM results ORDER BY ALL
 """
 
@@ -250,7 +250,7 @@ def search(folder: Path) -> dict:
     with GRID.open() as lines:
         for row in csv.DictReader(lines):
             cell = row["loss"], int(row["batch_size"]), int(row["num_negatives"])
-            table[cell] = float(row["valid_ndcg_10"]), math.log2(float(row["train_bytes"]))
+            table[cell] = float(row["valid_ndcg_10"]), math.log2(float(row["peak_bytes"]))
     worst = max(cost for _, cost in table.values())
     whole = hypervolume(table.values(), worst)
     axes = {key: sorted({cell[place] for cell in table}) for place, key in enumerate(AXES)}

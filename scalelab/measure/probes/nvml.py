@@ -56,6 +56,22 @@ class Nvml(Probe):
         self._read()
 
     @staticmethod
+    def smallest_gpu_bytes() -> int | None:
+        """Memory of this machine's smallest GPU; None where NVML does not answer or knows no GPU."""
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return None
+        try:
+            handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+            sizes = [int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) for handle in handles]
+        except pynvml.NVMLError:
+            return None
+        finally:
+            pynvml.nvmlShutdown()
+        return min(sizes, default=None)
+
+    @staticmethod
     def uuid_of(device: torch.device) -> str:
         """The name of the GPU that never changes."""
         return f"GPU-{torch.cuda.get_device_properties(device).uuid}"

@@ -228,9 +228,9 @@ def _work(
 
 def _smallest_gpu() -> int | None:
     """On a node: what its GPUs have. Not by CUDA, from which Ray hides them."""
-    from scalelab.measure.gpus import smallest_gpu_bytes
+    from scalelab.measure.probes.nvml import Nvml
 
-    return smallest_gpu_bytes()
+    return Nvml.smallest_gpu_bytes()
 
 
 def _most(nodes: list[dict[str, Any]], resource: str) -> float:

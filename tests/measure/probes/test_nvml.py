@@ -85,7 +85,7 @@ def test_a_run_without_a_gpu_is_a_reason() -> None:
 
 
 def test_the_smallest_gpu_counts(library: Path) -> None:
-    code = "from scalelab.measure.gpus import smallest_gpu_bytes as f; print(f())"
+    code = "from scalelab.measure.probes.nvml import Nvml; print(Nvml.smallest_gpu_bytes())"
     for folder, expected in ((library, str(12 * 2**30)), (library / "none", "None")):
         done = subprocess.run(
             [sys.executable, "-c", code],
