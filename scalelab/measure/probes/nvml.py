@@ -57,7 +57,7 @@ class Nvml(Probe):
 
     @staticmethod
     def smallest_gpu_bytes() -> int | None:
-        """Memory of this machine's smallest GPU; None where NVML does not answer or knows no GPU."""
+        """Memory of this machine's smallest GPU; None where NVML does not answer or knows none."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError:
