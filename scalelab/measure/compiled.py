@@ -19,10 +19,11 @@ _MAKERS = ("_empty_strided_cpu", "_empty_strided_cuda")
 
 def listen() -> None:
     """From now on compiled code tells `LISTENERS` of every buffer. Once a process is enough."""
+    guards: Any = torch._C._dynamo.guards  # pyright: ignore[reportAttributeAccessIssue]
     for name in _MAKERS:
-        make = getattr(torch._C._dynamo.guards, name)
+        make = getattr(guards, name)
         if not hasattr(make, "makes"):
-            setattr(torch._C._dynamo.guards, name, _told(make))
+            setattr(guards, name, _told(make))
 
 
 def _told(make: Callable[..., Tensor]) -> Any:

@@ -27,7 +27,7 @@ def keep_average(optimizer: Optimizer, decay: float) -> None:
         known = [p for p in moved if _KEY in optimizer.state[p]]
         if known:
             averages = [optimizer.state[p][_KEY] for p in known]
-            torch._foreach_lerp_(averages, known, 1.0 - decay)
+            torch._foreach_lerp_(averages, known, 1.0 - decay)  # pyright: ignore[reportPrivateImportUsage]
         for parameter in moved:
             if _KEY not in optimizer.state[parameter]:
                 optimizer.state[parameter][_KEY] = parameter.detach().clone()
