@@ -27,6 +27,7 @@ from sweeping_helpers import BASE, hooks
 from scalelab.core.events import SweepObserver
 from scalelab.core.records import Outcome
 from scalelab.core.study import StudySpec
+from scalelab.reporting.rows import save
 from scalelab.store.ledger import Ledger
 from scalelab.sweeping import runner
 from scalelab.sweeping.driver import Driver
@@ -236,7 +237,7 @@ def grid(folder: Path) -> dict:
     path = folder / "grid.duckdb"
     result = runner.sweep(study, path, workers=2)
     table = Ledger(path).query(QUESTION)
-    GRID.write_text(table.to_pandas().to_csv(index=False))
+    save(table, "csv", GRID)
     return {"counts": dict(result.counts), "rows": table.num_rows}
 
 
