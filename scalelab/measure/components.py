@@ -159,7 +159,8 @@ class Account(TorchDispatchMode, Observer):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func in _SILENT or func.is_view:
+        # Queries return no tensor, and are the most frequent calls under fake tensors.
+        if func is torch.ops.prim.device.default or func.is_view:
             return func(*args, **(kwargs or {}))
         self._settle_heir()
         component = self._component_now()
@@ -214,11 +215,14 @@ class Account(TorchDispatchMode, Observer):
 
     def _begin_in_place_of(self, old: Any, new: Tensor) -> None:
         """`new` takes the place of `old` if that dies at once, as it would in a step unobserved."""
-        (storage,) = storages_of(old)
-        place = self._open.get(storage._cdata)
-        if place is not None and new.untyped_storage()._cdata not in self._open:
+        if old.layout is not torch.strided or new.layout is not torch.strided:
+            return
+        storage = new.untyped_storage()
+        place = self._open.get(old.untyped_storage()._cdata)
+        # Of another size it could not have been the same memory (an expanded gradient, say).
+        if place is not None and self._lives[place].num_bytes == storage.nbytes():
             component = self._lives[place].component
-            self._heir = place, self._born(new.untyped_storage(), component, settled=False)
+            self._heir = place, self._born(storage, component, settled=False)
 
     def _settle_heir(self) -> None:
         """The place was not left: both are there."""
@@ -294,7 +298,3 @@ class Account(TorchDispatchMode, Observer):
     def window(self) -> int:
         """Index in the story at which the window of the peak starts."""
         return self._window
-
-
-# Queries that return no tensor, and are the most frequent calls under fake tensors.
-_SILENT = frozenset({torch.ops.prim.device.default})

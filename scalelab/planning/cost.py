@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils import flop_counter
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
-from torch.utils.flop_counter import flop_registry
 
 from scalelab.losses import tile_repeats
 
@@ -65,8 +65,8 @@ class Cost(TorchDispatchMode):
         if func in _FREE or func.is_view:
             return result
         flops = 0
-        if func.overloadpacket in flop_registry:
-            count = flop_registry[func.overloadpacket]
+        count = flop_counter.flop_registry.get(func.overloadpacket)
+        if count is not None:
             flops = int(count(*args, **(kwargs or {}), out_val=result))
         self.pieces.append((flops, _moved(func, args, result), tile_repeats.get()))
         return result

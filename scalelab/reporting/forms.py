@@ -16,12 +16,12 @@ def form_of(asked: str | None, out: Path | None, known: Collection[str], plain: 
     """
     if asked is not None and asked not in known:
         raise SpecError(f"no format {asked!r}", f"there are: {', '.join(known)}")
-    named = out.suffix.lstrip(".").lower() if out is not None else ""
+    if out is None:
+        return asked or plain
+    named = out.suffix.lstrip(".").lower()
     if named not in known:
         return asked or plain
     if asked is not None and asked != named:
-        hint = (
-            f"leave --format out, or write --out {out.with_suffix('.' + asked) if out else asked}"
-        )
+        hint = f"leave --format out, or write --out {out.with_suffix('.' + asked)}"
         raise SpecError(f"--format {asked} into a file called {out}", hint)
     return named

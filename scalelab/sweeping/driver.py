@@ -1,5 +1,6 @@
 """Jobs in, records in the ledger out: keeps the slots full until all is done."""
 
+import math
 import shutil
 import time
 from collections import Counter, deque
@@ -52,7 +53,7 @@ class Driver:
         self._study_id = study_id
         self._limits = limits
         self._keep = keep
-        self._total_s = total_s
+        self._total_s = math.inf if total_s is None else total_s
         self._rule = rule
         self._clock = clock
         self._began_s = clock()
@@ -163,17 +164,15 @@ class Driver:
 
     def _next(self) -> Job | None:
         """The first job that would end in time; None too while the memory is taken by others."""
-        if self._executor.shares_memory:
-            running = [job for job, _, _ in self._running.values()]
-            if not has_room(self._waiting[0], running):
-                return None
-        if self._total_s is None:
-            return self._waiting.popleft()
         left_s = self._total_s - (self._clock() - self._began_s)
         for index, job in enumerate(self._waiting):
-            if self._expected_s(job) <= left_s:
-                del self._waiting[index]
-                return job
+            if self._expected_s(job) > left_s:
+                continue
+            running = [job for job, _, _ in self._running.values()]
+            if self._executor.shares_memory and not has_room(job, running):
+                return None
+            del self._waiting[index]
+            return job
         number = len(self._waiting)
         self.num_late += number
         self._observer.on_message(

@@ -1,4 +1,4 @@
-"""Time and memory of `rece` and `sce` against dense cross-entropy and plain code, in one process.
+"""Time and memory of `rece` and `sce` against exact cross-entropy and plain code, in one process.
 
 Run with `python tests/bench/bench_rece.py [N,V ...] [--repeats R] [--threads T]`; prints Markdown
 rows. Every repeat runs all rivals in turn, medians are taken; a second process started with
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from scalelab.losses import LossBatch
+from scalelab.losses.cross_entropy import CrossEntropy
 from scalelab.losses.dense_ce import DenseCE
 from scalelab.losses.rece import RECE
 from scalelab.losses.sce import SCE
@@ -65,6 +66,7 @@ def rivals(num_positions: int, num_items: int) -> dict[str, Rival]:
         f"rece ({extra},{rounds})": RECE(n_extra_chunks=extra, rounds=rounds)
         for extra, rounds in ((1, 1), (1, 4), (4, 1), (4, 4))
     }
+    found["cross_entropy"] = CrossEntropy()
     found["rece (1,1) paper"] = RECE(n_buckets="paper")
     found["sce"] = SCE()
     found["sce plain"] = plain_sce

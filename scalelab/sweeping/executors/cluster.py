@@ -145,14 +145,15 @@ class Cluster:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         expected = task.expected_bytes or 0
         if task.spec.device.name == "cpu":
-            most = {name: _most(nodes, name) for name in ("CPU", "memory")}
-            if most["CPU"] < self._threads:
-                return f"no node of the cluster has {self._threads} cores, at most {most['CPU']:g}"
+            able = [node for node in nodes if node["Resources"].get("CPU", 0) >= self._threads]
+            if not able:
+                most = _most(nodes, "CPU")
+                return f"no node of the cluster has {self._threads} cores, at most {most:g}"
             wanted: dict[str, Any] = {"num_cpus": self._threads}
             if task.expected_bytes is not None:
                 wanted["memory"] = expected + ALLOWANCE
-                if wanted["memory"] > most["memory"]:
-                    has = format_bytes(int(most["memory"]))
+                if wanted["memory"] > (most := _most(able, "memory")):
+                    has = format_bytes(int(most))
                     return f"predicted {format_bytes(expected)}; the largest node offers {has}"
             return wanted
         sizes = {node["NodeID"]: self._gpu(node) for node in nodes if node["Resources"].get("GPU")}
