@@ -20,7 +20,7 @@ from scalelab.core.records import TimelineEvent
 from scalelab.measure.compiled import LISTENERS
 from scalelab.measure.names import BY_PHASE, COMPONENTS
 from scalelab.measure.storages import storages_of, tensors_in
-from scalelab.measure.workspaces import IN_PLACE_UNOBSERVED, workspace_bytes
+from scalelab.measure.workspaces import IN_PLACE_UNOBSERVED, RUN, Run
 
 __all__ = ["COMPONENTS", "Account"]
 
@@ -42,13 +42,14 @@ class Account(TorchDispatchMode, Observer):
 
     Label what exists before (`label`, `label_training`), let it hear the trainer's phases as an
     observer, and read `peak_bytes`, `peak_components`, `timeline()` afterwards. Bytes are
-    requested bytes: neither rounded nor cached by an allocator.
+    requested bytes: neither rounded nor cached by an allocator. `run` replaces the way in which
+    what an operation holds for itself is found on this kind of device.
     """
 
-    def __init__(self, device_type: str = "cpu", *, workspaces: bool = True) -> None:
+    def __init__(self, device_type: str = "cpu", run: Run | None = None) -> None:
         super().__init__()
         self._device_type = device_type
-        self._workspaces = workspaces
+        self._run = run or RUN[device_type]
         self._lives: list[_Life] = []
         self._open: dict[int, int] = {}
         # (life, bytes, phase): the whole story, from which everything else is told.
@@ -94,9 +95,8 @@ class Account(TorchDispatchMode, Observer):
     ) -> None:
         """Parameters, buffers, gradients and optimizer state of one training, now and later."""
         self._parts = (model, item_table, optimizer)
-        table = item_table.untyped_storage()._cdata
         for tensor in [*model.parameters(), *model.buffers()]:
-            is_table = tensor.untyped_storage()._cdata == table
+            is_table = tensor.untyped_storage()._cdata == item_table.untyped_storage()._cdata
             self.label("item_table" if is_table else "encoder_parameters", [tensor])
         self._label_gradients()
         self._label_state()
@@ -170,14 +170,12 @@ class Account(TorchDispatchMode, Observer):
         if kwargs:
             for value in kwargs.values():
                 self._note(value, component)
-        result = func(*args, **(kwargs or {}))
+        result, inside = self._run(func, args, kwargs or {})
         if self._in_place_without_us(func):
             self._begin_in_place_of(args[0], result)
         self._note(result, component)
-        if self._workspaces:
-            extra = workspace_bytes(func, args, result)
-            if extra:
-                self._flash(component, extra)
+        if inside:
+            self._flash(component, inside)
         return result
 
     def _note(self, value: Any, component: str) -> None:

@@ -1,9 +1,10 @@
-"""An operation with its arguments and result in, the bytes it holds for itself while it runs out.
+"""An operation with its arguments in, its result and the bytes it will hold for itself out.
 
-Temporaries inside one operation are invisible from outside: the account adds them from this table.
-Each entry was found by comparing with `torch.profiler`'s allocation events, operation by operation
-(torch 2.13, CPU). Differences below a kilobyte or so (scalars that are wrapped into tensors) are
-left out.
+Temporaries inside one operation are invisible from outside. On a CPU that computes they are
+observed (`scalelab.measure.scratch`); elsewhere they are added from this table. Each entry was
+found by comparing with `torch.profiler`'s allocation events, operation by operation (torch 2.13,
+CPU); what CUDA does without is left out there, by PyTorch's sources: no GPU has confirmed it yet.
+Differences below a kilobyte or so (scalars that are wrapped into tensors) are left out.
 """
 
 from collections.abc import Callable
@@ -12,22 +13,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["IN_PLACE_UNOBSERVED", "workspace_bytes"]
+from scalelab.measure.scratch import observed, product_bytes
+
+__all__ = ["IN_PLACE_UNOBSERVED", "RUN", "Run", "foreseen", "foreseen_on_cuda"]
 
 aten = torch.ops.aten
 # Gradients of lookups: autograd adds in place, but out of place while a dispatch mode looks on.
 IN_PLACE_UNOBSERVED = frozenset(
     {aten.index_add.default, aten.index_put.default, aten.scatter_add.default}
 )
+# An operation runs, and tells its result and what it held for itself on the way.
+Run = Callable[[Any, tuple[Any, ...], Any], tuple[Any, int]]
 _Rule = Callable[[tuple[Any, ...], Any], int]
 
 
-def workspace_bytes(func: Any, args: tuple[Any, ...], result: Any) -> int:
-    """Bytes alive beside arguments and results at the worst moment inside `func` on a CPU."""
-    rule = _RULES.get(func)
-    if rule is None and func.namespace == "torch_nn":
-        rule = _BY_NAME.get(func.name())
-    return 0 if rule is None else rule(args, result)
+def foreseen(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+    """(result, bytes beside arguments and result at the worst moment) inside `func` on a CPU."""
+    result = func(*args, **kwargs)
+    rule = _rule(func)
+    return result, 0 if rule is None else rule(args, result)
+
+
+def foreseen_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+    """The same on a GPU: its kernels convert types as they read, cuBLAS has a lasting workspace."""
+    result = func(*args, **kwargs)
+    rule = _rule(func)
+    return result, 0 if rule in (None, _mixed, _reduced, _product) else rule(args, result)
+
+
+def _rule(func: Any) -> _Rule | None:
+    if func.namespace == "torch_nn":
+        return _BY_NAME.get(func.name())
+    return _RULES.get(func)
 
 
 def _mixed(args: tuple[Any, ...], result: Any) -> int:
@@ -54,8 +71,9 @@ def _logsumexp(args: tuple[Any, ...], result: Any) -> int:
 
 
 def _safe_softmax(args: tuple[Any, ...], result: Any) -> int:
-    """Which places are -inf, and which rows are nothing but that."""
-    return args[0].numel() + args[0].numel() // max(1, args[0].size(-1))
+    """Which places are -inf, which rows are nothing but that, and -inf itself."""
+    rows = args[0].numel() // max(1, args[0].size(-1))
+    return args[0].numel() + rows + args[0].element_size()
 
 
 def _sort(args: tuple[Any, ...], result: Any) -> int:
@@ -69,11 +87,7 @@ def _product(args: tuple[Any, ...], result: Any) -> int:
     if first.dtype is not torch.bfloat16:
         return 0
     copies = sum(2 * part.numel() for part in (first, second) if not _is_dense(part))
-    rows, inner = first.shape[-2:]
-    turned = first.stride(-1) != 1 and _is_dense(first)
-    # Blocks as they were seen; oneDNN chooses them by shape and cache, so this is a fit, not a law.
-    rows, inner = min(rows, 256), min(inner, 512 if turned else 1024)
-    return copies + 1024 + 128 * inner + 256 * rows + (2 * rows * inner if turned else 0)
+    return copies + product_bytes(first, second)
 
 
 def _linear_cross_entropy(args: tuple[Any, ...], result: Any) -> int:
@@ -124,3 +138,5 @@ _RULES: dict[Any, _Rule] = {
 }
 # Registered when it is first called, so known by name alone (torch 2.13 and later).
 _BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entropy}
+# By the kind of device that the account follows; fake tensors are "meta".
+RUN: dict[str, Run] = {"cpu": observed, "cuda": foreseen_on_cuda, "meta": foreseen}

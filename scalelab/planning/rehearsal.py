@@ -17,6 +17,7 @@ from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
 from scalelab.measure.components import Account
 from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
+from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.train.assemble import build_parts
@@ -41,7 +42,9 @@ def rehearse(
     The first step, the warm-up, is counted by `cost`, if there is one. `like_cuda` runs what CUDA
     would run where it differs (see `scalelab.planning.cuda`).
     """
-    with FakeTensorMode(), Account(_FAKE) as account, as_on_cuda() if like_cuda else nullcontext():
+    device = as_on_cuda() if like_cuda else nullcontext()
+    run = foreseen_on_cuda if like_cuda else foreseen
+    with FakeTensorMode(), Account(_FAKE, run) as account, device:
         parts = fake_parts(spec, num_items)
         batch = empty_batch(shape, spec.negatives)
         label_parts(account, parts)

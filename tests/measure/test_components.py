@@ -121,7 +121,7 @@ class _Announced:
 def test_every_byte_is_named_by_where_it_came_from() -> None:
     run = _Announced()
     run.step()
-    account = Account(workspaces=False)
+    account = Account(run=lambda func, args, kwargs: (func(*args, **kwargs), 0))
     account.label_training(run.model, run.table, run.optimizer)
     account.label("batch", [run.x])
     with account:
@@ -206,7 +206,7 @@ def test_views_and_places_in_memory_that_are_used_again_count_right() -> None:
         grown = torch.zeros(10)
         grown.resize_(5000)
         grown.zero_()
-    assert account.peak_bytes == 20000
+    assert account.peak_bytes == 20040  # the old place is there while its bytes move
 
 
 def test_a_sparse_gradient_counts_indices_and_values() -> None:

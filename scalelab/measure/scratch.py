@@ -1,0 +1,83 @@
+"""A call of an operation in, its result and the bytes it held for itself while it ran out.
+
+Temporaries of one operation never come past `__torch_dispatch__`. torch's own profiler hears each
+allocation; its older form is used, which starts in microseconds and writes nothing to the terminal.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch.autograd import (
+    ProfilerConfig,  # pyright: ignore[reportPrivateImportUsage]
+    ProfilerState,  # pyright: ignore[reportPrivateImportUsage]
+    _disable_profiler_legacy,  # noqa: PLC2701 # pyright: ignore
+    _enable_profiler_legacy,  # noqa: PLC2701 # pyright: ignore
+)
+from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
+
+__all__ = ["observed", "product_bytes"]
+
+# A stand-in for a product has at most this many elements in each of its three matrices.
+_MOST_ELEMENTS = 1 << 23
+
+
+def observed(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+    """(result, most bytes on the CPU beyond what was alive before and what the result keeps).
+
+    Raises RuntimeError if another profiler is active in this thread.
+    """
+    _enable_profiler_legacy(_config())
+    try:
+        result = func(*args, **kwargs)
+    finally:
+        threads = _disable_profiler_legacy()
+    held = peak = 0
+    for events in threads:
+        for event in events:
+            if event.kind() == "memory_alloc":
+                held += event.cpu_memory_usage()
+                peak = max(peak, held)
+    return result, peak - held
+
+
+def product_bytes(first: torch.Tensor, second: torch.Tensor) -> int:
+    """What a product of matrices like these holds, found with zeros of their sizes and strides.
+
+    oneDNN chooses its blocks by sizes, strides, threads and processor, by rules of its own: asking
+    it is the only way to know. The answer is for this machine and torch's present threads.
+    """
+    turned = tuple(part.stride(-1) != 1 for part in (first, second))
+    return _product_bytes(tuple(first.shape), second.size(-1), first.dtype, *turned)
+
+
+@cache
+def _config() -> Any:
+    no = False
+    extra = torch._C._profiler._ExperimentalConfig()  # pyright: ignore
+    # In turn: shapes of inputs, memory, stacks, FLOPS, modules.
+    return ProfilerConfig(ProfilerState.CPU, no, True, no, no, no, extra)
+
+
+@cache
+def _product_bytes(shape: tuple[int, ...], columns: int, dtype: torch.dtype, *turned: bool) -> int:
+    *batch, rows, inner = shape
+    count = batch[0] if batch else 1
+    while max(rows * inner, inner * columns, rows * columns) * count > _MOST_ELEMENTS:
+        most = max(count, rows, inner, columns)
+        count, rows, inner, columns = (
+            (size + 1) // 2 if size == most else size for size in (count, rows, inner, columns)
+        )
+    with _disable_current_modes(), torch.no_grad():
+        first = _zeros(count, rows, inner, dtype, turned[0])
+        second = _zeros(count, inner, columns, dtype, turned[1])
+        if not batch:
+            return observed(torch.mm, (first[0], second[0]), {})[1]
+        return observed(torch.bmm, (first, second), {})[1]
+
+
+def _zeros(count: int, rows: int, columns: int, dtype: torch.dtype, turned: bool) -> torch.Tensor:
+    if turned:
+        return torch.zeros(count, columns, rows, dtype=dtype).transpose(1, 2)
+    return torch.zeros(count, rows, columns, dtype=dtype)

@@ -1,0 +1,57 @@
+"""What an operation holds for itself, and what a product would hold."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from scalelab.measure.scratch import observed, product_bytes
+from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
+
+aten = torch.ops.aten
+
+
+def test_a_sort_holds_a_second_array_of_indices_and_keeps_two() -> None:
+    values = torch.rand(1000)
+    result, held = observed(aten.sort.stable, (values,), {"stable": True})
+    assert held == 8 * 1000
+    assert torch.equal(result[0], values.sort().values)
+
+
+def test_what_was_alive_before_does_not_count() -> None:
+    first = torch.rand(500)
+    _, held = observed(aten.add_.Tensor, (first, torch.rand(500)), {})
+    assert held == 0
+    _, held = observed(aten.add_.Tensor, (first, torch.rand(500, dtype=torch.float64)), {})
+    assert held >= 4 * 500  # the other type is brought to this one first
+
+
+def test_an_operation_that_fails_leaves_no_profiler_behind() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        observed(aten.mm.default, (torch.rand(2, 3), torch.rand(2, 3)), {})
+    assert observed(aten.neg.default, (torch.rand(3),), {})[1] == 0
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("shape", [(300, 64, 901), (7, 50, 64, 50)])
+def test_a_product_is_foreseen_as_it_is_observed(shape: tuple[int, ...], turned: bool) -> None:
+    *batch, rows, inner, columns = shape
+    first = torch.rand(*batch, inner, rows, dtype=torch.bfloat16).transpose(-1, -2)
+    first = first if turned else first.contiguous()
+    second = torch.rand(*batch, inner, columns, dtype=torch.bfloat16)
+    func = aten.bmm.default if batch else aten.mm.default
+    _, truth = observed(func, (first, second), {})
+    state = torch.get_rng_state()
+    assert product_bytes(first, second) == truth
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(first), mode.from_tensor(second)
+        _, held = foreseen(func, fake, {})
+        assert held == truth
+        assert foreseen_on_cuda(func, fake, {})[1] == 0
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_product_that_no_machine_could_hold_is_asked_for_with_a_smaller_one() -> None:
+    with FakeTensorMode():
+        first = torch.empty(2_000_000, 64, dtype=torch.bfloat16)
+        second = torch.empty(64, 3_000_000, dtype=torch.bfloat16)
+    assert product_bytes(first, second) < 1 << 30
