@@ -4,6 +4,8 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 
 from scalelab.core.records import Environment
 
-__all__ = ["device_bytes", "environment"]
+__all__ = ["computing_with", "device_bytes", "environment"]
 
 
 def environment(device: torch.device) -> Environment:
@@ -77,3 +79,15 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None  # no git here: the commit is not known
     return done.stdout.strip() or None
+
+
+@contextmanager
+def computing_with(count: int) -> Iterator[None]:
+    """Torch computes with `count` threads (0: as it is), and afterwards as before."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -48,8 +48,9 @@ def product_bytes(first: torch.Tensor, second: torch.Tensor) -> int:
     oneDNN chooses its blocks by sizes, strides, threads and processor, by rules of its own: asking
     it is the only way to know. The answer is for this machine and torch's present threads.
     """
-    turned = tuple(part.stride(-1) != 1 for part in (first, second))
-    return _product_bytes(tuple(first.shape), second.size(-1), first.dtype, *turned)
+    turned = first.stride(-1) != 1, second.stride(-1) != 1
+    shape = (*first.shape, second.size(-1))
+    return _product_bytes(shape, first.dtype, turned, torch.get_num_threads())
 
 
 @cache
@@ -61,8 +62,10 @@ def _config() -> Any:
 
 
 @cache
-def _product_bytes(shape: tuple[int, ...], columns: int, dtype: torch.dtype, *turned: bool) -> int:
-    *batch, rows, inner = shape
+def _product_bytes(
+    shape: tuple[int, ...], dtype: torch.dtype, turned: tuple[bool, bool], threads: int
+) -> int:
+    *batch, rows, inner, columns = shape
     count = batch[0] if batch else 1
     while max(rows * inner, inner * columns, rows * columns) * count > _MOST_ELEMENTS:
         most = max(count, rows, inner, columns)

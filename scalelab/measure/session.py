@@ -15,7 +15,7 @@ from scalelab.core.records import Memory, Metric, Outcome, Record, Run, Timeline
 from scalelab.core.spec import RunSpec
 from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
-from scalelab.measure.environment import environment
+from scalelab.measure.environment import computing_with, environment
 from scalelab.measure.listeners import Stop, TimeUp
 from scalelab.measure.probes import Probe
 from scalelab.measure.probes.host_rss import HostRss
@@ -103,7 +103,7 @@ def run(
         begun=time.perf_counter(),
     )
     limits = limits or Limits()
-    with _threads(spec.device.threads):
+    with computing_with(spec.device.threads):
         facts = environment(torch.device("cpu"))
         try:
             facts = environment(torch.device(spec.device.name))
@@ -260,18 +260,6 @@ def _ended_by(error: Exception, state: _State) -> Outcome:
 def _save(trainer: Trainer, folder: Path) -> None:
     checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors")
     (folder / "spec.json").write_text(trainer.spec.as_json() + "\n", encoding="utf-8")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch computes with `count` threads (0: as it is), and afterwards as before."""
-    before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

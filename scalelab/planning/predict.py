@@ -10,6 +10,7 @@ from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.measure.components import Account
+from scalelab.measure.environment import computing_with
 from scalelab.measure.passes import EPOCH
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.cost import Cost
@@ -124,7 +125,8 @@ def predict(
     )
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
     cost = Cost()
-    account = rehearse(spec, data.num_items, shape, like_cuda=device.kind == "cuda", cost=cost)
+    with computing_with(spec.device.threads):
+        account = rehearse(spec, data.num_items, shape, like_cuda=device.kind == "cuda", cost=cost)
     memory = {"requested": _by_component(account)}
     if device.kind == "cuda":
         overflow = _replayed(account, device, limit, memory)

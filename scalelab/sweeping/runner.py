@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from scalelab.sweeping.final import best_cells
 from scalelab.sweeping.grid import Cell, expand
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.planner import Forecast, Job, Planner, again, in_order
+from scalelab.sweeping.server import threads_each
 from scalelab.sweeping.signals import listening
 from scalelab.sweeping.study_text import toml_of
 from scalelab.sweeping.task import Executor, Limits, utc_now
@@ -103,6 +103,7 @@ def sweep(
         order=order,
         observer=observer or SweepObserver(),
         hooks=hooks or Hooks(),
+        threads=threads_each(workers),
     )
     cells = expand(study, given) if study.search is None or dry_run else []
     if executor != "cluster":
@@ -119,16 +120,12 @@ def _limits(study: StudySpec, budget: int | None) -> Limits:
     )
 
 
-def _threads(workers: int) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // workers)
-
-
 def _optional(parse: Callable[[str], Any], text: str | None) -> Any:
     return None if text is None else parse(text)
 
 
 def _executor(name: str, workers: int, address: str | None) -> Executor:
-    options: dict[str, Any] = {"workers": workers, "threads": _threads(workers)}
+    options: dict[str, Any] = {"workers": workers, "threads": threads_each(workers)}
     if address is not None:
         if "address" not in plugins.options("executors", name):
             raise SpecError(f"the executor {name!r} takes no address", "write --executor cluster")
@@ -162,6 +159,7 @@ class _Sweep:
     order: str
     observer: SweepObserver
     hooks: Hooks
+    threads: int
     jobs: dict[str, Job] = field(default_factory=dict)
     _opened: bool = False
 
@@ -271,7 +269,9 @@ class _Sweep:
     def _forecast(self, specs: Sequence[RunSpec]) -> Sequence[Forecast | None]:
         if len(specs) >= _MANY:
             self.observer.on_message(f"predicting {len(specs)} configurations")
-        found, remarks = self.hooks.forecast(specs, self.limits.memory_bytes)
+        # The scratch of products depends on the threads that a run will have.
+        each = [s if s.device.threads else s.with_({"device.threads": self.threads}) for s in specs]
+        found, remarks = self.hooks.forecast(each, self.limits.memory_bytes)
         for remark in remarks:
             self.observer.on_message(remark)
         return found

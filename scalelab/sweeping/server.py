@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection
 from scalelab.core.errors import ScalelabError
 from scalelab.sweeping import worker
 
-__all__ = ["Exit", "Server", "ServerGone", "serve"]
+__all__ = ["Exit", "Server", "ServerGone", "serve", "threads_each"]
 
 _HEAD = struct.Struct("!I")
 
@@ -53,6 +53,12 @@ class Exit:
         return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
 
 
+def threads_each(workers: int) -> int:
+    """How many cores each of so many runs computes with; OMP_NUM_THREADS has the last word."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return int(asked) if asked.isdigit() else max(1, len(os.sched_getaffinity(0)) // workers)
+
+
 class Server:
     """A warm process of ours. `fork` gives the two ends of a new child: its id and its pipe."""
 
@@ -61,7 +67,7 @@ class Server:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         if threads:
-            environment.setdefault("OMP_NUM_THREADS", str(threads))
+            environment["OMP_NUM_THREADS"] = str(threads)
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         code = "import sys; from scalelab.sweeping.server import serve; serve(*sys.argv[1:])"
         with theirs:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.measure.scratch import observed, product_bytes
 from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
