@@ -99,7 +99,8 @@ def plan(
     solve: str | None = None,
     set: Settings = None,
 ) -> list[dict[str, Any]]:
-    """What each cell would take: `memory` by kind and component, `seconds`, `fits`. Nothing runs.
+    """What each cell would take: `memory` (of training) and `evaluation` by kind and component,
+    `seconds`, `fits`. Nothing runs.
 
     `on` is a device profile (None: this machine). With `solve`, a key such as `batch.size`, each
     cell is that with the largest `value` that fits. Raises SpecError and DataError.

@@ -13,7 +13,7 @@ from scalelab.batches.packers import Packer
 from scalelab.core import plugins
 from scalelab.datasets.interactions import Histories
 
-__all__ = ["HistoryBatch", "history_batches"]
+__all__ = ["HistoryBatch", "first_rows", "history_batches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,13 @@ class HistoryBatch:
         """The same on `device`."""
         moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
         return HistoryBatch(**moved)
+
+
+def first_rows(lengths: np.ndarray, *, packer: str, max_len: int) -> int:
+    """B of a batch of histories of these lengths (all above 0)."""
+    how: Packer = plugins.load("packers", packer)()
+    counts = np.minimum(lengths, max_len).astype(np.int32)
+    return int(how.pack(counts, max_len=max_len, size=len(counts))[2][0])
 
 
 def history_batches(

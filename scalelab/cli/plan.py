@@ -48,27 +48,38 @@ def _show(cells: list[dict[str, Any]]) -> None:
     solved = ("value",) if "value" in cells[0] else ()
     # A CPU has no allocator of its own: what no cell has is no column.
     kinds = [kind for kind in _KINDS if any(kind in cell["memory"] for cell in cells)]
-    columns = ("cell", *solved, *kinds, "a step", "a run", "fits")
+    columns = ("cell", *solved, *kinds, "evaluation", "a step", "a run", "fits")
     rows = [
         (
             cell["label"] or "the run",
             *(f"{cell['key']} = {cell['value']:,}" for _ in solved),
             *(_total(cell["memory"], kind) for kind in kinds),
+            _total(cell["evaluation"], "requested"),
             _range(cell["seconds"]["step"]),
             _range(cell["seconds"]["run"]),
             "yes" if cell["fits"] else "no",
         )
         for cell in cells
     ]
-    screen.print(grid(columns, rows, right=" ".join(kinds)))
+    screen.print(grid(columns, rows, right=" ".join([*kinds, "evaluation"])))
     if len(cells) == 1:
-        parts = sorted(cells[0]["memory"]["requested"].items(), key=lambda pair: -pair[1])
-        sizes = [(name, format_bytes(count)) for name, count in parts]
-        screen.print(grid(("component", "requested"), sizes, right="requested"))
+        screen.print(_components(cells[0]))
     limits = {cell["limit_bytes"] for cell in cells}
     note(f"{cells[0]['device']}: at most {', '.join(map(format_bytes, sorted(limits)))}")
     for reason in {cell["reason"] for cell in cells if not cell["fits"]}:
         note(reason)
+
+
+def _components(cell: dict[str, Any]) -> Any:
+    """Requested bytes at the two peaks, those of training from the largest down."""
+    step, evaluation = (cell[stage].get("requested", {}) for stage in ("memory", "evaluation"))
+    names = sorted({**step, **evaluation}, key=lambda name: (-step.get(name, 0), name))
+    sizes = [
+        (name, *(format_bytes(part[name]) if name in part else "" for part in (step, evaluation)))
+        for name in names
+    ]
+    columns = ("component", "training", "evaluation")
+    return grid(columns, sizes, right="training evaluation")
 
 
 def _total(memory: dict[str, Any], kind: str) -> str:
@@ -79,4 +90,6 @@ def _total(memory: dict[str, Any], kind: str) -> str:
 def _range(seconds: dict[str, Any] | None) -> str:
     if not seconds or seconds.get("low") is None:
         return ""
-    return f"{format_seconds(seconds['low'])} to {format_seconds(seconds['high'])}"
+    low, high = format_seconds(seconds["low"]), format_seconds(seconds["high"])
+    same_unit = " " in low and low.split()[1:] == high.split()[1:]
+    return f"{low.split()[0] if same_unit else low} to {high}"

@@ -101,13 +101,16 @@ def training_pass(
 
 
 def evaluation_pass(trainer: Trainer) -> tuple[Account, list[Memory]]:
-    """The account of one block of evaluation, optimizer state included, and its rows."""
+    """The account of the first block of the test, optimizer state included, and its rows.
+
+    Of the test, since its histories are an item longer than those of the validation.
+    """
     allocator = TorchAllocator()
     allocator.open(trainer.parts.device, lambda: 0.0)
     account = account_of(trainer)
     allocator.begin(Stage.EVAL)
     with _accounted(trainer, account):
-        trainer.evaluate("valid", blocks=1)
+        trainer.evaluate("test", blocks=1)
     allocator.end(Stage.EVAL)
     rows = memory_rows(Stage.EVAL, account) + allocator.memory()
     return account, rows + _device_used(trainer.parts.device, Stage.EVAL)

@@ -166,14 +166,19 @@ def _measure(
         state.memory += rows
         if timeline:
             state.timeline = account.timeline()
-        peak = account.peak_bytes
-        if limits.memory_bytes is not None and peak > limits.memory_bytes:
-            raise _OverBudget(f"training takes {peak} bytes, the budget is {limits.memory_bytes}")
-        _, rows = passes.evaluation_pass(trainer)
+        _must_fit("training", account, limits)
+        account, rows = passes.evaluation_pass(trainer)
         state.memory += rows
+        _must_fit("evaluation", account, limits)
         if out is not None:
             listeners.write_trace(trainer, out)
     trainer.reset()
+
+
+def _must_fit(what: str, account: Account, limits: Limits) -> None:
+    taken, budget = account.peak_bytes, limits.memory_bytes
+    if budget is not None and taken > budget:
+        raise _OverBudget(f"{what} takes {taken} bytes, the budget is {budget}")
 
 
 def _train(

@@ -90,6 +90,21 @@ def _product(args: tuple[Any, ...], result: Any) -> int:
     return copies + product_bytes(first, second)
 
 
+def _attention(args: tuple[Any, ...], result: Any) -> int:
+    """A block of scores, its maxima and sums, and rows of output, for each thread.
+
+    FlashAttentionKernel.cpp: blocks of up to 256 queries and 512 keys, in fp32; scores of bf16 are
+    kept in bf16 too.
+    """
+    query, key = args[0], args[1]
+    (length, width), keys = query.shape[-2:], min(key.size(-2), 512)
+    queries = min(length, 256 if length >= 768 else 64 if length >= 192 else 32)
+    held = 4 * queries * (keys + 2 + width)
+    if query.element_size() == 2:
+        held += 2 * queries * keys
+    return torch.get_num_threads() * held
+
+
 def _linear_cross_entropy(args: tuple[Any, ...], result: Any) -> int:
     """A chunk's logits and rows, three numbers a position; for bf16 sums four fp32 tables."""
     hidden, table, chunk = args[0], args[1], int(args[8])
@@ -132,6 +147,7 @@ _RULES: dict[Any, _Rule] = {
     **dict.fromkeys((aten.sum.default, aten.sum.dim_IntList, aten.mean.dim), _reduced),
     aten.logsumexp.default: _logsumexp,
     aten._safe_softmax.default: _safe_softmax,
+    aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
     aten.sort.stable: _sort,
     aten.sort.default: _sort,
     **dict.fromkeys((aten.mm.default, aten.mm.out, aten.addmm.default, aten.bmm.default), _product),

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scalelab.batches.histories import first_rows
 from scalelab.batches.loader import Loader
 from scalelab.core.errors import SpecError
 from scalelab.core.records import Memory
@@ -15,13 +16,18 @@ from scalelab.measure.passes import EPOCH
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.cost import Cost
 from scalelab.planning.devices import DeviceProfile, load_device
-from scalelab.planning.rehearsal import rehearse
+from scalelab.planning.rehearsal import BlockShape, Rehearsal
 from scalelab.planning.roofline import Seconds, run_seconds, step_seconds
+from scalelab.train.assemble import evaluator_of
+from scalelab.train.evaluate import Evaluator, evaluated
 
 __all__ = ["Prediction", "Unpredictable", "limit_bytes", "predict"]
 
 # The forward and the backward pass run in threads of their own, each with a cuBLAS handle.
 _CUBLAS_THREADS = 2
+
+
+Kinds = dict[str, dict[str, int]]
 
 
 class Unpredictable(SpecError):
@@ -30,14 +36,17 @@ class Unpredictable(SpecError):
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Bytes of the largest training step, seconds, and whether it fits under `limit_bytes`.
+    """Bytes of the largest training step and of a block of evaluation, seconds, and whether both
+    fit under `limit_bytes`.
 
-    `memory` has the kinds of the ledger, each by component with a `total`; kinds that the device
-    does not have are absent. `overflow` is the first allocation that would not fit.
+    `memory` (the step) and `evaluation` have the kinds of the ledger, each by component with a
+    `total`; kinds that the device does not have are absent, and `evaluation` is empty where nobody
+    is evaluated. `overflow` is the first allocation that would not fit.
     """
 
     device: str
-    memory: dict[str, dict[str, int]]
+    memory: Kinds
+    evaluation: Kinds
     step_s: Seconds
     run_s: Seconds
     limit_bytes: int
@@ -45,12 +54,12 @@ class Prediction:
 
     @property
     def fits(self) -> bool:
-        """No allocation of the step goes over the limit."""
+        """No allocation goes over the limit."""
         return self.overflow is None
 
     @property
     def peak_bytes(self) -> int:
-        """What the ledger calls the peak: allocated on CUDA, requested on a CPU."""
+        """What the ledger calls the peak, of training: allocated on CUDA, requested on a CPU."""
         kind = "allocated" if "allocated" in self.memory else "requested"
         return self.memory[kind]["total"]
 
@@ -58,7 +67,8 @@ class Prediction:
     def needed_bytes(self) -> int:
         """What is held against the limit: what a process holds on CUDA, requested on a CPU."""
         kind = "device_used" if "device_used" in self.memory else "requested"
-        return self.memory[kind]["total"]
+        stages = (self.memory, self.evaluation)
+        return max(stage[kind]["total"] for stage in stages if stage)
 
     @property
     def reason(self) -> str | None:
@@ -77,6 +87,7 @@ class Prediction:
         return {
             "device": self.device,
             "memory": self.memory,
+            "evaluation": self.evaluation,
             "seconds": {"step": asdict(self.step_s), "run": asdict(self.run_s)},
             "fits": self.fits,
             "limit_bytes": self.limit_bytes,
@@ -88,14 +99,15 @@ class Prediction:
         """Rows of the ledger's table `memory`, beside the measured ones."""
         return [
             Memory(
-                stage="train",
+                stage=stage,
                 kind=kind,
                 component=name,
                 bytes=count,
                 reason=None,
                 source="predicted",
             )
-            for kind, components in self.memory.items()
+            for stage, kinds in (("train", self.memory), ("eval", self.evaluation))
+            for kind, components in kinds.items()
             for name, count in components.items()
         ]
 
@@ -107,7 +119,9 @@ def predict(
     budget_bytes: int | None = None,
     data: LengthsOnly | None = None,
 ) -> Prediction:
-    """Rehearse the epoch's largest step on fake tensors. Reads lengths only, generates no data.
+    """Rehearse the epoch's largest step and the first block of the test on fake tensors.
+
+    Reads lengths only, generates no data.
 
     `device` None is this machine. `budget_bytes` lowers what the device has. `data` spares reading
     the lengths again where many cells share them. Raises Unpredictable, SpecError or DataError.
@@ -126,12 +140,18 @@ def predict(
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
     cost = Cost()
     with computing_with(spec.device.threads):
-        account = rehearse(spec, data.num_items, shape, like_cuda=device.kind == "cuda", cost=cost)
-    memory = {"requested": _by_component(account)}
-    if device.kind == "cuda":
-        overflow = _replayed(account, device, limit, memory)
-    else:
-        overflow = _first_above(account, limit)
+        rehearsal = Rehearsal(spec, data.num_items, like_cuda=device.kind == "cuda")
+        memory, overflow = _kinds(rehearsal.train(shape, cost), device, limit)
+        evaluation: Kinds = {}
+        evaluator = evaluator_of(spec, data.num_items)
+        block = _first_block(spec, data, evaluator, rehearsal.hidden_dim)
+        if block is not None:
+            evaluation, too_much = _kinds(rehearsal.evaluate(evaluator, block), device, limit)
+            overflow = overflow or too_much
+            if "reserved" in memory:  # what training has reserved stays so
+                for kind in ("reserved", "device_used"):
+                    most = max(evaluation[kind]["total"], memory[kind]["total"])
+                    evaluation[kind]["total"] = most
     step = step_seconds(cost, device, spec.train.precision)
     run = run_seconds(
         spec,
@@ -144,6 +164,7 @@ def predict(
     return Prediction(
         device=device.name,
         memory=memory,
+        evaluation=evaluation,
         step_s=step,
         run_s=run,
         limit_bytes=limit,
@@ -164,26 +185,37 @@ def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
     return budget_bytes
 
 
-def _by_component(account: Account) -> dict[str, int]:
+def _first_block(
+    spec: RunSpec, data: LengthsOnly, evaluator: Evaluator, hidden_dim: int
+) -> BlockShape | None:
+    """The block that is measured: the first of the test, whose histories are the longer ones."""
+    users = evaluated(data.test, spec.data.max_eval_users)[: evaluator.block_users(hidden_dim)]
+    if len(users) == 0:
+        return None
+    lengths = data.test[users]
+    rows = first_rows(lengths, packer=evaluator.packer, max_len=evaluator.max_len)
+    seen = int(lengths.sum()) if evaluator.exclude_seen else 0
+    return BlockShape(rows, len(users), seen)
+
+
+def _kinds(account: Account, device: DeviceProfile, limit: int) -> tuple[Kinds, Overflow | None]:
+    """What the account is in each kind of the ledger, and the allocation too many, if any."""
     known = {name: count for name, count in account.peak_components().items() if count}
-    return {"total": account.peak_bytes, **known}
-
-
-def _replayed(
-    account: Account, device: DeviceProfile, limit: int, memory: dict[str, dict[str, int]]
-) -> Overflow | None:
-    """Adds allocated, reserved and device_used to `memory`; the allocation too many, if any."""
+    kinds = {"requested": {"total": account.peak_bytes, **known}}
+    if device.kind != "cuda":
+        return kinds, _first_above(account, limit)
     held = (device.cublas_bytes,) * _CUBLAS_THREADS if device.cublas_bytes else ()
     story = list(account.story())
     free = replay(story, window=account.window, held_bytes=held)
-    memory["allocated"] = {"total": free.allocated}
-    memory["reserved"] = {"total": free.reserved}
-    memory["device_used"] = {"total": free.reserved + device.context_bytes}
+    kinds["allocated"] = {"total": free.allocated}
+    kinds["reserved"] = {"total": free.reserved}
+    kinds["device_used"] = {"total": free.reserved + device.context_bytes}
     if free.reserved + device.context_bytes <= limit:
-        return None
+        return kinds, None
     # It may still fit once cached segments are given back: the allocator itself decides.
     room = max(0, limit - device.context_bytes)
-    return replay(story, window=account.window, held_bytes=held, limit_bytes=room).overflow
+    again = replay(story, window=account.window, held_bytes=held, limit_bytes=room)
+    return kinds, again.overflow
 
 
 def _first_above(account: Account, limit: int) -> Overflow | None:

@@ -1,17 +1,21 @@
-"""A spec, a catalog size and the shape of a step in, the account of that step on fake tensors out.
+"""A spec, a catalog size and shapes in, accounts of a step and an evaluation on fake tensors out.
 
-The step is the very function that trains (`scalelab.train.step.training_step`); fake tensors have
-shapes and storages of a size but no data, so that a catalog of any size costs nothing.
+Both are the very functions that run (`scalelab.train.step.training_step`, `evaluate.Scorer.rank`);
+fake tensors have shapes and storages of a size but no data, so that a catalog of any size costs
+nothing.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.batches.batch import Batch, BatchShape, NegativeIds
+from scalelab.batches.histories import HistoryBatch
 from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
@@ -21,42 +25,78 @@ from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.train.assemble import build_parts
+from scalelab.train.evaluate import Evaluator, Scorer
 from scalelab.train.step import Announce, Parts, training_step
 
-__all__ = ["empty_batch", "rehearse"]
+__all__ = ["BlockShape", "Rehearsal", "empty_batch"]
 
 # Fake storages live on this device, whatever device their tensors claim.
 _FAKE = "meta"
 
 
-def rehearse(
-    spec: RunSpec,
-    num_items: int,
-    shape: BatchShape,
-    *,
-    like_cuda: bool = False,
-    cost: Cost | None = None,
-) -> Account:
-    """The account from the making of the model to its second step, which is the window.
+class BlockShape(NamedTuple):
+    """A block of evaluation: packed rows, sequences, and items that its users have seen."""
 
-    The first step, the warm-up, is counted by `cost`, if there is one. `like_cuda` runs what CUDA
-    would run where it differs (see `scalelab.planning.cuda`).
+    num_rows: int
+    num_sequences: int
+    num_seen: int
+
+
+class Rehearsal:
+    """A run on fake tensors: `train`, then `evaluate`.
+
+    `like_cuda` runs what CUDA would run where it differs (see `scalelab.planning.cuda`).
     """
-    device = as_on_cuda() if like_cuda else nullcontext()
-    run = foreseen_on_cuda if like_cuda else foreseen
-    with FakeTensorMode(), Account(_FAKE, run) as account, device:
-        parts = fake_parts(spec, num_items)
-        batch = empty_batch(shape, spec.negatives)
-        label_parts(account, parts)
-        account.label("batch", batch_tensors(batch))
-        updates = micro_steps(parts.accumulate)
-        with cost or nullcontext():
+
+    def __init__(self, spec: RunSpec, num_items: int, *, like_cuda: bool = False) -> None:
+        self._spec = spec
+        self._num_items = num_items
+        self._like_cuda = like_cuda
+        self._fake = FakeTensorMode()
+
+    def train(self, shape: BatchShape, cost: Cost | None = None) -> Account:
+        """The account from the making of the model to its second step, which is the window.
+
+        The first step, the warm-up, is counted by `cost`, if there is one.
+        """
+        with self._account() as account:
+            self._parts = parts = fake_parts(self._spec, self._num_items)
+            batch = empty_batch(shape, self._spec.negatives)
+            label_parts(account, parts)
+            account.label("batch", batch_tensors(batch))
+            updates = micro_steps(parts.accumulate)
+            with cost or nullcontext():
+                for update in updates:
+                    training_step(parts, batch, _announcing(account), update)
+            account.start_window()
             for update in updates:
                 training_step(parts, batch, _announcing(account), update)
-        account.start_window()
-        for update in updates:
-            training_step(parts, batch, _announcing(account), update)
-    return account
+        return account
+
+    @property
+    def hidden_dim(self) -> int:
+        """D of the model that was trained."""
+        table: Any = self._parts.model.item_table_VD
+        return table.size(1)
+
+    def evaluate(self, evaluator: Evaluator, block: BlockShape) -> Account:
+        """The account of a block of evaluation by the model that was trained."""
+        model = self._parts.model
+        with self._fake:  # like those of numpy, they count from their first use on
+            block_of_users = _empty_histories(block, evaluator.max_len)
+        with self._account() as account, torch.no_grad():
+            label_parts(account, self._parts)
+            with _announcing(account)(Phase.EVALUATE):
+                model.eval()
+                Scorer(model, evaluator, block.num_sequences).rank(*block_of_users)
+        return account
+
+    @contextmanager
+    def _account(self) -> Iterator[Account]:
+        run = foreseen_on_cuda if self._like_cuda else foreseen
+        device = as_on_cuda() if self._like_cuda else nullcontext()
+        with self._fake, Account(_FAKE, run) as account, device:
+            yield account
 
 
 def fake_parts(spec: RunSpec, num_items: int) -> Parts:
@@ -89,6 +129,23 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
             )
             for source in sources
         ),
+    )
+
+
+def _empty_histories(block: BlockShape, max_len: int) -> tuple[HistoryBatch, Tensor, Tensor]:
+    """Histories, their targets and what was seen, as `Scorer.rank` takes them."""
+    rows, sequences, seen = block
+    histories = HistoryBatch(
+        item_ids_BL=torch.empty(rows, max_len, dtype=torch.int32),
+        segments_BL=torch.empty(rows, max_len, dtype=torch.int32),
+        positions_BL=torch.empty(rows, max_len, dtype=torch.int32),
+        last_S=torch.empty(sequences, dtype=torch.int64),
+        users_S=torch.empty(0, dtype=torch.int32),
+    )
+    return (
+        histories,
+        torch.empty(sequences, dtype=torch.int64),
+        torch.empty(seen, dtype=torch.int64),
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.spec import RunSpec
-from scalelab.core.units import format_bytes
 from scalelab.datasets.load import lengths
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.predict import Prediction, limit_bytes, predict
@@ -67,9 +66,8 @@ def solve(
     fits, over = _search(look, limit, max(1, _present(spec, key) // stride), most // stride)
     if fits == 0:
         smallest = known[1]
-        needed = format_bytes(smallest.peak_bytes)
         raise SpecError(
-            f"nothing fits: {key} = {stride} takes {needed}, there are {format_bytes(limit)}",
+            f"nothing fits: with {key} = {stride} the run {smallest.reason}",
             "raise --budget, or make other parts of the run smaller",
         )
     return Solution(

@@ -15,7 +15,7 @@ from scalelab.train.evaluate import Evaluator
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
-__all__ = ["Data", "assemble", "build_parts", "load_data"]
+__all__ = ["Data", "assemble", "build_parts", "evaluator_of", "load_data"]
 
 
 def build_parts(
@@ -65,13 +65,18 @@ def _optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
     return optimizer
 
 
+def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:
+    """Ranks as the spec asks. Raises DataError for a catalog smaller than the largest k."""
+    return Evaluator(
+        num_items=num_items, max_len=spec.batch.max_len, exclude_seen=spec.data.exclude_seen
+    )
+
+
 def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     """A trainer ready to fit. Raises SpecError or DataError before anything large is allocated."""
     data = load_data(spec) if data is None else data
     num_items = data.interactions.num_items
-    evaluator = Evaluator(
-        num_items=num_items, max_len=spec.batch.max_len, exclude_seen=spec.data.exclude_seen
-    )
+    evaluator = evaluator_of(spec, num_items)
     loader = Loader(
         data.split.train,
         num_items=num_items,

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scalelab.batches.histories import history_batches
+from scalelab.batches.histories import HistoryBatch, history_batches
 from scalelab.core.errors import DataError
 from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.splits import HeldOut
 from scalelab.models import EncoderInput
 
-__all__ = ["KS", "Diverged", "Evaluator", "ranking_metrics"]
+__all__ = ["KS", "Diverged", "Evaluator", "Scorer", "evaluated", "ranking_metrics"]
 
 KS = (1, 5, 10, 20)
 
@@ -25,7 +25,8 @@ class Diverged(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
-    """Ranks each target among all items, in blocks of users whose scores fit `block_bytes`.
+    """Ranks each target among all items, in blocks of users that fit `block_bytes`: their scores
+    do, and four times their hidden states, about what an encoder holds at once.
 
     `exclude_seen` takes the items of the user's history out of the ranking; a target that the user
     has seen before is then a miss. Scores are fp32 whatever the training precision.
@@ -45,12 +46,12 @@ class Evaluator:
                 "take a data set with more items, or loosen its filters",
             )
 
-    @property
-    def block_users(self) -> int:
+    def block_users(self, hidden_dim: int) -> int:
         """Users scored at once; at least 8, so that a very large catalog still uses a matrix
         product.
         """
-        return int(min(max(8, self.block_bytes // (4 * (self.num_items + 1))), 4096))
+        largest = max(4 * (self.num_items + 1), 4 * 4 * self.max_len * hidden_dim)
+        return max(8, self.block_bytes // largest)
 
     @torch.no_grad()
     def __call__(
@@ -62,9 +63,7 @@ class Evaluator:
         `max_users` > 0 takes that many users, evenly spaced; `blocks` > 0 stops after so many
         blocks.
         """
-        users = np.flatnonzero(held_out.histories.lengths > 0)
-        if 0 < max_users < len(users):
-            users = users[np.linspace(0, len(users) - 1, max_users).astype(np.int64)]
+        users = evaluated(held_out.histories.lengths, max_users)
         if len(users) == 0:
             raise DataError("no user can be evaluated", "the split leaves no held-out target")
         histories = Histories(
@@ -81,34 +80,24 @@ class Evaluator:
         model.eval()
         above_n, ties_n, repeated_n, shown = [], [], [], _Shown(self.num_items, self.ks)
         try:
+            scorer = Scorer(model, self, len(targets))
             batches = history_batches(
-                histories, packer=self.packer, max_len=self.max_len, size=self.block_users
+                histories, packer=self.packer, max_len=self.max_len, size=len(scorer.buffer)
             )
-            scorer = _Scorer(model, self)
             for number, batch in enumerate(batches):
                 if blocks and number == blocks:
                     break
-                inputs = EncoderInput(
-                    batch.item_ids_BL, batch.segments_BL, batch.positions_BL, len(batch.users_S)
-                )
                 users_S = batch.users_S.numpy()
                 wanted_S = targets[users_S].astype(np.int64)
                 seen = _Seen(histories, users_S)
-                scores_SV = scorer.scores(inputs, batch.last_S)
-                target_S1 = torch.from_numpy(wanted_S)[:, None].to(scores_SV.device)
-                target_score_S1 = scores_SV.gather(1, target_S1)
-                if self.exclude_seen:
-                    scorer.exclude(scores_SV, seen)
-                top_Sk, items_Sk = scorer.top(scores_SV)
-                # A comparison with NaN is False, so that a broken model would look like a perfect
-                # one.
-                if not bool(target_score_S1.isfinite().all() & ~top_Sk[:, 0].isnan().any()):
+                flat = torch.from_numpy(seen.rows * scorer.columns + seen.items)
+                ranks = scorer.rank(batch, torch.from_numpy(wanted_S), flat)
+                if not bool(ranks.finite):
                     raise Diverged("the scores are not finite numbers")
-                above, ties = _places(scores_SV, top_Sk, target_score_S1)
-                above_n.append(above)
-                ties_n.append(ties)
+                above_n.append(ranks.above_S.cpu().numpy())
+                ties_n.append(scorer.all_ties(ranks).cpu().numpy())
                 repeated_n.append(seen.have(wanted_S))
-                shown.add(items_Sk)
+                shown.add(ranks.items_Sk)
         finally:
             model.train(was_training)
         above, ties, repeated = map(np.concatenate, (above_n, ties_n, repeated_n))
@@ -117,38 +106,85 @@ class Evaluator:
         return metrics | {"num_users": len(above), "num_repeated": int(repeated.sum())}
 
 
-class _Scorer:
-    """Scores of all items for a block of users, in one buffer that is used again."""
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Where the targets of a block stand, and its lists.
 
-    def __init__(self, model: nn.Module, settings: Evaluator) -> None:
+    `above_S` items score above each target and `ties_S` (itself included) the same: exact where the
+    target is among the first k; elsewhere all k are above it and it is a miss. Where the k-th is a
+    tie, `cut_S1`, others may lie beyond it. `finite` is a scalar.
+    """
+
+    above_S: Tensor
+    ties_S: Tensor
+    cut_S1: Tensor
+    target_score_S1: Tensor
+    items_Sk: Tensor
+    finite: Tensor
+
+
+class Scorer:
+    """Ranks all items for a block of users, in one buffer that is used again.
+
+    `rank` looks at no value, so that a planner can rehearse it on fake tensors.
+    """
+
+    def __init__(self, model: nn.Module, settings: Evaluator, num_users: int) -> None:
         self.model = model
         self.settings = settings
         table_VD = model.item_table_VD
         assert isinstance(table_VD, Tensor)
         self.table_VD = table_VD.detach()
         # Room for whole chunks of columns, see `top`; the columns past the catalog stay -inf.
-        num_rows = self.table_VD.size(0)
+        num_rows, hidden_dim = self.table_VD.shape
         self.chunk = max(1, math.isqrt(num_rows))
-        columns = -(-num_rows // self.chunk) * self.chunk
-        self.buffer = self.table_VD.new_full((settings.block_users, columns), -torch.inf)
+        self.columns = -(-num_rows // self.chunk) * self.chunk
+        users = min(num_users, settings.block_users(hidden_dim))
+        self.buffer = self.table_VD.new_full((users, self.columns), -torch.inf)
 
-    def scores(self, inputs: EncoderInput, last_S: Tensor) -> Tensor:
-        """(S, V and some columns of -inf); the padding column is -inf too."""
+    def rank(self, batch: HistoryBatch, targets_S: Tensor, seen: Tensor) -> Ranks:
+        """`seen` are flat indices into (S, columns) of what the users have seen."""
         device = self.table_VD.device
-        on_device = EncoderInput(
-            inputs.item_ids_BL.to(device),
-            inputs.segments_BL.to(device),
-            inputs.positions_BL.to(device),
-            inputs.num_sequences,
+        scores_SV = self._scores(batch)
+        target_score_S1 = scores_SV.gather(1, targets_S[:, None].to(device))
+        if self.settings.exclude_seen:
+            # The buffer is contiguous in its rows, so that a flat index reaches every score.
+            scores_SV.view(-1).index_fill_(0, seen.to(device), -torch.inf)
+        top_Sk, items_Sk = self._top(scores_SV)
+        return Ranks(
+            above_S=(top_Sk > target_score_S1).sum(1),
+            ties_S=(top_Sk == target_score_S1).sum(1),
+            cut_S1=top_Sk[:, -1:] == target_score_S1,
+            target_score_S1=target_score_S1,
+            items_Sk=items_Sk,
+            # A comparison with NaN is False, so that a broken model would look like a perfect one.
+            finite=target_score_S1.isfinite().all() & ~top_Sk[:, 0].isnan().any(),
         )
-        hidden_BLD = self.model(on_device)
+
+    def all_ties(self, ranks: Ranks) -> Tensor:
+        """(S) ties of the block ranked last, those beyond the first k counted among all scores."""
+        cut = ranks.cut_S1.squeeze(1).nonzero().squeeze(1)
+        if len(cut):
+            ranks.ties_S[cut] = (self.buffer[cut] == ranks.target_score_S1[cut]).sum(1)
+        return ranks.ties_S.clamp(min=1)
+
+    def _scores(self, batch: HistoryBatch) -> Tensor:
+        """(S, V and some columns of -inf); the padding column is -inf too."""
+        device, last_S = self.table_VD.device, batch.last_S
+        inputs = EncoderInput(
+            batch.item_ids_BL.to(device),
+            batch.segments_BL.to(device),
+            batch.positions_BL.to(device),
+            len(last_S),
+        )
+        hidden_BLD = self.model(inputs)
         hidden_SD = hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, last_S.to(device))
         scores_SV = self.buffer[: len(last_S)]
         torch.mm(hidden_SD, self.table_VD.T, out=scores_SV[:, : self.table_VD.size(0)])
         scores_SV[:, 0] = -torch.inf
         return scores_SV
 
-    def top(self, scores_SV: Tensor) -> tuple[Tensor, Tensor]:
+    def _top(self, scores_SV: Tensor) -> tuple[Tensor, Tensor]:
         """Values and items of the largest scores, (S, max k) each.
 
         The k largest lie in the k chunks of columns with the largest maxima, so a sort of all
@@ -163,12 +199,6 @@ class _Scorer:
         values_Sk, places_Sk = some_SkW.flatten(1).topk(k, dim=1)
         chunk_Sk = best_Sk.gather(1, places_Sk // self.chunk)
         return values_Sk, chunk_Sk * self.chunk + places_Sk % self.chunk
-
-    def exclude(self, scores_SV: Tensor, seen: "_Seen") -> None:
-        """Take what the users have seen out of the ranking, in place."""
-        flat = torch.from_numpy(seen.rows * scores_SV.size(1) + seen.items)
-        # The buffer is contiguous in its rows, so that a flat index reaches every score.
-        scores_SV.view(-1).index_fill_(0, flat.to(scores_SV.device), -torch.inf)
 
 
 class _Seen:
@@ -189,20 +219,12 @@ class _Seen:
         return repeated
 
 
-def _places(
-    scores_SV: Tensor, top_Sk: Tensor, target_score_S1: Tensor
-) -> tuple[np.ndarray, np.ndarray]:
-    """How many items score above each target, and how many tie with it (itself included).
-
-    Exact where the target is among the first k; elsewhere all k are above it and it is a miss.
-    """
-    above_S = (top_Sk > target_score_S1).sum(1)
-    ties_S = (top_Sk == target_score_S1).sum(1)
-    # Ties that may reach past the first k are counted among all scores.
-    cut_S = (top_Sk[:, -1:] == target_score_S1).squeeze(1).nonzero().squeeze(1)
-    if len(cut_S):
-        ties_S[cut_S] = (scores_SV[cut_S] == target_score_S1[cut_S]).sum(1)
-    return above_S.cpu().numpy(), ties_S.clamp(min=1).cpu().numpy()
+def evaluated(lengths: np.ndarray, max_users: int = 0) -> np.ndarray:
+    """Indices of the users that are ranked for: all with a history, or `max_users` of them."""
+    users = np.flatnonzero(lengths > 0)
+    if 0 < max_users < len(users):
+        users = users[np.linspace(0, len(users) - 1, max_users).astype(np.int64)]
+    return users
 
 
 class _Shown:

@@ -55,3 +55,14 @@ def test_a_product_that_no_machine_could_hold_is_asked_for_with_a_smaller_one() 
         first = torch.empty(2_000_000, 64, dtype=torch.bfloat16)
         second = torch.empty(64, 3_000_000, dtype=torch.bfloat16)
     assert product_bytes(first, second) < 1 << 30
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("length", [7, 50, 200, 800])
+def test_attention_is_foreseen_as_it_is_observed(length: int, dtype: torch.dtype) -> None:
+    query = torch.zeros(2, 1, length, 16, dtype=dtype)
+    func = aten._scaled_dot_product_flash_attention_for_cpu.default
+    _, truth = observed(func, (query, query, query), {})
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(query)
+        assert foreseen(func, (fake, fake, fake), {})[1] == truth

@@ -5,9 +5,11 @@ import pytest
 
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, SpecError
+from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import GIB, MIB
-from scalelab.measure.passes import training_pass
+from scalelab.measure.passes import evaluation_pass, training_pass
+from scalelab.measure.session import Limits, run
 from scalelab.planning.devices import load_device
 from scalelab.planning.predict import Unpredictable, predict
 from scalelab.train.assemble import assemble
@@ -49,17 +51,52 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
     assert sum(predicted.values()) == 2 * predicted["total"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"model.name": model, "train.precision": "bf16"} for model in _runnable("models")),
+        {"data.exclude_seen": True},
+        {"data.max_eval_users": 40, "train.ema_decay": 0.99, "batch.max_len": 7},
+        {"data.num_items": 30_000, "batch.size": 4},
+    ],
+    ids=lambda c: "-".join(map(str, c.values())),
+)
+def test_the_memory_of_evaluation_is_foreseen(changes: dict[str, Any], small: Small) -> None:
+    spec = small(changes)
+    trainer = assemble(spec)
+    training_pass(trainer)
+    account, _ = evaluation_pass(trainer)
+    prediction = predict(spec, load_device("cpu"))
+    predicted = prediction.evaluation["requested"]
+    assert predicted["total"] == pytest.approx(account.peak_bytes, rel=1e-3)
+    for component, count in account.peak_components().items():
+        assert abs(predicted.get(component, 0) - count) <= 1e-3 * account.peak_bytes, component
+    assert {row.stage for row in prediction.rows()} == {"train", "eval"}
+
+
+def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None:
+    spec = small({"data.num_items": 30_000, "batch.size": 4, "train.optimizer": "sgd"})
+    whole = predict(spec, load_device("cpu"))
+    assert whole.peak_bytes < whole.needed_bytes == whole.evaluation["requested"]["total"]
+    short = predict(spec, load_device("cpu"), budget_bytes=whole.needed_bytes - 1)
+    assert not short.fits
+    assert "evaluation_workspace in evaluate" in (short.reason or "")
+    record = run(spec, run_id="over", limits=Limits(memory_bytes=whole.needed_bytes - 1))
+    assert record.run.outcome is Outcome.OOM
+    assert "evaluation takes" in (record.run.error or "")
+
+
 def test_the_predicted_story_is_the_measured_one(small: Small) -> None:
     """Not the peak alone: every change but those of scalars, in order, with phase and component."""
     from scalelab.batches.loader import Loader
     from scalelab.datasets.load import lengths
-    from scalelab.planning.rehearsal import rehearse
+    from scalelab.planning.rehearsal import Rehearsal
 
     spec = small({"loss.name": "dense_ce"})
     measured, _ = training_pass(assemble(spec))
     known = lengths(spec.data)
     steps = Loader.from_lengths(known.train, batch=spec.batch, seed=spec.train.seed)
-    account = rehearse(spec, known.num_items, steps.shape(0, steps.largest_step(0)))
+    account = Rehearsal(spec, known.num_items).train(steps.shape(0, steps.largest_step(0)))
 
     def during_step(events: Any) -> list[tuple[str, str, int]]:
         counted = [e for e in events if e.phase not in ("setup", "") and abs(e.bytes) >= 1024]

@@ -6,7 +6,7 @@ import pytest
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import MIB
-from scalelab.measure.passes import training_pass
+from scalelab.measure.passes import evaluation_pass, training_pass
 from scalelab.planning.devices import load_device
 from scalelab.planning.solve import solve
 from scalelab.train.assemble import assemble
@@ -15,7 +15,8 @@ Small = Callable[[dict[str, Any]], RunSpec]
 
 
 def _measured(spec: RunSpec) -> int:
-    return training_pass(assemble(spec))[0].peak_bytes
+    trainer = assemble(spec)
+    return max(training_pass(trainer)[0].peak_bytes, evaluation_pass(trainer)[0].peak_bytes)
 
 
 @pytest.mark.parametrize(
