@@ -1,9 +1,10 @@
 """Trained weights and one batch in, how far each loss's gradient is from that of exact CE out.
 
 Run with `python tests/bench/bench_gradient_distance.py PROFILE [--epochs N] [--set KEY=VALUE ...]
-[--losses NAME:KEY=VALUE,... ...]`: trains the profile, takes the first batch of a later epoch,
-prints a Markdown table. Random weights flatter every approximation, so `--epochs 0` is for trying
-out only.
+[--losses NAME:KEY=VALUE,...@KEY=VALUE,... ...]`: trains the profile, takes the first batches of
+three later epochs, prints a Markdown table. What stands behind an @ describes the negatives, else
+256 uniform ones a position. Random weights flatter every approximation, so `--epochs 0` is for
+trying out only.
 """
 
 import argparse
@@ -34,6 +35,8 @@ LOSSES = [
     "sce",
     "sce:mix_x=true",
     "sampled_softmax",
+    'sampled_softmax:logq=1.0@name="popularity",num_negatives=4096,per="batch",exponent=0.5',
+    'sampled_softmax:top_k=100@num_negatives=4096,per="batch"',
     "bce",
     "gbce",
 ]
@@ -65,44 +68,50 @@ def gradient_distance(
     return Distance(*found)
 
 
-def read(text: str) -> tuple[str, dict[str, Any]]:
-    """`rece:rounds=4,n_buckets="paper"` to a name and its options."""
-    name, _, rest = text.partition(":")
-    pairs = (pair.split("=", 1) for pair in rest.split(",") if pair)
-    return name, {key: json.loads(value) for key, value in pairs}
+def read(text: str) -> tuple[str, dict[str, Any], NegativesSpec]:
+    """`bce@num_negatives=4` to a name, its options and its negatives."""
+    loss, _, drawn = text.partition("@")
+    name, _, rest = loss.partition(":")
+    source = {"num_negatives": NEGATIVES} | _options(drawn)
+    return name, _options(rest), NegativesSpec.model_validate(source).resolved()
+
+
+def _options(text: str) -> dict[str, Any]:
+    pairs = (pair.split("=", 1) for pair in text.split(",") if pair)
+    return {key: json.loads(value) for key, value in pairs}
 
 
 def trained(spec: RunSpec, epochs: int) -> Callable[[str], Distance]:
-    """Train once; afterwards each loss's distance on one batch, mean over three draws."""
+    """Train once; afterwards each loss's distance, the mean of three batches and draws."""
     trainer = parts.assemble(spec)
     for epoch in range(epochs):
         with trainer.randomness(epoch):
             for number, batch in enumerate(trainer.loader.epoch(epoch)):
                 trainer.step(trainer.to_device(batch), epoch, number)
-    loader = type(trainer.loader)(
-        trainer.data.split.train,
-        num_items=trainer.parts.num_items,
-        batch=spec.batch,
-        negatives=(NegativesSpec(num_negatives=NEGATIVES).resolved(),),
-        seed=spec.train.seed,
-    )
-    batch = trainer.to_device(loader.batch(epochs, 0))
     trainer.parts.model.eval()
-    with torch.no_grad():
-        hidden_ND = hidden_of(trainer.parts, batch)
     table_VD = trainer.parts.model.item_table_VD.detach()  # pyright: ignore
-    at_hand = loss_batch(trainer.parts, batch)
-    exact = gradients(CrossEntropy(), hidden_ND, table_VD, at_hand)
 
     def distance(text: str) -> Distance:
-        name, options = read(text)
+        name, options, source = read(text)
         loss = plugins.load("losses", name)(**options)
-        draws = []
-        for seed in range(3):
-            generator = torch.Generator(hidden_ND.device).manual_seed(seed)
+        loader = type(trainer.loader)(
+            trainer.data.split.train,
+            num_items=trainer.parts.num_items,
+            batch=spec.batch,
+            negatives=(source,),
+            seed=spec.train.seed,
+        )
+        found = []
+        for later in range(3):
+            batch = trainer.to_device(loader.batch(epochs + later, 0))
+            with torch.no_grad():
+                hidden_ND = hidden_of(trainer.parts, batch)
+            at_hand = loss_batch(trainer.parts, batch)
+            exact = gradients(CrossEntropy(), hidden_ND, table_VD, at_hand)
+            generator = torch.Generator(hidden_ND.device).manual_seed(later)
             drawn = replace(at_hand, generator=generator)
-            draws.append(gradient_distance(loss, hidden_ND, table_VD, drawn, exact))
-        return Distance(*(sum(column) / len(draws) for column in zip(*draws, strict=True)))
+            found.append(gradient_distance(loss, hidden_ND, table_VD, drawn, exact))
+        return Distance(*(sum(column) / len(found) for column in zip(*found, strict=True)))
 
     return distance
 
