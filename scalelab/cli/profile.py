@@ -62,12 +62,17 @@ def _show(facts: dict[str, Any]) -> None:
     if facts.get("error"):
         screen.print(str(facts["error"]), markup=False)
     for stage, kinds in facts["memory"].items():
-        for kind, components in kinds.items():
-            rows = _shares(components)
-            if rows:
-                title = f"{stage}, {kind}"
-                columns = ("component", "bytes", "share")
-                screen.print(grid(columns, rows, title=title, right="bytes share"))
+        rows = _shares(kinds.get("requested", {}))
+        if rows:
+            columns = ("component", "bytes", "share")
+            title = f"{stage}, requested"
+            screen.print(grid(columns, rows, title=title, right="bytes share"))
+    columns = ("kind of memory", "train", "eval", "process", "adds", "why")
+    rows = [
+        (row["kind"], *(_bytes(row[name]) for name in columns[1:5]), row["why"])
+        for row in facts["kinds"]
+    ]
+    screen.print(grid(columns, rows, right="train eval process adds"))
     splits = list(facts["metrics"])
     names = dict.fromkeys(name for split in splits for name in facts["metrics"][split])
     if names:
@@ -101,6 +106,10 @@ def _value(values: dict[str, float], name: str) -> str:
     if name not in values:
         return ""
     return f"{values[name]:,.0f}" if name.startswith("num_") else f"{values[name]:.4f}"
+
+
+def _bytes(count: int | None) -> str:
+    return "" if count is None else format_bytes(count)
 
 
 def _shares(components: dict[str, Any]) -> list[tuple[str, str, str]]:

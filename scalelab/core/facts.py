@@ -6,20 +6,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from scalelab.core.kinds import Sizes, reconciled
 from scalelab.core.records import Record
 
 __all__ = ["facts_of", "write_timeline"]
-
-Sizes = dict[str, dict[str, dict[str, int | None]]]
 
 
 def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
     """Outcome, spec, quality, memory by stage, kind and component, time, and the files written.
 
     Metrics are those of the epoch whose weights were kept; bytes that could not be read are None,
-    with the reason under `reasons`.
+    with the reason under `reasons`. `kinds` sets the kinds of memory beside one another.
     """
     run = record.run
+    memory, reasons = _memory(record, "measured"), _reasons(record)
     steps = [s.value for s in record.samples if s.name == "step_s" and s.value is not None]
     return {
         "outcome": run.outcome.value,
@@ -27,9 +27,10 @@ def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
         "error": run.error,
         "spec": json.loads(run.spec),
         "metrics": _metrics(record),
-        "memory": _memory(record, "measured"),
+        "memory": memory,
         "predicted": _memory(record, "predicted"),
-        "reasons": _reasons(record),
+        "reasons": reasons,
+        "kinds": reconciled(memory, reasons),
         "time": {
             "wall_s": run.wall_s,
             "train_s": run.train_s,
@@ -61,7 +62,7 @@ def _metrics(record: Record) -> dict[str, dict[str, float]]:
 
 
 def _memory(record: Record, source: str) -> Sizes:
-    found: Sizes = {}
+    found: dict[str, dict[str, dict[str, int | None]]] = {}
     for memory in record.memory:
         if memory.source == source:
             kinds = found.setdefault(memory.stage, {})

@@ -5,19 +5,14 @@ from dataclasses import dataclass
 import altair as alt
 import pyarrow as pa
 
+from scalelab.core.kinds import KINDS
 from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Kinds"]
 
-_KINDS = {
-    "requested": ("#0072B2", "live tensor bytes"),
-    "allocated": ("#56B4E9", "requested, rounded by the allocator"),
-    "reserved": ("#009E73", "segments held by the allocator"),
-    "device_used": ("#E69F00", "what NVML reports for the device"),
-    "host_rss": ("#CC79A7", "resident memory of the process"),
-}
+_COLOURS = dict(zip(KINDS, ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7"), strict=True))
 _ROWS = """
 WITH chosen AS (
     SELECT run_id, loss, batch_size, num_items, num_negatives, device, peak_bytes FROM results
@@ -52,7 +47,7 @@ class Kinds:
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind; where `bytes` is null, `reason` says why."""
         rows = ledger.query(_ROWS, {"study": self.study})
-        places = {name: place for place, name in enumerate(_KINDS)}
+        places = {name: place for place, name in enumerate(KINDS)}
         kinds = rows["kind"].to_pylist()
         rows = rows.append_column(
             "kind_order", pa.array([places.get(kind, len(places)) for kind in kinds], pa.int64())
@@ -67,8 +62,8 @@ class Kinds:
         if not rows.num_rows:
             return theme.nothing_to_show(title)
         shelf = theme.Shelf()
-        present = sorted(set(theme.values(rows, "kind")), key=lambda k: [*_KINDS, k].index(k))
-        colours = [_KINDS.get(kind, ("#777777", ""))[0] for kind in present]
+        present = sorted(set(theme.values(rows, "kind")), key=lambda k: [*KINDS, k].index(k))
+        colours = [_COLOURS.get(kind, "#777777") for kind in present]
         found = theme.numbers(rows, "bytes")
         across = theme.axis_of([1.15 * max(found, default=1.0)], "peak", unit="byte", zero=True)
         axis = alt.Axis(labelExpr="replace(datum.label, '_', ' ')")
@@ -99,7 +94,7 @@ class Kinds:
             )
             for place in dict.fromkeys(owners)
         ]
-        legend = [f"{k.replace('_', ' ')}: {_KINDS[k][1]}" for k in present if k in _KINDS]
+        legend = [f"{k.replace('_', ' ')}: {KINDS[k]}" for k in present if k in KINDS]
         subtitle = ["the largest run of each loss", *legend]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=12)
         return theme.themed(alt.vconcat(*parts, title=heading, spacing=14), shelf)
