@@ -121,10 +121,9 @@ def predict(
 ) -> Prediction:
     """Rehearse the epoch's largest step and the first block of the test on fake tensors.
 
-    Reads lengths only, generates no data.
-
-    `device` None is this machine. `budget_bytes` lowers what the device has. `data` spares reading
-    the lengths again where many cells share them. Raises Unpredictable, SpecError or DataError.
+    Reads lengths only, generates no data. `device` None is this machine. `budget_bytes` lowers
+    what the device has. `data` spares reading the lengths again where many cells share them.
+    Raises Unpredictable, SpecError or DataError.
     """
     if spec.train.compile:
         raise Unpredictable(

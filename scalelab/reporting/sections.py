@@ -78,7 +78,8 @@ def head(ledger: Ledger, name: str) -> str:
 
 def _finding(row: dict[str, Any]) -> str:
     test = "" if row["test_ndcg_10"] is None else f"test NDCG@10 <b>{row['test_ndcg_10']:.4f}</b>, "
-    negatives = f", {row['num_negatives']} negatives" if row["num_negatives"] else ""
+    count = row["num_negatives"]
+    negatives = f", {count} negative{'' if count == 1 else 's'}" if count else ""
     items = "" if row["num_items"] is None else f", {row['num_items']:,} items"
     peak = "unknown" if row["peak_bytes"] is None else format_bytes(row["peak_bytes"])
     where = f"{row['dataset']}{items} ({row['protocol']}; {row['device']})"

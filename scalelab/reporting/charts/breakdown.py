@@ -30,8 +30,8 @@ cells AS (
     GROUP BY ALL
 )
 SELECT
-    loss || CASE WHEN num_negatives > 0 THEN ', ' || num_negatives || ' negatives' ELSE '' END
-        AS panel,
+    concat_ws(', ', loss, CASE num_negatives WHEN 0 THEN NULL WHEN 1 THEN '1 negative'
+        ELSE num_negatives || ' negatives' END) AS panel,
     *,
     sum(bytes) OVER bar AS total,
     row_number() OVER (bar ORDER BY component) = 1 AS first_of_bar

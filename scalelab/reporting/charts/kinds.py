@@ -23,7 +23,8 @@ WITH chosen AS (
 )
 SELECT
     concat_ws(', ', loss, 'batch ' || batch_size, format('{:,} items', num_items),
-        CASE WHEN num_negatives > 0 THEN num_negatives || ' negatives' END) AS label,
+        CASE num_negatives WHEN 0 THEN NULL WHEN 1 THEN '1 negative'
+            ELSE num_negatives || ' negatives' END) AS label,
     coalesce(device, 'unknown device') AS device, chosen.run_id, loss, batch_size, num_items,
     memory.kind, memory.stage, memory.bytes, memory.reason
 FROM chosen JOIN memory ON memory.run_id = chosen.run_id

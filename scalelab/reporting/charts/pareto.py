@@ -19,7 +19,8 @@ WITH labelled AS (
         dataset || ', ' || format('{:,}', num_items) || ' items, ' || protocol
             || coalesce(', ' || device, '') AS comparison,
         concat_ws(', ', loss,
-            CASE WHEN num_negatives > 0 THEN num_negatives || ' negatives' END,
+            CASE num_negatives WHEN 0 THEN NULL WHEN 1 THEN '1 negative'
+                ELSE num_negatives || ' negatives' END,
             CASE WHEN rounds IS NOT NULL THEN rounds || ' rounds' END,
             'batch ' || batch_size) AS label
     FROM configurations
