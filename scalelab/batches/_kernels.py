@@ -3,7 +3,12 @@
 import numpy as np
 from numba import njit
 
-__all__ = ["count_items", "fill_rows", "fill_targets"]
+from scalelab.batches._random import below, fold
+
+__all__ = ["MASK", "count_items", "fill_masked", "fill_rows", "fill_targets"]
+
+# Stands in a row where the model is to guess the item.
+MASK = -1
 
 
 # Indices of inner loops are unsigned: a signed one might count from the end, and that check takes
@@ -69,6 +74,53 @@ def fill_targets(
             last_N[n] = False
             n += one
         last_N[n - one] = True
+
+
+@njit(nogil=True, cache=True)
+def fill_masked(
+    count,
+    num_targets,
+    row,
+    column,
+    row_offsets,
+    size,
+    max_len,
+    key,
+    users,
+    last_only,
+    item_ids,
+    valid_N,
+    targets_N,
+    sequence_N,
+    last_N,
+):
+    """Choose `num_targets[q]` items of sequence q as targets and write `MASK` in their places.
+
+    Every choice is equally likely (Knuth's selection sampling) and depends on `key` and user alone;
+    with `last_only` it is the last item. `item_ids` holds the rows as `fill_rows` wrote them.
+    """
+    n = 0
+    for step in range(len(row_offsets) - 1):
+        for q in range(step * size, min((step + 1) * size, len(count))):
+            at = row[q] * max_len + column[q]
+            base = row_offsets[step] * max_len
+            stream = fold(key, users[q])
+            wanted = num_targets[q]
+            for i in range(count[q]):
+                left = count[q] - i
+                if last_only:
+                    chosen = left == 1
+                else:
+                    chosen = below(fold(stream, i), np.uint64(left)) < np.uint64(wanted)
+                if chosen:
+                    valid_N[n] = at + i
+                    targets_N[n] = item_ids[base + at + i]
+                    item_ids[base + at + i] = MASK
+                    sequence_N[n] = q % size
+                    last_N[n] = False
+                    wanted -= 1
+                    n += 1
+            last_N[n - 1] = True
 
 
 @njit(nogil=True, cache=True)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalelab.batches._kernels import fill_rows, fill_targets
+from scalelab.batches._kernels import fill_masked, fill_rows, fill_targets
+from scalelab.batches._random import stream_key
 from scalelab.batches.batch import Batch
 from scalelab.batches.drawing import Drawing, catalog_of, check_negatives
 from scalelab.batches.steps import EpochPlan, Steps
@@ -23,6 +24,8 @@ __all__ = ["Loader"]
 # Small steps are prepared together, so that Python's share of each is small; caches limit how many.
 _CHUNK_BYTES = 4 << 20
 _CHUNK_STEPS = 256
+# The stream of masks; those of the order and of the negatives count from 0.
+_MASKS = -1
 
 
 class Loader(Steps):
@@ -43,9 +46,12 @@ class Loader(Steps):
         negatives: tuple[NegativesSpec, ...] = (),
         seed: int,
         positions: str = "all",
+        mask_prob: float = 0.0,
         threads: int = 1,
     ) -> None:
-        super().__init__(histories.lengths, batch=batch, seed=seed, positions=positions)
+        super().__init__(
+            histories.lengths, batch=batch, seed=seed, positions=positions, mask_prob=mask_prob
+        )
         check_negatives(negatives, min(self.size, self.num_sequences))
         self.num_items = num_items
         self.threads = max(1, threads)
@@ -57,10 +63,16 @@ class Loader(Steps):
 
     @classmethod
     def from_lengths(
-        cls, lengths: np.ndarray, *, batch: BatchSpec, seed: int, positions: str = "all"
+        cls,
+        lengths: np.ndarray,
+        *,
+        batch: BatchSpec,
+        seed: int,
+        positions: str = "all",
+        mask_prob: float = 0.0,
     ) -> Steps:
         """`num_steps`, `shape` and `largest_step` as the loader of such histories has them."""
-        return Steps(lengths, batch=batch, seed=seed, positions=positions)
+        return Steps(lengths, batch=batch, seed=seed, positions=positions, mask_prob=mask_prob)
 
     @cached_property
     def log_popularity(self) -> np.ndarray:
@@ -126,20 +138,28 @@ class Loader(Steps):
         offsets = plan.position_offsets[steps.start : steps.stop + 1]
         offsets = offsets - offsets[0]
         sequence_offsets = np.minimum(np.arange(len(steps) + 1) * self.size, len(users))
-        items, first = self._catalog.items, self._catalog.ends[users] - 1 - counts
+        num_targets = self._num_targets(counts)
+        items, first = self._catalog.items, self._catalog.ends[users] - counts
+        if not self.mask_prob:  # the very last item is a target only
+            first = first - 1
 
         rows = [np.zeros(row_offsets[-1] * max_len, np.int32) for _ in range(3)]
         fill_rows(items, first, counts, *places, row_offsets, self.size, max_len, *rows)
         dtypes = (np.int64, np.int64, np.int32, np.bool_)  # valid, targets, sequence, is_last
         positions = [np.empty(offsets[-1], dtype) for dtype in dtypes]
-        how = (self.size, max_len, self.last_only)
-        fill_targets(items, first, counts, *places, *how, *positions)
+        if self.mask_prob:
+            key = stream_key(self.seed, epoch, _MASKS)
+            where = (*places, row_offsets, self.size, max_len, key, users, self.last_only)
+            fill_masked(counts, num_targets, *where, rows[0], *positions)
+        else:
+            how = (self.size, max_len, self.last_only)
+            fill_targets(items, first, counts, *places, *how, *positions)
         negatives = self._drawing.draw(
             epoch=epoch,
             steps=steps,
             users=users,
             first_position=counts - 1 if self.last_only else np.zeros_like(counts),
-            num_targets=np.ones_like(counts) if self.last_only else counts,
+            num_targets=num_targets,
             sequence_offsets=sequence_offsets,
             targets_N=positions[1],
         )

@@ -39,12 +39,20 @@ class Steps:
 
     `lengths` has one entry a user. A user with at least two items takes part once an epoch, with
     the last `max_len + 1` items: all but the last are inputs, all but the first are targets; with
-    `positions` "last" only the last target counts. Raises SpecError for a name that does not exist
-    and DataError where no user has two items.
+    `positions` "last" only the last target counts. With `mask_prob` above 0 the last `max_len`
+    items are inputs, and of these that share, at least one, are masked targets (BERT4Rec's cloze
+    task); with "last" the last one. Raises SpecError for a name that does not exist and DataError
+    where no user has two items.
     """
 
     def __init__(
-        self, lengths: np.ndarray, *, batch: BatchSpec, seed: int, positions: str = "all"
+        self,
+        lengths: np.ndarray,
+        *,
+        batch: BatchSpec,
+        seed: int,
+        positions: str = "all",
+        mask_prob: float = 0.0,
     ) -> None:
         if positions not in ("all", "last"):
             raise SpecError(f"no positions {positions!r}", "there are: all, last")
@@ -53,6 +61,7 @@ class Steps:
         self.max_len = batch.max_len
         self.seed = seed
         self.last_only = positions == "last"
+        self.mask_prob = mask_prob
         self._packer: Packer = plugins.load("packers", batch.packer)()
         self._taking_part = np.flatnonzero(lengths >= 2).astype(np.int32)
         if len(self._taking_part) == 0:
@@ -60,7 +69,9 @@ class Steps:
                 f"no training history has two items ({len(lengths)} users)",
                 "check the filters and the split: a target needs an item before it",
             )
-        self._counts = (np.minimum(lengths, batch.max_len + 1) - 1).astype(np.int32)
+        # A masked target is an input of its own, another one is the item after an input.
+        after = 0 if mask_prob else 1
+        self._counts = (np.minimum(lengths, batch.max_len + after) - after).astype(np.int32)
         self._plans: OrderedDict[int, EpochPlan] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -106,14 +117,18 @@ class Steps:
         counts = self._counts[users]
         packed = self._packer.pack(counts, max_len=self.max_len, size=self.size)
         begins = np.arange(0, len(users), self.size)
-        ends = np.append(begins[1:], len(users))
-        if self.last_only:
-            positions = ends - begins
-        else:
-            positions = np.add.reduceat(counts, begins, dtype=np.int64)
+        positions = np.add.reduceat(self._num_targets(counts), begins, dtype=np.int64)
         return EpochPlan(
             users, counts, packed.row, packed.column, _offsets(packed.num_rows), _offsets(positions)
         )
+
+    def _num_targets(self, counts: np.ndarray) -> np.ndarray:
+        """How many targets sequences with so many inputs have, int32."""
+        if self.last_only:
+            return np.ones_like(counts)
+        if self.mask_prob:
+            return np.clip(np.rint(self.mask_prob * counts), 1, counts).astype(np.int32)
+        return counts
 
 
 def _offsets(sizes: np.ndarray) -> np.ndarray:

@@ -8,6 +8,9 @@ Shape legend: B rows, L positions a row, D hidden width, V = num_items + 1 rows 
 (row 0 is padding, all zeros, and never changes). A row may hold several sequences: `segments_BL` is
 0 on padding and else 1 + the index (0..S-1, over the whole step) of the sequence; `positions_BL`
 counts from 0 within each sequence. Nothing may cross a segment, and padding contributes nothing.
+
+A model with an option `mask_prob` guesses masked items instead of the next ones: some items of its
+input are masked (a negative id), and those are its targets.
 """
 
 from typing import NamedTuple, Protocol

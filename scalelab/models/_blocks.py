@@ -6,7 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-__all__ = ["Attention", "FeedForward", "ItemTable", "segment_mask"]
+__all__ = [
+    "Activation",
+    "Attention",
+    "Block",
+    "FeedForward",
+    "ItemTable",
+    "check_transformer",
+    "segment_mask",
+]
 
 Activation = Literal["relu", "gelu", "silu"]
 _ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
@@ -107,3 +115,49 @@ class FeedForward(nn.Module):
     def forward(self, x_BLD: Tensor) -> Tensor:
         """(B, L, D) to (B, L, D)."""
         return self.outer(self.activation(self.inner(x_BLD)))
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each with dropout, a residual and a layer norm."""
+
+    def __init__(
+        self,
+        hidden_dim: int,
+        num_heads: int,
+        inner_dim: int,
+        dropout: float,
+        pre: bool,
+        act: Activation,
+    ) -> None:
+        super().__init__()
+        self.pre = pre
+        self.attention = Attention(hidden_dim, num_heads, dropout)
+        self.feed_forward = FeedForward(hidden_dim, inner_dim, act)
+        self.attention_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
+        self.feed_forward_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
+        """(B, L, D) to (B, L, D)."""
+        if self.pre:
+            x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_B1LL))
+            return x_BLD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BLD)))
+        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL)))
+        return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
+
+
+def check_transformer(
+    hidden_dim: int,
+    num_blocks: int,
+    num_heads: int,
+    inner_dim: int,
+    dropout: float,
+    init_std: float,
+) -> None:
+    """Raises ValueError for sizes that no transformer has."""
+    if hidden_dim < 1 or num_heads < 1 or hidden_dim % num_heads:
+        raise ValueError(f"hidden_dim = {hidden_dim} must be a multiple of num_heads = {num_heads}")
+    if num_blocks < 0 or inner_dim < 0 or init_std <= 0:
+        raise ValueError("num_blocks and inner_dim must be 0 or more, init_std above 0")
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout must lie in [0, 1), got {dropout}")

@@ -6,38 +6,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
-from scalelab.models._blocks import Activation, Attention, FeedForward, ItemTable, segment_mask
+from scalelab.models._blocks import Activation, Block, ItemTable, check_transformer, segment_mask
 
 __all__ = ["SASRec"]
-
-
-class _Block(nn.Module):
-    """Attention, then feed-forward, each with dropout, a residual and a layer norm."""
-
-    def __init__(
-        self,
-        hidden_dim: int,
-        num_heads: int,
-        inner_dim: int,
-        dropout: float,
-        pre: bool,
-        act: Activation,
-    ) -> None:
-        super().__init__()
-        self.pre = pre
-        self.attention = Attention(hidden_dim, num_heads, dropout)
-        self.feed_forward = FeedForward(hidden_dim, inner_dim, act)
-        self.attention_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
-        self.feed_forward_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
-        """(B, L, D) to (B, L, D)."""
-        if self.pre:
-            x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_B1LL))
-            return x_BLD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BLD)))
-        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL)))
-        return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
 
 
 class SASRec(nn.Module):
@@ -72,14 +43,14 @@ class SASRec(nn.Module):
         align: Literal["start", "end"] = "start",
     ) -> None:
         super().__init__()
-        _check(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)
+        check_transformer(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)
         self.init_std = init_std
         self.align_end = align == "end"
         self.items = ItemTable(num_items, hidden_dim)
         self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
         inner = inner_dim or hidden_dim
         self.blocks = nn.ModuleList(
-            _Block(hidden_dim, num_heads, inner, dropout, norm == "pre", activation)
+            Block(hidden_dim, num_heads, inner, dropout, norm == "pre", activation)
             for _ in range(num_blocks)
         )
         self.norm = nn.LayerNorm(hidden_dim, eps=1e-8)
@@ -129,19 +100,3 @@ class SASRec(nn.Module):
         for block in self.blocks:
             x_BLD = block(x_BLD, mask_B1LL)
         return x_BLD if self.norm_first else self.norm(x_BLD)
-
-
-def _check(
-    hidden_dim: int,
-    num_blocks: int,
-    num_heads: int,
-    inner_dim: int,
-    dropout: float,
-    init_std: float,
-) -> None:
-    if hidden_dim < 1 or num_heads < 1 or hidden_dim % num_heads:
-        raise ValueError(f"hidden_dim = {hidden_dim} must be a multiple of num_heads = {num_heads}")
-    if num_blocks < 0 or inner_dim < 0 or init_std <= 0:
-        raise ValueError("num_blocks and inner_dim must be 0 or more, init_std above 0")
-    if not 0.0 <= dropout < 1.0:
-        raise ValueError(f"dropout must lie in [0, 1), got {dropout}")

@@ -18,7 +18,7 @@ from scalelab.planning.cost import Cost
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.rehearsal import BlockShape, Rehearsal
 from scalelab.planning.roofline import Seconds, run_seconds, step_seconds
-from scalelab.train.assemble import evaluator_of
+from scalelab.train.assemble import evaluator_of, mask_prob
 from scalelab.train.evaluate import Evaluator, evaluated
 
 __all__ = ["Prediction", "Unpredictable", "limit_bytes", "predict"]
@@ -134,7 +134,11 @@ def predict(
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
     steps = Loader.from_lengths(
-        data.train, batch=spec.batch, seed=spec.train.seed, positions=spec.loss.positions
+        data.train,
+        batch=spec.batch,
+        seed=spec.train.seed,
+        positions=spec.loss.positions,
+        mask_prob=mask_prob(spec),
     )
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
     cost = Cost()
@@ -192,7 +196,9 @@ def _first_block(
     if len(users) == 0:
         return None
     lengths = data.test[users]
-    rows = first_rows(lengths, packer=evaluator.packer, max_len=evaluator.max_len)
+    rows = first_rows(
+        lengths, packer=evaluator.packer, max_len=evaluator.max_len, masked=evaluator.masked
+    )
     seen = int(lengths.sum()) if evaluator.exclude_seen else 0
     return BlockShape(rows, len(users), seen)
 

@@ -15,7 +15,7 @@ from scalelab.train.evaluate import Evaluator
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
-__all__ = ["Data", "assemble", "build_parts", "evaluator_of", "load_data"]
+__all__ = ["Data", "assemble", "build_parts", "evaluator_of", "load_data", "mask_prob"]
 
 
 def build_parts(
@@ -68,8 +68,16 @@ def _optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
 def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:
     """Ranks as the spec asks. Raises DataError for a catalog smaller than the largest k."""
     return Evaluator(
-        num_items=num_items, max_len=spec.batch.max_len, exclude_seen=spec.data.exclude_seen
+        num_items=num_items,
+        max_len=spec.batch.max_len,
+        exclude_seen=spec.data.exclude_seen,
+        masked=mask_prob(spec) > 0.0,
     )
+
+
+def mask_prob(spec: RunSpec) -> float:
+    """The share of masked targets of a model that guesses masked items, 0 for all others."""
+    return float(spec.model.options.get("mask_prob", 0.0))
 
 
 def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
@@ -84,6 +92,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         negatives=spec.negatives,
         seed=spec.train.seed,
         positions=spec.loss.positions,
+        mask_prob=mask_prob(spec),
     )
     parts = build_parts(spec, num_items, loader.log_popularity, seed=spec.train.seed)
     return Trainer(spec=spec, parts=parts, loader=loader, data=data, evaluator=evaluator)

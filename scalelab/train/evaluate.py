@@ -29,12 +29,14 @@ class Evaluator:
     do, and four times their hidden states, about what an encoder holds at once.
 
     `exclude_seen` takes the items of the user's history out of the ranking; a target that the user
-    has seen before is then a miss. Scores are fp32 whatever the training precision.
+    has seen before is then a miss. `masked` asks a model that guesses masked items for the one
+    behind the history. Scores are fp32 whatever the training precision.
     """
 
     num_items: int
     max_len: int
     exclude_seen: bool
+    masked: bool = False
     packer: str = "first_fit"
     ks: tuple[int, ...] = KS
     block_bytes: int = 32 * MIB
@@ -82,7 +84,11 @@ class Evaluator:
         try:
             scorer = Scorer(model, self, len(targets))
             batches = history_batches(
-                histories, packer=self.packer, max_len=self.max_len, size=len(scorer.buffer)
+                histories,
+                packer=self.packer,
+                max_len=self.max_len,
+                size=len(scorer.buffer),
+                masked=self.masked,
             )
             for number, batch in enumerate(batches):
                 if blocks and number == blocks:

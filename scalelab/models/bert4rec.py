@@ -1,0 +1,93 @@
+"""Histories with masked items in, hidden states out by attention both ways (BERT4Rec)."""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from scalelab.models import EncoderInput
+from scalelab.models._blocks import Activation, Block, ItemTable, check_transformer, segment_mask
+
+__all__ = ["BERT4Rec"]
+
+
+class BERT4Rec(nn.Module):
+    """The encoder of BERT4Rec (Sun et al., 2019), over packed or padded rows.
+
+    It guesses items from what stands on both sides of them: having the option `mask_prob`, it is
+    trained on that share of each history's items (at least one), masked in the input, in place of
+    the next items, and asked for the item in a masked place behind the history. Every loss takes
+    its states; the paper's is cross-entropy over all items ("Turning dross into gold loss", section
+    3). `positions` "last" masks the last item alone.
+
+    As in the paper: post-norm blocks with GELU, an inner width of four times `hidden_dim`
+    (`inner_dim` = 0), and a layer with GELU and norm before the scores (its Eq. 7); its bias for
+    each item is left out, since scoring belongs to the loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_items: int,
+        max_len: int,
+        generator: Generator | None,
+        hidden_dim: int = 64,
+        num_blocks: int = 2,
+        num_heads: int = 2,
+        inner_dim: int = 0,
+        dropout: float = 0.2,
+        mask_prob: float = 0.2,
+        activation: Activation = "gelu",
+        init_std: float = 0.02,
+    ) -> None:
+        super().__init__()
+        check_transformer(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)
+        if not 0.0 < mask_prob <= 1.0:
+            raise ValueError(f"mask_prob must lie in (0, 1], got {mask_prob}")
+        self.init_std = init_std
+        self.items = ItemTable(num_items, hidden_dim)
+        self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
+        self.mask = nn.Parameter(torch.empty(hidden_dim))
+        inner = inner_dim or 4 * hidden_dim
+        self.blocks = nn.ModuleList(
+            Block(hidden_dim, num_heads, inner, dropout, False, activation)
+            for _ in range(num_blocks)
+        )
+        self.norm = nn.LayerNorm(hidden_dim, eps=1e-8)
+        self.head = nn.Linear(hidden_dim, hidden_dim)
+        self.head_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: Generator | None) -> None:
+        """Draw all weights anew, in place: matrices normal, biases 0, norms 1."""
+        self.items.reset(self.init_std, generator)
+        self.positions.normal_(0.0, self.init_std, generator=generator)
+        self.mask.normal_(0.0, self.init_std, generator=generator)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                module.weight.normal_(0.0, self.init_std, generator=generator)
+                module.bias.zero_()
+            elif isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+
+    @property
+    def item_table_VD(self) -> Tensor:
+        """The item table, (V, D), tied: the encoder looks items up in it too."""
+        return self.items.weight
+
+    def forward(self, inputs: EncoderInput) -> Tensor:
+        """Hidden states, (B, L, D)."""
+        ids_BL = inputs.item_ids_BL
+        x_BLD = self.items(ids_BL.clamp(min=0))
+        x_BLD = torch.where((ids_BL < 0).unsqueeze(-1), self.mask.to(x_BLD.dtype), x_BLD)
+        return self.encode(x_BLD, inputs.positions_BL, inputs.segments_BL)
+
+    def encode(self, x_BLD: Tensor, positions_BL: Tensor, segments_BL: Tensor) -> Tensor:
+        """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""
+        is_item_BL1 = (segments_BL > 0).unsqueeze(-1)
+        x_BLD = x_BLD + nn.functional.embedding(positions_BL, self.positions) * is_item_BL1
+        x_BLD = self.dropout(self.norm(x_BLD))
+        mask_B1LL = segment_mask(segments_BL, causal=False)
+        for block in self.blocks:
+            x_BLD = block(x_BLD, mask_B1LL)
+        return self.head_norm(nn.functional.gelu(self.head(x_BLD)))
