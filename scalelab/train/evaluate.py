@@ -39,7 +39,7 @@ class Evaluator:
     masked: bool = False
     packer: str = "first_fit"
     ks: tuple[int, ...] = KS
-    block_bytes: int = 32 * MIB
+    block_bytes: int = 16 * MIB
 
     def __post_init__(self) -> None:
         if max(self.ks) > self.num_items:

@@ -75,7 +75,7 @@ def test_the_memory_of_evaluation_is_foreseen(changes: dict[str, Any], small: Sm
 
 
 def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None:
-    spec = small({"data.num_items": 30_000, "batch.size": 4, "train.optimizer": "sgd"})
+    spec = small({"data.num_items": 3000, "batch.size": 2, "loss.name": "bce"})
     whole = predict(spec, load_device("cpu"))
     assert whole.peak_bytes < whole.needed_bytes == whole.evaluation["requested"]["total"]
     short = predict(spec, load_device("cpu"), budget_bytes=whole.needed_bytes - 1)

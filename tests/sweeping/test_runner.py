@@ -129,6 +129,23 @@ def test_every_seed_has_a_prediction_of_its_own(study, sweep, tmp_path):
     assert sorted((row["seed"], row["bytes"]) for row in found) == [(0, 1000), (1, 1001)]
 
 
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("3,2", 3)])
+def test_predictions_are_made_for_the_threads_of_a_run(study, sweep, monkeypatch, asked, threads):
+    if asked is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    seen = []
+
+    def forecast(specs, budget_bytes):
+        seen.extend(spec.device.threads for spec in specs)
+        return forecasts()(specs, budget_bytes)
+
+    # More workers than this machine has cores.
+    sweep(study(), hooks=hooks(forecast=forecast), workers=512)
+    assert set(seen) == {threads}
+
+
 def test_every_run_stores_its_prediction(study, sweep, tmp_path):
     sweep(study(axes={"batch.size": [8, 16]}), hooks=hooks(forecast=forecasts()))
     found = rows(
