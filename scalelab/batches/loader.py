@@ -61,19 +61,6 @@ class Loader(Steps):
         # Compiles the kernels or loads them from disk, which is no part of any step's time.
         self.batch(0, self.num_steps - 1)
 
-    @classmethod
-    def from_lengths(
-        cls,
-        lengths: np.ndarray,
-        *,
-        batch: BatchSpec,
-        seed: int,
-        positions: str = "all",
-        mask_prob: float = 0.0,
-    ) -> Steps:
-        """`num_steps`, `shape` and `largest_step` as the loader of such histories has them."""
-        return Steps(lengths, batch=batch, seed=seed, positions=positions, mask_prob=mask_prob)
-
     @cached_property
     def log_popularity(self) -> np.ndarray:
         """Log of each item's share of the training interactions, float32 (V,).

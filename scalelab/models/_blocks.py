@@ -13,6 +13,7 @@ __all__ = [
     "FeedForward",
     "ItemTable",
     "check_transformer",
+    "reset_layers",
     "segment_mask",
 ]
 
@@ -144,6 +145,17 @@ class Block(nn.Module):
             return x_BLD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BLD)))
         x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL)))
         return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
+
+
+@torch.no_grad()
+def reset_layers(model: nn.Module, std: float, generator: Generator | None) -> None:
+    """Draw linear layers anew, in place: weights normal, biases 0; norms become 1."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.normal_(0.0, std, generator=generator)
+            module.bias.zero_()
+        elif isinstance(module, nn.LayerNorm):
+            module.reset_parameters()
 
 
 def check_transformer(

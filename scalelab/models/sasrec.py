@@ -6,7 +6,14 @@ import torch
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
-from scalelab.models._blocks import Activation, Block, ItemTable, check_transformer, segment_mask
+from scalelab.models._blocks import (
+    Activation,
+    Block,
+    ItemTable,
+    check_transformer,
+    reset_layers,
+    segment_mask,
+)
 
 __all__ = ["SASRec"]
 
@@ -63,12 +70,7 @@ class SASRec(nn.Module):
         """Draw all weights anew, in place: matrices normal, biases 0, norms 1."""
         self.items.reset(self.init_std, generator)
         self.positions.normal_(0.0, self.init_std, generator=generator)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                module.weight.normal_(0.0, self.init_std, generator=generator)
-                module.bias.zero_()
-            elif isinstance(module, nn.LayerNorm):
-                module.reset_parameters()
+        reset_layers(self, self.init_std, generator)
 
     @property
     def item_table_VD(self) -> Tensor:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from scalelab.batches.histories import first_rows
-from scalelab.batches.loader import Loader
+from scalelab.batches.steps import Steps
 from scalelab.core.errors import SpecError
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
@@ -133,7 +133,7 @@ def predict(
     device = device or load_device(None)
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
-    steps = Loader.from_lengths(
+    steps = Steps(
         data.train,
         batch=spec.batch,
         seed=spec.train.seed,

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalelab.batches.loader import Loader
+from scalelab.batches.steps import Steps
 from scalelab.core import plugins
 from scalelab.core.errors import DataError
 from scalelab.core.spec import BatchSpec, NegativesSpec
@@ -92,7 +93,7 @@ def test_a_sequence_lies_in_one_row_in_order_and_alone(packer, make, data):
 def test_shapes_are_known_from_lengths_alone(packer, positions, make, data):
     problem = data.draw(make.problems())
     made = loader(problem, packer=packer, positions=positions)
-    steps = Loader.from_lengths(
+    steps = Steps(
         problem.histories.lengths,
         batch=BatchSpec(packer=packer, size=problem.size, max_len=problem.max_len),
         seed=problem.seed,

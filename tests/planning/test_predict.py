@@ -88,14 +88,14 @@ def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None
 
 def test_the_predicted_story_is_the_measured_one(small: Small) -> None:
     """Not the peak alone: every change but those of scalars, in order, with phase and component."""
-    from scalelab.batches.loader import Loader
+    from scalelab.batches.steps import Steps
     from scalelab.datasets.load import lengths
     from scalelab.planning.rehearsal import Rehearsal
 
     spec = small({"loss.name": "dense_ce"})
     measured, _ = training_pass(assemble(spec))
     known = lengths(spec.data)
-    steps = Loader.from_lengths(known.train, batch=spec.batch, seed=spec.train.seed)
+    steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
     account = Rehearsal(spec, known.num_items).train(steps.shape(0, steps.largest_step(0)))
 
     def during_step(events: Any) -> list[tuple[str, str, int]]:

@@ -195,6 +195,30 @@ def test_runs_that_do_not_fit_beside_each_other_wait_for_each_other(study, sweep
     assert at_once == {16: False, 8: True}
 
 
+def test_a_run_that_starts_in_place_of_a_late_one_needs_room_too(study, sweep, tmp_path):
+    seconds = {8: 500.0, 16: 0.1, 32: 0.1}
+
+    def forecast(specs, budget_bytes):
+        needed = {8: 2**30, 16: 4 * 2**30, 32: 5 * 2**30}
+        return [
+            Forecast(
+                needed_bytes=needed[s.batch.size],
+                device_bytes=6 * 2**30,
+                seconds=seconds[s.batch.size],
+                total_bytes=1,
+            )
+            for s in specs
+        ], []
+
+    asked = study(axes={"batch.size": [8, 16, 32]}, set={"train.learning_rate": 0.6})
+    path = tmp_path / "late.duckdb"
+    how = {"executor": "processes", "workers": 2, "order": "given", "time_budget": 60.0}
+    result = sweep(asked, hooks=hooks(forecast=forecast), ledger=path, **how)
+    assert result.counts == {"done": 2, "waiting": 1}
+    first, second = rows(path, "SELECT started_at, wall_s FROM runs ORDER BY 1")
+    assert (second["started_at"] - first["started_at"]).total_seconds() >= first["wall_s"]
+
+
 def test_a_dry_run_plans_and_writes_nothing(study, sweep, tmp_path, heard):
     asked = study(axes={"batch.size": [8, 16]})
     result = sweep(asked, hooks=hooks(forecast=forecasts()), dry_run=True, observer=heard)
