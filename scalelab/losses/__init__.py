@@ -9,18 +9,74 @@ Shape legend: N valid positions, S sequences, K negatives, D hidden width, V = n
 the item table (row `pad_id` = 0 is padding: never a target or a negative, no part of a softmax).
 """
 
+import importlib.util
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import torch
 from torch import Generator, Tensor
 
-__all__ = ["Loss", "LossBatch", "Negatives", "tile_repeats"]
+__all__ = [
+    "Loss",
+    "LossBatch",
+    "Negatives",
+    "Target",
+    "cuda_target",
+    "predicted_target",
+    "target_of",
+    "tile_repeats",
+]
 
 # On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not
 # know (tiles leave nothing behind), a count of operations multiplies by it.
 tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
+
+
+class Target(NamedTuple):
+    """The device that code runs on, or that a prediction on fake tensors stands for.
+
+    `memory_bytes` is what CUDA offers (0 on a CPU), `triton` whether Triton kernels can run there.
+    """
+
+    kind: str
+    memory_bytes: int = 0
+    capability: tuple[int, int] = (0, 0)
+    triton: bool = False
+
+    @property
+    def tile_bytes(self) -> int:
+        """Bytes of one tile: the power of two below a 64th of a GPU's memory, 1 GiB of 80 GB.
+
+        A power of two, so that cards of one kind, whose totals differ by some MiB, agree.
+        """
+        return 1 << max(20, (self.memory_bytes // 64).bit_length() - 1)
+
+
+# Set while a step is predicted for another device than the one that its fake tensors are on.
+predicted_target: ContextVar[Target | None] = ContextVar("predicted_target", default=None)
+
+
+def target_of(tensor: Tensor) -> Target:
+    """The device that `tensor` is on; for a prediction the device that is predicted."""
+    predicted = predicted_target.get()
+    if predicted is not None:
+        return predicted
+    if tensor.device.type != "cuda":
+        return Target("cpu")
+    index = tensor.device.index
+    return cuda_target(torch.cuda.current_device() if index is None else index)
+
+
+@cache
+def cuda_target(index: int) -> Target:
+    """The GPU of this machine with that index."""
+    properties = torch.cuda.get_device_properties(index)
+    capability = (properties.major, properties.minor)
+    triton = importlib.util.find_spec("triton") is not None
+    return Target("cuda", properties.total_memory, capability, triton)
 
 
 class Negatives(NamedTuple):
