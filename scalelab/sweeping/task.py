@@ -1,4 +1,4 @@
-"""A cell to run in, what a worker is handed and what is known of the run before it ends out."""
+"""Say what a worker is handed for one run, and how a run that tells nothing itself is recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +36,14 @@ class Task:
     limits: Limits
     keep: str | None = None
     expected_bytes: int | None = None
+
+    @property
+    def host_bytes(self) -> int | None:
+        """What its tensors may take of the host's memory; None (no limit) where a GPU holds them.
+
+        The process of a run on a GPU holds CUDA's own host memory, which no budget speaks of.
+        """
+        return self.limits.memory_bytes if self.spec.device.name == "cpu" else None
 
 
 class RunFunction(Protocol):

@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+import resource
 import signal
 import time
 from dataclasses import fields, replace
@@ -99,6 +100,8 @@ def misbehave(how):
         raise ValueError("this cell is\nno good")
     if how == "where":
         raise ValueError(f"on the node {os.environ.get('SCALELAB_TEST_NODE')}")
+    if how == "limit":
+        raise ValueError(f"RLIMIT_DATA is {resource.getrlimit(resource.RLIMIT_DATA)[0]}")
     if how == "segv":
         ctypes.string_at(0)
     if how == "kill":
