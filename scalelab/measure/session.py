@@ -16,6 +16,7 @@ from scalelab.core.spec import RunSpec
 from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with, environment
+from scalelab.measure.gpus import on_this_machine
 from scalelab.measure.listeners import Stop, TimeUp
 from scalelab.measure.memory_errors import OverBudget, out_of_memory
 from scalelab.measure.probes import Probe
@@ -88,6 +89,7 @@ def run(
     leaves a checkpoint there and a later one goes on from it. Only with `strict` does bad input
     raise (SpecError, DataError); otherwise nothing but KeyboardInterrupt leaves this function.
     """
+    spec = on_this_machine(spec)
     if steps is not None:
         spec = spec.with_({"train.max_steps": steps})
     state = _State(

@@ -25,7 +25,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One attempt at one cell. `keep` is the folder of its checkpoint."""
+    """One attempt at one cell. `keep` is the folder of its checkpoint.
+
+    `gpu` is the UUID of the only GPU that its process may see, None where it sees all.
+    """
 
     run_id: str
     study_id: str | None
@@ -36,6 +39,7 @@ class Task:
     limits: Limits
     keep: str | None = None
     expected_bytes: int | None = None
+    gpu: str | None = None
 
     @property
     def host_bytes(self) -> int | None:

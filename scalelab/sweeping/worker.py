@@ -38,6 +38,9 @@ def die_with_parent(parent: int) -> None:
 def work(connection: Connection, run: str) -> None:
     """Take one task from the connection, run it, answer with its record."""
     task: Task = connection.recv()
+    if task.gpu is not None:
+        # CUDA reads it when it starts, which it has not done in this process.
+        os.environ["CUDA_VISIBLE_DEVICES"] = task.gpu
     asked = _Asked()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, asked.by_signal)

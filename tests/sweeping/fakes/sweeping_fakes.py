@@ -100,6 +100,8 @@ def misbehave(how):
         raise ValueError("this cell is\nno good")
     if how == "where":
         raise ValueError(f"on the node {os.environ.get('SCALELAB_TEST_NODE')}")
+    if how == "gpu":
+        raise ValueError(f"sees {os.environ.get('CUDA_VISIBLE_DEVICES')}")
     if how == "limit":
         raise ValueError(f"RLIMIT_DATA is {resource.getrlimit(resource.RLIMIT_DATA)[0]}")
     if how == "segv":
