@@ -54,10 +54,18 @@ def fused_loss(hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem) -> Te
 
 
 def product_precision(inner: torch.dtype) -> str:
-    """How the kernels multiply: float32 as three TF32 products, in one where torch allows TF32."""
+    """How the kernels multiply: float32 as six bfloat16 products, or as TF32 where torch may."""
     if inner is not torch.float32:
         return "ieee"
-    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "tf32x3"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "bf16x6"
+
+
+def _operand(inner_ND: Tensor, precision: str) -> Tensor:
+    if precision != "bf16x6":
+        return inner_ND
+    parts = torch.empty(3, *inner_ND.shape, dtype=torch.bfloat16, device=inner_ND.device)
+    ops.split(inner_ND, parts)
+    return parts
 
 
 class _Fused(torch.autograd.Function):
@@ -73,17 +81,16 @@ class _Fused(torch.autograd.Function):
             ids = shared.ids_K if shared.skip_target else None
             bias, target_bias, pad_id = shared.bias_K, shared.target_bias_N, -1
         num_positions, depth = inner_ND.shape
-        tiles = tiles_for(target_of(hidden_ND).capability, inner, depth)
+        precision = product_precision(inner)
+        tiles = tiles_for(target_of(hidden_ND).capability, precision, depth)
         splits, per_split = num_splits(tiles, num_positions, rows.shape[0])
         new = {"dtype": torch.float32, "device": hidden_ND.device}
-        top, total = (
-            torch.empty(splits, num_positions, **new),
-            torch.empty(splits, num_positions, **new),
-        )
+        top = torch.empty(splits, num_positions, **new)
+        total = torch.empty_like(top)
         sums = torch.empty(splits, num_positions, depth, **new) if wanted else None
-        precision = product_precision(inner)
+        operand = _operand(inner_ND, precision)
         ops.forward(
-            inner_ND, rows, bias, ids, targets_N, top, total, sums, pad_id, per_split, precision
+            operand, rows, bias, ids, targets_N, top, total, sums, pad_id, per_split, precision
         )
         lse_N, loss_N = torch.empty(num_positions, **new), torch.empty(num_positions, **new)
         grad_ND = torch.empty_like(hidden_ND) if wanted else None
@@ -92,8 +99,10 @@ class _Fused(torch.autograd.Function):
             grad_ND, shared is None,
         )  # fmt: skip
         if wanted:
-            kept = loss_N if shared is not None else None
-            ctx.save_for_backward(inner_ND, item_table_VD, rows, targets_N, lse_N, kept, bias, ids)
+            beside = (None, None) if shared is None else (inner_ND, loss_N)
+            ctx.save_for_backward(
+                operand, item_table_VD, rows, targets_N, lse_N, bias, ids, *beside
+            )
             ctx.grad_ND, ctx.shared, ctx.pad_id, ctx.precision = grad_ND, shared, pad_id, precision
         return loss_N.sum() / num_positions
 
@@ -105,21 +114,21 @@ class _Fused(torch.autograd.Function):
                 "this loss hands its gradients out once: call the loss again for a second backward"
             )
         grad_ND, ctx.grad_ND = ctx.grad_ND, None
-        inner_ND, item_table_VD, rows, targets_N, lse_N, loss_N, bias, ids = ctx.saved_tensors
+        operand, table_VD, rows, targets_N, lse_N, bias, ids, inner_ND, loss_N = ctx.saved_tensors
         scale = (scale / len(targets_N)).float()
         grad_VD = None
         if ctx.needs_input_grad[1]:
-            among = ctx.shared is None
             grad_rows = torch.empty_like(rows)
             ops.table(
-                inner_ND, rows, bias, ids, targets_N, lse_N, scale, grad_rows, ctx.pad_id, among,
-                ctx.precision,
+                operand, rows, bias, ids, targets_N, lse_N, scale, grad_rows, ctx.pad_id,
+                ctx.shared is None, ctx.precision,
             )  # fmt: skip
-            if among:
-                grad_VD = grad_rows
-            else:
-                grad_VD = torch.zeros_like(item_table_VD)
+            grad_VD = grad_rows
+            if ctx.shared is not None:
+                grad_VD = torch.zeros_like(table_VD)
                 add_rows(grad_VD, ctx.shared.ids_K, grad_rows)
+                del grad_rows
+                # Through the target: its share of the softmax less one.
                 factor_N1 = torch.expm1(-loss_N).mul_(scale).unsqueeze(1)
                 add_rows(grad_VD, targets_N, inner_ND * factor_N1)
         grad_ND = grad_ND.mul_(scale) if ctx.needs_input_grad[0] else None

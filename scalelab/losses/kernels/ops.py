@@ -13,12 +13,13 @@ from torch.utils.flop_counter import register_flop_formula
 from scalelab.losses import target_of
 from scalelab.losses.kernels.tiles import tiles_for, width_of
 
-__all__ = ["combine", "forward", "table"]
+__all__ = ["combine", "forward", "split", "table"]
 
-# Positions of one program of `combine`.
-_COMBINED = 16
+# Positions of one program of `combine`, numbers of one of `split`.
+_COMBINED, _SPLIT = 16, 1024
 
 _LIBRARY = torch.library.Library("scalelab", "DEF")
+_LIBRARY.define("softmax_split(Tensor numbers, Tensor(a!) parts) -> ()")
 _LIBRARY.define(
     "softmax_forward(Tensor hidden, Tensor rows, Tensor? bias, Tensor? ids, Tensor targets, "
     "Tensor(a!) top, Tensor(b!) total, Tensor(c!)? sums, int pad_id, int per_split, "
@@ -36,6 +37,13 @@ _LIBRARY.define(
 )
 
 
+def _split(numbers: Tensor, parts: Tensor) -> None:
+    from scalelab.losses.kernels import softmax
+
+    count = numbers.numel()
+    softmax.split[(-(-count // _SPLIT),)](numbers, parts, count, BLOCK=_SPLIT, num_warps=4)
+
+
 def _forward(
     hidden: Tensor,
     rows: Tensor,
@@ -51,8 +59,8 @@ def _forward(
 ) -> None:
     from scalelab.losses.kernels import softmax
 
-    (num_positions, depth), num_rows = hidden.shape, rows.shape[0]
-    shape = tiles_for(target_of(hidden).capability, hidden.dtype, depth).forward
+    (num_positions, depth), num_rows = hidden.shape[-2:], rows.shape[0]
+    shape = tiles_for(target_of(hidden).capability, precision, depth).forward
     softmax.forward[(-(-num_positions // shape.positions), top.shape[0])](
         hidden,
         rows,
@@ -133,8 +141,8 @@ def _table(
 ) -> None:
     from scalelab.losses.kernels import softmax
 
-    (num_positions, depth), num_rows = hidden.shape, rows.shape[0]
-    shape = tiles_for(target_of(hidden).capability, hidden.dtype, depth).table
+    (num_positions, depth), num_rows = hidden.shape[-2:], rows.shape[0]
+    shape = tiles_for(target_of(hidden).capability, precision, depth).table
     softmax.table[(-(-num_rows // shape.rows),)](
         hidden,
         rows,
@@ -165,6 +173,7 @@ def _no_result(*_: Any) -> None:
 
 
 for _name, _function in (
+    ("softmax_split", _split),
     ("softmax_forward", _forward),
     ("softmax_combine", _combine),
     ("softmax_table", _table),
@@ -174,19 +183,18 @@ for _name, _function in (
         _LIBRARY.impl(_name, _function, _kind)
     torch.library.register_fake(f"scalelab::{_name}", _no_result, lib=_LIBRARY)
 
+split: Any = torch.ops.scalelab.softmax_split.default
 forward: Any = torch.ops.scalelab.softmax_forward.default
 combine: Any = torch.ops.scalelab.softmax_combine.default
 table: Any = torch.ops.scalelab.softmax_table.default
 
 
 @register_flop_formula(torch.ops.scalelab.softmax_forward)
-def _forward_flops(
-    hidden: Any, rows: Any, bias: Any, ids: Any, targets: Any, top: Any, total: Any, sums: Any,
-    *_: Any, **__: Any,
-) -> int:  # fmt: skip
-    return (2 if sums is None else 4) * hidden[0] * hidden[1] * rows[0]
+def _forward_flops(*shapes: Any, **_: Any) -> int:
+    hidden, rows, sums = shapes[0], shapes[1], shapes[7]
+    return (2 if sums is None else 4) * hidden[-2] * hidden[-1] * rows[0]
 
 
 @register_flop_formula(torch.ops.scalelab.softmax_table)
 def _table_flops(hidden: Any, rows: Any, *_: Any, **__: Any) -> int:
-    return 4 * hidden[0] * hidden[1] * rows[0]
+    return 4 * hidden[-2] * hidden[-1] * rows[0]

@@ -13,7 +13,7 @@ Shape legend as in `scalelab.losses`; BN and BV are the positions and rows of on
 import triton
 import triton.language as tl
 
-__all__ = ["combine", "forward", "table"]
+__all__ = ["combine", "forward", "split", "table"]
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 # Integers that change from step to step: compiling again for each of their divisors would be slow,
@@ -47,6 +47,36 @@ def _rows(base, start, count, depth: tl.constexpr, BLOCK: tl.constexpr, WIDTH: t
     return tl.load(place, mask=inside, other=0.0)
 
 
+@triton.jit
+def _parts(numbers):
+    """Three bfloat16 numbers for each float32 one, which their sum equals."""
+    first = numbers.to(tl.bfloat16)
+    rest = numbers - first.to(tl.float32)
+    second = rest.to(tl.bfloat16)
+    return first, second, (rest - second.to(tl.float32)).to(tl.bfloat16)
+
+
+@triton.jit(do_not_specialize=["count"])
+def split(numbers, parts, count, BLOCK: tl.constexpr):
+    """Write the three bfloat16 parts of `count` float32 numbers, (3, count)."""
+    at = _wide(tl.program_id(0)) * BLOCK + tl.arange(0, BLOCK)
+    first, second, third = _parts(tl.load(numbers + at, mask=at < count, other=0.0))
+    tl.store(parts + at, first, mask=at < count)
+    tl.store(parts + _wide(count) + at, second, mask=at < count)
+    tl.store(parts + _wide(count) * 2 + at, third, mask=at < count)
+
+
+@triton.jit
+def _six(a1, a2, a3, b1, b2, b3, total):
+    """total + a @ b from the six products of parts that float32 can show, small ones first."""
+    total = tl.dot(a3, b1, acc=total)
+    total = tl.dot(a1, b3, acc=total)
+    total = tl.dot(a2, b2, acc=total)
+    total = tl.dot(a2, b1, acc=total)
+    total = tl.dot(a1, b2, acc=total)
+    return tl.dot(a1, b1, acc=total)
+
+
 @triton.jit(do_not_specialize=_VARYING)
 def forward(
     hidden,
@@ -72,12 +102,16 @@ def forward(
 ):
     """Write for BN positions and one split of the rows the largest score, the sum of exponentials
     relative to it, and the sum of rows weighted by them."""
-    ROUGH: tl.constexpr = hidden.dtype.element_ty != tl.float32
+    SIX: tl.constexpr = PRECISION == "bf16x6"
+    ROUGH: tl.constexpr = hidden.dtype.element_ty != tl.float32 and not SIX
     block, split = tl.program_id(0), tl.program_id(1)
     position = block * BN + tl.arange(0, BN)
     first = split * per_split
     count = tl.minimum(per_split, V - first)
     hidden_ND = _rows(hidden, block * BN, N, D, BN, WIDTH)
+    if SIX:
+        second_ND = _rows(hidden + _wide(N) * D, block * BN, N, D, BN, WIDTH)
+        third_ND = _rows(hidden + _wide(N) * 2 * D, block * BN, N, D, BN, WIDTH)
     base = rows + _wide(first) * D
     pad_here = pad_id - first
     top_N = tl.full((BN,), -float("inf"), tl.float32)
@@ -87,8 +121,16 @@ def forward(
         target_N = tl.load(targets + position, mask=position < N, other=-1)
     for start in range(0, count, BV):
         row = start + tl.arange(0, BV)
-        rows_VD = _rows(base, start, count, D, BV, WIDTH).to(hidden_ND.dtype)
-        score_NV = tl.dot(hidden_ND, tl.trans(rows_VD), input_precision=PRECISION)
+        rows_VD = _rows(base, start, count, D, BV, WIDTH)
+        if SIX:
+            r1, r2, r3 = _parts(rows_VD)
+            score_NV = tl.zeros((BN, BV), tl.float32)
+            score_NV = _six(
+                hidden_ND, second_ND, third_ND, tl.trans(r1), tl.trans(r2), tl.trans(r3), score_NV
+            )
+        else:
+            rows_VD = rows_VD.to(hidden_ND.dtype)
+            score_NV = tl.dot(hidden_ND, tl.trans(rows_VD), input_precision=PRECISION)
         if HAS_BIAS:
             score_NV += tl.load(bias + first + row, mask=row < count, other=0.0)[None, :]
         hidden_away = ((row >= count) | (row == pad_here))[None, :]
@@ -103,9 +145,13 @@ def forward(
         total_N = total_N * shrink_N + tl.sum(weight_NV, 1)
         if GRADIENT:
             sum_ND = sum_ND * shrink_N[:, None]
-            sum_ND = tl.dot(
-                weight_NV.to(rows_VD.dtype), rows_VD, acc=sum_ND, input_precision=PRECISION
-            )
+            if SIX:
+                w1, w2, w3 = _parts(weight_NV)
+                sum_ND = _six(w1, w2, w3, r1, r2, r3, sum_ND)
+            else:
+                sum_ND = tl.dot(
+                    weight_NV.to(rows_VD.dtype), rows_VD, acc=sum_ND, input_precision=PRECISION
+                )
         top_N = new_N
     inside_N = position < N
     at = _wide(split) * N + position
@@ -211,10 +257,15 @@ def table(
     negatives with the items `ids`, and one that is the position's target has no part. Row `pad_id`
     gets 0.
     """
-    ROUGH: tl.constexpr = hidden.dtype.element_ty != tl.float32
+    SIX: tl.constexpr = PRECISION == "bf16x6"
+    ROUGH: tl.constexpr = hidden.dtype.element_ty != tl.float32 and not SIX
     first = tl.program_id(0) * BV
     row = first + tl.arange(0, BV)
-    rows_VD = _rows(rows, first, V, D, BV, WIDTH).to(hidden.dtype.element_ty)
+    rows_VD = _rows(rows, first, V, D, BV, WIDTH)
+    if SIX:
+        r1, r2, r3 = _parts(rows_VD)
+    else:
+        rows_VD = rows_VD.to(hidden.dtype.element_ty)
     if SKIP_TARGET:
         id_V = tl.load(ids + row, mask=row < V, other=-2)
     if HAS_BIAS:
@@ -225,7 +276,15 @@ def table(
         hidden_ND = _rows(hidden, start, N, D, BN, WIDTH)
         lse_N = tl.load(lse + position, mask=position < N, other=float("inf"))
         target_N = tl.load(targets + position, mask=position < N, other=-1)
-        score_VN = tl.dot(rows_VD, tl.trans(hidden_ND), input_precision=PRECISION)
+        if SIX:
+            second_ND = _rows(hidden + _wide(N) * D, start, N, D, BN, WIDTH)
+            third_ND = _rows(hidden + _wide(N) * 2 * D, start, N, D, BN, WIDTH)
+            score_VN = tl.zeros((BV, BN), tl.float32)
+            score_VN = _six(
+                r1, r2, r3, tl.trans(hidden_ND), tl.trans(second_ND), tl.trans(third_ND), score_VN
+            )
+        else:
+            score_VN = tl.dot(rows_VD, tl.trans(hidden_ND), input_precision=PRECISION)
         if HAS_BIAS:
             score_VN += bias_V[:, None]
         weight_VN = _exp(score_VN, lse_N[None, :], ROUGH)
@@ -234,9 +293,13 @@ def table(
         if TARGET_AMONG_ROWS:
             is_target = row[:, None] == target_N[None, :]
             weight_VN = tl.where(is_target, weight_VN - 1.0, weight_VN)
-        sum_VD = tl.dot(
-            weight_VN.to(hidden_ND.dtype), hidden_ND, acc=sum_VD, input_precision=PRECISION
-        )
+        if SIX:
+            w1, w2, w3 = _parts(weight_VN)
+            sum_VD = _six(w1, w2, w3, hidden_ND, second_ND, third_ND, sum_VD)
+        else:
+            sum_VD = tl.dot(
+                weight_VN.to(hidden_ND.dtype), hidden_ND, acc=sum_VD, input_precision=PRECISION
+            )
     sum_VD = tl.where((row == pad_id)[:, None], 0.0, sum_VD * tl.load(scale))
     column = tl.arange(0, WIDTH)
     inside = (row < V)[:, None] & (column < D)[None, :]

@@ -1,8 +1,6 @@
-"""Hold the tile shapes of the kernels, by GPU generation, type and width of the rows."""
+"""Hold the tile shapes of the kernels, by GPU generation, products and width of the rows."""
 
 from typing import NamedTuple
-
-import torch
 
 __all__ = ["Shape", "Tiles", "num_splits", "tiles_for", "width_of"]
 
@@ -33,9 +31,9 @@ _HALF_9 = {
     256: Tiles(Shape(64, 64, 8, 2), Shape(64, 64, 8, 2), 264),
 }
 _FLOAT_9 = {
-    64: Tiles(Shape(64, 64, 4, 2), Shape(64, 128, 8, 1), 264),
-    128: Tiles(Shape(64, 32, 8, 2), Shape(32, 64, 8, 2), 264),
-    256: Tiles(Shape(32, 32, 8, 1), Shape(32, 32, 8, 1), 264),
+    64: Tiles(Shape(128, 64, 8, 2), Shape(64, 128, 8, 2), 264),
+    128: Tiles(Shape(128, 32, 8, 2), Shape(32, 128, 8, 2), 264),
+    256: Tiles(Shape(64, 32, 8, 1), Shape(32, 64, 8, 1), 264),
 }
 _HALF_8 = {
     64: Tiles(Shape(128, 64, 4, 2), Shape(64, 128, 4, 2), 216),
@@ -44,8 +42,8 @@ _HALF_8 = {
 }
 _FLOAT_8 = {
     64: Tiles(Shape(64, 32, 4, 2), Shape(32, 64, 4, 2), 216),
-    128: Tiles(Shape(32, 32, 4, 1), Shape(32, 32, 4, 1), 216),
-    256: Tiles(Shape(16, 32, 4, 1), Shape(16, 32, 4, 1), 216),
+    128: Tiles(Shape(64, 32, 8, 1), Shape(32, 64, 8, 1), 216),
+    256: Tiles(Shape(32, 32, 8, 1), Shape(32, 32, 8, 1), 216),
 }
 # GPUs with 100 KiB of shared memory a multiprocessor.
 _HALF_SMALL = {
@@ -62,12 +60,15 @@ def width_of(depth: int) -> int:
     return max(16, 1 << (depth - 1).bit_length())
 
 
-def tiles_for(capability: tuple[int, int], dtype: torch.dtype, depth: int) -> Tiles:
-    """Shapes for a GPU of this compute capability (8.0 or newer) and D = `depth` up to 256."""
+def tiles_for(capability: tuple[int, int], precision: str, depth: int) -> Tiles:
+    """Shapes for a GPU of this compute capability (8.0 or newer) and D = `depth` up to 256.
+
+    `precision` is that of the products: "bf16x6" for float32, else one product.
+    """
     half, full = _TABLES.get(capability[0], (_HALF_8, _FLOAT_8))
     if capability in _SMALL:
         half, full = _HALF_SMALL, _FLOAT_8
-    table = half if dtype.itemsize == 2 else full
+    table = full if precision == "bf16x6" else half
     return table[max(64, width_of(depth))]
 
 
