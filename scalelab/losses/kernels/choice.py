@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 
 from scalelab.core.errors import SpecError
 from scalelab.losses import Target, target_of
@@ -76,7 +77,7 @@ def _unsupported(target: Target, item_table_VD: Tensor, inner: torch.dtype) -> s
 @cache
 def _is_right(index: int, inner: torch.dtype, precision: str, depth: int, shared: bool) -> bool:
     device = torch.device("cuda", index)
-    with torch.utils._python_dispatch._disable_current_modes(), torch.random.fork_rng([index]):
+    with _disable_current_modes(), torch.random.fork_rng([index]):
         try:
             error = _error(device, inner, depth, shared)
         except Exception as error:  # Triton fails in many ways on a GPU that it does not know

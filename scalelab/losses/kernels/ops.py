@@ -15,6 +15,8 @@ from scalelab.losses.kernels.tiles import tiles_for, width_of
 
 __all__ = ["combine", "forward", "split", "table"]
 
+# Triton 3.10 no longer multiplies and adds in one instruction unless it is told to.
+_FUSION = {"enable_fp_fusion": True}
 # Positions of one program of `combine`, numbers of one of `split`.
 _COMBINED, _SPLIT = 16, 1024
 
@@ -41,7 +43,8 @@ def _split(numbers: Tensor, parts: Tensor) -> None:
     from scalelab.losses.kernels import softmax
 
     count = numbers.numel()
-    softmax.split[(-(-count // _SPLIT),)](numbers, parts, count, BLOCK=_SPLIT, num_warps=4)
+    launch: Any = softmax.split
+    launch[(-(-count // _SPLIT),)](numbers, parts, count, BLOCK=_SPLIT, num_warps=4, **_FUSION)
 
 
 def _forward(
@@ -61,7 +64,8 @@ def _forward(
 
     (num_positions, depth), num_rows = hidden.shape[-2:], rows.shape[0]
     shape = tiles_for(target_of(hidden).capability, precision, depth).forward
-    softmax.forward[(-(-num_positions // shape.positions), top.shape[0])](
+    launch: Any = softmax.forward
+    launch[(-(-num_positions // shape.positions), top.shape[0])](
         hidden,
         rows,
         bias,
@@ -84,6 +88,7 @@ def _forward(
         GRADIENT=sums is not None,
         num_warps=shape.warps,
         num_stages=shape.stages,
+        **_FUSION,
     )
 
 
@@ -103,7 +108,8 @@ def _combine(
     from scalelab.losses.kernels import softmax
 
     num_positions, depth = hidden.shape
-    softmax.combine[(-(-num_positions // _COMBINED),)](
+    launch: Any = softmax.combine
+    launch[(-(-num_positions // _COMBINED),)](
         hidden,
         rows,
         targets,
@@ -123,6 +129,7 @@ def _combine(
         TARGET_AMONG_ROWS=target_among_rows,
         GRADIENT=grad_hidden is not None,
         num_warps=4,
+        **_FUSION,
     )
 
 
@@ -143,7 +150,8 @@ def _table(
 
     (num_positions, depth), num_rows = hidden.shape[-2:], rows.shape[0]
     shape = tiles_for(target_of(hidden).capability, precision, depth).table
-    softmax.table[(-(-num_rows // shape.rows),)](
+    launch: Any = softmax.table
+    launch[(-(-num_rows // shape.rows),)](
         hidden,
         rows,
         bias,
@@ -165,6 +173,7 @@ def _table(
         TARGET_AMONG_ROWS=target_among_rows,
         num_warps=shape.warps,
         num_stages=shape.stages,
+        **_FUSION,
     )
 
 

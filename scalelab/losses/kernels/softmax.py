@@ -10,6 +10,9 @@ scattered, so that two runs give the same bits.
 Shape legend as in `scalelab.losses`; BN and BV are the positions and rows of one tile.
 """
 
+# Triton compiles these functions from their source: their types are not Python's.
+# pyright: basic, reportAssignmentType=false, reportOperatorIssue=false
+
 import triton
 import triton.language as tl
 
