@@ -32,11 +32,11 @@ _FEWEST_ROWS = 48
 class CrossEntropy:
     """The value and gradients of `dense_ce` in `tile_mib` MiB beyond the two gradients.
 
-    `tile_mib` "auto" is 32 on a CPU and 1 to 2 % of a GPU's memory. The scores of as many positions as fit are kept for one pass over the table (three matrix
-    products, as many as any exact method needs). Where only few fit, that is above some 170,000
-    items, the scores are formed twice: once for the log-sum-exp of every position, once for the
-    gradients, which are written tile by tile of the table. `include_padding` leaves the padding row
-    in the softmax, as the RECE repository does.
+    `tile_mib` "auto" is 32 on a CPU and 1 to 2 % of a GPU's memory. The scores of as many positions
+    as fit are kept for one pass over the table (three matrix products, as many as any exact method
+    needs). Where only few fit, that is above some 170,000 items, the scores are formed twice: once
+    for the log-sum-exp of every position, once for the gradients, which are written tile by tile of
+    the table. `include_padding` leaves the padding row in the softmax, as the RECE repository does.
     """
 
     tile_mib: float | Literal["auto"] = "auto"
