@@ -178,6 +178,7 @@ class _Work:
                 top_T = torch.maximum(lse_T, score_TW.amax(1))
                 seen_T = score_TW.sub_(top_T.unsqueeze(1)).exp_().sum(1)
                 torch.add(seen_T.add_((lse_T - top_T).exp_()).log_(), top_T, out=lse_T)
+                del score_TW  # of another type it is a copy, and the next one is made beside it
         loss = lse_N.sum()
         target_ND = table_VD.index_select(0, self.targets_N)
         loss -= target_scores(hidden_ND, target_ND, self.inner).sum()
@@ -198,6 +199,7 @@ class _Work:
                     add_product(grad_hidden_ND[start:stop], share_TW, rows_WD)
                 if grad_table_VD is not None:
                     add_product(grad_table_VD[first:last], share_TW.T, hidden_TD)
+                del score_TW, share_TW
         if grad_table_VD is not None:
             add_rows(grad_table_VD, self.targets_N, hidden_ND.neg())
         if grad_hidden_ND is not None:

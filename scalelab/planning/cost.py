@@ -51,8 +51,9 @@ _FREE = frozenset(
 )
 # Accumulating in place is counted as the operation that it is named after.
 _IN_PLACE = {aten.addmm_: aten.addmm, aten.baddbmm_: aten.baddbmm}
-# Sorting ids before rows are added up in a fixed order: kernels that one call starts on CUDA.
-_SORTED_KERNELS = 17
+# Kernels that one call starts on CUDA: to sort ids before rows are added up in a fixed order, and
+# for each chunk of positions of torch's own cross-entropy.
+_SORTED_KERNELS, _CHUNK_KERNELS = 17, 10
 
 
 class Piece(NamedTuple):
@@ -85,9 +86,8 @@ class Cost(TorchDispatchMode):
         flops, count = 0, _formula(func)
         if count is not None:
             flops = int(count(*args, **(kwargs or {}), out_val=result))
-        kernels = _SORTED_KERNELS if func in _SORTED and _accumulates(args) else 1
-        moved, times = _moved(func, args, result), tile_repeats.get()
-        self.pieces.append(Piece(flops, moved, _precision(args), kernels, times))
+        moved, kernels = _moved(func, args, result), _kernels(func, args)
+        self.pieces.append(Piece(flops, moved, _precision(args), kernels, tile_repeats.get()))
         return result
 
     @property
@@ -123,8 +123,12 @@ def _linear_cross_entropy(hidden: Tensor, table: Tensor, *args: Any, out_val: An
 _BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entropy}
 
 
-def _accumulates(args: tuple[Any, ...]) -> bool:
-    return len(args) > 3 and bool(args[3])
+def _kernels(func: Any, args: tuple[Any, ...]) -> int:
+    if func in _SORTED and len(args) > 3 and args[3]:
+        return _SORTED_KERNELS
+    if func.namespace == "torch_nn" and func.name() in _BY_NAME:
+        return _CHUNK_KERNELS * -(-args[0].size(0) // int(args[8]))
+    return 1
 
 
 def _precision(args: tuple[Any, ...]) -> str:
@@ -140,6 +144,10 @@ def _moved(func: Any, args: tuple[Any, ...], result: Any) -> int:
     made = _bytes(result)
     if func in _GATHERS:
         return 2 * made + given - _bytes(args[0])
+    if func.namespace == "torch_nn" and func.name() in _BY_NAME:
+        # Each chunk of positions reads the table twice, and its gradient once to write it again.
+        chunks = -(-args[0].size(0) // int(args[8]))
+        return chunks * 4 * _bytes(args[1]) + given
     if func in _SCATTERS:
         return 2 * (given - _bytes(args[0]))
     return given + made
