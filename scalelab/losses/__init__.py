@@ -19,6 +19,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor
 
+from scalelab.core.target import Target, predicted_target
+
 __all__ = [
     "Loss",
     "LossBatch",
@@ -33,30 +35,6 @@ __all__ = [
 # On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not
 # know (tiles leave nothing behind), a count of operations multiplies by it.
 tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
-
-
-class Target(NamedTuple):
-    """The device that code runs on, or that a prediction on fake tensors stands for.
-
-    `memory_bytes` is what CUDA offers (0 on a CPU), `triton` whether Triton kernels can run there.
-    """
-
-    kind: str
-    memory_bytes: int = 0
-    capability: tuple[int, int] = (0, 0)
-    triton: bool = False
-
-    @property
-    def tile_bytes(self) -> int:
-        """Bytes of one tile: the power of two below a 64th of a GPU's memory, 1 GiB of 80 GB.
-
-        A power of two, so that cards of one kind, whose totals differ by some MiB, agree.
-        """
-        return 1 << max(20, (self.memory_bytes // 64).bit_length() - 1)
-
-
-# Set while a step is predicted for another device than the one that its fake tensors are on.
-predicted_target: ContextVar[Target | None] = ContextVar("predicted_target", default=None)
 
 
 def target_of(tensor: Tensor) -> Target:
