@@ -27,8 +27,10 @@ __all__ = [
     "Negatives",
     "Target",
     "cuda_target",
+    "needs_popularity",
     "predicted_target",
     "target_of",
+    "tf32_allowed",
     "tile_repeats",
 ]
 
@@ -46,6 +48,11 @@ def target_of(tensor: Tensor) -> Target:
         return Target("cpu")
     index = tensor.device.index
     return cuda_target(torch.cuda.current_device() if index is None else index)
+
+
+def tf32_allowed() -> bool:
+    """Whether fp32 products may be rounded to TF32 on CUDA: torch's own flag, set by the run."""
+    return torch.backends.cuda.matmul.allow_tf32
 
 
 @cache
@@ -81,11 +88,17 @@ class LossBatch:
     is_last_N: Tensor | None = None
     negatives: tuple[Negatives, ...] = ()
     # log of each item's share of the training interactions; an item that never occurs counts once.
+    # Given to a loss that says so by a true `needs_popularity`.
     log_popularity_V: Tensor | None = None
     pad_id: int = 0
     generator: Generator | None = None
     # Fixed random vectors and the like, for tests against other code.
     given: Mapping[str, Any] = field(default_factory=dict)
+
+
+def needs_popularity(loss: "Loss") -> bool:
+    """Whether the loss reads `log_popularity_V`, four bytes an item of the device's memory."""
+    return bool(getattr(loss, "needs_popularity", False))
 
 
 class Loss(Protocol):

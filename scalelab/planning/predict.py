@@ -20,6 +20,7 @@ from scalelab.planning.rehearsal import BlockShape, Rehearsal
 from scalelab.planning.roofline import Seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_prob
 from scalelab.train.evaluate import Evaluator, evaluated
+from scalelab.train.precision import check_precision
 
 __all__ = ["Prediction", "Unpredictable", "limit_bytes", "predict"]
 
@@ -131,6 +132,7 @@ def predict(
             "--set train.compile=false predicts the plain one, which takes more as a rule",
         )
     device = device or load_device(None)
+    check_precision(spec.train.precision, device.kind)
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
     steps = Steps(

@@ -21,6 +21,7 @@ from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
 from scalelab.core.target import kind_of_device
+from scalelab.losses import needs_popularity
 from scalelab.measure.components import Account
 from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
 from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
@@ -107,7 +108,8 @@ def fake_parts(spec: RunSpec, num_items: int) -> Parts:
     device = spec.device.model_copy(update={"name": "cpu"})
     on_cpu = spec.model_copy(update={"device": device})
     parts = build_parts(on_cpu, num_items)
-    return replace(parts, log_popularity_V=torch.empty(num_items + 1))
+    wanted = needs_popularity(parts.loss)
+    return replace(parts, log_popularity_V=torch.empty(num_items + 1) if wanted else None)
 
 
 def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
