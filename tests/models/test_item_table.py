@@ -45,17 +45,3 @@ def test_cuda_adds_rows_without_atomics(kind: str, added_by: str) -> None:
     assert table.weight.grad is not None
     counts = torch.tensor([1, 1, 1, 3, 0])
     torch.testing.assert_close(table.weight.grad, 1 + 2 * counts[:, None] * table.weight.detach())
-
-
-@pytest.mark.gpu
-def test_the_same_bits_twice() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
-    found = []
-    for _ in range(2):
-        table = ItemTable(50, 8).cuda()
-        table.reset(1.0, torch.Generator("cuda").manual_seed(0))
-        ids = torch.randint(51, (64, 50), generator=torch.Generator().manual_seed(0)).cuda()
-        (table.weight.sum() + table(ids).pow(2).sum()).backward()
-        found.append(table.weight.grad)
-    assert torch.equal(*found)
