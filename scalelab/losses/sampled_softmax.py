@@ -43,6 +43,11 @@ class SampledSoftmax:
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
 
+    @property
+    def needs_popularity(self) -> bool:
+        """The correction does, and nothing else."""
+        return self.logq > 0
+
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions. Raises SpecError where top_k is above the negatives given."""
         inner = inner_dtype(hidden_ND)

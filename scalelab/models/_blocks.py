@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from scalelab.core.target import kind_of_device
+
 __all__ = [
     "Activation",
     "Attention",
@@ -60,7 +62,12 @@ class ItemTable(nn.Module):
         while self._waiting:
             ids, grad = self._waiting.pop()
             assert weight.grad is not None
-            weight.grad.index_add_(0, ids, grad.to(weight.grad.dtype))
+            grad = grad.to(weight.grad.dtype)
+            if kind_of_device(weight.device.type) == "cuda":
+                # `index_add_` would add in another order each time, and so give other bits.
+                weight.grad.index_put_((ids.long(),), grad, accumulate=True)
+            else:
+                weight.grad.index_add_(0, ids, grad)
 
     def forward(self, ids_BL: Tensor) -> Tensor:
         """Embeddings of `ids_BL`, (B, L, D)."""

@@ -26,6 +26,7 @@ from scalelab.planning.rehearsal import BlockShape, Rehearsal
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_prob
 from scalelab.train.evaluate import Evaluator, evaluated
+from scalelab.train.precision import check_precision
 
 __all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
 
@@ -129,6 +130,7 @@ def predict(
             "--set train.compile=false predicts the plain one, which takes more as a rule",
         )
     device = device or load_device(None)
+    check_precision(spec.train.precision, device.kind)
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
     steps = Steps(

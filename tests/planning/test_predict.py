@@ -37,6 +37,7 @@ VARIANTS = [
     {"train.ema_decay": 0.99},
     {"batch.packer": "pad_left", "train.optimizer": "sgd", "loss.positions": "last"},
     {"loss.name": "sampled_softmax", "negatives.per": "batch", "negatives.num_negatives": 300},
+    {"loss.name": "sampled_softmax", "loss.logq": 1.0},
 ]
 
 
