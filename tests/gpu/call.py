@@ -30,8 +30,6 @@ class Call:
     device: str
     seconds: float
     call_begun: float
-    data: Path | None = None
-    oracle: Path | None = None
     begun: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] = field(default_factory=dict)
 

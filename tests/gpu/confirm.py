@@ -160,11 +160,8 @@ def main(words: list[str] | None = None) -> int:
     (asked.out / "parts").mkdir(parents=True, exist_ok=True)
     out = asked.out.resolve()
     (out / "log.txt").write_text("", encoding="utf-8")
-    data = asked.data or (
-        Path(os.environ["SCALELAB_DATA"]) if "SCALELAB_DATA" in os.environ else None
-    )
-    if data is not None:
-        os.environ["SCALELAB_DATA"] = str(data.resolve())
+    if asked.data is not None:
+        os.environ["SCALELAB_DATA"] = str(asked.data.resolve())
     if asked.oracle is not None:
         os.environ["SCALELAB_ORACLE"] = str(asked.oracle.resolve())
     # Otherwise a question whether there is a GPU would make CUDA unusable after a fork.
@@ -184,8 +181,6 @@ def main(words: list[str] | None = None) -> int:
             device=asked.device,
             seconds=left * weights[0] / sum(weights),
             call_begun=begun,
-            data=data,
-            oracle=asked.oracle,
         )
         call.file.unlink(missing_ok=True)
         facts[name] = _section(call, max(1.0, min(1.3 * call.seconds + 5, left - 1)))

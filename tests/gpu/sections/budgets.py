@@ -1,4 +1,4 @@
-"""Sweep under budgets: too little ends a run, enough does not, and host memory is not what counts."""
+"""Sweep under budgets: too little ends a run, enough does not, host memory does not count."""
 
 from typing import Any
 

@@ -67,7 +67,8 @@ def _official(call: Call) -> None:
 def _helpers() -> ModuleType:
     """`tests/losses/test_oracle.py`, which knows how a case is read."""
     spec = importlib.util.spec_from_file_location("oracle_cases", _TEST)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -190,7 +191,8 @@ def _realistic(
     except Exception as error:
         call.check(f"{label}, V={items} runs", False, f"{type(error).__name__}: {error}")
         return
-    assert exact_ND.grad is not None and exact_VD.grad is not None
+    assert exact_ND.grad is not None
+    assert exact_VD.grad is not None
     errors = (
         abs(float(runs[0][0]) - float(wanted.detach())) / abs(float(wanted.detach())),
         relative(runs[0][1], exact_ND.grad),

@@ -1,6 +1,5 @@
 """Interrupt a sweep and start it again: what is done stays, what is not is run."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -42,7 +41,7 @@ def run(call: Call) -> None:
     words = [sys.executable, "-m", "scalelab", "sweep", str(study), "--ledger", str(ledger)]
     words += ["--device", call.device]
     with (call.scratch / "first.txt").open("w") as text:
-        process = subprocess.Popen(words, stdout=text, stderr=subprocess.STDOUT, env=os.environ)
+        process = subprocess.Popen(words, stdout=text, stderr=subprocess.STDOUT)
     while process.poll() is None and _outcomes(ledger)["done"] < 1:
         call.need(1)
         time.sleep(0.2)
@@ -52,9 +51,7 @@ def run(call: Call) -> None:
     interrupted = Counter(row["outcome"] for row in before)
     call.note(interrupted_exit_status=status, interrupted=dict(interrupted))
     call.check("it was interrupted before its end", interrupted["done"] < NUMBER, interrupted)
-    again = subprocess.run(
-        words, capture_output=True, text=True, env=os.environ, timeout=max(1.0, call.left())
-    )
+    again = subprocess.run(words, capture_output=True, text=True, timeout=max(1.0, call.left()))
     outcomes = _outcomes(ledger)
     call.note(resumed_exit_status=again.returncode, resumed=dict(outcomes))
     call.check("all are done in the end", outcomes["done"] == NUMBER, again.stdout[-200:])
