@@ -61,7 +61,7 @@ def chosen(only: str) -> list[str]:
 
 
 def _arguments(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="confirm.py", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="confirm.py", description=str(__doc__).partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for what is found")
     parser.add_argument("--seconds", type=float, default=540, help="for the whole call")
     parser.add_argument("--only", default="", help="sections, as in memory,losses")

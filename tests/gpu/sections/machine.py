@@ -1,7 +1,8 @@
-"""Read what this GPU is, what a context and cuBLAS take of it, and how fast it copies and multiplies."""
+"""Read what this GPU is, what a context and cuBLAS take of it, and how fast it works."""
 
 import sys
 import time
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def _nvml() -> dict[str, float]:
         "reserved_v2": two.reserved,
         "total": one.total,
     }
-    return {name: round(size / MIB, 1) for name, size in sizes.items()}
+    return {name: round(int(size) / MIB, 1) for name, size in sizes.items()}
 
 
 def _workspaces(call: Call) -> None:
@@ -93,7 +94,8 @@ def _workspaces(call: Call) -> None:
 def _speeds(call: Call) -> None:
     source = torch.empty(2**28, device="cuda").normal_()
     copy = torch.empty_like(source)
-    call.note(copy_gb_s=round(2 * source.nbytes / call.timed(lambda: copy.copy_(source)) / 1e9))
+    seconds = call.timed(partial(copy.copy_, source))
+    call.note(copy_gb_s=round(2 * source.nbytes / seconds / 1e9))
     del source, copy
     hidden_ND, table_VD = (torch.randn(size, 64, device="cuda") for size in (4096, 65536))
     out_NV = torch.empty(4096, 65536, device="cuda")

@@ -1,10 +1,8 @@
 """Compare every loss on the device with the papers' official code and with float64."""
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,8 +34,6 @@ def run(call: Call) -> None:
 
 
 def _official(call: Call) -> None:
-    if call.oracle is not None:
-        os.environ["SCALELAB_ORACLE"] = str(call.oracle.resolve())
     cases = _helpers()
     if not cases.CASES:
         call.check("the papers' cases are there", False, f"none in {cases.FOLDER}; use --oracle")
@@ -74,7 +70,7 @@ def _helpers() -> ModuleType:
     return module
 
 
-_TEST = Path(ROOT) / "tests" / "losses" / "test_oracle.py"
+_TEST = ROOT / "tests" / "losses" / "test_oracle.py"
 
 
 def moved(batch: LossBatch, device: str) -> LossBatch:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 from call import Call
 
@@ -42,7 +43,7 @@ def run(call: Call) -> None:
     words += ["--device", call.device]
     with (call.scratch / "first.txt").open("w") as text:
         process = subprocess.Popen(words, stdout=text, stderr=subprocess.STDOUT)
-    while process.poll() is None and _outcomes(ledger)["done"] < 1:
+    while process.poll() is None and not _outcomes(ledger)["done"]:
         call.need(1)
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -60,11 +61,11 @@ def run(call: Call) -> None:
     call.check("what was done is not run again", kept <= after and len(after) == NUMBER)
 
 
-def _rows(ledger: os.PathLike[str]) -> list[dict[str, str]]:
+def _rows(ledger: Path) -> list[dict[str, str]]:
     return scalelab.query(ledger, "SELECT run_id, outcome FROM runs").to_pylist()
 
 
-def _outcomes(ledger: os.PathLike[str]) -> Counter[str]:
-    if not os.path.exists(ledger):
+def _outcomes(ledger: Path) -> Counter[str]:
+    if not ledger.exists():
         return Counter()
     return Counter(row["outcome"] for row in _rows(ledger))

@@ -155,7 +155,7 @@ def _look(call: Call, spec: RunSpec) -> dict[str, Any]:
     profile, waits = _Profile(), _Waits()
     with trainer.observed_by([profile, waits]):
         trainer.fit()
-    events = [e for e in profile.profiler.events() if str(e.device_type).endswith("CUDA")]
+    events = [e for e in profile.profiler.events() or [] if str(e.device_type).endswith("CUDA")]
     busy_ms = sum(event.device_time for event in events) / 1e3
     found |= {
         "kernels_a_step": len(events) / len(PROFILED),
