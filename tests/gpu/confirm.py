@@ -11,6 +11,7 @@ See README.md beside this file.
 import argparse
 import importlib
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -71,9 +72,23 @@ def _arguments(words: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
+class _Said(logging.Handler):
+    """What the package logs and what Python warns of belongs to what was found."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__()
+        self._call = call
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line of the log."""
+        self._call.say(f"{record.levelname}: {' '.join(record.getMessage().split())[:500]}")
+
+
 def _perform(call: Call) -> None:
     """Run one section in this process, which is its own."""
     os.setpgid(0, 0)
+    logging.captureWarnings(True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Said(call)], force=True)
     try:
         importlib.import_module(f"sections.{call.name}").run(call)
         call.note(outcome="done")
@@ -113,6 +128,20 @@ def _end_group(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
         return  # nothing of it is left
+
+
+def _a_gpu_answers() -> bool:
+    """Asked in a process of its own: CUDA must not start in the one that sections fork from."""
+
+    def ask() -> None:
+        import torch
+
+        os._exit(0 if torch.cuda.is_available() else 1)
+
+    process = multiprocessing.get_context("fork").Process(target=ask)
+    process.start()
+    process.join()
+    return process.exitcode == 0
 
 
 def _write(out: Path, facts: dict[str, Any]) -> None:
@@ -168,6 +197,9 @@ def main(words: list[str] | None = None) -> int:
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     for module in PRELOADED:
         importlib.import_module(module)
+    if asked.device.startswith("cuda") and not _a_gpu_answers():
+        print("confirm.py: no CUDA GPU answers; write --device cpu for a dry run", file=sys.stderr)
+        return 2
     facts: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["confirm.py", *(sys.argv[1:] if words is None else words)]),

@@ -37,8 +37,8 @@ def run(call: Call) -> None:
         multiprocessors=properties.multi_processor_count,
         free_and_total_mib=[round(size / MIB, 1) for size in torch.cuda.mem_get_info()],
         cudnn=torch.backends.cudnn.version(),
-        tf32_of_cudnn=torch.backends.cudnn.allow_tf32,
-        tf32_of_products=torch.backends.cuda.matmul.allow_tf32,
+        precision_of_cudnn_rnn=torch.backends.cudnn.rnn.fp32_precision,
+        precision_of_products=torch.backends.cuda.matmul.fp32_precision,
     )
     _workspaces(call)
     _speeds(call)
@@ -106,9 +106,9 @@ def _speeds(call: Call) -> None:
         return round(flops / seconds / 1e12, 1)
 
     found = {"fp32": speed(hidden_ND, table_VD, out_NV)}
-    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
     found["tf32"] = speed(hidden_ND, table_VD, out_NV)
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
     found["bf16"] = speed(hidden_ND.bfloat16(), table_VD.bfloat16(), out_NV.bfloat16())
     call.note(products_of_width_64_tflops=found)
     square = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)

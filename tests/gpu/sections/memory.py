@@ -97,13 +97,11 @@ def _runs(ledger: Any) -> list[dict[str, Any]]:
     ).to_pylist()
     runs: dict[str, dict[str, Any]] = {}
     for row in rows:
-        run = runs.setdefault(row["run_id"], row | {"bytes": {}, "why": {}})
-        # The allocator's own count of requested bytes may be a kind or a component.
-        if row["component"] == "total" or "request" in str(row["component"]):
-            kind = row["kind"] if row["component"] == "total" else row["component"]
-            run["bytes"][row["stage"], kind, row["source"]] = row["bytes"]
-            if row["reason"]:
-                run["why"][f"{row['stage']} {kind}"] = row["reason"]
+        run = runs.setdefault(row["run_id"], row | {"bytes": {}})
+        # `tensors` is what the allocator was asked for, less the workspaces of cuBLAS.
+        by_allocator = row["kind"] == "requested_by_allocator"
+        if row["component"] == ("tensors" if by_allocator else "total"):
+            run["bytes"][row["stage"], row["kind"], row["source"]] = row["bytes"]
     return list(runs.values())
 
 
@@ -144,15 +142,11 @@ def _compare(call: Call, found: dict[str, Any]) -> None:
             if abs(off) > allowed:
                 wrong.append(f"{stage} {kind} {off / MIB:+.1f} MiB ({off / measured:+.1%})")
         own = sizes.get((stage, "requested", "measured"))
-        theirs = [
-            size
-            for (at, kind, source), size in sizes.items()
-            if at == stage and source == "measured" and "request" in kind and kind != "requested"
-        ]
-        if theirs and own is not None:
-            row[f"{stage} requested - allocator's"] = own - theirs[0]
-            if own != theirs[0]:
-                wrong.append(f"{stage} account {own - theirs[0]:+d} bytes beside the allocator")
+        theirs = sizes.get((stage, "requested_by_allocator", "measured"))
+        if theirs is not None and own is not None:
+            row[f"{stage} account - allocator"] = own - theirs
+            if own != theirs:
+                wrong.append(f"{stage} account {own - theirs:+d} bytes beside the allocator")
         elif call.is_cuda and found["outcome"] == "done":
             wrong.append(f"{stage}: no requested_bytes of the allocator in the ledger")
     call.row("runs", row)

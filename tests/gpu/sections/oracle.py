@@ -2,7 +2,8 @@
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, ScalelabError
 from scalelab.losses import LossBatch, Negatives
 
-__all__ = ["moved", "relative", "run"]
+__all__ = ["relative", "run"]
 
 # Their precision is their own; the section `losses` shows it.
 EXTERNAL = {"cut_ce", "liger_ce", "linear_ce"}
@@ -26,6 +27,7 @@ LARGE = {"cross_entropy", "sampled_softmax", "rece", "sce", "bce"}
 def run(call: Call) -> None:
     """The cases of the official code, then realistic sizes, each of them twice."""
     _official(call)
+    _chosen(call)
     sizes = (3_000, 60_000) if call.is_cuda else (3_000,)
     for items in sizes:
         for name, options, loss in _losses(large=items > 3_000):
@@ -45,7 +47,7 @@ def _official(call: Call) -> None:
         for loss in cases.losses_of(name.rpartition("_")[0], case):
             hidden_ND = torch.tensor(case["hidden"]).to(call.device).requires_grad_()
             items_VD = torch.tensor(case["items"]).to(call.device).requires_grad_()
-            value = loss(hidden_ND, items_VD, moved(cases.batch_of(case), call.device))
+            value = loss(hidden_ND, items_VD, cases.moved(cases.batch_of(case), call.device))
             value.backward()
             wanted = float(case["loss"])
             error = max(
@@ -60,6 +62,27 @@ def _official(call: Call) -> None:
     call.check(f"official code, within {OFFICIAL:.0e}", worst <= OFFICIAL, f"{worst:.1e} {where}")
 
 
+def _chosen(call: Call) -> None:
+    """Which kernel `auto` takes: a fused one that fails its own check would only be logged."""
+    if "kernel" not in plugins.options("losses", "cross_entropy"):
+        call.note(kernels="cross_entropy has no option `kernel` yet")
+        return
+    from scalelab.losses.kernels.choice import kernels_used
+
+    wanted = "fused" if call.is_cuda else "tiled"
+    hidden_ND, table_VD, batch = _problem(3000, 100)
+    shared = _helpers().moved(replace(batch, negatives=batch.negatives[2:]), call.device)
+    for name in ("cross_entropy", "sampled_softmax"):
+        for bf16 in (False, True):
+            own_ND, own_VD = (x.to(call.device).requires_grad_() for x in (hidden_ND, table_VD))
+            kind = torch.device(call.device).type
+            with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
+                plugins.load("losses", name)()(own_ND, own_VD, shared).backward()
+            what = f"{name} in {'bf16' if bf16 else 'fp32'} chooses the {wanted} kernel"
+            call.check(what, kernels_used.get(name) == wanted, kernels_used.get(name))
+
+
+@cache
 def _helpers() -> ModuleType:
     """`tests/losses/test_oracle.py`, which knows how a case is read."""
     spec = importlib.util.spec_from_file_location("oracle_cases", _TEST)
@@ -71,18 +94,6 @@ def _helpers() -> ModuleType:
 
 
 _TEST = ROOT / "tests" / "losses" / "test_oracle.py"
-
-
-def moved(batch: LossBatch, device: str) -> LossBatch:
-    """The batch with all its tensors on the device."""
-    changes: dict[str, Any] = {
-        each.name: getattr(batch, each.name).to(device)
-        for each in fields(batch)
-        if isinstance(getattr(batch, each.name), torch.Tensor)
-    }
-    changes["negatives"] = tuple(n._replace(ids=n.ids.to(device)) for n in batch.negatives)
-    changes["given"] = {key: value.to(device) for key, value in batch.given.items()}
-    return replace(batch, **changes)
 
 
 def relative(got: torch.Tensor | None, wanted: torch.Tensor) -> float:
@@ -173,7 +184,7 @@ def _realistic(
             own_ND, own_VD = (
                 x.clone().to(call.device).requires_grad_() for x in (hidden_ND, table_VD)
             )
-            value = loss(own_ND, own_VD, moved(batch, call.device))
+            value = loss(own_ND, own_VD, _helpers().moved(batch, call.device))
             value.backward()
             runs.append((value.detach(), own_ND.grad, own_VD.grad))
     except MissingExtra as missing:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from call import Call
 
+from scalelab.core import plugins
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
@@ -132,6 +133,15 @@ def run(call: Call) -> None:
             )
 
 
+def _kernel(loss: str) -> str | None:
+    """Which kernel the loss took, where it has a choice."""
+    if "kernel" not in plugins.options("losses", loss):
+        return None
+    from scalelab.losses.kernels.choice import kernels_used
+
+    return kernels_used.get(loss)
+
+
 def _look(call: Call, spec: RunSpec) -> dict[str, Any]:
     at = time.perf_counter()
     trainer = assemble(spec)
@@ -146,6 +156,7 @@ def _look(call: Call, spec: RunSpec) -> dict[str, Any]:
         "evaluation_s": clock.evaluation,
         "ms_a_step": round(1e3 * clock.training[-1] / max(1, clock.steps[-1]), 3),
         "waited_for_batches_s": round(trainer.loader.wait_s, 3),
+        "kernel": _kernel(spec.loss.name),
         "ndcg@10": round(clock.metrics["ndcg@10"], 5),
     }
     if not call.is_cuda:
