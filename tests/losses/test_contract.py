@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scalelab.core import plugins
-from scalelab.core.errors import MissingExtra, SpecError
+from scalelab.core.errors import MissingExtra
 from scalelab.losses import LossBatch, Negatives
 
 CUDA_ONLY = {"cut_ce", "liger_ce"}
@@ -22,12 +22,7 @@ def loss(request, device):
         pytest.skip(str(missing))
     if request.param in CUDA_ONLY and device != "cuda":
         pytest.skip(f"{request.param} runs on CUDA alone")
-    try:
-        made = part(**SMALL.get(request.param, {}))
-    except SpecError as error:
-        if request.param not in EXTERNAL:
-            raise
-        pytest.skip(str(error))  # linear_ce below torch 2.13
+    made = part(**SMALL.get(request.param, {}))
     assert part.needs_negatives in (True, False)
     return made
 
