@@ -59,7 +59,7 @@ def _torch() -> Check:
 
         return _ok("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
 
-    return _tried("torch", read, 'pip install "torch>=2.11"')
+    return _tried("torch", read, 'pip install "torch>=2.11,<2.14"')
 
 
 def _cuda() -> Check:
