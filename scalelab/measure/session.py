@@ -27,6 +27,7 @@ from scalelab.measure.probes.torch_history import TorchHistory
 from scalelab.measure.rows import new_row
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
+from scalelab.train.precision import check_precision, products_in
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
 __all__ = ["Limits", "new_row", "out_of_memory", "run"]
@@ -101,7 +102,11 @@ def run(
         facts = environment(torch.device("cpu"))
         try:
             facts = environment(torch.device(spec.device.name))
-            with _on_device(torch.device(spec.device.name), limits.memory_bytes):
+            check_precision(spec.train.precision, torch.device(spec.device.name).type)
+            with (
+                products_in(spec.train.precision),
+                _on_device(torch.device(spec.device.name), limits.memory_bytes),
+            ):
                 trainer = _prepare(spec, state)
                 _measure(trainer, state, limits, timeline=timeline, out=out)
                 ended = _train(trainer, state, limits, report, stop, keep)

@@ -10,12 +10,13 @@ from pydantic import BeforeValidator, Field, PositiveFloat
 
 from scalelab.core.errors import SpecError
 from scalelab.core.presets import find_preset, preset_names
+from scalelab.core.spec import RunSpec
 from scalelab.core.tables import Table, checked, read_toml
 from scalelab.core.units import MIB, format_bytes, parse_bytes
 from scalelab.measure.environment import host_bytes
 from scalelab.measure.gpus import Gpu, visible_gpus
 
-__all__ = ["DeviceProfile", "calibrated_file", "load_device", "this_machine"]
+__all__ = ["DeviceProfile", "calibrated_file", "device_for", "load_device", "this_machine"]
 
 
 def _size(value: Any) -> int:
@@ -92,6 +93,14 @@ def load_device(name: str | Path | None) -> DeviceProfile:
     return _read(find_preset("devices", name))
 
 
+def device_for(spec: RunSpec) -> DeviceProfile:
+    """The device of this machine that the run names. Raises SpecError for a GPU that is not there.
+
+    A run on the CPU of a machine with a GPU is one of the CPU.
+    """
+    return this_machine(None if spec.device.name == "auto" else spec.device.name)
+
+
 def calibrated_file() -> Path:
     """Where `scalelab doctor --calibrate` keeps the profile of this machine."""
     home = os.environ.get("XDG_CONFIG_HOME")
@@ -110,7 +119,10 @@ def this_machine(device: str | None = None) -> DeviceProfile:
     if not gpus and kind != "cuda":
         return _this_cpu()
     if int(index or 0) >= len(gpus):
-        raise SpecError(f"no GPU of this machine is {device!r}", "see scalelab doctor")
+        raise SpecError(
+            f"no GPU of this machine is {device!r}",
+            "name a device profile with --on, or see scalelab doctor",
+        )
     return _this_gpu(gpus[int(index or 0)])
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scalelab.core import plugins
-from scalelab.core.errors import DataError, MissingExtra, SpecError
+from scalelab.core.errors import DataError, MissingExtra, PredictionUnsupported, SpecError
 from scalelab.core.events import Progress
 from scalelab.core.records import Record
 from scalelab.core.spec import DataSpec, RunSpec
@@ -117,7 +117,7 @@ def forecast(
     from scalelab.measure.gpus import visible_gpus
     from scalelab.planning.buildable import check_buildable
     from scalelab.planning.devices import DeviceProfile, this_machine
-    from scalelab.planning.predict import Unpredictable, limit_bytes, predict
+    from scalelab.planning.predict import limit_bytes, predict
 
     known: dict[str, LengthsOnly] = {}
     devices: dict[str, DeviceProfile] = {}
@@ -138,11 +138,11 @@ def forecast(
         limit_bytes(device, budget_bytes)
         try:
             prediction = predict(spec, device, budget_bytes=budget_bytes, data=known[key])
-        except Unpredictable as error:
+        except (PredictionUnsupported, MissingExtra) as error:
             remarks.append(f"no prediction for {spec.loss.name}: {error}")
             found.append(None)
             continue
-        except (DataError, MissingExtra):
+        except DataError:
             raise
         except Exception as error:  # what cannot be rehearsed can still be run
             if isinstance(error, SpecError):

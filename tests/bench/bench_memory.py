@@ -50,7 +50,7 @@ def draw(rng: random.Random, index: int) -> dict[str, Any]:
 
 def allocated_peak(work: Any) -> int:
     """The highest sum of torch.profiler's allocation events."""
-    with torch.profiler.profile(profile_memory=True) as profiler:
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profiler:
         work()
     events: list[tuple[int, int]] = []
 

@@ -56,7 +56,7 @@ def profiler_peak() -> Callable[[Callable[[], object]], int]:
     """The highest sum of `torch.profiler`'s own allocation events while a function runs."""
 
     def measure(work: Callable[[], object]) -> int:
-        with torch.profiler.profile(profile_memory=True) as profiler:
+        with torch.profiler.profile(profile_memory=True, acc_events=True) as profiler:
             work()
         events: list[tuple[int, int]] = []
 
