@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
-from scalelab.losses import LossBatch, Negatives
+from scalelab.losses import LossBatch, Negatives, target_of
 from scalelab.losses._tiles import (
     add_product,
     add_rows,
@@ -16,6 +16,7 @@ from scalelab.losses._tiles import (
     no_autocast,
     outer_dtype,
     spans,
+    tile_numbers,
 )
 
 __all__ = ["Objective", "Slopes", "sampled_loss"]
@@ -98,11 +99,14 @@ class _Work:
             _Shared(source.ids.long(), item_table_VD, inner) if source.per == "batch" else None
             for source in batch.negatives
         ]
-        floats = 0
+        floats, depth = 0, hidden_ND.shape[1]
+        on_gpu = target_of(hidden_ND).kind == "cuda"
         for source in batch.negatives:
-            per_negative = 4 if source.per == "batch" else hidden_ND.shape[1] + 4
-            floats += source.ids.shape[-1] * per_negative
-        self.tile = max(1, _TILE_FLOATS // max(1, floats))
+            # A GPU's tile holds all: a row in two types, ids that are sorted to add rows up.
+            own = 3 * depth // 2 + 24 if on_gpu else depth + 4
+            floats += source.ids.shape[-1] * (4 if source.per == "batch" else own)
+        numbers = tile_numbers(hidden_ND, _TILE_FLOATS, 4)
+        self.tile = max(1, min(hidden_ND.shape[0], numbers // max(1, floats)))
 
     def add(
         self,

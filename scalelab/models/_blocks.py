@@ -1,10 +1,12 @@
 """What encoders share: item table with lookup, attention within segments, feed-forward."""
 
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scalelab.core.target import kind_of_device
 
@@ -20,6 +22,9 @@ __all__ = [
 ]
 
 Activation = Literal["relu", "gelu", "silu"]
+# What CUDA may take. Left to itself it takes cuDNN's attention on some GPUs, which is built anew
+# for every new number of rows, and whose memory nobody can predict.
+_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 _ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
@@ -105,9 +110,10 @@ class Attention(nn.Module):
         heads = self.query_key_value(x_BLD).view(B, L, 3, self.num_heads, D // self.num_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask_B1LL, dropout_p=dropout
-        )
+        with sdpa_kernel(_KERNELS) if query.is_cuda else nullcontext():
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask_B1LL, dropout_p=dropout
+            )
         return self.out(mixed.transpose(1, 2).reshape(B, L, D))
 
 

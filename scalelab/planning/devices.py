@@ -10,11 +10,12 @@ from pydantic import BeforeValidator, Field, PositiveFloat
 
 from scalelab.core.errors import SpecError
 from scalelab.core.presets import find_preset
+from scalelab.core.spec import RunSpec
 from scalelab.core.tables import Table, checked, read_toml
 from scalelab.core.units import MIB, format_bytes, parse_bytes
 from scalelab.measure.environment import device_bytes
 
-__all__ = ["DeviceProfile", "calibrated_file", "load_device", "this_machine"]
+__all__ = ["DeviceProfile", "calibrated_file", "device_for", "load_device", "this_machine"]
 
 
 def _size(value: Any) -> int:
@@ -71,6 +72,7 @@ class DeviceProfile:
     flops: dict[str, float]
     launch_s: float
     efficiency: tuple[float, float]
+    capability: tuple[int, int] = (0, 0)
     context_bytes: int = 0
     cublas_bytes: int = 0
 
@@ -80,6 +82,24 @@ def load_device(name: str | Path | None) -> DeviceProfile:
     if name is None:
         return this_machine()
     return _read(find_preset("devices", name))
+
+
+def device_for(spec: RunSpec) -> DeviceProfile:
+    """The device of this machine that the run names. Raises SpecError for a GPU that is not there.
+
+    A run on the CPU of a machine with a GPU is one of the CPU.
+    """
+    machine = this_machine()
+    kind = spec.device.name.partition(":")[0]
+    if kind in (machine.kind, "auto"):
+        return machine
+    if kind == "cpu":
+        memory = device_bytes(torch.device("cpu"))
+        near = _read(find_preset("devices", "cpu"))
+        return replace(near, name="this machine", memory_bytes=memory or near.memory_bytes)
+    raise SpecError(
+        f"no CUDA GPU answers for {spec.device.name!r}", "name a device profile with --on"
+    )
 
 
 def calibrated_file() -> Path:
@@ -123,6 +143,12 @@ def _read(path: Path) -> DeviceProfile:
         flops={"fp32": file.tflops.fp32 * 1e12, "bf16": file.tflops.bf16 * 1e12},
         launch_s=file.estimates.launch_us * 1e-6,
         efficiency=(low, high),
+        capability=_capability(file.capability),
         context_bytes=file.estimates.context,
         cublas_bytes=file.cublas.workspace,
     )
+
+
+def _capability(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)

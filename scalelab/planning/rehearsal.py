@@ -1,4 +1,4 @@
-"""A spec, a catalog size and shapes in, accounts of a step and an evaluation on fake tensors out.
+"""Run a training step and a block of evaluation on fake tensors and account for their memory.
 
 Both are the very functions that run (`scalelab.train.step.training_step`, `evaluate.Scorer.rank`);
 fake tensors have shapes and storages of a size but no data, so that a catalog of any size costs
@@ -21,11 +21,12 @@ from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
 from scalelab.core.target import kind_of_device
-from scalelab.losses import needs_popularity
+from scalelab.losses import Target, needs_popularity
 from scalelab.measure.components import Account
 from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
 from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
 from scalelab.planning.cost import Cost
+from scalelab.planning.cublas import Workspaces
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.train.assemble import build_parts
 from scalelab.train.evaluate import Evaluator
@@ -49,13 +50,22 @@ class BlockShape(NamedTuple):
 class Rehearsal:
     """A run on fake tensors: `train`, then `evaluate`.
 
-    `like_cuda` runs what CUDA would run where it differs (see `scalelab.planning.cuda`).
+    With a `target` on CUDA it runs what CUDA would run where that differs (see
+    `scalelab.planning.cuda`), and `workspaces` note when cuBLAS takes its own.
     """
 
-    def __init__(self, spec: RunSpec, num_items: int, *, like_cuda: bool = False) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        num_items: int,
+        *,
+        target: Target | None = None,
+        workspaces: Workspaces | None = None,
+    ) -> None:
         self._spec = spec
         self._num_items = num_items
-        self._like_cuda = like_cuda
+        self._target = target
+        self._workspaces = workspaces
         self._fake = FakeTensorMode()
 
     def train(self, shape: BatchShape, cost: Cost | None = None) -> Account:
@@ -83,8 +93,10 @@ class Rehearsal:
         table: Any = self._parts.model.item_table_VD
         return table.size(1)
 
-    def evaluate(self, evaluator: Evaluator, block: BlockShape) -> Account:
-        """The account of a block of evaluation by the model that was trained."""
+    def evaluate(
+        self, evaluator: Evaluator, block: BlockShape, cost: Cost | None = None
+    ) -> Account:
+        """The account of a block of evaluation by the model that was trained, counted by `cost`."""
         model = self._parts.model
         with self._fake:  # like those of numpy, they count from their first use on
             block_of_users = _empty_histories(block, evaluator.max_len)
@@ -92,14 +104,24 @@ class Rehearsal:
             label_parts(account, self._parts)
             with _announcing(account)(Phase.EVALUATE):
                 model.eval()
-                Scorer(model, evaluator, block.num_sequences).rank(*block_of_users)
+                scorer = Scorer(model, evaluator, block.num_sequences)
+                with cost or nullcontext():
+                    scorer.rank(*block_of_users)
         return account
 
     @contextmanager
     def _account(self) -> Iterator[Account]:
-        run = foreseen_on_cuda if self._like_cuda else foreseen
-        device = as_on_cuda() if self._like_cuda else nullcontext()
-        with self._fake, Account(_FAKE, run) as account, device:
+        if self._target is None:
+            with self._fake, Account(_FAKE, foreseen) as account:
+                yield account
+            return
+
+        def run(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+            if self._workspaces is not None:
+                self._workspaces.note(func, args, account.num_events)
+            return foreseen_on_cuda(func, args, kwargs)
+
+        with self._fake, Account(_FAKE, run) as account, as_on_cuda(self._target):
             yield account
 
 

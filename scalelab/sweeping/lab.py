@@ -9,7 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scalelab.core import plugins
-from scalelab.core.errors import ScalelabError, SpecError
+from scalelab.core.errors import (
+    MissingExtra,
+    PredictionUnsupported,
+    ScalelabError,
+    SpecError,
+)
 from scalelab.core.events import Progress
 from scalelab.core.records import Record
 from scalelab.core.spec import DataSpec, RunSpec
@@ -81,7 +86,7 @@ def forecast(
     """
     from scalelab.datasets.load import LengthsOnly, lengths
     from scalelab.planning.devices import load_device, this_machine
-    from scalelab.planning.predict import Unpredictable, predict
+    from scalelab.planning.predict import predict
 
     known: dict[str, LengthsOnly] = {}
     machine = this_machine()
@@ -101,7 +106,7 @@ def forecast(
             continue
         try:
             prediction = predict(spec, device, budget_bytes=budget_bytes, data=known[key])
-        except Unpredictable as error:
+        except (PredictionUnsupported, MissingExtra) as error:
             remarks.append(f"no prediction for {spec.loss.name}: {error}")
             found.append(None)
             continue
