@@ -133,13 +133,17 @@ class TrainSpec(Table, frozen=True):
 
 
 def _is_device(name: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ValueError("a device is cpu, cuda or cuda:1")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("a device is auto, cpu, cuda or cuda:1")
     return name
 
 
 class DeviceSpec(Table, frozen=True):
-    """Where the run trains; `threads` = 0 takes all cores."""
+    """Where the run trains; `threads` = 0 takes all cores.
+
+    `auto` is the GPU of the machine that runs it, or its CPU where there is none; whoever runs,
+    fingerprints or stores a spec puts the device in its place first.
+    """
 
     name: Annotated[str, AfterValidator(_is_device)] = "cpu"
     threads: NonNegativeInt = 0

@@ -19,7 +19,7 @@ from scalelab.losses._tiles import (
     tile_numbers,
 )
 
-__all__ = ["Objective", "Slopes", "sampled_loss"]
+__all__ = ["Objective", "Slopes", "check_batch", "sampled_loss"]
 
 # Gathered rows and scores of one tile: 4 MiB of float32, which stays in a CPU's caches.
 _TILE_FLOATS = 2**20
@@ -54,16 +54,7 @@ def sampled_loss(
     times the log-probability of being drawn is taken off all scores. Only the `top_k` highest
     negatives are kept. Raises SpecError where the batch lacks what is asked.
     """
-    if not batch.negatives:
-        raise SpecError("the loss needs negatives and the run has none", "add [[negatives]]")
-    if logq and batch.log_popularity_V is None:
-        raise SpecError("logq needs the popularity of the items", "give the batch log_popularity_V")
-    num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)
-    if top_k is not None and top_k > num_negatives:
-        raise SpecError(
-            f"top_k = {top_k}, but a position has {num_negatives} negatives",
-            f"lower top_k to {num_negatives} or less, or draw more",
-        )
+    check_batch(batch, logq, top_k)
     inner = inner_dtype(hidden_ND)
 
     def compute(
@@ -76,6 +67,20 @@ def sampled_loss(
             return work.finish()
 
     return formed(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
+
+
+def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:
+    """Raises SpecError where the batch lacks what is asked."""
+    if not batch.negatives:
+        raise SpecError("the loss needs negatives and the run has none", "add [[negatives]]")
+    if logq and batch.log_popularity_V is None:
+        raise SpecError("logq needs the popularity of the items", "give the batch log_popularity_V")
+    num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)
+    if top_k is not None and top_k > num_negatives:
+        raise SpecError(
+            f"top_k = {top_k}, but a position has {num_negatives} negatives",
+            f"lower top_k to {num_negatives} or less, or draw more",
+        )
 
 
 class _Work:

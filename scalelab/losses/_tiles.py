@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import LossBatch, target_of, tile_repeats
 
 __all__ = [
@@ -18,7 +17,6 @@ __all__ = [
     "inner_dtype",
     "items_only",
     "no_autocast",
-    "on_cuda_only",
     "outer_dtype",
     "spans",
     "target_scores",
@@ -95,18 +93,6 @@ def spans(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
             yield start, min(start + size, total)
     finally:
         tile_repeats.set(around)
-
-
-def on_cuda_only(name: str, hidden_ND: Tensor) -> None:
-    """Raises SpecError where a loss of Triton kernels cannot run, and where it is predicted."""
-    if isinstance(hidden_ND, torch._subclasses.FakeTensor):
-        raise PredictionUnsupported(
-            f"no prediction of {name}: its kernels run on a GPU only, and what they allocate is "
-            "not known",
-            "its runs are measured all the same",
-        )
-    if hidden_ND.device.type != "cuda":
-        raise SpecError(f"{name} runs on CUDA, not on {hidden_ND.device.type}", "use cross_entropy")
 
 
 def tile_numbers(like: Tensor, numbers: int, num_bytes: int) -> int:

@@ -18,6 +18,8 @@ from scalelab.losses._tiles import (
     spans,
     target_scores,
 )
+from scalelab.losses.kernels.choice import Kernel, runs_fused
+from scalelab.losses.kernels.fused import Problem, fused_loss
 
 __all__ = ["CrossEntropy"]
 
@@ -37,10 +39,15 @@ class CrossEntropy:
     needs). Where only few fit, that is above some 170,000 items, the scores are formed twice: once
     for the log-sum-exp of every position, once for the gradients, which are written tile by tile of
     the table. `include_padding` leaves the padding row in the softmax, as the RECE repository does.
+
+    `kernel` = "fused" takes the Triton kernels of `scalelab.losses.kernels` instead, which keep no
+    scores at all (CUDA, compute capability 8.0, D up to 256); "auto" does where they run and agree
+    with plain float64.
     """
 
     tile_mib: float | Literal["auto"] = "auto"
     include_padding: bool = False
+    kernel: Kernel = "auto"
 
     needs_negatives: ClassVar[bool] = False
 
@@ -51,6 +58,11 @@ class CrossEntropy:
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""
         inner = inner_dtype(hidden_ND)
+        if runs_fused("cross_entropy", self.kernel, hidden_ND, item_table_VD, inner):
+            pad_id = -1 if self.include_padding else batch.pad_id
+            problem = Problem(batch.targets_N.long(), inner, pad_id)
+            with no_autocast(hidden_ND):
+                return fused_loss(hidden_ND, item_table_VD, problem)
 
         def compute(
             hidden_ND: Tensor, item_table_VD: Tensor, hidden_wanted: bool, table_wanted: bool

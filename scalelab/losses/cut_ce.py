@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from cut_cross_entropy import linear_cross_entropy
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
-from scalelab.losses._tiles import inner_dtype, items_only, no_autocast, on_cuda_only
+from scalelab.losses._external import check_external
+from scalelab.losses._tiles import inner_dtype, items_only, no_autocast
 
 __all__ = ["CutCE"]
 
@@ -28,13 +28,15 @@ class CutCE:
     needs_negatives: ClassVar[bool] = False
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions. Raises SpecError where the kernels cannot run."""
-        on_cuda_only("cut_ce", hidden_ND)
+        """Mean over the N positions. Raises what `check_external` does, SpecError for fp32."""
+        check_external("cut_ce", "cut_cross_entropy", hidden_ND)
         inner = inner_dtype(hidden_ND)
         if inner not in (torch.bfloat16, torch.float16):
             raise SpecError(
                 "cut_ce has no backward pass in fp32", "write --set train.precision=bf16"
             )
+        from cut_cross_entropy import linear_cross_entropy
+
         table_VD, targets_N = items_only(item_table_VD, batch)
         with no_autocast(hidden_ND):
             return linear_cross_entropy(

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 from torch import Tensor
 
 from scalelab.losses import LossBatch
-from scalelab.losses._tiles import inner_dtype, items_only, no_autocast, on_cuda_only
+from scalelab.losses._external import check_external
+from scalelab.losses._tiles import inner_dtype, items_only, no_autocast
 
 __all__ = ["LigerCE"]
 
@@ -23,8 +23,10 @@ class LigerCE:
     needs_negatives: ClassVar[bool] = False
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions. Raises SpecError where the tensors are not on CUDA."""
-        on_cuda_only("liger_ce", hidden_ND)
+        """Mean over the N positions. Raises what `check_external` does."""
+        check_external("liger_ce", "liger_kernel", hidden_ND)
+        from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
         table_VD, targets_N = items_only(item_table_VD, batch)
         inner = inner_dtype(hidden_ND)
         with no_autocast(hidden_ND):

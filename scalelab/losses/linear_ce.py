@@ -20,15 +20,13 @@ class LinearCE:
 
     needs_negatives: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the N positions. Raises MissingExtra before torch 2.13."""
         if not hasattr(functional, "linear_cross_entropy"):
             raise MissingExtra(
                 f"linear_ce needs torch 2.13, this is {torch.__version__}",
                 "pip install 'torch>=2.13', or use cross_entropy",
             )
-
-    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""
         table_VD, targets_N = items_only(item_table_VD, batch)
         inner = inner_dtype(hidden_ND)
         # Autocast passes by the chunked operation: it casts nothing itself.

@@ -215,6 +215,11 @@ def oracle_rows(trainer: Trainer, epoch: int) -> list[Metric]:
     return [Metric(split="test", epoch=epoch, name="oracle_ndcg", k=10, value=value)]
 
 
+def _recording() -> torch.profiler.profile:
+    # Without acc_events torch 2.11 warns that events are cleared, though there is one cycle only.
+    return torch.profiler.profile(profile_memory=True, record_shapes=True, acc_events=True)
+
+
 def write_trace(trainer: Trainer, folder: Path) -> None:
     """One more step under `torch.profiler`: `trace.json`, which Perfetto opens."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -222,7 +227,7 @@ def write_trace(trainer: Trainer, folder: Path) -> None:
     batch = trainer.to_device(trainer.loader.batch(0, step))
     with (
         trainer.randomness(0),
-        torch.profiler.profile(profile_memory=True, record_shapes=True) as profiler,
+        _recording() as profiler,
     ):
         trainer.step(batch, 1, step)
     profiler.export_chrome_trace(str(folder / "trace.json"))

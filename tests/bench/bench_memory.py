@@ -50,7 +50,7 @@ def draw(rng: random.Random, index: int) -> dict[str, Any]:
 
 def allocated_peak(work: Any) -> int:
     """The highest sum of torch.profiler's allocation events."""
-    with torch.profiler.profile(profile_memory=True) as profiler:
+    with torch.profiler.profile(profile_memory=True, acc_events=True) as profiler:
         work()
     events: list[tuple[int, int]] = []
 
@@ -100,7 +100,7 @@ def main(count: int = 40, seed: int = 1) -> None:
         settings = draw(rng, index)
         index += 1
         try:
-            spec = RunSpec.load("sasrec-synthetic", settings)
+            spec = RunSpec.load("sasrec-synthetic", {"device.name": "cpu"} | settings)
             plan = predict(spec, load_device("cpu"))
         except ScalelabError as error:
             print("refused:", error, settings["loss.name"])

@@ -1,6 +1,7 @@
 """Every loss returns what the official code of its paper returned, with the same gradients."""
 
 import os
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,17 +88,29 @@ def batch_of(case) -> LossBatch:
     return LossBatch(**fields)
 
 
+def moved(batch: LossBatch, device: str) -> LossBatch:
+    """The batch with all its tensors on the device."""
+    changes = {
+        each.name: getattr(batch, each.name).to(device)
+        for each in fields(batch)
+        if isinstance(getattr(batch, each.name), torch.Tensor)
+    }
+    changes["negatives"] = tuple(n._replace(ids=n.ids.to(device)) for n in batch.negatives)
+    changes["given"] = {key: value.to(device) for key, value in batch.given.items()}
+    return replace(batch, **changes)
+
+
 @pytest.mark.skipif(not CASES, reason=f"no oracle in {FOLDER}; set SCALELAB_ORACLE")
 @pytest.mark.parametrize("name", CASES or ["none"])
-def test_equals_the_official_code(name):
+def test_equals_the_official_code(name, device):
     with np.load(FOLDER / f"{name}.npz") as arrays:
         case = {key: arrays[key] for key in arrays.files}
     for loss in losses_of(name.rpartition("_")[0], case):
-        hidden_ND = torch.tensor(case["hidden"]).requires_grad_()
-        items_VD = torch.tensor(case["items"]).requires_grad_()
-        value = loss(hidden_ND, items_VD, batch_of(case))
+        hidden_ND = torch.tensor(case["hidden"]).to(device).requires_grad_()
+        items_VD = torch.tensor(case["items"]).to(device).requires_grad_()
+        value = loss(hidden_ND, items_VD, moved(batch_of(case), device))
         value.backward()
         assert value.item() == pytest.approx(case["loss"].item(), rel=1e-5)
         for ours, theirs in ((hidden_ND.grad, "grad_hidden"), (items_VD.grad, "grad_items")):
             wanted = torch.tensor(case[theirs])
-            assert (ours - wanted).norm() <= 1e-5 * wanted.norm(), (loss, theirs)
+            assert (ours.cpu() - wanted).norm() <= 1e-5 * wanted.norm(), (loss, theirs)

@@ -44,6 +44,7 @@ def small() -> Small:
             "model.hidden_dim": 32,
             "negatives.num_negatives": 8,
             "train.epochs": 2,
+            "device.name": "cpu",
         }
         return RunSpec.load("sasrec-synthetic", base | changes)
 
@@ -55,7 +56,7 @@ def profiler_peak() -> Callable[[Callable[[], object]], int]:
     """The highest sum of `torch.profiler`'s own allocation events while a function runs."""
 
     def measure(work: Callable[[], object]) -> int:
-        with torch.profiler.profile(profile_memory=True) as profiler:
+        with torch.profiler.profile(profile_memory=True, acc_events=True) as profiler:
             work()
         events: list[tuple[int, int]] = []
 

@@ -1,0 +1,32 @@
+"""Run the tests that need a GPU, `pytest -m gpu`, and keep their counts and failures."""
+
+import subprocess
+import sys
+
+from call import ROOT, Call
+
+__all__ = ["run"]
+
+
+def run(call: Call) -> None:
+    """All of tests/; on a CPU they are collected only."""
+    words = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--no-header", "--tb=short"]
+    words += ["-p", "no:cacheprovider", "-rfE", "--durations=8"]
+    words += ["tests"] if call.is_cuda else ["tests/gpu", "tests/losses", "--collect-only"]
+    path = call.out / "pytest.txt"
+    with path.open("w", encoding="utf-8") as text:
+        process = subprocess.Popen(words, cwd=ROOT, stdout=text, stderr=subprocess.STDOUT)
+        try:
+            status = process.wait(timeout=max(1.0, call.left() - 2))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for line in lines[-60:] if call.is_cuda else lines[-1:]:
+        call.say(line[:300])
+    call.note(
+        exit_status=status,
+        last_line=lines[-1] if lines else "",
+        failed=[line[:200] for line in lines if line.startswith(("FAILED", "ERROR"))][:60],
+    )
+    call.check("pytest -m gpu passes", status == 0, lines[-1] if lines else "no output")

@@ -1,0 +1,69 @@
+"""Tiled cross-entropy on a GPU, by both of its ways through the table, beside float64."""
+
+import pytest
+import torch
+
+from scalelab.core import plugins
+from scalelab.losses import LossBatch
+
+pytestmark = pytest.mark.gpu
+
+NUM_POSITIONS, DEPTH = 700, 64
+
+
+def problem(num_items):
+    draw = torch.Generator().manual_seed(0)
+    hidden_ND = torch.randn(NUM_POSITIONS, DEPTH, generator=draw)
+    table_VD = torch.randn(num_items + 1, DEPTH, generator=draw) * 0.3
+    targets_N = torch.randint(1, num_items + 1, (NUM_POSITIONS,), generator=draw)
+    targets_N[:50] = targets_N[0]
+    return hidden_ND, table_VD, targets_N
+
+
+def gradients(loss, hidden_ND, table_VD, targets_N):
+    hidden_ND, table_VD = (x.detach().clone().requires_grad_() for x in (hidden_ND, table_VD))
+    batch = LossBatch(targets_N=targets_N, num_items=table_VD.shape[0] - 1)
+    value = loss(hidden_ND, table_VD, batch)
+    return value.detach(), *torch.autograd.grad(value, (hidden_ND, table_VD))
+
+
+def tiled(**options):
+    if "kernel" in plugins.options("losses", "cross_entropy"):
+        options["kernel"] = "tiled"
+    return plugins.load("losses", "cross_entropy")(**options)
+
+
+# 32 MiB hold the scores of all positions with one pass; half a MiB holds those of 43 positions at
+# 3,000 items and of 2 at 60,000: too few, so they are formed twice.
+@pytest.mark.parametrize("tile_mib", [32, 4, 0.5])
+@pytest.mark.parametrize("num_items", [3_000, 60_000])
+def test_tiles_give_the_gradients_of_float64(cuda, tile_mib, num_items):
+    inputs = problem(num_items)
+    exact = plugins.load("losses", "dense_ce")()
+    wanted = gradients(exact, inputs[0].double(), inputs[1].double(), inputs[2])
+    there = [each.to(cuda) for each in inputs]
+    found = gradients(tiled(tile_mib=tile_mib), *there)
+    again = gradients(tiled(tile_mib=tile_mib), *there)
+    for got, same, true in zip(found, again, wanted, strict=True):
+        assert (got.cpu().double() - true).norm() <= 5e-6 * true.norm()
+        assert torch.equal(got, same)
+    assert not found[2][0].any()
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "sampled_softmax"])
+def test_auto_takes_the_fused_kernel_where_there_is_one(cuda, name, caplog):
+    if "kernel" not in plugins.options("losses", name):
+        pytest.skip(f"{name} has no option `kernel`")
+    from scalelab.losses.kernels.choice import kernels_used
+
+    from scalelab.losses import Negatives
+
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("its kernels need compute capability 8.0")
+    pytest.importorskip("triton")
+    hidden_ND, table_VD, targets_N = (each.to(cuda) for each in problem(3_000))
+    shared = (Negatives("batch", torch.arange(1, 200, device=cuda, dtype=torch.int32)),)
+    batch = LossBatch(targets_N=targets_N, num_items=3_000, negatives=shared)
+    inputs = hidden_ND.requires_grad_(), table_VD.requires_grad_()
+    plugins.load("losses", name)()(*inputs, batch).backward()
+    assert kernels_used[name] == "fused", caplog.text
