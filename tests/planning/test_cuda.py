@@ -16,11 +16,12 @@ from scalelab.core.units import GIB, MIB
 from scalelab.losses import LossBatch, Negatives, Target, predicted_target
 from scalelab.losses.cross_entropy import CrossEntropy
 from scalelab.measure.components import Account
+from scalelab.measure.gpus import Gpu
 from scalelab.measure.workspaces import foreseen_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.cuda import as_on_cuda
-from scalelab.planning.devices import DeviceProfile, device_for, load_device
+from scalelab.planning.devices import device_for, load_device
 from scalelab.planning.predict import predict
 
 Small = Callable[[dict[str, Any]], RunSpec]
@@ -234,11 +235,11 @@ def test_every_loss_has_a_row_on_a_gpu(name: str) -> None:
 def test_a_plan_is_for_the_device_that_the_run_names(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine: DeviceProfile = load_device("h100")
-    monkeypatch.setattr("scalelab.planning.devices.this_machine", lambda: machine)
+    gpus = [Gpu(uuid="GPU-a", name="NVIDIA H100", memory_bytes=80 * GIB, capability=(9, 0))]
+    monkeypatch.setattr("scalelab.planning.devices.visible_gpus", lambda: gpus)
     assert device_for(small({"device.name": "cpu"})).kind == "cpu"
-    assert device_for(small({"device.name": "cuda"})) is machine
-    monkeypatch.setattr("scalelab.planning.devices.this_machine", lambda: load_device("cpu"))
-    with pytest.raises(SpecError, match="no CUDA GPU") as caught:
+    assert device_for(small({"device.name": "cuda"})).memory_bytes == 80 * GIB
+    gpus.clear()
+    with pytest.raises(SpecError, match="no GPU") as caught:
         device_for(small({"device.name": "cuda"}))
     assert "--on" in caught.value.hint
