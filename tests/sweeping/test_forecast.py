@@ -1,6 +1,7 @@
 """What cannot be predicted does not end a sweep; what cannot run does."""
 
 import pytest
+import torch
 
 from scalelab.core import plugins
 from scalelab.core.errors import DataError, SpecError
@@ -58,6 +59,16 @@ def test_data_that_cannot_be_read_are_refused():
     lost = RunSpec.load("sasrec-beauty", {"data.path": "nowhere.parquet", "device.name": "cpu"})
     with pytest.raises(DataError):
         forecast([lost], None)
+
+
+@pytest.mark.parametrize(("version", "number"), [("2.14.1", 0), ("2.15.0", 1)])
+def test_a_torch_newer_than_any_tested_one_is_one_line_of_the_log(
+    version, number, monkeypatch, caplog
+):
+    monkeypatch.setattr(torch, "__version__", version)
+    check_device([_spec(), _spec(**{"batch.size": 8})])
+    assert len(caplog.records) == number
+    assert all("newest tested" in record.getMessage() for record in caplog.records)
 
 
 def test_a_device_of_another_machine_is_not_predicted(monkeypatch):
