@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from call import MIB, Call
+from call import MIB, Call, OutOfTime
 from torch import Tensor, nn
 
 from scalelab.core import plugins
@@ -75,6 +75,8 @@ def run(call: Call) -> None:
                     continue
                 try:
                     measured = measure(call, loss, hidden_ND, table_VD, batch, precision, exact)
+                except OutOfTime:
+                    raise
                 except Exception as error:
                     call.row("losses", row | {"error": f"{type(error).__name__}: {error}"[:200]})
                     continue
