@@ -1,10 +1,12 @@
-"""What one training step takes: rows for the encoder, targets and negatives for the loss."""
+"""Hold what one training step takes: rows for the encoder, targets and negatives."""
 
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from scalelab.batches.moving import moved
 
 __all__ = ["Batch", "BatchShape", "NegativeIds"]
 
@@ -58,11 +60,13 @@ class Batch:
         return BatchShape(rows, max_len, self.users_S.numel(), self.targets_N.numel())
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same batch on `device`."""
-        moved = {
-            f.name: getattr(self, f.name).to(device, non_blocking=True)
-            for f in fields(self)
-            if f.name != "negatives"
-        }
-        sources = tuple(n._replace(ids=n.ids.to(device, non_blocking=True)) for n in self.negatives)
-        return replace(self, **moved, negatives=sources)
+        """The same batch on `device`; on a GPU all of it is one storage."""
+        names = [f.name for f in fields(self) if f.name != "negatives"]
+        plain = [getattr(self, name) for name in names]
+        ids = [source.ids for source in self.negatives]
+        there = moved([*plain, *ids], torch.device(device))
+        sources = tuple(
+            source._replace(ids=tensor)
+            for source, tensor in zip(self.negatives, there[len(names) :], strict=True)
+        )
+        return replace(self, **dict(zip(names, there, strict=False)), negatives=sources)

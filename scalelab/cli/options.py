@@ -15,6 +15,8 @@ Set = Annotated[
 Budget = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory of a run, such as 300MiB or 24GiB.")
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; else as the profile says.")]
+Device = Annotated[
+    str | None, typer.Option(help="auto, cpu, cuda or cuda:1; else as the profile says.")
+]
 Out = Annotated[Path | None, typer.Option(help="Write here.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]

@@ -1,4 +1,4 @@
-"""A run or a study in, what it would take out; nothing runs."""
+"""Predict what a run or a study would take; nothing runs."""
 
 import gc
 from typing import Annotated, Any
@@ -20,7 +20,8 @@ _KINDS = ("requested", "allocated", "reserved", "device_used")
 def main(
     run_or_study: Annotated[str, typer.Argument(help="A run profile or a study: name or file.")],
     on: Annotated[
-        str | None, typer.Option(metavar="PROFILE", help="A device profile; else this machine.")
+        str | None,
+        typer.Option(metavar="PROFILE", help="A device profile; else what the run names."),
     ] = None,
     budget: Budget = None,
     solve: Annotated[
@@ -57,16 +58,16 @@ def _show(cells: list[dict[str, Any]]) -> None:
             _total(cell["evaluation"], "requested"),
             _range(cell["seconds"]["step"]),
             _range(cell["seconds"]["run"]),
-            "yes" if cell["fits"] else "no",
+            {True: "yes", False: "no", None: "not known"}[cell["fits"]],
         )
         for cell in cells
     ]
     screen.print(grid(columns, rows, right=" ".join([*kinds, "evaluation"])))
-    if len(cells) == 1:
+    if len(cells) == 1 and cells[0]["memory"]:
         screen.print(_components(cells[0]))
     limits = {cell["limit_bytes"] for cell in cells}
     note(f"{cells[0]['device']}: at most {', '.join(map(format_bytes, sorted(limits)))}")
-    for reason in {cell["reason"] for cell in cells if not cell["fits"]}:
+    for reason in dict.fromkeys(cell["reason"] for cell in cells if not cell["fits"]):
         note(reason)
 
 

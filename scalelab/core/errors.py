@@ -2,6 +2,7 @@
 
 ScalelabError (1)
   SpecError (2)      a study, a profile or an option that cannot be used
+    PredictionUnsupported (2)   a run that can be measured, but not predicted
   DataError (2)      a data set that cannot be read or split as asked
   LedgerError (2)    a ledger that cannot be opened, read or written
   MissingExtra (2)   an optional part whose package is not installed
@@ -10,7 +11,15 @@ ScalelabError (1)
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DataError", "LedgerError", "MissingExtra", "ScalelabError", "SpecError", "nearest"]
+__all__ = [
+    "DataError",
+    "LedgerError",
+    "MissingExtra",
+    "PredictionUnsupported",
+    "ScalelabError",
+    "SpecError",
+    "nearest",
+]
 
 
 class ScalelabError(Exception):
@@ -33,6 +42,10 @@ class SpecError(ScalelabError):
 
     exit_code = 2
     kind = "spec"
+
+
+class PredictionUnsupported(SpecError):
+    """A run that can be measured, but not predicted: `plan` says why, a sweep goes on."""
 
 
 class DataError(ScalelabError):

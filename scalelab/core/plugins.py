@@ -51,7 +51,7 @@ def available(kind: str) -> list[str]:
     """Names of the parts of one kind, by listing the folder; imports none of them."""
     package = Path(__file__).parent.parent.joinpath(*KINDS[kind].split(".")[1:])
     found = pkgutil.iter_modules([str(package)])
-    return sorted(module.name for module in found if not module.name.startswith("_"))
+    return sorted(m.name for m in found if not (m.ispkg or m.name.startswith("_")))
 
 
 @cache

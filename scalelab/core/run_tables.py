@@ -114,7 +114,8 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
 class TrainSpec(Table, frozen=True):
     """How long and with what the run trains. `patience` counts evaluations without a better
     NDCG@10. `ema_decay` above 0 validates and keeps a moving average of the weights instead of the
-    last ones, for one more tensor a parameter.
+    last ones, for one more tensor a parameter. `precision` is that of matrix products; weights and
+    their sums are fp32 always. "tf32" rounds the factors to 10 bits, on CUDA only.
     """
 
     epochs: PositiveInt = 100
@@ -122,7 +123,7 @@ class TrainSpec(Table, frozen=True):
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     weight_decay: NonNegativeFloat = 0.0
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     accumulate: PositiveInt = 1
     compile: bool = False
     patience: NonNegativeInt = 10
@@ -132,13 +133,17 @@ class TrainSpec(Table, frozen=True):
 
 
 def _is_device(name: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise ValueError("a device is cpu, cuda or cuda:1")
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("a device is auto, cpu, cuda or cuda:1")
     return name
 
 
 class DeviceSpec(Table, frozen=True):
-    """Where the run trains; `threads` = 0 takes all cores."""
+    """Where the run trains; `threads` = 0 takes all cores.
+
+    `auto` is the GPU of the machine that runs it, or its CPU where there is none; whoever runs,
+    fingerprints or stores a spec puts the device in its place first.
+    """
 
     name: Annotated[str, AfterValidator(_is_device)] = "cpu"
     threads: NonNegativeInt = 0

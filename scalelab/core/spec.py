@@ -105,9 +105,14 @@ class RunSpec(Table, frozen=True):
         return json.dumps(self.as_tables(), sort_keys=True)
 
     def fingerprint(self, data_fingerprint: str) -> str:
-        """16 hex digits: equal for runs that must give the same numbers, wherever the data lie."""
+        """16 hex digits: equal for runs that must give the same numbers, wherever the data lie.
+
+        Which of several GPUs it was decides nothing; `auto` would not say where the run trains.
+        """
+        assert self.device.name != "auto", "a device takes the place of auto first"
         tables = self.as_tables()
         tables["data"].pop("path")
+        tables["device"]["name"] = self.device.name.partition(":")[0]
         tables["data_fingerprint"] = data_fingerprint
         tables["results_version"] = RESULTS_VERSION
         text = json.dumps(tables, sort_keys=True)

@@ -19,44 +19,24 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Generator, Tensor
 
+from scalelab.core.target import Target, predicted_target
+
 __all__ = [
     "Loss",
     "LossBatch",
     "Negatives",
     "Target",
     "cuda_target",
+    "needs_popularity",
     "predicted_target",
     "target_of",
+    "tf32_allowed",
     "tile_repeats",
 ]
 
 # On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not
 # know (tiles leave nothing behind), a count of operations multiplies by it.
 tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
-
-
-class Target(NamedTuple):
-    """The device that code runs on, or that a prediction on fake tensors stands for.
-
-    `memory_bytes` is what CUDA offers (0 on a CPU), `triton` whether Triton kernels can run there.
-    """
-
-    kind: str
-    memory_bytes: int = 0
-    capability: tuple[int, int] = (0, 0)
-    triton: bool = False
-
-    @property
-    def tile_bytes(self) -> int:
-        """Bytes of one tile: the power of two below a 64th of a GPU's memory, 1 GiB of 80 GB.
-
-        A power of two, so that cards of one kind, whose totals differ by some MiB, agree.
-        """
-        return 1 << max(20, (self.memory_bytes // 64).bit_length() - 1)
-
-
-# Set while a step is predicted for another device than the one that its fake tensors are on.
-predicted_target: ContextVar[Target | None] = ContextVar("predicted_target", default=None)
 
 
 def target_of(tensor: Tensor) -> Target:
@@ -68,6 +48,11 @@ def target_of(tensor: Tensor) -> Target:
         return Target("cpu")
     index = tensor.device.index
     return cuda_target(torch.cuda.current_device() if index is None else index)
+
+
+def tf32_allowed() -> bool:
+    """Whether fp32 products may be rounded to TF32 on CUDA: torch's own flag, set by the run."""
+    return torch.backends.cuda.matmul.allow_tf32
 
 
 @cache
@@ -103,11 +88,17 @@ class LossBatch:
     is_last_N: Tensor | None = None
     negatives: tuple[Negatives, ...] = ()
     # log of each item's share of the training interactions; an item that never occurs counts once.
+    # Given to a loss that says so by a true `needs_popularity`.
     log_popularity_V: Tensor | None = None
     pad_id: int = 0
     generator: Generator | None = None
     # Fixed random vectors and the like, for tests against other code.
     given: Mapping[str, Any] = field(default_factory=dict)
+
+
+def needs_popularity(loss: "Loss") -> bool:
+    """Whether the loss reads `log_popularity_V`, four bytes an item of the device's memory."""
+    return bool(getattr(loss, "needs_popularity", False))
 
 
 class Loss(Protocol):

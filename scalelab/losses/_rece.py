@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scalelab.losses._tiles import spans
+from scalelab.losses._tiles import spans, tile_numbers
 
 __all__ = ["Chunks", "Rounds", "cut", "nearest", "rounds"]
 
@@ -72,7 +72,8 @@ def nearest(rows_MD: Tensor, vectors_BD: Tensor) -> Tensor:
     """
     num_rows, num_vectors = rows_MD.shape[0], vectors_BD.shape[0]
     index_M = torch.empty(num_rows, dtype=_small(num_vectors), device=rows_MD.device)
-    numbers = _SCORES if rows_MD.device.type == "cpu" else 4 * _SCORES
+    # Beside its score in float32 a number has a share of the row's copy and of its index.
+    numbers = tile_numbers(rows_MD, _SCORES, 8)
     size = max(1, min(num_rows, numbers // num_vectors))
     scores = torch.empty(size, num_vectors, dtype=vectors_BD.dtype, device=rows_MD.device)
     for start, stop in spans(num_rows, size, rows_MD):

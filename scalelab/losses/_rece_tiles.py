@@ -8,17 +8,19 @@ import torch
 from torch import Tensor
 
 from scalelab.losses._rece import Rounds
-from scalelab.losses._tiles import outer_dtype, spans
+from scalelab.losses._tiles import outer_dtype, spans, tile_numbers
 
 __all__ = ["Visible"]
 
 # A tile of logits has about 2 MiB in float32, to stay in the cache: more only where one chunk of
 # positions and the items that it sees have more. Item rows are gathered 8 MiB at a time; where one
-# chunk sees more, up to twice that, beyond which a position meets its items in several tiles. A GPU
-# has no such cache to keep to and pays for every launch: tiles there are four times as large (a
-# figure that no GPU has confirmed yet).
+# chunk sees more, up to twice that, beyond which a position meets its items in several tiles.
 _TILE = 2**19
 _GATHERED = 2**21
+# On a GPU logits and item rows have half of the tile each. A logit has its score in bfloat16 and
+# in float32, a share in bfloat16, two masks and a distance; a number of a row the row as it is and
+# in bfloat16, its gradient in float32 and in the table's type. One chunk may take four tiles.
+_BYTES_A_LOGIT, _BYTES_A_NUMBER = 2 * 12 * 4, 2 * 16 * 2
 
 
 class _Window(NamedTuple):
@@ -64,11 +66,12 @@ class Visible:
         self.wide, self.depth = self.items[0].size, self.hidden_ND.shape[1]
         self.width = 2 * self.reach + 1
         window = self.width * self.wide
-        tile = _TILE if self.hidden_ND.device.type == "cpu" else 4 * _TILE
-        self.columns = min(window, max(1, 2 * _GATHERED // self.depth))
+        tile = tile_numbers(self.hidden_ND, _TILE, _BYTES_A_LOGIT)
+        gathered = tile_numbers(self.hidden_ND, _GATHERED, _BYTES_A_NUMBER)
+        self.columns = min(window, max(1, 2 * gathered // self.depth))
         self.whole = self.columns == window
         if self.whole and self.high * window <= 4 * tile:
-            room = _GATHERED // (self.depth * self.wide) - 2 * self.reach
+            room = gathered // (self.depth * self.wide) - 2 * self.reach
             self.group = max(1, min(self.num_chunks, tile // (self.high * window), room))
             self.height = self.high
         else:

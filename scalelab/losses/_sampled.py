@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
-from scalelab.losses import LossBatch, Negatives
+from scalelab.losses import LossBatch, Negatives, target_of
 from scalelab.losses._tiles import (
     add_product,
     add_rows,
@@ -16,9 +16,10 @@ from scalelab.losses._tiles import (
     no_autocast,
     outer_dtype,
     spans,
+    tile_numbers,
 )
 
-__all__ = ["Objective", "Slopes", "sampled_loss"]
+__all__ = ["Objective", "Slopes", "check_batch", "sampled_loss"]
 
 # Gathered rows and scores of one tile: 4 MiB of float32, which stays in a CPU's caches.
 _TILE_FLOATS = 2**20
@@ -53,16 +54,7 @@ def sampled_loss(
     times the log-probability of being drawn is taken off all scores. Only the `top_k` highest
     negatives are kept. Raises SpecError where the batch lacks what is asked.
     """
-    if not batch.negatives:
-        raise SpecError("the loss needs negatives and the run has none", "add [[negatives]]")
-    if logq and batch.log_popularity_V is None:
-        raise SpecError("logq needs the popularity of the items", "give the batch log_popularity_V")
-    num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)
-    if top_k is not None and top_k > num_negatives:
-        raise SpecError(
-            f"top_k = {top_k}, but a position has {num_negatives} negatives",
-            f"lower top_k to {num_negatives} or less, or draw more",
-        )
+    check_batch(batch, logq, top_k)
     inner = inner_dtype(hidden_ND)
 
     def compute(
@@ -75,6 +67,20 @@ def sampled_loss(
             return work.finish()
 
     return formed(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
+
+
+def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:
+    """Raises SpecError where the batch lacks what is asked."""
+    if not batch.negatives:
+        raise SpecError("the loss needs negatives and the run has none", "add [[negatives]]")
+    if logq and batch.log_popularity_V is None:
+        raise SpecError("logq needs the popularity of the items", "give the batch log_popularity_V")
+    num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)
+    if top_k is not None and top_k > num_negatives:
+        raise SpecError(
+            f"top_k = {top_k}, but a position has {num_negatives} negatives",
+            f"lower top_k to {num_negatives} or less, or draw more",
+        )
 
 
 class _Work:
@@ -98,11 +104,14 @@ class _Work:
             _Shared(source.ids.long(), item_table_VD, inner) if source.per == "batch" else None
             for source in batch.negatives
         ]
-        floats = 0
+        floats, depth = 0, hidden_ND.shape[1]
+        on_gpu = target_of(hidden_ND).kind == "cuda"
         for source in batch.negatives:
-            per_negative = 4 if source.per == "batch" else hidden_ND.shape[1] + 4
-            floats += source.ids.shape[-1] * per_negative
-        self.tile = max(1, _TILE_FLOATS // max(1, floats))
+            # A GPU's tile holds all: a row in two types, ids that are sorted to add rows up.
+            own = 3 * depth // 2 + 24 if on_gpu else depth + 4
+            floats += source.ids.shape[-1] * (4 if source.per == "batch" else own)
+        numbers = tile_numbers(hidden_ND, _TILE_FLOATS, 4)
+        self.tile = max(1, min(hidden_ND.shape[0], numbers // max(1, floats)))
 
     def add(
         self,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scalelab.losses import LossBatch, tile_repeats
+from scalelab.losses import LossBatch, target_of, tile_repeats
 
 __all__ = [
     "Compute",
@@ -20,6 +20,7 @@ __all__ = [
     "outer_dtype",
     "spans",
     "target_scores",
+    "tile_numbers",
 ]
 
 # (hidden_ND, item_table_VD, hidden wanted, table wanted) -> loss, its two gradients or None.
@@ -94,6 +95,16 @@ def spans(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
         tile_repeats.set(around)
 
 
+def tile_numbers(like: Tensor, numbers: int, num_bytes: int) -> int:
+    """How many numbers a tile may have: `numbers` on a CPU, whose caches it is made for.
+
+    On a GPU as many as fill the target's tile, where one of them takes `num_bytes` in all
+    temporaries together: a GPU has no such cache to keep to and pays for every launch.
+    """
+    target = target_of(like)
+    return numbers if target.kind == "cpu" else max(1, target.tile_bytes // num_bytes)
+
+
 def inner_dtype(tensor: Tensor) -> torch.dtype:
     """What matrix products are done in: autocast's type where it is on, else the tensor's own."""
     kind = tensor.device.type
@@ -123,7 +134,7 @@ def add_product(sums: Tensor, left: Tensor, right: Tensor) -> None:
 def add_rows(sums_VD: Tensor, ids_M: Tensor, rows_MD: Tensor) -> None:
     """`sums[ids] += rows`, the same at every call: on CUDA `index_add_` would add in any order."""
     rows_MD = rows_MD.to(sums_VD.dtype)
-    if sums_VD.device.type == "cpu":
+    if target_of(sums_VD).kind == "cpu":
         sums_VD.index_add_(0, ids_M, rows_MD)
     else:
         sums_VD.index_put_((ids_M.long(),), rows_MD, accumulate=True)

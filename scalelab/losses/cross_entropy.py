@@ -1,12 +1,13 @@
 """Exact full cross-entropy in tiles: no logit matrix, gradients formed beside the loss."""
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from scalelab.losses import LossBatch
+from scalelab.losses import LossBatch, target_of
 from scalelab.losses._tiles import (
     add_product,
     add_rows,
@@ -17,6 +18,8 @@ from scalelab.losses._tiles import (
     spans,
     target_scores,
 )
+from scalelab.losses.kernels.choice import Kernel, runs_fused
+from scalelab.losses.kernels.fused import Problem, fused_loss
 
 __all__ = ["CrossEntropy"]
 
@@ -31,25 +34,35 @@ _FEWEST_ROWS = 48
 class CrossEntropy:
     """The value and gradients of `dense_ce` in `tile_mib` MiB beyond the two gradients.
 
-    The scores of as many positions as fit are kept for one pass over the table (three matrix
-    products, as many as any exact method needs). Where only few fit, that is above some 170,000
-    items, the scores are formed twice: once for the log-sum-exp of every position, once for the
-    gradients, which are written tile by tile of the table. `include_padding` leaves the padding row
-    in the softmax, as the RECE repository does.
+    `tile_mib` "auto" is 32 on a CPU and 1 to 2 % of a GPU's memory. The scores of as many positions
+    as fit are kept for one pass over the table (three matrix products, as many as any exact method
+    needs). Where only few fit, that is above some 170,000 items, the scores are formed twice: once
+    for the log-sum-exp of every position, once for the gradients, which are written tile by tile of
+    the table. `include_padding` leaves the padding row in the softmax, as the RECE repository does.
+
+    `kernel` = "fused" takes the Triton kernels of `scalelab.losses.kernels` instead, which keep no
+    scores at all (CUDA, compute capability 8.0, D up to 256); "auto" does where they run and agree
+    with plain float64.
     """
 
-    tile_mib: float = 32
+    tile_mib: float | Literal["auto"] = "auto"
     include_padding: bool = False
+    kernel: Kernel = "auto"
 
     needs_negatives: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.tile_mib <= 0:
+        if self.tile_mib != "auto" and self.tile_mib <= 0:
             raise ValueError(f"tile_mib must be positive, got {self.tile_mib}")
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""
         inner = inner_dtype(hidden_ND)
+        if runs_fused("cross_entropy", self.kernel, hidden_ND, item_table_VD, inner):
+            pad_id = -1 if self.include_padding else batch.pad_id
+            problem = Problem(batch.targets_N.long(), inner, pad_id)
+            with no_autocast(hidden_ND):
+                return fused_loss(hidden_ND, item_table_VD, problem)
 
         def compute(
             hidden_ND: Tensor, item_table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
@@ -59,6 +72,38 @@ class CrossEntropy:
                 return work.run(hidden_wanted, table_wanted)
 
         return formed(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
+
+
+def _tile(
+    tile_mib: float | Literal["auto"], hidden_ND: Tensor, table_VD: Tensor, inner: torch.dtype
+) -> tuple[bool, int, int, int]:
+    """Whether scores are kept, the rows and columns of a tile, and the size of their buffer."""
+    (num_positions, depth), num_rows = hidden_ND.shape, table_VD.shape[0]
+    target = target_of(hidden_ND)
+    default = 32 * 2**20 if target.kind == "cpu" else target.tile_bytes
+    num_bytes = default if tile_mib == "auto" else int(tile_mib * 2**20)
+    enough = min(_FEWEST_ROWS, num_positions)
+    if target.kind == "cpu":
+        room = max(1, num_bytes // inner.itemsize)
+        rows = min(_ROWS, num_positions, max(1, room // num_rows))
+        keeps = num_rows <= room and rows >= enough
+        if not keeps:
+            rows = min(_ROWS, num_positions, room)
+        columns = max(1, min(num_rows, _COLUMNS, room // rows))
+        return keeps, rows, columns, min(room, rows * num_rows)
+    # Launches are dear on a GPU, so its tiles are as wide as they can be, and what is held beside
+    # the scores, which are as wide, counts: a copy in float32, once more a copy of their own type
+    # where they are not kept, and of the table's rows a copy and a product.
+    other = inner != outer_dtype(hidden_ND)
+    a_row = 2 * depth * inner.itemsize if other else 0
+    a_score = inner.itemsize + (4 if other else 0)
+    rows = min(num_positions, (num_bytes // num_rows - a_row) // a_score)
+    if rows >= enough:
+        return True, rows, num_rows, rows * num_rows
+    a_score += inner.itemsize if other else 0
+    rows = max(1, min(num_positions, math.isqrt(num_bytes // a_score)))
+    columns = max(1, min(num_rows, num_bytes // (rows * a_score + a_row)))
+    return False, rows, columns, rows * columns
 
 
 class _Work:
@@ -76,17 +121,8 @@ class _Work:
         self.targets_N = batch.targets_N.long()
         self.pad_id = None if options.include_padding else batch.pad_id
         self.inner, self.outer = inner, outer_dtype(hidden_ND)
-        num_positions, num_rows = hidden_ND.shape[0], item_table_VD.shape[0]
-        room = max(1, int(options.tile_mib * 2**20) // inner.itemsize)
-        self.rows = min(_ROWS, num_positions, max(1, room // num_rows))
-        self.keeps = num_rows <= room and self.rows >= min(_FEWEST_ROWS, num_positions)
-        if not self.keeps:
-            self.rows = min(_ROWS, num_positions, room)
-        size = min(room, self.rows * num_rows)
-        # Launches are dear on a GPU, so it takes tiles as wide as the buffer. The buffer is the
-        # same everywhere, because a GPU's step is predicted by rehearsing it on the CPU.
-        widest = _COLUMNS if hidden_ND.device.type == "cpu" else size // self.rows
-        self.columns = max(1, min(num_rows, widest, size // self.rows))
+        tile = _tile(options.tile_mib, hidden_ND, item_table_VD, inner)
+        self.keeps, self.rows, self.columns, size = tile
         self.buffer = torch.empty(size, dtype=inner, device=hidden_ND.device)
 
     def run(
@@ -154,6 +190,7 @@ class _Work:
                 top_T = torch.maximum(lse_T, score_TW.amax(1))
                 seen_T = score_TW.sub_(top_T.unsqueeze(1)).exp_().sum(1)
                 torch.add(seen_T.add_((lse_T - top_T).exp_()).log_(), top_T, out=lse_T)
+                del score_TW  # of another type it is a copy, and the next one is made beside it
         loss = lse_N.sum()
         target_ND = table_VD.index_select(0, self.targets_N)
         loss -= target_scores(hidden_ND, target_ND, self.inner).sum()
@@ -174,6 +211,7 @@ class _Work:
                     add_product(grad_hidden_ND[start:stop], share_TW, rows_WD)
                 if grad_table_VD is not None:
                     add_product(grad_table_VD[first:last], share_TW.T, hidden_TD)
+                del score_TW, share_TW
         if grad_table_VD is not None:
             add_rows(grad_table_VD, self.targets_N, hidden_ND.neg())
         if grad_hidden_ND is not None:

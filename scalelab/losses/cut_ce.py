@@ -1,13 +1,14 @@
-"""Full cross-entropy by the Triton kernels of cut-cross-entropy (Wijmans et al., 2024): a rival."""
+"""Compute full cross-entropy by the Triton kernels of cut-cross-entropy (Wijmans et al., 2024)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from cut_cross_entropy import linear_cross_entropy
+import torch
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
+from scalelab.losses._external import check_external
 from scalelab.losses._tiles import inner_dtype, items_only, no_autocast
 
 __all__ = ["CutCE"]
@@ -15,25 +16,32 @@ __all__ = ["CutCE"]
 
 @dataclass(frozen=True, kw_only=True)
 class CutCE:
-    """The value of `cross_entropy`, for CUDA; `impl` is the package's name of a variant.
+    """The loss of `cross_entropy`, with gradients that are inexact by default; CUDA and bf16 only.
 
-    "cce" leaves out gradients too small for bfloat16 to show, "cce_exact" keeps them. No GPU has
-    confirmed this wrapper yet.
+    The package leaves out the gradient of every block of scores in which no share of the softmax
+    differs from its target by more than `filter_eps`: "auto" is 2^-12, which over a large catalog
+    leaves out most negatives. "none" keeps all of them and is exact. An external implementation.
     """
 
-    impl: str = "cce"
+    filter_eps: float | Literal["auto", "none"] = "auto"
 
     needs_negatives: ClassVar[bool] = False
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions. Raises SpecError where the tensors are not on CUDA."""
-        if hidden_ND.device.type != "cuda":
-            raise SpecError(
-                f"cut_ce runs on CUDA, not on {hidden_ND.device.type}", "use cross_entropy"
-            )
-        table_VD, targets_N = items_only(item_table_VD, batch)
+        """Mean over the N positions. Raises what `check_external` does, SpecError for fp32."""
+        check_external("cut_ce", "cut_cross_entropy", hidden_ND)
         inner = inner_dtype(hidden_ND)
+        if inner not in (torch.bfloat16, torch.float16):
+            raise SpecError(
+                "cut_ce has no backward pass in fp32", "write --set train.precision=bf16"
+            )
+        from cut_cross_entropy import linear_cross_entropy
+
+        table_VD, targets_N = items_only(item_table_VD, batch)
         with no_autocast(hidden_ND):
             return linear_cross_entropy(
-                hidden_ND.to(inner), table_VD.to(inner), targets_N, impl=self.impl
+                hidden_ND.to(inner),
+                table_VD.to(inner),
+                targets_N,
+                filter_eps=None if self.filter_eps == "none" else self.filter_eps,
             )

@@ -1,4 +1,4 @@
-"""Full cross-entropy by torch's own chunked `linear_cross_entropy`, from torch 2.13 on: a rival."""
+"""Compute full cross-entropy by torch's own chunked `linear_cross_entropy` (torch 2.13)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scalelab.core.errors import SpecError
+from scalelab.core.errors import MissingExtra
 from scalelab.losses import LossBatch
 from scalelab.losses._tiles import inner_dtype, items_only, no_autocast
 
@@ -20,14 +20,13 @@ class LinearCE:
 
     needs_negatives: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        if not hasattr(functional, "linear_cross_entropy"):
-            raise SpecError(
-                f"linear_ce needs torch 2.13, this is {torch.__version__}", "use cross_entropy"
-            )
-
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""
+        """Mean over the N positions. Raises MissingExtra before torch 2.13."""
+        if not hasattr(functional, "linear_cross_entropy"):
+            raise MissingExtra(
+                f"linear_ce needs torch 2.13, this is {torch.__version__}",
+                "pip install 'torch>=2.13', or use cross_entropy",
+            )
         table_VD, targets_N = items_only(item_table_VD, batch)
         inner = inner_dtype(hidden_ND)
         # Autocast passes by the chunked operation: it casts nothing itself.

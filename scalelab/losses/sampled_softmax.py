@@ -6,8 +6,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
-from scalelab.losses._sampled import Slopes, sampled_loss
+from scalelab.losses._sampled import Slopes, check_batch, sampled_loss
+from scalelab.losses._tiles import inner_dtype, no_autocast
+from scalelab.losses.kernels.choice import Kernel, runs_fused
+from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
 
 __all__ = ["SampledSoftmax"]
 
@@ -20,11 +24,16 @@ class SampledSoftmax:
     for how negatives are drawn; from each score is taken `logq * exponent * log(popularity)`, with
     the exponent of its source and, for the target, that of the first source (GRU4Rec: the in-batch
     one). `mask_hits` leaves out negatives that equal the target.
+
+    `kernel` = "fused" takes the Triton kernels of `scalelab.losses.kernels`, which keep no scores:
+    where all negatives are shared by the batch and `top_k` is not given; "auto" does where they run
+    and agree with plain float64.
     """
 
     logq: float = 0.0
     top_k: int | None = None
     mask_hits: bool = True
+    kernel: Kernel = "auto"
 
     needs_negatives: ClassVar[bool] = True
 
@@ -34,8 +43,20 @@ class SampledSoftmax:
         if self.top_k is not None and self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, got {self.top_k}")
 
+    @property
+    def needs_popularity(self) -> bool:
+        """The correction does, and nothing else."""
+        return self.logq > 0
+
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions. Raises SpecError where top_k is above the negatives given."""
+        inner = inner_dtype(hidden_ND)
+        if self._takes_fused(hidden_ND, item_table_VD, batch, inner):
+            check_batch(batch, self.logq, self.top_k)
+            shared = _shared(batch, self.logq, self.mask_hits)
+            problem = Problem(batch.targets_N.long(), inner, batch.pad_id, shared)
+            with no_autocast(hidden_ND):
+                return fused_loss(hidden_ND, item_table_VD, problem)
         return sampled_loss(
             _softmax,
             hidden_ND,
@@ -45,6 +66,37 @@ class SampledSoftmax:
             logq=self.logq,
             top_k=self.top_k,
         )
+
+    def _takes_fused(
+        self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch, inner: torch.dtype
+    ) -> bool:
+        same_for_all = all(source.per == "batch" for source in batch.negatives)
+        if self.top_k is None and same_for_all and batch.negatives:
+            name = "sampled_softmax"
+            return runs_fused(name, self.kernel, hidden_ND, item_table_VD, inner, shared=True)
+        if self.kernel == "fused":
+            raise SpecError(
+                "the fused kernel of sampled_softmax needs negatives per batch and no top_k",
+                'write kernel = "auto", or [negatives] per = "batch"',
+            )
+        return False
+
+
+def _shared(batch: LossBatch, logq: float, skip_target: bool) -> Shared:
+    """The sources as one list of negatives, with what logQ takes off their scores."""
+    sources = batch.negatives
+    ids_K = torch.cat([source.ids.int() for source in sources])
+    bias_K = torch.zeros(len(ids_K), dtype=torch.float32, device=ids_K.device)
+    target_bias_N = None
+    if logq:
+        assert batch.log_popularity_V is not None
+        exponents = [source.exponent for source in sources]
+        parts = bias_K.split([source.ids.shape[-1] for source in sources])
+        for source, exponent, part_K in zip(sources, exponents, parts, strict=True):
+            part_K -= logq * exponent * batch.log_popularity_V[source.ids.long()]
+        target_bias_N = -logq * exponents[0] * batch.log_popularity_V[batch.targets_N.long()]
+    bias_K.masked_fill_(ids_K == batch.pad_id, -torch.inf)
+    return Shared(ids_K, bias_K, target_bias_N, skip_target)
 
 
 def _softmax(target_T: Tensor, negative_TK: Tensor) -> Slopes:

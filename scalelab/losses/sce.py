@@ -18,6 +18,7 @@ from scalelab.losses._tiles import (
     outer_dtype,
     spans,
     target_scores,
+    tile_numbers,
 )
 
 __all__ = ["SCE"]
@@ -139,7 +140,8 @@ def _highest(centres_BD: Tensor, rows_MD: Tensor, size: int, pad_id: int | None)
     """(B, size) int32 ids of the rows with the largest inner products with each centre."""
     num_rows, num_centres = rows_MD.shape[0], centres_BD.shape[0]
     chosen = torch.empty(num_centres, size, dtype=torch.int32, device=rows_MD.device)
-    block = max(1, min(num_centres, _SCORES // num_rows))
+    # On a GPU half of the tile is left to what `topk` holds.
+    block = max(1, min(num_centres, tile_numbers(rows_MD, _SCORES, 8) // num_rows))
     scores = torch.empty(block, num_rows, dtype=centres_BD.dtype, device=rows_MD.device)
     for start, stop in spans(num_centres, block, rows_MD):
         score = scores[: stop - start]
@@ -225,7 +227,13 @@ def _tiles(problem: _Problem) -> Iterator[_Tile]:
     hidden_ND, table_VD, targets_N, (positions, items), inner = problem
     targets_N = targets_N.to(torch.int32)
     num_buckets, size_x = positions.shape
-    step = max(1, min(num_buckets, _TILE // (size_x * items.shape[1])))
+    size_y, depth = items.shape[1], hidden_ND.shape[1]
+    logits = size_x * size_y
+    # All that a bucket takes on a GPU: logits in two types and a mask; rows of both sides as they
+    # are, in bfloat16, their gradients twice; the sorted ids of those that are added up.
+    bucket_bytes = 9 * logits + (size_x + size_y) * (16 * depth + 64)
+    numbers = tile_numbers(hidden_ND, _TILE, -(-bucket_bytes // logits))
+    step = max(1, min(num_buckets, numbers // logits))
     for start, stop in spans(num_buckets, step, hidden_ND):
         of_x, of_y = positions[start:stop], items[start:stop]
         hidden_GXD = _pick(hidden_ND, of_x).to(inner)

@@ -1,4 +1,4 @@
-"""This machine in, what of it works for scalelab and what does not out; torch only when asked."""
+"""Check what of this machine works for scalelab; torch is imported only when asked."""
 
 import importlib
 import importlib.util
@@ -42,7 +42,7 @@ def checks() -> list[Check]:
     """All of them, in the order in which they depend on one another."""
     found = [_python(), _torch()]
     if found[-1].state == "ok":
-        found += [_cuda(), _nvml()]
+        found += [_cuda(), _nvml(), _slices(), _allocator()]
     found += [_threads(), _memory(), _disk()]
     found += [_package(module) for module in _REQUIRED]
     found += [_extra(module, *about) for module, about in _OPTIONAL.items()]
@@ -57,9 +57,13 @@ def _torch() -> Check:
     def read() -> Check:
         import torch
 
-        return _ok("torch", f"{torch.__version__}, {torch.get_num_threads()} threads")
+        from scalelab.measure.environment import untested_torch
 
-    return _tried("torch", read, 'pip install "torch>=2.11,<2.14"')
+        detail = f"{torch.__version__}, {torch.get_num_threads()} threads"
+        newer = untested_torch()
+        return _ok("torch", detail if newer is None else f"{detail}; {newer}")
+
+    return _tried("torch", read, 'pip install "torch>=2.11"')
 
 
 def _cuda() -> Check:
@@ -92,6 +96,30 @@ def _nvml() -> Check:
         return _ok("nvml", ", ".join(sorted({sample.name for sample in probe.samples})))
 
     return _tried("nvml", read, "pip install nvidia-ml-py")
+
+
+def _slices() -> Check:
+    """Whether CUDA offers a slice of a GPU: the driver counts memory of the whole one only."""
+
+    def read() -> Check:
+        probe = plugins.load("probes", "nvml")
+        named = "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        if named or any(gpu.is_sliced for gpu in probe.gpus() or ()):
+            text = "a GPU is cut into MIG slices: device_used is not read, all else is the slice's"
+            return _absent("mig", text, "nothing to mend: reserved memory is measured as ever")
+        return _ok("mig", "no GPU is cut into slices")
+
+    return _tried("mig", read, "pip install nvidia-ml-py")
+
+
+def _allocator() -> Check:
+    """Whether PyTorch's allocator works as it is predicted to."""
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        words = os.environ.get(name, "").replace(" ", "").lower()
+        if "expandable_segments:true" in words:
+            text = f"{name} has expandable_segments:True: predictions of reserved do not hold"
+            return _absent("allocator", text, f"unset {name} to compare predictions with runs")
+    return _ok("allocator", "segments as predicted: no expandable_segments")
 
 
 def _threads() -> Check:

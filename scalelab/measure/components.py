@@ -1,9 +1,9 @@
-"""A step in, every live byte of it by component out: the account.
+"""Follow every live byte of a step and say which component it belongs to: the account.
 
-One `TorchDispatchMode` follows the life of every storage, on real tensors (CPU or CUDA) and on fake
-ones alike. What a byte belongs to is decided by the phase that the trainer announces, in the
-backward pass by the sequence number of the node that runs, and at last by the role that the storage
-took in the end: a buffer that becomes a parameter's gradient is a gradient from its first moment.
+One `TorchDispatchMode` follows the life of every storage, on real tensors and on fake ones alike. A
+byte's component comes from the announced phase, in the backward pass from the sequence number of
+the running node, and at last from the role that the storage took: a buffer that becomes a gradient
+is one from its first moment.
 """
 
 import weakref
@@ -60,7 +60,7 @@ class Account(TorchDispatchMode, Observer):
         self._parts: tuple[nn.Module, Tensor, torch.optim.Optimizer] | None = None
         self._heir: tuple[int, int] | None = None  # a life, and the one that takes its place
         self._current = 0
-        self._window = 0
+        self.window = 0  # index in the story at which the window of the peak starts
         self._closed = False
         self.peak_bytes = 0
 
@@ -72,7 +72,7 @@ class Account(TorchDispatchMode, Observer):
     def start_window(self) -> None:
         """Peaks count from here on; what is alive now is their floor."""
         self._settle_heir()
-        self._window = len(self._events)
+        self.window = len(self._events)
         self.peak_bytes = self._current
 
     # Labels
@@ -273,7 +273,7 @@ class Account(TorchDispatchMode, Observer):
         live: dict[str, int] = dict.fromkeys(COMPONENTS, 0)
         total = 0
         for index, (key, num_bytes, _) in enumerate(self._events):
-            if index >= self._window and total == self.peak_bytes:
+            if index >= self.window and total == self.peak_bytes:
                 break
             live[self._lives[key].component] += num_bytes
             total += num_bytes
@@ -293,6 +293,6 @@ class Account(TorchDispatchMode, Observer):
             yield key, num_bytes, phase, self._lives[key].component
 
     @property
-    def window(self) -> int:
-        """Index in the story at which the window of the peak starts."""
-        return self._window
+    def num_events(self) -> int:
+        """The index in the story that the next change will have."""
+        return len(self._events)

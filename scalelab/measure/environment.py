@@ -1,4 +1,4 @@
-"""This machine and its software in, one record of them out."""
+"""Record this machine and its software as they are now."""
 
 import os
 import platform
@@ -14,7 +14,22 @@ import torch
 
 from scalelab.core.records import Environment
 
-__all__ = ["computing_with", "device_bytes", "environment"]
+__all__ = ["computing_with", "device_bytes", "environment", "host_bytes", "untested_torch"]
+
+# The newest torch that the whole suite has passed on.
+_NEWEST_TESTED = (2, 14)
+
+
+def untested_torch() -> str | None:
+    """One line where torch is newer than any that scalelab was tested with, else None."""
+    major, minor = (int(word) for word in torch.__version__.split(".")[:2])
+    if (major, minor) <= _NEWEST_TESTED:
+        return None
+    newest = ".".join(map(str, _NEWEST_TESTED))
+    return (
+        f"torch {torch.__version__} is newer than the newest tested one ({newest}): "
+        "compare a few predictions with what runs take"
+    )
 
 
 def environment(device: torch.device) -> Environment:
@@ -33,9 +48,14 @@ def environment(device: torch.device) -> Environment:
 
 
 def device_bytes(device: torch.device) -> int | None:
-    """Memory of the device: the GPU's, or this machine's (or container's, where that is lower)."""
+    """Memory of the device: what CUDA offers of the GPU, or this machine's."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
+    return host_bytes()
+
+
+def host_bytes() -> int | None:
+    """Memory of this machine, or of the container where that is lower; None where none tells."""
     if "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""A trainer in, the memory of its largest training step and of a block of evaluation out.
+"""Measure the memory of the largest training step and of a block of evaluation.
 
 Memory is read in passes of their own, before the training that is timed: following every storage
 costs time, and the first step of all is no steady state, since Adam's state appears at its end.
@@ -83,20 +83,24 @@ def training_pass(
     updates = micro_steps(trainer.parts.accumulate)
     if trainer.spec.train.compile:
         compiled.listen()
-    allocator = TorchAllocator()
-    allocator.open(device, lambda: 0.0)
-    with trainer.randomness(EPOCH):
+
+    def take_step() -> None:
         for update in updates:
             trainer.step(batch, 1, step, update)
+
+    with trainer.randomness(EPOCH):
+        take_step()
         account = account_of(trainer)
         account.label("batch", batch_tensors(batch))
         watch(account)
-        allocator.begin(Stage.TRAIN)
+        rows = _by_allocator(device, Stage.TRAIN, account, take_step)
         with _accounted(trainer, account):
-            for update in updates:
-                trainer.step(batch, 1, step, update)
-        allocator.end(Stage.TRAIN)
-    rows = memory_rows(Stage.TRAIN, account) + allocator.memory()
+            take_step()
+        if device.type == "cuda":
+            # The account's copies enlarged the allocator's cache: leave it as a plain step does.
+            torch.cuda.empty_cache()
+            take_step()
+    rows = memory_rows(Stage.TRAIN, account) + rows
     return account, rows + _device_used(device, Stage.TRAIN)
 
 
@@ -105,15 +109,35 @@ def evaluation_pass(trainer: Trainer) -> tuple[Account, list[Memory]]:
 
     Of the test, since its histories are an item longer than those of the validation.
     """
-    allocator = TorchAllocator()
-    allocator.open(trainer.parts.device, lambda: 0.0)
     account = account_of(trainer)
-    allocator.begin(Stage.EVAL)
-    with _accounted(trainer, account):
+
+    def take_block() -> None:
         trainer.evaluate("test", blocks=1)
-    allocator.end(Stage.EVAL)
-    rows = memory_rows(Stage.EVAL, account) + allocator.memory()
+
+    rows = _by_allocator(trainer.parts.device, Stage.EVAL, account, take_block)
+    with _accounted(trainer, account):
+        take_block()
+    rows = memory_rows(Stage.EVAL, account) + rows
     return account, rows + _device_used(trainer.parts.device, Stage.EVAL)
+
+
+def _by_allocator(
+    device: torch.device, stage: Stage, account: Account, work: Callable[[], None]
+) -> list[Memory]:
+    """What the caching allocator counts in `work` alone, with nobody looking on.
+
+    An active account makes autograd add gradients out of place; it knows that and corrects itself,
+    the allocator would count the copies. So the work is done here once more, from the state that
+    the account will start from: what it has labelled so far is all that the run's tensors hold.
+    Before the account's own pass, since the copies there enlarge what is reserved.
+    """
+    allocator = TorchAllocator()
+    allocator.open(device, lambda: 0.0)
+    allocator.begin(stage, tensor_bytes=account.peak_bytes)
+    if device.type == "cuda":
+        work()
+    allocator.end(stage)
+    return allocator.memory()
 
 
 def _device_used(device: torch.device, stage: Stage) -> list[Memory]:

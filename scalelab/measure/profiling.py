@@ -1,18 +1,16 @@
-"""A spec and folders in, one run with everything recorded out, and the files it left."""
+"""Run one spec with everything recorded, and name the files that it left."""
 
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from scalelab.core.errors import SpecError
 from scalelab.core.events import Phase, Progress
 from scalelab.core.facts import write_timeline
 from scalelab.core.records import Record
 from scalelab.core.spec import RunSpec
 from scalelab.measure import session
+from scalelab.measure.gpus import check_device, on_this_machine
 
 __all__ = ["profiled"]
 
@@ -29,8 +27,8 @@ def profiled(
 
     Both folders must exist. Raises SpecError and DataError.
     """
-    if spec.device.name.startswith("cuda") and not torch.cuda.is_available():
-        raise SpecError(f"no CUDA GPU answers for {spec.device.name!r}", "write --device cpu")
+    spec = on_this_machine(spec)
+    check_device(spec.device.name)
     report(_at_setup(spec))
     began = time.time()
     record = session.run(

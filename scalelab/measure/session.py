@@ -1,8 +1,8 @@
-"""A spec in, the record of its run out: quality, time and memory, whatever the outcome."""
+"""Run one spec and record its quality, time and memory, whatever the outcome."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +16,9 @@ from scalelab.core.spec import RunSpec
 from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with, environment
+from scalelab.measure.gpus import on_this_machine
 from scalelab.measure.listeners import Stop, TimeUp
+from scalelab.measure.memory_errors import OverBudget, out_of_memory
 from scalelab.measure.probes import Probe
 from scalelab.measure.probes.host_rss import HostRss
 from scalelab.measure.probes.nvml import Nvml
@@ -25,6 +27,7 @@ from scalelab.measure.probes.torch_history import TorchHistory
 from scalelab.measure.rows import new_row
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
+from scalelab.train.precision import check_precision, products_in
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
 __all__ = ["Limits", "new_row", "out_of_memory", "run"]
@@ -34,14 +37,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one run may take: peak of training memory, seconds of wall clock. None: no limit."""
+    """What one run may take: bytes, and seconds of wall clock. None: no limit.
+
+    Bytes of tensors (`requested`) on a CPU; on CUDA what the process's allocator may hold
+    (`reserved`), which is neither host memory nor CUDA's context nor another process's memory.
+    """
 
     memory_bytes: int | None = None
     time_s: float | None = None
-
-
-class _OverBudget(Exception):
-    """The measured peak is above the budget of the run."""
 
 
 @dataclass(kw_only=True)
@@ -59,15 +62,6 @@ class _State:
 
     def now(self) -> float:
         return time.perf_counter() - self.begun
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out: the one place that knows all its names."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError, _OverBudget)):
-        return True
-    text = str(error)
-    signs = ("DefaultCPUAllocator", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
 
 
 def run(
@@ -96,6 +90,7 @@ def run(
     leaves a checkpoint there and a later one goes on from it. Only with `strict` does bad input
     raise (SpecError, DataError); otherwise nothing but KeyboardInterrupt leaves this function.
     """
+    spec = on_this_machine(spec)
     if steps is not None:
         spec = spec.with_({"train.max_steps": steps})
     state = _State(
@@ -107,7 +102,11 @@ def run(
         facts = environment(torch.device("cpu"))
         try:
             facts = environment(torch.device(spec.device.name))
-            with _device_limit(torch.device(spec.device.name), limits.memory_bytes):
+            check_precision(spec.train.precision, torch.device(spec.device.name).type)
+            with (
+                products_in(spec.train.precision),
+                _on_device(torch.device(spec.device.name), limits.memory_bytes),
+            ):
                 trainer = _prepare(spec, state)
                 _measure(trainer, state, limits, timeline=timeline, out=out)
                 ended = _train(trainer, state, limits, report, stop, keep)
@@ -166,19 +165,23 @@ def _measure(
         state.memory += rows
         if timeline:
             state.timeline = account.timeline()
-        _must_fit("training", account, limits)
-        account, rows = passes.evaluation_pass(trainer)
+        _must_fit("training", rows, limits)
+        _, rows = passes.evaluation_pass(trainer)
         state.memory += rows
-        _must_fit("evaluation", account, limits)
+        _must_fit("evaluation", rows, limits)
         if out is not None:
             listeners.write_trace(trainer, out)
     trainer.reset()
 
 
-def _must_fit(what: str, account: Account, limits: Limits) -> None:
-    taken, budget = account.peak_bytes, limits.memory_bytes
-    if budget is not None and taken > budget:
-        raise _OverBudget(f"{what} takes {taken} bytes, the budget is {budget}")
+def _must_fit(what: str, rows: Sequence[Memory], limits: Limits) -> None:
+    """Raises OverBudget where the pass took more than the budget, in the meaning of `Limits`."""
+    budget = limits.memory_bytes
+    totals = {row.kind: row.bytes for row in rows if row.component == "total"}
+    kind = "requested" if totals.get("reserved") is None else "reserved"
+    taken = totals.get(kind)
+    if budget is not None and taken is not None and taken > budget:
+        raise OverBudget(f"{what} takes {taken} bytes ({kind}), the budget is {budget}")
 
 
 def _train(
@@ -268,14 +271,24 @@ def _save(trainer: Trainer, folder: Path) -> None:
 
 
 @contextmanager
-def _device_limit(device: torch.device, memory_bytes: int | None) -> Iterator[None]:
-    """CUDA's allocator refuses what lies beyond the budget, as it would on a smaller GPU."""
-    if device.type != "cuda" or memory_bytes is None:
+def _on_device(device: torch.device, memory_bytes: int | None) -> Iterator[None]:
+    """The device is the current one; its allocator refuses what lies beyond the budget.
+
+    Current, since streams, events and libraries that are told no device take that one: on another
+    GPU they would time nothing and hold a second context.
+    """
+    if device.type != "cuda":
         yield
         return
-    whole = torch.cuda.get_device_properties(device).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, memory_bytes / whole), device)
-    try:
-        yield
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    with torch.cuda.device(device):
+        if memory_bytes is None:
+            yield
+            return
+        whole = torch.cuda.get_device_properties(device).total_memory
+        # Half a byte more: rounding must not refuse the last byte of the budget. Of the current
+        # device: this function takes no "cuda" without a number.
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (memory_bytes + 0.5) / whole))
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)

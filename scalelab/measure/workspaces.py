@@ -1,9 +1,9 @@
-"""An operation with its arguments in, its result and the bytes it will hold for itself out.
+"""Run an operation and say how many bytes it holds for itself while it runs.
 
 Temporaries inside one operation are invisible from outside. On a CPU that computes they are
 observed (`scalelab.measure.scratch`); elsewhere they are added from this table. Each entry was
 found by comparing with `torch.profiler`'s allocation events, operation by operation (torch 2.13,
-CPU); what CUDA does without is left out there, by PyTorch's sources: no GPU has confirmed it yet.
+CPU); what CUDA does otherwise is in `cuda_workspaces`.
 Differences below a kilobyte or so (scalars that are wrapped into tensors) are left out.
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scalelab.measure.cuda_workspaces import RULES as CUDA_RULES
 from scalelab.measure.scratch import observed, product_bytes
 
 __all__ = ["IN_PLACE_UNOBSERVED", "RUN", "Run", "foreseen", "foreseen_on_cuda"]
@@ -37,8 +38,8 @@ def foreseen(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
 def foreseen_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
     """The same on a GPU: its kernels convert types as they read, cuBLAS has a lasting workspace."""
     result = func(*args, **kwargs)
-    rule = _rule(func)
-    return result, 0 if rule in (None, _mixed, _reduced, _product) else rule(args, result)
+    rule = CUDA_RULES.get(func) or (_rule(func) if func not in _ON_CPU_ALONE else None)
+    return result, 0 if rule is None else rule(args, result)
 
 
 def _rule(func: Any) -> _Rule | None:
@@ -152,6 +153,10 @@ _RULES: dict[Any, _Rule] = {
     aten.sort.default: _sort,
     **dict.fromkeys((aten.mm.default, aten.mm.out, aten.addmm.default, aten.bmm.default), _product),
 }
+# CUDA's kernels convert types as they read, and oneDNN has no part in them.
+_ON_CPU_ALONE = frozenset(
+    func for func, rule in _RULES.items() if rule in (_mixed, _reduced, _product, _attention)
+)
 # Registered when it is first called, so known by name alone (torch 2.13 and later).
 _BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entropy}
 # By the kind of device that the account follows; fake tensors are "meta".

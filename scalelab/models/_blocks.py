@@ -1,10 +1,14 @@
 """What encoders share: item table with lookup, attention within segments, feed-forward."""
 
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from scalelab.core.target import kind_of_device
 
 __all__ = [
     "Activation",
@@ -18,6 +22,9 @@ __all__ = [
 ]
 
 Activation = Literal["relu", "gelu", "silu"]
+# What CUDA may take. Left to itself it takes cuDNN's attention on some GPUs, which is built anew
+# for every new number of rows, and whose memory nobody can predict.
+_KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 _ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
@@ -55,7 +62,12 @@ class ItemTable(nn.Module):
         while self._waiting:
             ids, grad = self._waiting.pop()
             assert weight.grad is not None
-            weight.grad.index_add_(0, ids, grad.to(weight.grad.dtype))
+            grad = grad.to(weight.grad.dtype)
+            if kind_of_device(weight.device.type) == "cuda":
+                # `index_add_` would add in another order each time, and so give other bits.
+                weight.grad.index_put_((ids.long(),), grad, accumulate=True)
+            else:
+                weight.grad.index_add_(0, ids, grad)
 
     def forward(self, ids_BL: Tensor) -> Tensor:
         """Embeddings of `ids_BL`, (B, L, D)."""
@@ -98,9 +110,10 @@ class Attention(nn.Module):
         heads = self.query_key_value(x_BLD).view(B, L, 3, self.num_heads, D // self.num_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4)
         dropout = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask_B1LL, dropout_p=dropout
-        )
+        with sdpa_kernel(_KERNELS) if query.is_cuda else nullcontext():
+            mixed = F.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask_B1LL, dropout_p=dropout
+            )
         return self.out(mixed.transpose(1, 2).reshape(B, L, D))
 
 

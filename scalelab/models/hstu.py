@@ -40,7 +40,7 @@ class _Block(nn.Module):
             for part in (value, query, key)
         )
         scores_BHLL = query @ key.transpose(2, 3)
-        scores_BHLL = scores_BHLL + self.distance_bias.index_select(0, distance).view(L, L)
+        scores_BHLL = scores_BHLL + self.distance_bias[distance].view(L, L)
         share_BHLL = (F.silu(scores_BHLL) / self.max_len).masked_fill(~mask_B1LL, 0.0)
         attended_BLD = (share_BHLL @ value).transpose(1, 2).reshape(B, L, D)
         gated_BLD = gate_BLD * self.attended_norm(attended_BLD)

@@ -1,4 +1,4 @@
-"""Allocations and frees in, what PyTorch's caching allocator on CUDA would give out and hold out.
+"""Simulate PyTorch's caching allocator on CUDA on a list of allocations and frees.
 
 After c10/cuda/CUDACachingAllocator.cpp (torch 2.13) with default settings: best fit in two pools,
 blocks split when enough remains, freed neighbours merged, whole segments returned when one cannot
@@ -6,7 +6,7 @@ be had. One stream. No GPU has confirmed it yet.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from scalelab.core.units import MIB
@@ -158,21 +158,18 @@ def replay(
     *,
     window: int,
     limit_bytes: int | None = None,
-    held_bytes: tuple[int, ...] = (),
+    kept: Sequence[tuple[int, int]] = (),
 ) -> Replay:
     """The story of an account (life, bytes, phase, component) told to the caching allocator.
 
-    `held_bytes` are allocated first and kept: cuBLAS workspaces. Peaks count from event `window`
-    on. The replay ends at the first allocation that does not fit under `limit_bytes` of segments.
+    `kept` are (event, bytes) that are allocated before that event of the story and never freed, in
+    order: cuBLAS workspaces. Peaks count from event `window` on. The replay ends at the first
+    allocation that does not fit under `limit_bytes` of segments.
     """
     allocator = CachingAllocator(limit_bytes)
-    for held in held_bytes:
-        if allocator.allocate(held) is None:
-            overflow = Overflow(num_bytes=held, phase="setup", component="other")
-            return Replay(allocated=held, reserved=allocator.reserved, overflow=overflow)
     addresses: dict[int, int] = {}
-    for index, (life, num_bytes, phase, component) in enumerate(story):
-        if index == window:
+    for index, (life, num_bytes, phase, component) in enumerate(_with_kept(story, kept)):
+        if index == window + sum(event < window for event, _ in kept):
             allocator.reset_peaks()
         if num_bytes < 0:
             allocator.free(addresses.pop(life))
@@ -189,3 +186,14 @@ def replay(
     return Replay(
         allocated=allocator.peak_allocated, reserved=allocator.peak_reserved, overflow=None
     )
+
+
+def _with_kept(
+    story: Iterable[tuple[int, int, str, str]], kept: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int, str, str]]:
+    waiting = list(kept)
+    for index, event in enumerate(story):
+        while waiting and waiting[0][0] <= index:
+            # No storage of the story has a negative number.
+            yield -len(waiting), waiting.pop(0)[1], event[2], "other"
+        yield event

@@ -1,10 +1,11 @@
-"""A step on fake CPU tensors in, the operations that CUDA would run in its place out.
+"""Replace what a step runs on fake CPU tensors by the operations that CUDA would run.
 
 Fake CUDA tensors abort in backward on a build without CUDA, so the step is rehearsed on fake CPU
-tensors and what differs is called by its CUDA form. Derived from PyTorch's sources (torch 2.13);
+tensors and what differs is called by its CUDA form. Derived from PyTorch's sources (2.11 to 2.14);
 no GPU has confirmed it yet.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from scalelab.core.errors import PredictionUnsupported
+from scalelab.losses import Target, predicted_target
+
 __all__ = ["as_on_cuda"]
+
+# attention.cpp, mem_eff_alignment: every stride of a mask but the last is a multiple of it.
+_ALIGNMENT = 8
 
 # autocast_mode.h, AT_FORALL_FP32: CUDA computes these in fp32, the CPU in whatever comes.
 _IN_FP32 = frozenset(
@@ -23,7 +30,22 @@ _IN_FP32 = frozenset(
 
 
 class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context managers of torch
-    """While active: dropout keeps a mask of bytes, attention takes the memory-efficient kernel."""
+    """While active, losses take the tiles of `target`, dropout keeps a mask of bytes, and attention
+    is the kernel that CUDA takes.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self._target = target
+
+    def __enter__(self) -> "as_on_cuda":
+        self._before = predicted_target.set(self._target)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        super().__exit__(*args)
+        predicted_target.reset(self._before)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -31,9 +53,14 @@ class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context manag
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if func is F.scaled_dot_product_attention:
-            return _attention(*args, **kwargs)
+            return _attention(self._target.capability, *args, **kwargs)
         if func in (F.dropout, torch.dropout):
             return _dropout(*args, **kwargs)
+        if name == "gru":
+            raise PredictionUnsupported(
+                "no prediction of a recurrent network on CUDA: only cuDNN decides what it reserves",
+                "its runs are measured all the same; predict it for a CPU with --on cpu",
+            )
         if name in _IN_FP32 and torch.is_autocast_enabled("cpu"):
             args = tuple(_fp32(value) for value in args)
             kwargs = {key: _fp32(value) for key, value in kwargs.items()}
@@ -52,6 +79,7 @@ def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool
 
 
 def _attention(
+    capability: tuple[int, int],
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -61,22 +89,63 @@ def _attention(
     scale: float | None = None,
     **other: Any,
 ) -> Tensor:
-    """sdp_utils.cpp: a mask rules flash out; fp32 rules it out as well."""
+    """As `scalelab.models._blocks` has it: the memory-efficient kernel, else the plain one."""
+    assert not is_causal, "no model asks for causal attention without a mask"
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (part.to(torch.bfloat16) for part in (query, key, value))
-    bias = None if attn_mask is None else _bias(attn_mask, query)
+    bias = None if attn_mask is None else _as_bias(attn_mask, query)
+    del attn_mask
+    if not _is_efficient(capability, query):
+        with torch.autocast("cpu", enabled=False):
+            return _plain(query, key, value, bias, dropout_p, scale)
+    if bias is not None:
+        bias = _aligned(bias).expand(*query.shape[:3], key.size(2))
     attend: Callable[..., Any] = torch.ops.aten._scaled_dot_product_efficient_attention
-    wants_sums = query.requires_grad or key.requires_grad or value.requires_grad
+    inputs_want = query.requires_grad or key.requires_grad or value.requires_grad
+    wants_sums = inputs_want and torch.is_grad_enabled()
     return attend(query, key, value, bias, wants_sums, dropout_p, is_causal, scale=scale)[0]
 
 
-def _bias(mask: Tensor, query: Tensor) -> Tensor:
-    """attention.cpp: a mask becomes a bias of the query's type, its rows padded to 16 bytes."""
-    length = mask.size(-1)
-    if mask.dtype is torch.bool:
-        zero = torch.zeros_like(mask, dtype=query.dtype)
-        mask = zero.masked_fill_(mask.logical_not(), -torch.inf)
-    every = 16 // mask.element_size()
-    if length % every:
-        mask = F.pad(mask, (0, every - length % every))[..., :length]
-    return mask.expand(query.size(0), query.size(1), query.size(2), length)
+def _is_efficient(capability: tuple[int, int], query: Tensor) -> bool:
+    """sdp_utils.cpp: which types and widths of a head the memory-efficient kernel takes."""
+    width, narrow = query.size(-1), query.dtype is torch.bfloat16
+    if capability[0] < 8:
+        return not narrow
+    return width % (8 if narrow else 4) == 0
+
+
+def _as_bias(mask: Tensor, query: Tensor) -> Tensor:
+    """attention.cpp, convert_boolean_attn_mask: 0 or -inf, in the query's type."""
+    if mask.dtype is not torch.bool:
+        return mask
+    zero = torch.scalar_tensor(0.0, dtype=query.dtype)
+    return torch.where(mask, zero, torch.scalar_tensor(-torch.inf, dtype=query.dtype))
+
+
+def _aligned(bias: Tensor) -> Tensor:
+    """attention.cpp, preprocess_mask: rows padded where a stride is not aligned."""
+    if all(stride % _ALIGNMENT == 0 for stride in bias.stride()[:-1]):
+        return bias
+    length = bias.size(-1)
+    return F.pad(bias, (0, _ALIGNMENT - length % _ALIGNMENT))[..., :length]
+
+
+def _plain(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None,
+    dropout_p: float,
+    scale: float | None,
+) -> Tensor:
+    """attention.cpp, _scaled_dot_product_attention_math: in float32, scores in full."""
+    given = query.dtype
+    query, key, value = (part.float() for part in (query, key, value))
+    factor = math.sqrt(scale or query.size(-1) ** -0.5)
+    shares = (query * factor) @ (key.transpose(-2, -1) * factor)
+    if bias is not None:
+        shares.add_(bias)
+    shares = torch.ops.aten._safe_softmax(shares, -1)
+    if dropout_p > 0.0:
+        shares = _dropout(shares, dropout_p)
+    return (shares @ value).to(given)

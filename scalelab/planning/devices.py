@@ -1,20 +1,22 @@
-"""The name or file of a device profile in, its memory, speeds and allocator constants out."""
+"""Read the profile of a device: its memory, speeds and what a process costs on it."""
 
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import BeforeValidator, Field, PositiveFloat
 
 from scalelab.core.errors import SpecError
-from scalelab.core.presets import find_preset
+from scalelab.core.presets import find_preset, preset_names
+from scalelab.core.spec import RunSpec
 from scalelab.core.tables import Table, checked, read_toml
 from scalelab.core.units import MIB, format_bytes, parse_bytes
-from scalelab.measure.environment import device_bytes
+from scalelab.measure.environment import host_bytes
+from scalelab.measure.gpus import Gpu, visible_gpus
 
-__all__ = ["DeviceProfile", "calibrated_file", "load_device", "this_machine"]
+__all__ = ["DeviceProfile", "calibrated_file", "device_for", "load_device", "this_machine"]
 
 
 def _size(value: Any) -> int:
@@ -30,7 +32,10 @@ _Bytes = Annotated[int, BeforeValidator(_size)]
 
 
 class _Tflops(Table, frozen=True):
+    """`tf32` is absent where the device has no such units: then it is fp32."""
+
     fp32: PositiveFloat
+    tf32: PositiveFloat | None = None
     bf16: PositiveFloat
 
 
@@ -43,12 +48,15 @@ class _Estimates(Table, frozen=True):
 
 
 class _Cublas(Table, frozen=True):
-    workspace: _Bytes = 0
+    workspace: _Bytes | None = None
 
 
 class _File(Table, frozen=True):
+    """`gpu` is a regular expression for the name that the driver gives this GPU."""
+
     name: str
     kind: Literal["cpu", "cuda"]
+    gpu: str | None = None
     capability: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = "0.0"
     memory: _Bytes
     bandwidth_gb_s: PositiveFloat
@@ -61,7 +69,9 @@ class _File(Table, frozen=True):
 class DeviceProfile:
     """One device: bytes it has, bytes and operations a second, and what a process costs on it.
 
-    `efficiency` is (low, high): the share of the peak speeds that a whole step was seen to reach.
+    `flops` has fp32, tf32 and bf16. `efficiency` is (low, high): the share of the peak speeds that
+    a whole step was seen to reach. `cublas_bytes` is the workspace of one cuBLAS handle where it
+    was measured, None where the version of torch and the capability have to say.
     """
 
     name: str
@@ -71,8 +81,9 @@ class DeviceProfile:
     flops: dict[str, float]
     launch_s: float
     efficiency: tuple[float, float]
+    capability: tuple[int, int] = (0, 0)
     context_bytes: int = 0
-    cublas_bytes: int = 0
+    cublas_bytes: int | None = None
 
 
 def load_device(name: str | Path | None) -> DeviceProfile:
@@ -82,6 +93,14 @@ def load_device(name: str | Path | None) -> DeviceProfile:
     return _read(find_preset("devices", name))
 
 
+def device_for(spec: RunSpec) -> DeviceProfile:
+    """The device of this machine that the run names. Raises SpecError for a GPU that is not there.
+
+    A run on the CPU of a machine with a GPU is one of the CPU.
+    """
+    return this_machine(None if spec.device.name == "auto" else spec.device.name)
+
+
 def calibrated_file() -> Path:
     """Where `scalelab doctor --calibrate` keeps the profile of this machine."""
     home = os.environ.get("XDG_CONFIG_HOME")
@@ -89,20 +108,72 @@ def calibrated_file() -> Path:
     return folder / "scalelab" / "this-machine.toml"
 
 
-def this_machine() -> DeviceProfile:
-    """This machine: calibrated figures where there are some, else those of the nearest profile.
+def this_machine(device: str | None = None) -> DeviceProfile:
+    """A device of this machine: calibrated figures if there are some, else the nearest profile's.
 
-    The GPU if there is one, else the CPU; its memory is read from the machine itself.
+    `device` is cpu, cuda or cuda:1; None is the first GPU if there is one, else the CPU. Memory is
+    read from the machine itself. Raises SpecError where there is no such GPU.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    memory = device_bytes(device)
-    if calibrated_file().is_file():
-        profile = _read(calibrated_file())
-        if profile.kind == device.type:
-            return profile if memory is None else replace(profile, memory_bytes=memory)
-    near = _read(find_preset("devices", "cpu" if device.type == "cpu" else "a100-40"))
-    name = "this machine" if device.type == "cpu" else torch.cuda.get_device_name(device)
-    return replace(near, name=name, memory_bytes=memory or near.memory_bytes)
+    kind, _, index = (device or "").partition(":")
+    gpus = () if kind == "cpu" else visible_gpus()
+    if not gpus and kind != "cuda":
+        return _this_cpu()
+    if int(index or 0) >= len(gpus):
+        raise SpecError(
+            f"no GPU of this machine is {device!r}",
+            "name a device profile with --on, or see scalelab doctor",
+        )
+    return _this_gpu(gpus[int(index or 0)])
+
+
+def _this_cpu() -> DeviceProfile:
+    known = _calibrated("cpu")
+    near = known or replace(_read(find_preset("devices", "cpu")), name="this machine")
+    return replace(near, memory_bytes=host_bytes() or near.memory_bytes)
+
+
+def _this_gpu(gpu: Gpu) -> DeviceProfile:
+    known = _calibrated("cuda")
+    if known is not None and known.name == gpu.name:
+        return known
+    files = (checked(_File, read_toml(path), str(path)) for path in _shipped())
+    near, is_it = _nearest(gpu, [file for file in files if file.kind == "cuda"])
+    return replace(
+        _profile(near),
+        name=gpu.name if is_it else f"{gpu.name} (speeds of {near.name})",
+        memory_bytes=gpu.memory_bytes,
+        capability=gpu.capability,
+    )
+
+
+def _nearest(gpu: Gpu, files: list[_File]) -> tuple[_File, bool]:
+    """The profile of this very kind, or of the nearest capability and then memory; and which."""
+
+    def apart(file: _File) -> tuple[int, int, int]:
+        major, minor = _capability(file)
+        memory = abs(file.memory - gpu.memory_bytes)
+        return abs(major - gpu.capability[0]), abs(minor - gpu.capability[1]), memory
+
+    # One name is sold with several sizes of memory, and a slice of a GPU has its name too.
+    of_its_name = [
+        file
+        for file in files
+        if file.gpu is not None
+        and re.search(file.gpu, gpu.name)
+        and _capability(file) == gpu.capability
+        and abs(file.memory - gpu.memory_bytes) < 0.1 * file.memory
+    ]
+    return min(of_its_name or files, key=apart), bool(of_its_name)
+
+
+def _shipped() -> list[Path]:
+    return [find_preset("devices", name) for name in preset_names("devices")]
+
+
+def _calibrated(kind: str) -> DeviceProfile | None:
+    """What `scalelab doctor --calibrate` has found, where it was of this kind of device."""
+    profile = _read(calibrated_file()) if calibrated_file().is_file() else None
+    return profile if profile is not None and profile.kind == kind else None
 
 
 def _read(path: Path) -> DeviceProfile:
@@ -115,14 +186,26 @@ def _read(path: Path) -> DeviceProfile:
         raise SpecError(
             f"{path}: memory is {size}", "write the memory of the device, such as 24GiB"
         )
+    return _profile(file)
+
+
+def _profile(file: _File) -> DeviceProfile:
+    fp32, bf16 = file.tflops.fp32, file.tflops.bf16
+    tf32 = fp32 if file.tflops.tf32 is None else file.tflops.tf32
     return DeviceProfile(
         name=file.name,
         kind=file.kind,
         memory_bytes=file.memory,
         bytes_per_s=file.bandwidth_gb_s * 1e9,
-        flops={"fp32": file.tflops.fp32 * 1e12, "bf16": file.tflops.bf16 * 1e12},
+        flops={"fp32": fp32 * 1e12, "tf32": tf32 * 1e12, "bf16": bf16 * 1e12},
         launch_s=file.estimates.launch_us * 1e-6,
-        efficiency=(low, high),
+        efficiency=file.estimates.efficiency,
+        capability=_capability(file),
         context_bytes=file.estimates.context,
         cublas_bytes=file.cublas.workspace,
     )
+
+
+def _capability(file: _File) -> tuple[int, int]:
+    major, minor = file.capability.split(".")
+    return int(major), int(minor)

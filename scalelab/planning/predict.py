@@ -1,37 +1,36 @@
-"""A run and a device in, its memory by component and its seconds out, before anything runs."""
+"""Predict the memory of a run by component and its seconds, before anything runs."""
 
+import importlib.util
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import torch
+
 from scalelab.batches.histories import first_rows
 from scalelab.batches.steps import Steps
-from scalelab.core.errors import SpecError
+from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
 from scalelab.datasets.load import LengthsOnly, lengths
+from scalelab.losses import Target
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
 from scalelab.measure.passes import EPOCH
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.cost import Cost
+from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.rehearsal import BlockShape, Rehearsal
-from scalelab.planning.roofline import Seconds, run_seconds, step_seconds
+from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_prob
 from scalelab.train.evaluate import Evaluator, evaluated
+from scalelab.train.precision import check_precision
 
-__all__ = ["Prediction", "Unpredictable", "limit_bytes", "predict"]
-
-# The forward and the backward pass run in threads of their own, each with a cuBLAS handle.
-_CUBLAS_THREADS = 2
-
+__all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
 
 Kinds = dict[str, dict[str, int]]
-
-
-class Unpredictable(SpecError):
-    """A run that can be measured, but not foreseen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +64,8 @@ class Prediction:
 
     @property
     def needed_bytes(self) -> int:
-        """What is held against the limit: what a process holds on CUDA, requested on a CPU."""
-        kind = "device_used" if "device_used" in self.memory else "requested"
+        """What is held against the limit: reserved on CUDA, requested on a CPU."""
+        kind = "reserved" if "reserved" in self.memory else "requested"
         stages = (self.memory, self.evaluation)
         return max(stage[kind]["total"] for stage in stages if stage)
 
@@ -123,14 +122,15 @@ def predict(
 
     Reads lengths only, generates no data. `device` None is this machine. `budget_bytes` lowers
     what the device has. `data` spares reading the lengths again where many cells share them.
-    Raises Unpredictable, SpecError or DataError.
+    Raises PredictionUnsupported, MissingExtra, SpecError or DataError.
     """
     if spec.train.compile:
-        raise Unpredictable(
+        raise PredictionUnsupported(
             "no prediction of a compiled model: only its compiler decides what it keeps",
             "--set train.compile=false predicts the plain one, which takes more as a rule",
         )
     device = device or load_device(None)
+    check_precision(spec.train.precision, device.kind)
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
     steps = Steps(
@@ -141,15 +141,21 @@ def predict(
         mask_prob=mask_prob(spec),
     )
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
-    cost = Cost()
+    cost, of_block = Cost(), Cost()
+    target, cublas = target_for(device), _workspaces(device)
     with computing_with(spec.device.threads):
-        rehearsal = Rehearsal(spec, data.num_items, like_cuda=device.kind == "cuda")
-        memory, overflow = _kinds(rehearsal.train(shape, cost), device, limit)
+        rehearsal = Rehearsal(spec, data.num_items, target=target, workspaces=cublas)
+        memory, overflow = _kinds(rehearsal.train(shape, cost), device, limit, cublas.noted)
         evaluation: Kinds = {}
         evaluator = evaluator_of(spec, data.num_items)
-        block = _first_block(spec, data, evaluator, rehearsal.hidden_dim)
+        users = evaluated(data.test, spec.data.max_eval_users)
+        size = evaluator.block_users(rehearsal.hidden_dim)
+        block = _first_block(data, users[:size], evaluator)
         if block is not None:
-            evaluation, too_much = _kinds(rehearsal.evaluate(evaluator, block), device, limit)
+            # Training has taken the workspaces, and they stay.
+            kept = [(0, num_bytes) for _, num_bytes in cublas.noted]
+            account = rehearsal.evaluate(evaluator, block, of_block)
+            evaluation, too_much = _kinds(account, device, limit, kept)
             overflow = overflow or too_much
             if "reserved" in memory:  # what training has reserved stays so
                 for kind in ("reserved", "device_used"):
@@ -160,9 +166,8 @@ def predict(
         spec,
         step,
         num_steps=steps.num_steps,
-        num_eval_users=data.num_eval_users,
-        num_items=data.num_items,
-        device=device,
+        block=block_seconds(of_block, device),
+        num_blocks=-(-len(users) // size),
     )
     return Prediction(
         device=device.name,
@@ -176,9 +181,13 @@ def predict(
 
 
 def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
-    """What a run may take: the budget, else all the device has. Raises SpecError for more."""
+    """What a run may take: the budget, else what the device has beside a process's context.
+
+    On CUDA both limit what the caching allocator reserves. Raises SpecError for a budget above what
+    the device has.
+    """
     if budget_bytes is None:
-        return device.memory_bytes
+        return max(0, device.memory_bytes - device.context_bytes)
     if budget_bytes > device.memory_bytes:
         raise SpecError(
             f"a budget of {format_bytes(budget_bytes)} on {device.name}, "
@@ -188,11 +197,25 @@ def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
     return budget_bytes
 
 
-def _first_block(
-    spec: RunSpec, data: LengthsOnly, evaluator: Evaluator, hidden_dim: int
-) -> BlockShape | None:
+def target_for(device: DeviceProfile) -> Target | None:
+    """What code is to take the device for, None for a CPU.
+
+    Triton is taken to run on another machine's GPU; on this one's only where it is installed.
+    """
+    if device.kind != "cuda":
+        return None
+    triton = not torch.cuda.is_available() or importlib.util.find_spec("triton") is not None
+    return Target("cuda", device.memory_bytes, device.capability, triton)
+
+
+def _workspaces(device: DeviceProfile) -> Workspaces:
+    version = torch.__version__
+    size = device.cublas_bytes or cublas_workspace_bytes(device.capability, version)
+    return Workspaces(size, lt_workspace_bytes(version))
+
+
+def _first_block(data: LengthsOnly, users: np.ndarray, evaluator: Evaluator) -> BlockShape | None:
     """The block that is measured: the first of the test, whose histories are the longer ones."""
-    users = evaluated(data.test, spec.data.max_eval_users)[: evaluator.block_users(hidden_dim)]
     if len(users) == 0:
         return None
     lengths = data.test[users]
@@ -203,23 +226,23 @@ def _first_block(
     return BlockShape(rows, len(users), seen)
 
 
-def _kinds(account: Account, device: DeviceProfile, limit: int) -> tuple[Kinds, Overflow | None]:
+def _kinds(
+    account: Account, device: DeviceProfile, limit: int, kept: list[tuple[int, int]]
+) -> tuple[Kinds, Overflow | None]:
     """What the account is in each kind of the ledger, and the allocation too many, if any."""
     known = {name: count for name, count in account.peak_components().items() if count}
     kinds = {"requested": {"total": account.peak_bytes, **known}}
     if device.kind != "cuda":
         return kinds, _first_above(account, limit)
-    held = (device.cublas_bytes,) * _CUBLAS_THREADS if device.cublas_bytes else ()
     story = list(account.story())
-    free = replay(story, window=account.window, held_bytes=held)
+    free = replay(story, window=account.window, kept=kept)
     kinds["allocated"] = {"total": free.allocated}
     kinds["reserved"] = {"total": free.reserved}
     kinds["device_used"] = {"total": free.reserved + device.context_bytes}
-    if free.reserved + device.context_bytes <= limit:
+    if free.reserved <= limit:
         return kinds, None
     # It may still fit once cached segments are given back: the allocator itself decides.
-    room = max(0, limit - device.context_bytes)
-    again = replay(story, window=account.window, held_bytes=held, limit_bytes=room)
+    again = replay(story, window=account.window, kept=kept, limit_bytes=limit)
     return kinds, again.overflow
 
 

@@ -1,4 +1,4 @@
-"""A spec, a catalog size and shapes in, accounts of a step and an evaluation on fake tensors out.
+"""Run a training step and a block of evaluation on fake tensors and account for their memory.
 
 Both are the very functions that run (`scalelab.train.step.training_step`, `evaluate.Scorer.rank`);
 fake tensors have shapes and storages of a size but no data, so that a catalog of any size costs
@@ -16,16 +16,21 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.batches.batch import Batch, BatchShape, NegativeIds
 from scalelab.batches.histories import HistoryBatch
+from scalelab.batches.moving import packing
 from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
+from scalelab.core.target import kind_of_device
+from scalelab.losses import Target, needs_popularity
 from scalelab.measure.components import Account
 from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
 from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
 from scalelab.planning.cost import Cost
+from scalelab.planning.cublas import Workspaces
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.train.assemble import build_parts
-from scalelab.train.evaluate import Evaluator, Scorer
+from scalelab.train.evaluate import Evaluator
+from scalelab.train.scoring import Scorer
 from scalelab.train.step import Announce, Parts, training_step
 
 __all__ = ["BlockShape", "Rehearsal", "empty_batch"]
@@ -45,13 +50,22 @@ class BlockShape(NamedTuple):
 class Rehearsal:
     """A run on fake tensors: `train`, then `evaluate`.
 
-    `like_cuda` runs what CUDA would run where it differs (see `scalelab.planning.cuda`).
+    With a `target` on CUDA it runs what CUDA would run where that differs (see
+    `scalelab.planning.cuda`), and `workspaces` note when cuBLAS takes its own.
     """
 
-    def __init__(self, spec: RunSpec, num_items: int, *, like_cuda: bool = False) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        num_items: int,
+        *,
+        target: Target | None = None,
+        workspaces: Workspaces | None = None,
+    ) -> None:
         self._spec = spec
         self._num_items = num_items
-        self._like_cuda = like_cuda
+        self._target = target
+        self._workspaces = workspaces
         self._fake = FakeTensorMode()
 
     def train(self, shape: BatchShape, cost: Cost | None = None) -> Account:
@@ -79,8 +93,10 @@ class Rehearsal:
         table: Any = self._parts.model.item_table_VD
         return table.size(1)
 
-    def evaluate(self, evaluator: Evaluator, block: BlockShape) -> Account:
-        """The account of a block of evaluation by the model that was trained."""
+    def evaluate(
+        self, evaluator: Evaluator, block: BlockShape, cost: Cost | None = None
+    ) -> Account:
+        """The account of a block of evaluation by the model that was trained, counted by `cost`."""
         model = self._parts.model
         with self._fake:  # like those of numpy, they count from their first use on
             block_of_users = _empty_histories(block, evaluator.max_len)
@@ -88,14 +104,24 @@ class Rehearsal:
             label_parts(account, self._parts)
             with _announcing(account)(Phase.EVALUATE):
                 model.eval()
-                Scorer(model, evaluator, block.num_sequences).rank(*block_of_users)
+                scorer = Scorer(model, evaluator, block.num_sequences)
+                with cost or nullcontext():
+                    scorer.rank(*block_of_users)
         return account
 
     @contextmanager
     def _account(self) -> Iterator[Account]:
-        run = foreseen_on_cuda if self._like_cuda else foreseen
-        device = as_on_cuda() if self._like_cuda else nullcontext()
-        with self._fake, Account(_FAKE, run) as account, device:
+        if self._target is None:
+            with self._fake, Account(_FAKE, foreseen) as account:
+                yield account
+            return
+
+        def run(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+            if self._workspaces is not None:
+                self._workspaces.note(func, args, account.num_events)
+            return foreseen_on_cuda(func, args, kwargs)
+
+        with self._fake, Account(_FAKE, run) as account, as_on_cuda(self._target):
             yield account
 
 
@@ -104,30 +130,39 @@ def fake_parts(spec: RunSpec, num_items: int) -> Parts:
     device = spec.device.model_copy(update={"name": "cpu"})
     on_cpu = spec.model_copy(update={"device": device})
     parts = build_parts(on_cpu, num_items)
-    return replace(parts, log_popularity_V=torch.empty(num_items + 1))
+    wanted = needs_popularity(parts.loss)
+    return replace(parts, log_popularity_V=torch.empty(num_items + 1) if wanted else None)
 
 
 def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
-    """A batch of the loader's types and sizes without contents."""
+    """A batch of the loader's types and sizes without contents; for CUDA it is one storage."""
     rows, max_len, sequences, positions = shape
-    layout = (rows, max_len)
     groups = {"position": (positions,), "sequence": (sequences,), "batch": ()}
+    layouts: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+        "item_ids_BL": (torch.int32, (rows, max_len)),
+        "segments_BL": (torch.int32, (rows, max_len)),
+        "positions_BL": (torch.int32, (rows, max_len)),
+        "valid_N": (torch.int64, (positions,)),
+        "targets_N": (torch.int64, (positions,)),
+        "sequence_N": (torch.int32, (positions,)),
+        "is_last_N": (torch.bool, (positions,)),
+        "users_S": (torch.int32, (sequences,)),
+    }
+    ids = [(torch.int32, (*groups[source.per], source.num_negatives)) for source in sources]
+    wanted = [*layouts.values(), *ids]
+    if kind_of_device("cpu") == "cuda":
+        plan = packing(wanted)
+        made = plan.views(torch.empty(plan.num_bytes, dtype=torch.uint8))
+    else:
+        made = [torch.empty(sizes, dtype=dtype) for dtype, sizes in wanted]
+    exponents = [plugins.load("negatives", s.name)(**s.options).exponent for s in sources]
     return Batch(
-        item_ids_BL=torch.empty(layout, dtype=torch.int32),
-        segments_BL=torch.empty(layout, dtype=torch.int32),
-        positions_BL=torch.empty(layout, dtype=torch.int32),
-        valid_N=torch.empty(positions, dtype=torch.int64),
-        targets_N=torch.empty(positions, dtype=torch.int64),
-        sequence_N=torch.empty(positions, dtype=torch.int32),
-        is_last_N=torch.empty(positions, dtype=torch.bool),
-        users_S=torch.empty(sequences, dtype=torch.int32),
+        **dict(zip(layouts, made, strict=False)),
         negatives=tuple(
-            NegativeIds(
-                source.per,
-                torch.empty((*groups[source.per], source.num_negatives), dtype=torch.int32),
-                plugins.load("negatives", source.name)(**source.options).exponent,
+            NegativeIds(source.per, tensor, exponent)
+            for source, tensor, exponent in zip(
+                sources, made[len(layouts) :], exponents, strict=True
             )
-            for source in sources
         ),
     )
 

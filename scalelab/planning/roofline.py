@@ -1,15 +1,16 @@
-"""What a step costs and a device's speeds in, seconds as a range out."""
+"""Estimate the seconds of a step and of a run from what they cost and a device's speeds."""
 
 from dataclasses import dataclass
 
 from scalelab.core.spec import RunSpec
-from scalelab.planning.cost import Cost
+from scalelab.planning.cost import Cost, Piece
 from scalelab.planning.devices import DeviceProfile
 
-__all__ = ["Seconds", "run_seconds", "step_seconds"]
+__all__ = ["Seconds", "block_seconds", "run_seconds", "step_seconds"]
 
-# Scoring a block of users: the product is written, compared twice, and its best k are found.
-_PASSES_OVER_SCORES = 6
+# Arrays of a block of users that go to the device before it is scored or come back after: each is
+# a launch of its own, which a CPU does without.
+_TRANSFERS_A_BLOCK = 11
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,30 @@ class Seconds:
 
 
 def step_seconds(cost: Cost, device: DeviceProfile, precision: str) -> Seconds:
-    """Each operation takes its launch and the longer of computing and moving."""
-    flops_per_s = device.flops[precision]
-    ideal = sum(
-        times * (device.launch_s + max(flops / flops_per_s, moved / device.bytes_per_s))
-        for flops, moved, times in cost.pieces
-    )
+    """Each operation takes its launches and the longer of computing and moving.
+
+    Products of float32 run in TF32 under that `precision`; those of bfloat16 are known as such.
+    """
+    ideal = sum(_ideal(piece, device, precision) for piece in cost.pieces)
+    return _range(ideal, device)
+
+
+def block_seconds(cost: Cost, device: DeviceProfile) -> Seconds:
+    """A block of evaluation, whose scores are fp32 whatever the training precision."""
+    ideal = sum(_ideal(piece, device, "fp32") for piece in cost.pieces)
+    if device.kind == "cuda":
+        ideal += _TRANSFERS_A_BLOCK * device.launch_s
+    return _range(ideal, device)
+
+
+def _ideal(piece: Piece, device: DeviceProfile, precision: str) -> float:
+    name = "tf32" if (piece.precision, precision) == ("fp32", "tf32") else piece.precision
+    computing = piece.flops / device.flops.get(name, device.flops["fp32"])
+    moving = piece.num_bytes / device.bytes_per_s
+    return piece.times * (piece.kernels * device.launch_s + max(computing, moving))
+
+
+def _range(ideal: float, device: DeviceProfile) -> Seconds:
     low, high = device.efficiency
     return Seconds(low=ideal / high, high=ideal / low)
 
@@ -36,17 +55,11 @@ def run_seconds(
     step: Seconds,
     *,
     num_steps: int,
-    num_eval_users: int,
-    num_items: int,
-    device: DeviceProfile,
+    block: Seconds,
+    num_blocks: int,
 ) -> Seconds:
     """All epochs with evaluations: at least until patience runs out, at most as many as asked."""
     train = spec.train
-    hidden_dim = int(spec.model.options.get("hidden_dim", 64))
-    scores = num_eval_users * (num_items + 1)
-    product = 2 * scores * hidden_dim / device.flops["fp32"]
-    moved = 4 * scores * _PASSES_OVER_SCORES / device.bytes_per_s
-    low, high = device.efficiency
     epochs_high = train.epochs
     if train.max_steps:
         epochs_high = min(epochs_high, -(-train.max_steps // num_steps))
@@ -54,9 +67,11 @@ def run_seconds(
         min(epochs_high, train.patience * train.eval_every + 1) if train.patience else epochs_high
     )
 
-    def total(epochs: int, seconds: float, share: float) -> float:
+    def total(epochs: int, of_step: float, of_block: float) -> float:
         steps = min(epochs * num_steps, train.max_steps or epochs * num_steps)
         evaluations = -(-epochs // train.eval_every) + 1  # and the test
-        return steps * seconds + evaluations * (product + moved) / share
+        return steps * of_step + evaluations * num_blocks * of_block
 
-    return Seconds(low=total(epochs_low, step.low, high), high=total(epochs_high, step.high, low))
+    return Seconds(
+        low=total(epochs_low, step.low, block.low), high=total(epochs_high, step.high, block.high)
+    )

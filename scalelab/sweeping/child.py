@@ -1,4 +1,4 @@
-"""A forked process and its task in, one record out, whatever becomes of it."""
+"""Watch one forked process and turn whatever becomes of it into one record."""
 
 import os
 import signal
@@ -72,10 +72,11 @@ class Child:
             if now_s >= self._kill_at_s:
                 self._signal(signal.SIGKILL)
             return
-        if limits.memory_bytes is not None and self._baseline is not None:
+        host_bytes = self.task.host_bytes
+        if host_bytes is not None and self._baseline is not None:
             used = anonymous_bytes(self.pid) - self._baseline
-            if used > limits.memory_bytes + ALLOWANCE:
-                most, extra = format_bytes(limits.memory_bytes), format_bytes(ALLOWANCE)
+            if used > host_bytes + ALLOWANCE:
+                most, extra = format_bytes(host_bytes), format_bytes(ALLOWANCE)
                 reason = (
                     f"its process took {format_bytes(used)}, over the budget of {most} + {extra}"
                 )
@@ -136,7 +137,8 @@ class Child:
         return replace(record, run=run, metrics=metrics)
 
     def _note(self, progress: Progress) -> None:
-        if progress.used_bytes is None and self._baseline is not None:
+        on_host = self.task.spec.device.name == "cpu"  # of a GPU's memory the run itself tells
+        if progress.used_bytes is None and on_host and self._baseline is not None:
             used = max(anonymous_bytes(self.pid) - self._baseline, 0)
             progress = replace(progress, used_bytes=used)
         self._partial.note(progress)

@@ -1,4 +1,4 @@
-"""Jobs in, records in the ledger out: keeps the slots full until all is done."""
+"""Keep the executor's slots full of jobs, and store a record of each, until all are done."""
 
 import math
 import shutil
@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from scalelab.core.events import Progress, SweepObserver
@@ -15,7 +16,7 @@ from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.planner import Job
-from scalelab.sweeping.room import has_room
+from scalelab.sweeping.room import find_room
 from scalelab.sweeping.signals import Stops
 from scalelab.sweeping.task import Executor, Limits, Task, ended
 
@@ -27,7 +28,10 @@ _MOST_LOSSES = 3
 
 
 class Driver:
-    """The loop of a sweep. Single-threaded; the ledger's writer has a thread of its own."""
+    """The loop of a sweep. Single-threaded; the ledger's writer has a thread of its own.
+
+    `gpus` are the UUIDs of this machine's GPUs, asked for when the first run wants one.
+    """
 
     def __init__(
         self,
@@ -41,6 +45,7 @@ class Driver:
         keep: Path,
         total_s: float | None = None,
         rule: MedianRule | None = None,
+        gpus: Callable[[], Sequence[str]] = tuple,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -55,6 +60,9 @@ class Driver:
         self._keep = keep
         self._total_s = math.inf if total_s is None else total_s
         self._rule = rule
+        self._ask_gpus = cache(gpus)
+        self._places: dict[str, str] = {}
+        self._told_of_sharing = False
         self._clock = clock
         self._began_s = clock()
         self._waiting: deque[Job] = deque()
@@ -95,10 +103,10 @@ class Driver:
         """Start what can start, hear what there is to hear; False when nothing is left to do."""
         self._obey()
         while self._waiting and not self.stopping and len(self._running) < self._executor.slots:
-            job = self._next()
-            if job is None:
+            found = self._next()
+            if found is None:
                 break
-            self._start(job)
+            self._start(*found)
         if self.stopping:
             self._waiting.clear()
         if not self._running:
@@ -162,17 +170,17 @@ class Driver:
             if self._told <= 2:
                 self._executor.stop(now=self._told == 2)
 
-    def _next(self) -> Job | None:
-        """The first job that would end in time; None too while the memory is taken by others."""
+    def _next(self) -> tuple[Job, str] | None:
+        """The first job that would end in time, and where; None too while no memory is free."""
         left_s = self._total_s - (self._clock() - self._began_s)
         for index, job in enumerate(self._waiting):
             if self._expected_s(job) > left_s:
                 continue
-            running = [job for job, _, _ in self._running.values()]
-            if self._executor.shares_memory and not has_room(job, running):
+            place = self._place(job)
+            if place is None:
                 return None
             del self._waiting[index]
-            return job
+            return job, place
         number = len(self._waiting)
         self.num_late += number
         self._observer.on_message(
@@ -182,6 +190,14 @@ class Driver:
         self._waiting.clear()
         return None
 
+    def _place(self, job: Job) -> str | None:
+        """The device of this machine that has room; on a cluster that is for its scheduler."""
+        name = job.cell.spec.device.name
+        if not self._executor.shares_memory:
+            return name
+        running = [(other, self._places[key]) for key, (other, _, _) in self._running.items()]
+        return find_room(job, running, len(self._ask_gpus()) if name == "cuda" else 0)
+
     def _expected_s(self, job: Job) -> float:
         """By its forecast, corrected by how wrong the others were; else as long as the others."""
         predicted = job.forecast.seconds if job.forecast else None
@@ -190,12 +206,26 @@ class Driver:
         ratio = self._measured_s / self._predicted_s if self._predicted_s else 1.0
         return predicted * ratio
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: Job, place: str) -> None:
         task = self._task(job)
+        if self._executor.shares_memory and place != "cpu":
+            task = self._on_gpu(task, place)
+        self._places[task.run_id] = place
         self._running[task.run_id] = job, task, self._clock()
         self._writer.append(ended(task, Outcome.RUNNING))
         self._executor.submit(task)
         self._observer.on_run_start(task.run_id)
+
+    def _on_gpu(self, task: Task, place: str) -> Task:
+        """The task, told which of several GPUs is its own."""
+        if not self._told_of_sharing and place in (self._places[key] for key in self._running):
+            self._told_of_sharing = True
+            self._observer.on_message(
+                f"runs share {place}: their times, and device_used, are of all that are on it"
+            )
+        if task.spec.device.name != "cuda" or len(self._ask_gpus()) < 2:
+            return task
+        return replace(task, gpu=self._ask_gpus()[int(place.partition(":")[2])])
 
     def _task(self, job: Job) -> Task:
         return Task(

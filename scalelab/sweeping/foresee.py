@@ -1,10 +1,10 @@
-"""A run or a study by name in, what each of its cells would take out; nothing runs."""
+"""Predict what each cell of a run or a study would take; nothing runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scalelab.core.errors import SpecError, nearest
+from scalelab.core.errors import MissingExtra, PredictionUnsupported, SpecError, nearest
 from scalelab.core.presets import find_preset, preset_names
 from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.core.study import StudySpec
@@ -26,19 +26,21 @@ def foresee(
     """One document a configuration, for its first seed: spec, label, memory, seconds, fits.
 
     With `solve_for` also `key`, `value` (the largest that fits) and `next_value`, and the rest is
-    for that value. `on` is a device profile, None this machine; `budget_bytes` None is the study's,
-    else what the device has. Raises SpecError and DataError.
+    for that value. `on` is a device profile, None the device of this machine that the run names;
+    `budget_bytes` None is the study's, else what the device has. What cannot be predicted has a
+    `reason`, and None for `fits`. Raises SpecError and DataError.
     """
     cells, study_budget_bytes = cells_of(run_or_study, overrides)
     # Only now: a misspelt name must not wait for torch.
-    from scalelab.planning.devices import load_device
+    from scalelab.planning.devices import device_for, load_device
 
-    device = load_device(on)
+    device = None if on is None else load_device(on)
     budget_bytes = budget_bytes if budget_bytes is not None else study_budget_bytes
     once = {cell.configuration: cell for cell in reversed(cells)}
+    chosen = [(cell, device or device_for(cell.spec)) for cell in reversed(once.values())]
     if solve_for is not None:
-        return [_solved(cell, solve_for, device, budget_bytes) for cell in reversed(once.values())]
-    return _predicted(list(reversed(once.values())), device, budget_bytes)
+        return [_solved(cell, solve_for, device, budget_bytes) for cell, device in chosen]
+    return _predicted(chosen, budget_bytes)
 
 
 def cells_of(
@@ -67,9 +69,9 @@ def _is_study(name: str | Path) -> bool:
     return "base" in read_toml(find_preset("studies", name))
 
 
-def _predicted(cells: list[Cell], device: Any, budget_bytes: int | None) -> list[dict[str, Any]]:
+def _predicted(chosen: list[tuple[Cell, Any]], budget_bytes: int | None) -> list[dict[str, Any]]:
     from scalelab.datasets.load import LengthsOnly, lengths
-    from scalelab.planning.predict import predict
+    from scalelab.planning.predict import limit_bytes, predict
 
     known: dict[str, LengthsOnly] = {}
 
@@ -79,13 +81,29 @@ def _predicted(cells: list[Cell], device: Any, budget_bytes: int | None) -> list
             known[key] = lengths(data)
         return known[key]
 
-    return [
-        _facts(cell)
-        | predict(
-            cell.spec, device, budget_bytes=budget_bytes, data=lengths_of(cell.spec.data)
-        ).as_facts()
-        for cell in cells
-    ]
+    def facts_of(cell: Cell, device: Any) -> dict[str, Any]:
+        data = lengths_of(cell.spec.data)
+        try:
+            return predict(cell.spec, device, budget_bytes=budget_bytes, data=data).as_facts()
+        except (PredictionUnsupported, MissingExtra) as error:
+            reason = f"{error.message}; {error.hint}" if error.hint else error.message
+            return _unknown(device.name, limit_bytes(device, budget_bytes), reason)
+
+    return [_facts(cell) | facts_of(cell, device) for cell, device in chosen]
+
+
+def _unknown(device: str, limit: int, reason: str) -> dict[str, Any]:
+    """What a prediction tells, where there is none."""
+    return {
+        "device": device,
+        "memory": {},
+        "evaluation": {},
+        "seconds": {"step": None, "run": None},
+        "fits": None,
+        "limit_bytes": limit,
+        "overflow": None,
+        "reason": reason,
+    }
 
 
 def _solved(cell: Cell, key: str, device: Any, budget_bytes: int | None) -> dict[str, Any]:

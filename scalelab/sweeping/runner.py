@@ -1,10 +1,10 @@
-"""A study and a ledger in, every cell of it run and stored out."""
+"""Plan and run every cell of a study, and store what comes of it in a ledger."""
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, SpecError
 from scalelab.core.events import Planned, SweepObserver
 from scalelab.core.records import Outcome
-from scalelab.core.spec import DataSpec, RunSpec
+from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes, parse_seconds
 from scalelab.store.ledger import Attempt, Ledger
 from scalelab.store.writer import LedgerWriter
-from scalelab.sweeping import lab
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.final import best_cells
 from scalelab.sweeping.grid import Cell, expand
+from scalelab.sweeping.hooks import Hooks
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.planner import Forecast, Job, Planner, again, in_order
 from scalelab.sweeping.server import threads_each
@@ -33,20 +33,6 @@ __all__ = ["Hooks", "SweepResult", "sweep"]
 
 # From here on predictions take long enough for a person to wonder.
 _MANY = 50
-ForecastFunction = Callable[
-    [Sequence[RunSpec], int | None], tuple[Sequence[Forecast | None], Sequence[str]]
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hooks:
-    """The functions that a sweep calls for what it does not do itself; tests put in quick ones."""
-
-    run: str = lab.RUN
-    modules: Callable[[Sequence[RunSpec]], Sequence[str]] = lab.modules
-    fingerprint: Callable[[DataSpec], str] = lab.fingerprint
-    check_device: Callable[[Sequence[RunSpec]], None] = lab.check_device
-    forecast: ForecastFunction = lab.forecast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +90,10 @@ def sweep(
         observer=observer or SweepObserver(),
         hooks=hooks or Hooks(),
         threads=threads_each(workers),
+        on_cluster=executor == "cluster",
     )
-    cells = expand(study, given) if study.search is None or dry_run else []
+    expanded = expand(study, given) if study.search is None or dry_run else []
+    cells = [sweeping.placed(cell) for cell in expanded]
     if executor != "cluster":
         sweeping.hooks.check_device([cell.spec for cell in cells])
     if dry_run:
@@ -160,6 +148,7 @@ class _Sweep:
     observer: SweepObserver
     hooks: Hooks
     threads: int
+    on_cluster: bool
     jobs: dict[str, Job] = field(default_factory=dict)
     _opened: bool = False
 
@@ -168,6 +157,15 @@ class _Sweep:
         """The same for the same question, so that typing it again goes on with it."""
         asked = json.dumps([self._asked(), self.overrides], sort_keys=True)
         return f"{self.study.name}-{hashlib.blake2b(asked.encode(), digest_size=4).hexdigest()}"
+
+    def placed(self, cell: Cell) -> Cell:
+        """The cell with a device in place of `auto`. Raises SpecError for a cluster."""
+        if cell.spec.device.name != "auto":
+            return cell
+        if self.on_cluster:
+            message = 'device.name = "auto" is the device of one machine, and a cluster has many'
+            raise SpecError(message, "write --device cuda or --device cpu")
+        return replace(cell, spec=self.hooks.on_this_machine(cell.spec))
 
     def only_plan(self, cells: Sequence[Cell]) -> SweepResult:
         """What would run; nothing is written."""
@@ -193,6 +191,7 @@ class _Sweep:
                 keep=keep,
                 total_s=self.total_s,
                 rule=MedianRule() if self.study.prune == "median" else None,
+                gpus=self.hooks.gpus,
             )
             if executor.blocking:
                 stops.at_once = lambda count: executor.stop(now=count > 1)
@@ -231,7 +230,8 @@ class _Sweep:
         ledger: Ledger,
         writer: LedgerWriter,
     ) -> None:
-        def enter(cell: Cell) -> Job:
+        def enter(asked: Cell) -> Job:
+            cell = self.placed(asked)
             new = self._plan(planner, [cell])
             self._open(executor, driver, new)
             driver.add(new)

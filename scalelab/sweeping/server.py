@@ -1,4 +1,4 @@
-"""Requests over a socket in, processes forked from a warm one out, and how each ended.
+"""Fork processes from a warm one on request, and tell how each of them ended.
 
 Not multiprocessing's fork server: that one imports the user's main script again, cannot be told to
 die with its driver, and does not say how much memory a dead child had taken. Here the server holds
@@ -68,6 +68,9 @@ class Server:
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
+        # Whoever asks torch for a GPU in the warm process is answered by NVML: CUDA's own answer
+        # would start CUDA there, and no process forked afterwards could use it.
+        environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         code = "import sys; from scalelab.sweeping.server import serve; serve(*sys.argv[1:])"
         with theirs:

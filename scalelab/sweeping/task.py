@@ -1,4 +1,4 @@
-"""A cell to run in, what a worker is handed and what is known of the run before it ends out."""
+"""Say what a worker is handed for one run, and how a run that tells nothing itself is recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One attempt at one cell. `keep` is the folder of its checkpoint."""
+    """One attempt at one cell. `keep` is the folder of its checkpoint.
+
+    `gpu` is the UUID of the only GPU that its process may see, None where it sees all.
+    """
 
     run_id: str
     study_id: str | None
@@ -36,6 +39,15 @@ class Task:
     limits: Limits
     keep: str | None = None
     expected_bytes: int | None = None
+    gpu: str | None = None
+
+    @property
+    def host_bytes(self) -> int | None:
+        """What its tensors may take of the host's memory; None (no limit) where a GPU holds them.
+
+        The process of a run on a GPU holds CUDA's own host memory, which no budget speaks of.
+        """
+        return self.limits.memory_bytes if self.spec.device.name == "cpu" else None
 
 
 class RunFunction(Protocol):

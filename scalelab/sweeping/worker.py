@@ -1,4 +1,4 @@
-"""A task over a pipe in, progress and one record out: the inside of a run's process."""
+"""Run one task inside its own process: hear it, tell progress, answer with one record."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.sweeping.partial import Partial
 from scalelab.sweeping.process_memory import anonymous_bytes, data_bytes
-from scalelab.sweeping.task import Limits, Stop, Task, ended, find_run, utc_now
+from scalelab.sweeping.task import Stop, Task, ended, find_run, utc_now
 
 __all__ = ["ALLOWANCE", "die_with_parent", "guarded", "work"]
 
@@ -38,12 +38,15 @@ def die_with_parent(parent: int) -> None:
 def work(connection: Connection, run: str) -> None:
     """Take one task from the connection, run it, answer with its record."""
     task: Task = connection.recv()
+    if task.gpu is not None:
+        # CUDA reads it when it starts, which it has not done in this process.
+        os.environ["CUDA_VISIBLE_DEVICES"] = task.gpu
     asked = _Asked()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, asked.by_signal)
     threading.Thread(target=_listen, args=(connection, asked), daemon=True).start()
     connection.send(("started", anonymous_bytes(os.getpid())))
-    _limit_data(task.limits)
+    _limit_data(task.host_bytes)
     reporter = _Reporter(connection)
     record = guarded(find_run(run), task, reporter, asked)
     connection.send(("record", record))
@@ -66,7 +69,7 @@ def guarded(
     try:
         return run(task, noted, stop)
     except Exception as error:
-        from scalelab.measure.session import out_of_memory
+        from scalelab.measure.memory_errors import out_of_memory
 
         line = " ".join(str(error).split())
         if out_of_memory(error):
@@ -130,7 +133,7 @@ def _listen(connection: Connection, asked: _Asked) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _limit_data(limits: Limits) -> None:
-    if limits.memory_bytes is not None and sys.platform == "linux":
-        most = data_bytes(os.getpid()) + limits.memory_bytes + ALLOWANCE + _DATA_SLACK
+def _limit_data(host_bytes: int | None) -> None:
+    if host_bytes is not None and sys.platform == "linux":
+        most = data_bytes(os.getpid()) + host_bytes + ALLOWANCE + _DATA_SLACK
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))

@@ -1,4 +1,4 @@
-"""A spec in, a trainer with all its parts out: the one place that knows parts by name."""
+"""Make a trainer with all its parts from a spec: the one place that knows parts by name."""
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import RunSpec, TrainSpec
+from scalelab.losses import needs_popularity
 from scalelab.train.averaging import keep_average
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
@@ -26,11 +27,12 @@ def build_parts(
     `seed` None leaves weights to torch's own generator, which is all that fake tensors can use.
     """
     device = torch.device(spec.device.name)
+    seeded = [device] if device.type == "cuda" else []
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
     model_class = plugins.load("models", spec.model.name)
     try:
         # Layers draw weights of their own before ours; that must not move the process's generator.
-        with torch.random.fork_rng(devices=[]), torch.device(device):
+        with torch.random.fork_rng(devices=seeded), torch.device(device):
             model = model_class(
                 num_items=num_items,
                 max_len=spec.batch.max_len,
@@ -41,14 +43,16 @@ def build_parts(
         raise SpecError(f"model {spec.model.name!r}: {error}") from error
     if spec.train.compile:
         model.encode = torch.compile(model.encode, dynamic=True)
+    loss = plugins.load("losses", spec.loss.name)(**spec.loss.options)
+    log_popularity_V = None
+    if log_popularity is not None and needs_popularity(loss):
+        log_popularity_V = torch.from_numpy(log_popularity).to(device)
     return Parts(
         model=model,
-        loss=plugins.load("losses", spec.loss.name)(**spec.loss.options),
+        loss=loss,
         optimizer=_optimizer(model, spec.train),
         num_items=num_items,
-        log_popularity_V=None
-        if log_popularity is None
-        else torch.from_numpy(log_popularity).to(device),
+        log_popularity_V=log_popularity_V,
         generator=None if seed is None else torch.Generator(device).manual_seed(seed),
         bf16=spec.train.precision == "bf16",
         accumulate=spec.train.accumulate,

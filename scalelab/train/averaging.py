@@ -1,4 +1,4 @@
-"""An optimizer in, an exponential moving average of the weights that it makes out."""
+"""Keep an exponential moving average of the weights that an optimizer makes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,11 +46,22 @@ def averaged(optimizer: Optimizer) -> Iterator[None]:
 
 
 def _exchange(optimizer: Optimizer) -> None:
-    """Storages change places; nothing is copied."""
+    """Storages change places; nothing is copied but what shares a storage.
+
+    That are the weights of cuDNN's recurrent layers: taken out of their one buffer they would be
+    packed anew at every call.
+    """
     for parameter in _parameters(optimizer):
         state = optimizer.state.get(parameter, {})
-        if _KEY in state:
-            parameter.data, state[_KEY] = state[_KEY], parameter.data
+        if _KEY not in state:
+            continue
+        weights, average = parameter.data, state[_KEY]
+        if weights.untyped_storage().nbytes() == weights.nbytes:
+            parameter.data, state[_KEY] = average, weights
+        else:
+            kept = weights.clone()
+            weights.copy_(average)
+            average.copy_(kept)
 
 
 def _parameters(optimizer: Optimizer) -> list[Tensor]:

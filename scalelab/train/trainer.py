@@ -1,4 +1,4 @@
-"""Parts and batches in, a trained model out: epochs, early stopping, announced phases."""
+"""Train a model: epochs, early stopping, evaluation, with every phase announced."""
 
 import math
 import tempfile
@@ -19,6 +19,7 @@ from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
 from scalelab.train.evaluate import Diverged, Evaluator
+from scalelab.train.precision import products_in
 from scalelab.train.step import Parts, training_step
 
 __all__ = ["Diverged", "Fit", "Trainer"]
@@ -113,7 +114,7 @@ class Trainer:
     def evaluate(self, split: str, blocks: int = 0) -> dict[str, float]:
         """Metrics on `valid` or `test`; `blocks` > 0 looks at so many blocks of users only."""
         held_out = getattr(self.data.split, split)
-        with self.announce(Phase.EVALUATE):
+        with self.announce(Phase.EVALUATE), products_in("fp32"):
             return self.evaluator(
                 self.parts.model, held_out, self.spec.data.max_eval_users, blocks=blocks
             )

@@ -26,7 +26,9 @@ SHARED = Path(os.environ.get("SCALELAB_SHARED", Path(__file__).parents[3] / "sha
 
 def spec(packer: str, **changes: object) -> RunSpec:
     path = str(SHARED / "data/amazon-beauty/interactions.parquet")
-    overrides = {"data.path": path, "batch.packer": packer, "loss.name": "cross_entropy"}
+    overrides = {"data.path": path, "batch.packer": packer, "loss.name": "cross_entropy"} | {
+        "device.name": "cpu"
+    }
     return RunSpec.load("sasrec-beauty", overrides | changes)
 
 

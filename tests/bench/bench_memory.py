@@ -100,7 +100,7 @@ def main(count: int = 40, seed: int = 1) -> None:
         settings = draw(rng, index)
         index += 1
         try:
-            spec = RunSpec.load("sasrec-synthetic", settings)
+            spec = RunSpec.load("sasrec-synthetic", {"device.name": "cpu"} | settings)
             plan = predict(spec, load_device("cpu"))
         except ScalelabError as error:
             print("refused:", error, settings["loss.name"])

@@ -35,7 +35,9 @@ def seconds_of(*words: str) -> float:
 
 def probe_overhead(pairs: int = 300) -> tuple[float, float, float]:
     """Median ratio of a step with probes to one without, with its 95 % interval by bootstrap."""
-    trainer = assemble(RunSpec.load("sasrec-synthetic", {"data.num_users": 2000}))
+    trainer = assemble(
+        RunSpec.load("sasrec-synthetic", {"data.num_users": 2000, "device.name": "cpu"})
+    )
     batch = trainer.loader.batch(0, trainer.loader.largest_step(0))
     probes = [StepTimer(), HostRss()]
     for probe in probes:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from scalelab.measure import checks
 
@@ -49,3 +50,36 @@ def test_it_reads_as_a_table(scalelab: Callable) -> None:
     assert done.code in (0, 1)
     for word in ("torch", "cuda", "duckdb", "state", "mend"):
         assert word in done.out
+
+
+@pytest.mark.parametrize("name", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"])
+def test_an_allocator_that_is_not_the_predicted_one_is_told(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "max_split_size_mb:64, expandable_segments:True")
+    found = {check.name: check for check in checks.checks()}["allocator"]
+    assert found.state == "absent"
+    assert name in found.detail
+    monkeypatch.setenv(name, "expandable_segments:False")
+    assert {check.name: check for check in checks.checks()}["allocator"].state == "ok"
+
+
+def test_a_slice_of_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {check.name: check for check in checks.checks()}["mig"].state == "ok"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1234")
+    found = {check.name: check for check in checks.checks()}["mig"]
+    assert found.state == "absent"
+    assert "device_used is not read" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [("2.11.0+cu130", False), ("2.14.1", False), ("2.15.0", True), ("3.0.0", True)],
+)
+def test_a_torch_newer_than_any_tested_one_is_told(
+    version: str, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
+    found = {check.name: check for check in checks.checks()}["torch"]
+    assert found.state == "ok"
+    assert ("newest tested" in found.detail) is told

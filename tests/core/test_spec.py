@@ -1,5 +1,7 @@
 """Specs: the unknown is refused with the nearest name; equal runs have equal fingerprints."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from scalelab.core.errors import SpecError
 from scalelab.core.presets import preset_names
-from scalelab.core.spec import RunSpec, with_overrides
+from scalelab.core.spec import RESULTS_VERSION, RunSpec, with_overrides
 from scalelab.core.study import StudySpec
 from scalelab.core.tables import parse_set
 
@@ -84,7 +86,9 @@ def test_the_order_of_overrides_does_not_matter() -> None:
 
 
 def test_negatives_that_a_loss_does_not_take_change_no_fingerprint() -> None:
-    one, two = (RunSpec.load(BASE, {"negatives.num_negatives": k}) for k in (4, 5))
+    one, two = (
+        RunSpec.load(BASE, {"negatives.num_negatives": k, "device.name": "cpu"}) for k in (4, 5)
+    )
     assert one.fingerprint("data") == two.fingerprint("data")
     one, two = (
         s.with_({"loss.name": "bce", "negatives": [{"num_negatives": k}]})
@@ -100,7 +104,8 @@ def test_a_loss_without_its_negatives_is_refused() -> None:
 
 def test_the_path_of_the_data_changes_no_fingerprint_but_the_data_do() -> None:
     here, there = (
-        RunSpec.load("sasrec-beauty", {"data.path": p}) for p in ("a/x.parquet", "b/y.parquet")
+        RunSpec.load("sasrec-beauty", {"data.path": p, "device.name": "cpu"})
+        for p in ("a/x.parquet", "b/y.parquet")
     )
     assert here.fingerprint("same") == there.fingerprint("same")
     assert here.fingerprint("same") != there.fingerprint("other")
@@ -109,8 +114,30 @@ def test_the_path_of_the_data_changes_no_fingerprint_but_the_data_do() -> None:
 @pytest.mark.parametrize("key", ["train.seed", "batch.size", "model.dropout", "train.precision"])
 def test_what_changes_numbers_changes_the_fingerprint(key: str) -> None:
     values = {"train.seed": 9, "batch.size": 9, "model.dropout": 0.9, "train.precision": "bf16"}
-    base = RunSpec.load(BASE)
+    base = RunSpec.load(BASE, {"device.name": "cpu"})
     assert base.with_({key: values[key]}).fingerprint("d") != base.fingerprint("d")
+
+
+def test_one_fingerprint_whichever_gpu_it_was() -> None:
+    prints = {
+        name: RunSpec.load(BASE, {"device.name": name}).fingerprint("d")
+        for name in ("cpu", "cuda", "cuda:0", "cuda:1")
+    }
+    assert prints["cuda"] == prints["cuda:0"] == prints["cuda:1"] != prints["cpu"]
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda"])
+def test_ledgers_of_before_know_their_runs_again(name: str) -> None:
+    spec = RunSpec.load(BASE, {"device.name": name})
+    tables = spec.as_tables() | {"data_fingerprint": "d", "results_version": RESULTS_VERSION}
+    del tables["data"]["path"]
+    text = json.dumps(tables, sort_keys=True)
+    assert spec.fingerprint("d") == hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def test_a_device_that_is_not_decided_has_no_fingerprint() -> None:
+    with pytest.raises(AssertionError, match="auto"):
+        RunSpec.load(BASE, {"device.name": "auto"}).fingerprint("d")
 
 
 @pytest.mark.parametrize(

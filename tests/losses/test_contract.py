@@ -1,5 +1,7 @@
 """The laws of every loss: found by name, so that a new file is under test at once."""
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra
 from scalelab.losses import LossBatch, Negatives
 
-CUDA_ONLY = {"cut_ce", "liger_ce"}
+CUDA_ONLY = {"cut_ce": "cut_cross_entropy", "liger_ce": "liger_kernel"}
 # External implementations: their types and their precision are not ours to promise.
 EXTERNAL = {"linear_ce", "cut_ce", "liger_ce"}
 SMALL = {"sce": {"bucket_size_y": 16}, "rece": {"n_buckets": 4, "rounds": 2}}
@@ -22,6 +24,10 @@ def loss(request, device):
         pytest.skip(str(missing))
     if request.param in CUDA_ONLY and device != "cuda":
         pytest.skip(f"{request.param} runs on CUDA alone")
+    if request.param in CUDA_ONLY and find_spec(CUDA_ONLY[request.param]) is None:
+        pytest.skip(f"the package {CUDA_ONLY[request.param]} is not installed")
+    if request.param == "linear_ce" and not hasattr(torch.nn.functional, "linear_cross_entropy"):
+        pytest.skip("linear_ce needs torch 2.13")
     made = part(**SMALL.get(request.param, {}))
     assert part.needs_negatives in (True, False)
     return made

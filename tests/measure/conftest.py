@@ -44,6 +44,7 @@ def small() -> Small:
             "model.hidden_dim": 32,
             "negatives.num_negatives": 8,
             "train.epochs": 2,
+            "device.name": "cpu",
         }
         return RunSpec.load("sasrec-synthetic", base | changes)
 

@@ -10,7 +10,6 @@ from scalelab.core.errors import DataError
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.core.spec import RunSpec
-from scalelab.measure import session
 from scalelab.measure.session import Limits, out_of_memory, run
 from scalelab.train.assemble import assemble
 
@@ -185,21 +184,3 @@ def test_files_are_written_where_asked(small: Small, tmp_path: Path) -> None:
     assert (tmp_path / "model" / "weights.safetensors").is_file()
     kept = RunSpec.model_validate_json((tmp_path / "model" / "spec.json").read_text())
     assert kept.train.max_steps == 2
-
-
-def test_a_budget_on_a_gpu_is_the_allocators_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
-    asked: list[float] = []
-    monkeypatch.setattr(
-        torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=1000)
-    )
-    monkeypatch.setattr(
-        torch.cuda, "set_per_process_memory_fraction", lambda part, device: asked.append(part)
-    )
-    for budget in (None, 250, 4000):
-        with session._device_limit(torch.device("cuda"), budget):
-            asked.append(-1.0)
-    assert asked == [-1.0, 0.25, -1.0, 1.0, 1.0, -1.0, 1.0]
-    with session._device_limit(torch.device("cpu"), 250):
-        assert len(asked) == 7

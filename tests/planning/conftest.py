@@ -23,6 +23,7 @@ def small() -> Small:
             "batch.max_len": 40,
             "model.hidden_dim": 32,
             "negatives.num_negatives": 16,
+            "device.name": "cpu",
         }
         return RunSpec.load("sasrec-synthetic", base | changes)
 

@@ -1,6 +1,8 @@
 """Full-catalog ranking against a plain ranking, one user at a time."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from scalelab.core.errors import DataError
+from scalelab.core.target import Target, predicted_target
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.splits import HeldOut
 from scalelab.models import EncoderInput
@@ -68,6 +71,14 @@ def plain(model: LastItem, data: HeldOut, exclude_seen: bool) -> dict[str, float
     return {name: value / len(data.targets) for name, value in sums.items()}
 
 
+@pytest.fixture(params=["cpu", "cuda"], autouse=True)
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What a GPU does runs on a CPU too, where it is told that it stands for one."""
+    token = predicted_target.set(Target(request.param))
+    yield request.param
+    predicted_target.reset(token)
+
+
 @pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize("block_bytes", [1, 10**7])
 def test_metrics_are_those_of_a_plain_ranking(exclude_seen: bool, block_bytes: int) -> None:
@@ -89,6 +100,27 @@ def test_a_constant_scorer_scores_like_chance() -> None:
     for k in KS:
         assert found[f"hr@{k}"] == pytest.approx(k / NUM_ITEMS)
         assert found[f"mrr@{k}"] == pytest.approx(sum(1 / r for r in range(1, k + 1)) / NUM_ITEMS)
+
+
+def test_all_equal_scores_are_counted_in_a_catalog_of_many_chunks(way: str) -> None:
+    # 7 of 9,000 items score highest; the target is one of them, k = 5 cuts through them.
+    num_items, best = 9000, [17, 18, 400, 4000, 4097, 8191, 9000]
+    model = LastItem()
+    table = torch.zeros(num_items + 1, 6)
+    table[best] = 1.0
+    model.table = nn.Parameter(table)
+    model.query = nn.Parameter(torch.ones(num_items + 1, 6))
+    data = held_out(20)
+    data = replace(data, targets=np.array([4097, 18] * 10, dtype=np.int32))
+    found = Evaluator(num_items=num_items, max_len=5, exclude_seen=False, ks=(1, 5))(model, data)
+    assert found["hr@5"] == pytest.approx(5 / 7)
+    assert found["hr@1"] == pytest.approx(1 / 7)
+
+
+def test_a_gpu_takes_blocks_of_its_own_size() -> None:
+    evaluator = Evaluator(num_items=10**6, max_len=50, exclude_seen=True)
+    assert evaluator.block_users(64) == evaluator.block_users(64, Target("cpu")) == 8
+    assert evaluator.block_users(64, Target("cuda", 80 * 10**9)) == 2**28 // (4 * (10**6 + 1))
 
 
 def test_coverage_counts_each_item_once() -> None:

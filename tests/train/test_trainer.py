@@ -211,3 +211,13 @@ def test_an_average_of_decay_zero_is_no_average(small: Small) -> None:
     assert not any("average" in state for state in plain.parts.optimizer.state.values())
     for ours, theirs in zip(plain.fit().history, other.fit().history, strict=True):
         assert ours[1]["ndcg@10"] == pytest.approx(theirs[1]["ndcg@10"], abs=1e-6)
+
+
+def test_only_a_loss_that_reads_popularity_has_it_on_the_device(small: Small) -> None:
+    def held(**loss: object) -> bool:
+        spec = small({f"loss.{key}": value for key, value in loss.items()})
+        return assemble(spec).parts.log_popularity_V is not None
+
+    assert not held(name="cross_entropy")
+    assert not held(name="sampled_softmax")
+    assert held(name="sampled_softmax", logq=0.5)

@@ -1,4 +1,4 @@
-"""The driver's view of a GPU in, memory, use, power, energy, clocks and throttling out (NVML)."""
+"""Ask the driver (NVML) for a GPU's memory, use, power, energy, clocks and throttling."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,12 +8,20 @@ import pynvml
 import torch
 
 from scalelab.core.records import Memory
+from scalelab.measure.gpus import Gpu
 from scalelab.measure.probes import Probe, missing
 
 __all__ = ["Nvml"]
 
 # nvml.h: reasons for which clocks are held down, apart from idling and settings of the user.
 _THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80
+# An older driver has no second version of the question.
+_NO_VERSION_2 = (
+    pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
+    pynvml.NVML_ERROR_NOT_SUPPORTED,
+    pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
+)
+_VERSION_1 = "with what the driver keeps for itself, which this driver does not tell apart"
 
 
 class Nvml(Probe):
@@ -21,8 +29,9 @@ class Nvml(Probe):
 
     The GPU is found by its UUID, not by number (which CUDA_VISIBLE_DEVICES changes) and not by
     process id (which a container hides): `device_used` therefore counts other processes of the same
-    GPU too. Where there is no GPU or no NVML, one row with the reason is left. Tested against a
-    library that stands in for NVML; no GPU has confirmed it yet.
+    GPU too, but not what the driver keeps for itself. Where there is no GPU or no NVML, one row
+    with the reason is left. Tested against a library that stands in for NVML; no GPU has confirmed
+    it yet.
     """
 
     name = "nvml"
@@ -33,6 +42,7 @@ class Nvml(Probe):
         self.reason: str | None = "the run did not start"
         self.peak_bytes: int | None = None
         self._handle: Any = None
+        self._knows_version_2 = True
         self._last = float("-inf")
         self._energy: int | None = None
         self._energy_at_start: int | None = None
@@ -56,20 +66,47 @@ class Nvml(Probe):
         self._read()
 
     @staticmethod
-    def smallest_gpu_bytes() -> int | None:
-        """Memory of this machine's smallest GPU; None where NVML does not answer or knows none."""
+    def gpus() -> tuple[Gpu, ...] | None:
+        """All GPUs that the driver knows, by bus; None where NVML does not answer."""
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError:
             return None
         try:
-            handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-            sizes = [int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) for handle in handles]
+            count = pynvml.nvmlDeviceGetCount()
+            return tuple(_gpu(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(count))
         except pynvml.NVMLError:
             return None
         finally:
             pynvml.nvmlShutdown()
-        return min(sizes, default=None)
+
+    @staticmethod
+    def smallest_gpu_bytes() -> int | None:
+        """Memory of this machine's smallest GPU; None where NVML does not answer or knows none."""
+        return min((gpu.memory_bytes for gpu in Nvml.gpus() or ()), default=None)
+
+    @staticmethod
+    def cuda_version() -> int | None:
+        """The newest major version of CUDA that the driver runs; None where it does not say."""
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return None
+        try:
+            return pynvml.nvmlSystemGetCudaDriverVersion_v2() // 1000
+        except pynvml.NVMLError:
+            return None
+        finally:
+            pynvml.nvmlShutdown()
+
+    @staticmethod
+    def used_bytes(uuid: str) -> int:
+        """What all processes take of a GPU, by the driver. Raises NVMLError."""
+        pynvml.nvmlInit()
+        try:
+            return int(_memory(pynvml.nvmlDeviceGetHandleByUUID(uuid))[0].used)
+        finally:
+            pynvml.nvmlShutdown()
 
     @staticmethod
     def uuid_of(device: torch.device) -> str:
@@ -106,7 +143,7 @@ class Nvml(Probe):
                 kind="device_used",
                 component="total",
                 bytes=self.peak_bytes,
-                reason=None,
+                reason=None if self._knows_version_2 else _VERSION_1,
                 source="measured",
             )
         ]
@@ -114,8 +151,10 @@ class Nvml(Probe):
     def _read(self) -> None:
         self._last = time.monotonic()
         handle = self._handle
-        used = self._ask(lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used)
-        if used is not None:
+        told = self._ask(lambda: _memory(handle))
+        used = None
+        if told is not None:
+            used, self._knows_version_2 = told[0].used, told[1]
             self.peak_bytes = max(self.peak_bytes or 0, int(used))
         busy = self._ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
         milliwatt = self._ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
@@ -144,3 +183,32 @@ class Nvml(Probe):
 
 def _number(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _memory(handle: Any) -> tuple[Any, bool]:
+    """`total`, `used` and so on, and whether `used` is without what the driver keeps for itself."""
+    try:
+        return pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2), True
+    except pynvml.NVMLError as error:
+        if getattr(error, "value", None) not in _NO_VERSION_2:
+            raise
+        return pynvml.nvmlDeviceGetMemoryInfo(handle), False
+
+
+def _gpu(handle: Any) -> Gpu:
+    memory, knows_reserved = _memory(handle)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return Gpu(
+        uuid=pynvml.nvmlDeviceGetUUID(handle),
+        name=pynvml.nvmlDeviceGetName(handle),
+        memory_bytes=int(memory.total) - (int(memory.reserved) if knows_reserved else 0),
+        capability=(int(major), int(minor)),
+        is_sliced=_is_sliced(handle),
+    )
+
+
+def _is_sliced(handle: Any) -> bool:
+    try:
+        return pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+    except pynvml.NVMLError:
+        return False  # most GPUs cannot be cut into slices, and say so by an error

@@ -1,4 +1,4 @@
-"""Training steps in, seconds of each out: by the clock on CPU, by CUDA events on a GPU."""
+"""Time every training step, by the clock on a CPU and by CUDA events on a GPU."""
 
 import time
 from collections.abc import Callable
@@ -29,21 +29,20 @@ class StepTimer(Probe):
         self.positions = 0
         self._seen = 0
         self._at: list[float] = []
-        self._cuda = False
+        self._device = torch.device("cpu")
         self._start: float = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event, float]] = []
         self._open_event: torch.cuda.Event | None = None
 
     def open(self, device: torch.device, now: Callable[[], float]) -> None:
-        """Choose the clock."""
+        """Remember the device."""
         super().open(device, now)
-        self._cuda = device.type == "cuda"
+        self._device = device
 
     def on_step_start(self, epoch: int, step: int) -> None:
         """The batch is on the device."""
-        if self._cuda:
-            self._open_event = torch.cuda.Event(enable_timing=True)
-            self._open_event.record()
+        if self._device.type == "cuda":
+            self._open_event = self._recorded()
         else:
             self._start = time.perf_counter()
 
@@ -52,8 +51,7 @@ class StepTimer(Probe):
         self.positions += num_positions
         self._seen += 1
         if self._open_event is not None:
-            end = torch.cuda.Event(enable_timing=True)
-            end.record()
+            end = self._recorded()
             if self._seen > self.warm_up:
                 self._events.append((self._open_event, end, self._now()))
         elif self._seen > self.warm_up:
@@ -71,6 +69,12 @@ class StepTimer(Probe):
         for index in range(0, len(self.seconds), stride):
             self._now = lambda at=self._at[index]: at
             self.sample("step_s", self.seconds[index], "second")
+
+    def _recorded(self) -> torch.cuda.Event:
+        """An event on the stream of the run's device, which need not be the current one."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
     def _read_events(self) -> None:
         if self._events:

@@ -29,6 +29,7 @@ SELECT
     memory.kind, memory.stage, memory.bytes, memory.reason
 FROM chosen JOIN memory ON memory.run_id = chosen.run_id
 WHERE memory.component = 'total' AND memory.source = 'measured'
+    AND list_contains($kinds, memory.kind)
     AND (memory.stage = 'train'
         OR memory.stage = 'process' AND memory.kind IN ('device_used', 'host_rss'))
 QUALIFY row_number() OVER (
@@ -47,7 +48,7 @@ class Kinds:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind; where `bytes` is null, `reason` says why."""
-        rows = ledger.query(_ROWS, {"study": self.study})
+        rows = ledger.query(_ROWS, {"study": self.study, "kinds": list(KINDS)})
         places = {name: place for place, name in enumerate(KINDS)}
         kinds = rows["kind"].to_pylist()
         rows = rows.append_column(

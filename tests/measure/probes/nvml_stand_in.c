@@ -1,7 +1,10 @@
-/* Stands in for libnvidia-ml.so.1: one GPU whose readings the test knows. */
+/* Stands in for libnvidia-ml.so.1: two GPUs whose readings the test knows. Built with OLD it is a
+   driver without the second version of the memory question. */
+#include <stdio.h>
 #include <string.h>
 
 typedef struct { unsigned long long total, free, used; } memory_t;
+typedef struct { unsigned int version; unsigned long long total, reserved, free, used; } memory2_t;
 typedef struct { unsigned int gpu, memory; } use_t;
 
 static unsigned long long energy = 1000000;
@@ -10,6 +13,10 @@ int nvmlInit_v2(void) { return 0; }
 int nvmlInitWithFlags(unsigned int flags) { (void)flags; return 0; }
 int nvmlShutdown(void) { return 0; }
 const char *nvmlErrorString(int code) { return code == 6 ? "Not Found" : "Not Supported"; }
+int nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    *version = 12080;
+    return 0;
+}
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **device) {
     *device = (void *)1;
     return strcmp(uuid, "GPU-11112222-3333-4444-5555-666677778888") == 0 ? 0 : 6;
@@ -28,6 +35,34 @@ int nvmlDeviceGetMemoryInfo(void *device, memory_t *memory) {
     memory->used = 3ull << 30;
     memory->free = memory->total - memory->used;
     return 0;
+}
+#ifndef OLD
+int nvmlDeviceGetMemoryInfo_v2(void *device, memory2_t *memory) {
+    if (memory->version != 0x02000028) return 25;
+    memory->total = device == (void *)2 ? 12ull << 30 : 24ull << 30;
+    memory->reserved = 1ull << 30;
+    memory->used = 2ull << 30;
+    memory->free = memory->total - memory->reserved - memory->used;
+    return 0;
+}
+#endif
+int nvmlDeviceGetName(void *device, char *name, unsigned int length) {
+    snprintf(name, length, "Stand-in %d", device == (void *)2 ? 12 : 24);
+    return 0;
+}
+int nvmlDeviceGetUUID(void *device, char *uuid, unsigned int length) {
+    snprintf(uuid, length, device == (void *)2 ? "GPU-bbbb" : "GPU-aaaa");
+    return 0;
+}
+int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) {
+    *major = 8;
+    *minor = device == (void *)2 ? 6 : 9;
+    return 0;
+}
+/* The second GPU knows no slices; the first one is whole. */
+int nvmlDeviceGetMigMode(void *device, unsigned int *now, unsigned int *later) {
+    *now = *later = 0;
+    return device == (void *)2 ? 3 : 0;
 }
 int nvmlDeviceGetUtilizationRates(void *device, use_t *use) {
     (void)device;

@@ -14,6 +14,7 @@ SETTINGS = {
     "batch.size": 32,
     "model.hidden_dim": 16,
     "train.epochs": 2,
+    "device.name": "cpu",
 }
 
 

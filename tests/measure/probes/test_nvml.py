@@ -28,17 +28,28 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a library that answers as NVML does."""
+def _built(tmp_path_factory: pytest.TempPathFactory, *flags: str) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
     folder = tmp_path_factory.mktemp("nvml")
     source = Path(__file__).with_name("nvml_stand_in.c")
     target = folder / "libnvidia-ml.so.1"
-    subprocess.run([compiler, "-shared", "-fPIC", str(source), "-o", str(target)], check=True)
+    command = [compiler, "-shared", "-fPIC", *flags, str(source), "-o", str(target)]
+    subprocess.run(command, check=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a library that answers as NVML does."""
+    return _built(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def old_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, of a driver that does not tell its own memory apart."""
+    return _built(tmp_path_factory, "-DOLD")
 
 
 def _read(library: Path, uuid: str) -> dict[str, Any]:
@@ -57,14 +68,21 @@ def test_it_reads_what_the_driver_says(library: Path) -> None:
     values: dict[str, list[Any]] = {}
     for name, value, _ in found["samples"]:
         values.setdefault(name, []).append(value)
-    assert set(values["device_used"]) == {3 * 2**30}
+    assert set(values["device_used"]) == {2 * 2**30}
     assert set(values["utilisation"]) == {87}
     assert set(values["power"]) == {251.5}
     assert set(values["throttled"]) == {1.0}
     assert set(values["sm_clock"]) == {None}
     assert values["energy_epoch"] == [2.0, 2.0]
     assert values["energy_run"] == [6.0]
-    assert found["memory"] == [["device_used", 3 * 2**30, None]]
+    assert found["memory"] == [["device_used", 2 * 2**30, None]]
+
+
+def test_an_old_driver_counts_its_own_memory_too_and_the_row_says_so(old_library: Path) -> None:
+    found = _read(old_library, "GPU-11112222-3333-4444-5555-666677778888")
+    [[kind, count, reason]] = found["memory"]
+    assert (kind, count) == ("device_used", 3 * 2**30)
+    assert "driver keeps for itself" in reason
 
 
 def test_a_gpu_that_is_not_found_is_a_reason(library: Path) -> None:
@@ -86,7 +104,7 @@ def test_a_run_without_a_gpu_is_a_reason() -> None:
 
 def test_the_smallest_gpu_counts(library: Path) -> None:
     code = "from scalelab.measure.probes.nvml import Nvml; print(Nvml.smallest_gpu_bytes())"
-    for folder, expected in ((library, str(12 * 2**30)), (library / "none", "None")):
+    for folder, expected in ((library, str(11 * 2**30)), (library / "none", "None")):
         done = subprocess.run(
             [sys.executable, "-c", code],
             env=os.environ | {"LD_LIBRARY_PATH": str(folder)},
@@ -95,3 +113,28 @@ def test_the_smallest_gpu_counts(library: Path) -> None:
             check=True,
         )
         assert done.stdout.split() == [expected]
+
+
+def test_the_driver_names_its_gpus_and_what_cuda_can_give_of_them(
+    library: Path, old_library: Path
+) -> None:
+    code = (
+        "import json; from dataclasses import asdict; "
+        "from scalelab.measure.probes.nvml import Nvml; "
+        "print(json.dumps([Nvml.cuda_version(), [asdict(gpu) for gpu in Nvml.gpus()]]))"
+    )
+    for folder, kept in ((library, 1), (old_library, 0)):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"LD_LIBRARY_PATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        version, gpus = json.loads(done.stdout)
+        assert version == 12
+        assert [gpu["uuid"] for gpu in gpus] == ["GPU-aaaa", "GPU-bbbb"]
+        assert [gpu["name"] for gpu in gpus] == ["Stand-in 24", "Stand-in 12"]
+        assert [gpu["capability"] for gpu in gpus] == [[8, 9], [8, 6]]
+        assert [gpu["memory_bytes"] / 2**30 for gpu in gpus] == [24 - kept, 12 - kept]
+        assert not any(gpu["is_sliced"] for gpu in gpus)

@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+import resource
 import signal
 import time
 from dataclasses import fields, replace
@@ -99,6 +100,10 @@ def misbehave(how):
         raise ValueError("this cell is\nno good")
     if how == "where":
         raise ValueError(f"on the node {os.environ.get('SCALELAB_TEST_NODE')}")
+    if how == "gpu":
+        raise ValueError(f"sees {os.environ.get('CUDA_VISIBLE_DEVICES')}")
+    if how == "limit":
+        raise ValueError(f"RLIMIT_DATA is {resource.getrlimit(resource.RLIMIT_DATA)[0]}")
     if how == "segv":
         ctypes.string_at(0)
     if how == "kill":

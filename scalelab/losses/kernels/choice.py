@@ -1,0 +1,121 @@
+"""Decide whether a loss runs by the fused kernels or by tiles of scores, and remember which ran."""
+
+import logging
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
+
+from scalelab.core.errors import SpecError
+from scalelab.losses import Target, target_of
+from scalelab.losses.kernels.fused import Problem, Shared, fused_loss, product_precision
+
+__all__ = ["Kernel", "kernels_used", "runs_fused"]
+
+Kernel = Literal["auto", "fused", "tiled"]
+# "fused" or "tiled" by the name of the loss, as it ran last in this process.
+kernels_used: dict[str, str] = {}
+
+_LOG = logging.getLogger(__name__)
+_WIDEST = 256
+# Relative error of gradients that rounding of the inputs explains, several times over.
+_TOLERANCE = {"bf16x6": 1e-5, "tf32": 5e-3, "ieee": 3e-2}
+
+
+def runs_fused(
+    name: str,
+    kernel: Kernel,
+    hidden_ND: Tensor,
+    item_table_VD: Tensor,
+    inner: torch.dtype,
+    *,
+    shared: bool = False,
+) -> bool:
+    """Whether the loss called `name` runs by the kernels; `shared` for shared negatives.
+
+    Under "auto" a GPU's kernels are compared with plain float64 once for each type and width; where
+    they are wrong or do not compile, a warning says so and tiles run. Raises SpecError where
+    "fused" is asked for and cannot be.
+    """
+    fused = kernel != "tiled"
+    if fused:
+        reason = _unsupported(target_of(hidden_ND), item_table_VD, inner)
+        if reason is not None and kernel == "fused":
+            raise SpecError(
+                f"{name} cannot run its fused kernel: {reason}", 'write "auto" or "tiled"'
+            )
+        fused = reason is None
+    fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
+    if fused and kernel == "auto" and not fake:
+        index = hidden_ND.device.index or 0
+        fused = _is_right(index, inner, product_precision(inner), hidden_ND.shape[1], shared)
+    if not fake:
+        kernels_used[name] = "fused" if fused else "tiled"
+    return fused
+
+
+def _unsupported(target: Target, item_table_VD: Tensor, inner: torch.dtype) -> str | None:
+    """Why the kernels cannot run, None where they can."""
+    if target.kind != "cuda":
+        return f"it needs a CUDA GPU, this is the {target.kind.upper()}"
+    if target.capability < (8, 0):
+        version = ".".join(map(str, target.capability))
+        return f"it needs compute capability 8.0 or newer, this GPU has {version}"
+    if not target.triton:
+        return "the package triton is not installed"
+    if inner not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"it has no kernel for {inner}"
+    if item_table_VD.shape[1] > _WIDEST:
+        return f"it takes rows of up to {_WIDEST} numbers, these have {item_table_VD.shape[1]}"
+    if not item_table_VD.is_contiguous():
+        return "the item table is not contiguous"
+    return None
+
+
+@cache
+def _is_right(index: int, inner: torch.dtype, precision: str, depth: int, shared: bool) -> bool:
+    device = torch.device("cuda", index)
+    with _disable_current_modes(), torch.random.fork_rng([index]):
+        try:
+            error = _error(device, inner, depth, shared)
+        except Exception as error:  # Triton fails in many ways on a GPU that it does not know
+            _LOG.warning("fused kernels are not used: %s: %s", type(error).__name__, error)
+            return False
+    if not error <= _TOLERANCE[precision]:
+        _LOG.warning("fused kernels are not used: their relative error is %.1e", error)
+        return False
+    return True
+
+
+@torch.enable_grad()
+def _error(device: torch.device, inner: torch.dtype, depth: int, shared: bool) -> float:
+    """Largest relative error of the loss and both gradients on a small problem."""
+    torch.manual_seed(0)
+    num_positions, num_rows, num_negatives = 150, 700, 300
+    hidden_ND = torch.randn(num_positions, depth, device=device, requires_grad=True)
+    table_VD = (torch.randn(num_rows, depth, device=device) / depth**0.5).requires_grad_()
+    targets_N = torch.randint(1, num_rows, (num_positions,), device=device)
+    ids_K = torch.randint(1, num_rows, (num_negatives,), device=device, dtype=torch.int32)
+    bias_K = torch.randn(num_negatives, device=device)
+    bias_N = torch.randn(num_positions, device=device)
+    negatives = Shared(ids_K, bias_K, bias_N, skip_target=True) if shared else None
+    with torch.autocast("cuda", enabled=False):
+        loss = fused_loss(hidden_ND, table_VD, Problem(targets_N, inner, 0, negatives))
+        found = (loss, *torch.autograd.grad(loss, (hidden_ND, table_VD)))
+        hidden, table = (x.detach().double().requires_grad_() for x in (hidden_ND, table_VD))
+        score_NV = hidden @ table.T
+        if shared:
+            score_NK = score_NV[:, ids_K.long()] + bias_K
+            score_NK = score_NK.masked_fill(ids_K == targets_N[:, None], -torch.inf)
+            target_N1 = score_NV.gather(1, targets_N[:, None]) + bias_N[:, None]
+            loss_N = torch.cat([target_N1, score_NK], 1).logsumexp(1) - target_N1[:, 0]
+        else:
+            among_NV = score_NV.index_fill(1, targets_N.new_zeros(1), -torch.inf)
+            loss_N = among_NV.logsumexp(1) - score_NV.gather(1, targets_N[:, None])[:, 0]
+        expected = (loss_N.mean(), *torch.autograd.grad(loss_N.mean(), (hidden, table)))
+    return max(
+        float((got.detach().double() - wanted.detach()).norm() / wanted.detach().norm())
+        for got, wanted in zip(found, expected, strict=True)
+    )

@@ -1,0 +1,135 @@
+"""Compute cross-entropy, over the catalog or over shared negatives, by the kernels, with gradients.
+
+The forward pass keeps the hidden states, their gradient and a log-sum-exp for each position; the
+gradient of the table is formed in the backward pass, already multiplied by what comes from above.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from scalelab.losses import target_of
+from scalelab.losses._tiles import add_rows
+from scalelab.losses.kernels import ops
+from scalelab.losses.kernels.tiles import num_splits, tiles_for
+
+__all__ = ["Problem", "Shared", "fused_loss", "product_precision"]
+
+
+class Shared(NamedTuple):
+    """Negatives of the whole batch: items, (K,) int32, and what is added to their scores.
+
+    `bias_K` is -inf on empty places. `target_bias_N` is added to the scores of the targets. With
+    `skip_target` a negative that is the position's target has no part in its softmax.
+    """
+
+    ids_K: Tensor
+    bias_K: Tensor
+    target_bias_N: Tensor | None
+    skip_target: bool
+
+
+class Problem(NamedTuple):
+    """Targets, the type of the matrix products, and the negatives (None: all items).
+
+    `pad_id` is a row that has no part in the softmax over all items, -1 if there is none.
+    """
+
+    targets_N: Tensor
+    inner: torch.dtype
+    pad_id: int
+    shared: Shared | None = None
+
+
+def fused_loss(hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem) -> Tensor:
+    """Mean over the N positions, float32. `item_table_VD` must be contiguous.
+
+    As with every loss of this package a second backward pass raises RuntimeError.
+    """
+    recording = torch.is_grad_enabled()
+    wanted = recording and (hidden_ND.requires_grad or item_table_VD.requires_grad)
+    return _Fused.apply(hidden_ND, item_table_VD, problem, wanted)  # pyright: ignore
+
+
+def product_precision(inner: torch.dtype) -> str:
+    """How the kernels multiply: float32 as six bfloat16 products, or as TF32 where torch may."""
+    if inner is not torch.float32:
+        return "ieee"
+    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "bf16x6"
+
+
+def _operand(inner_ND: Tensor, precision: str) -> Tensor:
+    if precision != "bf16x6":
+        return inner_ND
+    parts = torch.empty(3, *inner_ND.shape, dtype=torch.bfloat16, device=inner_ND.device)
+    ops.split(inner_ND, parts)
+    return parts
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem, wanted: bool
+    ) -> Tensor:
+        targets_N, inner, pad_id, shared = problem
+        inner_ND = hidden_ND.to(inner).contiguous()
+        rows, ids, bias, target_bias = item_table_VD, None, None, None
+        if shared is not None:
+            rows = item_table_VD.index_select(0, shared.ids_K)
+            ids = shared.ids_K if shared.skip_target else None
+            bias, target_bias, pad_id = shared.bias_K, shared.target_bias_N, -1
+        num_positions, depth = inner_ND.shape
+        precision = product_precision(inner)
+        tiles = tiles_for(target_of(hidden_ND).capability, precision, depth)
+        splits, per_split = num_splits(tiles, num_positions, rows.shape[0])
+        new = {"dtype": torch.float32, "device": hidden_ND.device}
+        top = torch.empty(splits, num_positions, **new)
+        total = torch.empty_like(top)
+        sums = torch.empty(splits, num_positions, depth, **new) if wanted else None
+        operand = _operand(inner_ND, precision)
+        ops.forward(
+            operand, rows, bias, ids, targets_N, top, total, sums, pad_id, per_split, precision
+        )
+        lse_N, loss_N = torch.empty(num_positions, **new), torch.empty(num_positions, **new)
+        grad_ND = torch.empty_like(hidden_ND) if wanted else None
+        ops.combine(
+            inner_ND, item_table_VD, targets_N, target_bias, top, total, sums, lse_N, loss_N,
+            grad_ND, shared is None,
+        )  # fmt: skip
+        if wanted:
+            beside = (None, None) if shared is None else (inner_ND, loss_N)
+            ctx.save_for_backward(
+                operand, item_table_VD, rows, targets_N, lse_N, bias, ids, *beside
+            )
+            ctx.grad_ND, ctx.shared, ctx.pad_id, ctx.precision = grad_ND, shared, pad_id, precision
+        return loss_N.sum() / num_positions
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.grad_ND is None:
+            raise RuntimeError(
+                "this loss hands its gradients out once: call the loss again for a second backward"
+            )
+        grad_ND, ctx.grad_ND = ctx.grad_ND, None
+        operand, table_VD, rows, targets_N, lse_N, bias, ids, inner_ND, loss_N = ctx.saved_tensors
+        scale = (scale / len(targets_N)).float()
+        grad_VD = None
+        if ctx.needs_input_grad[1]:
+            grad_rows = torch.empty_like(rows)
+            ops.table(
+                operand, rows, bias, ids, targets_N, lse_N, scale, grad_rows, ctx.pad_id,
+                ctx.shared is None, ctx.precision,
+            )  # fmt: skip
+            grad_VD = grad_rows
+            if ctx.shared is not None:
+                grad_VD = torch.zeros_like(table_VD)
+                add_rows(grad_VD, ctx.shared.ids_K, grad_rows)
+                del grad_rows
+                # Through the target: its share of the softmax less one.
+                factor_N1 = torch.expm1(-loss_N).mul_(scale).unsqueeze(1)
+                add_rows(grad_VD, targets_N, inner_ND * factor_N1)
+        grad_ND = grad_ND.mul_(scale) if ctx.needs_input_grad[0] else None
+        return grad_ND, grad_VD, None, None

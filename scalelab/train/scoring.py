@@ -1,0 +1,151 @@
+"""Rank all items for a block of users, without a look at any value on a GPU."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from scalelab.batches.histories import HistoryBatch
+from scalelab.batches.moving import moved
+from scalelab.losses import target_of
+from scalelab.models import EncoderInput
+
+if TYPE_CHECKING:
+    from scalelab.train.evaluate import Evaluator
+
+__all__ = ["Ranks", "Scorer"]
+
+# Columns whose equal scores are counted in one byte.
+_LANES = 64
+# Scores of a row that are compared at once on a CPU.
+_PART = 2**16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Where the targets of a block stand.
+
+    `above_S` items score above each target and `ties_S` (itself included) the same: exact where the
+    target is among the first k; elsewhere all k are above it and it is a miss. On a CPU others may
+    lie beyond the k-th where that is a tie, `cut_S1`.
+    """
+
+    above_S: Tensor
+    ties_S: Tensor
+    cut_S1: Tensor
+    target_score_S1: Tensor
+
+
+class Scorer:
+    """Ranks all items for a block of users, in one buffer that is used again.
+
+    `rank` looks at no value, so that a planner can rehearse it on fake tensors and a GPU is not
+    waited for. `finite` says whether all scores so far were numbers.
+    """
+
+    def __init__(self, model: nn.Module, settings: "Evaluator", num_users: int) -> None:
+        self.model = model
+        self.settings = settings
+        table_VD = model.item_table_VD
+        assert isinstance(table_VD, Tensor)
+        self.table_VD = table_VD.detach()
+        target = target_of(self.table_VD)
+        self.on_gpu = target.kind == "cuda"
+        # Room for whole chunks of columns, see `top`; the columns past the catalog stay -inf.
+        num_rows, hidden_dim = self.table_VD.shape
+        self.chunk = max(1, math.isqrt(num_rows))
+        if self.on_gpu:
+            self.chunk = -(-self.chunk // _LANES) * _LANES
+        self.columns = -(-num_rows // self.chunk) * self.chunk
+        users = min(num_users, settings.block_users(hidden_dim, target))
+        self.buffer = self.table_VD.new_full((users, self.columns), -torch.inf)
+        self.finite = self.table_VD.new_ones((), dtype=torch.bool)
+        # In how many of the first k each item appeared, by place and by item.
+        self.levels_k = self.table_VD.new_zeros(max(settings.ks), dtype=torch.uint8)
+        for k in settings.ks:
+            self.levels_k[:k] += 1
+        self.shown_V = self.table_VD.new_zeros(num_rows, dtype=torch.uint8)
+
+    def rank(self, batch: HistoryBatch, targets_S: Tensor, seen: Tensor) -> Ranks:
+        """`seen` are flat indices into (S, columns) of what the users have seen."""
+        ids_BL, segments_BL, positions_BL, last_S, targets_S, seen = moved(
+            (
+                batch.item_ids_BL,
+                batch.segments_BL,
+                batch.positions_BL,
+                batch.last_S,
+                targets_S,
+                seen if self.settings.exclude_seen else seen[:0],
+            ),
+            self.table_VD.device,
+        )
+        inputs = EncoderInput(ids_BL, segments_BL, positions_BL, len(last_S))
+        scores_SV = self._scores(inputs, last_S)
+        target_score_S1 = scores_SV.gather(1, targets_S[:, None])
+        if self.settings.exclude_seen:
+            # The buffer is contiguous in its rows, so that a flat index reaches every score.
+            scores_SV.view(-1).index_fill_(0, seen, -torch.inf)
+        top_Sk, items_Sk = self._top(scores_SV)
+        # A comparison with NaN is False, so that a broken model would look like a perfect one.
+        self.finite &= target_score_S1.isfinite().all() & ~top_Sk[:, 0].isnan().any()
+        levels_Sk = self.levels_k.expand_as(items_Sk).flatten()
+        self.shown_V.scatter_reduce_(0, items_Sk.flatten(), levels_Sk, "amax")
+        return Ranks(
+            above_S=(top_Sk > target_score_S1).sum(1),
+            ties_S=self._ties(scores_SV, target_score_S1)
+            if self.on_gpu
+            else (top_Sk == target_score_S1).sum(1),
+            cut_S1=top_Sk[:, -1:] == target_score_S1,
+            target_score_S1=target_score_S1,
+        )
+
+    def all_ties(self, ranks: Ranks) -> Tensor:
+        """(S) ties of the block ranked last, those beyond the first k counted among all scores."""
+        if not self.on_gpu:  # few rows as a rule, but how many is known only once they are there
+            for row in ranks.cut_S1.squeeze(1).nonzero().squeeze(1).tolist():
+                parts = self.buffer[row].split(_PART)
+                score = ranks.target_score_S1[row]
+                ranks.ties_S[row] = sum(int((part == score).count_nonzero()) for part in parts)
+        return ranks.ties_S.clamp(min=1)
+
+    def coverage(self) -> dict[str, float]:
+        """Share of the catalog that appeared in anybody's first k."""
+        shown, ks = self.shown_V[1:].cpu().numpy(), self.settings.ks
+        levels = {k: sum(k <= other for other in ks) for k in ks}
+        return {f"coverage@{k}": float((shown >= levels[k]).mean()) for k in ks}
+
+    def _scores(self, inputs: EncoderInput, last_S: Tensor) -> Tensor:
+        """(S, V and some columns of -inf); the padding column is -inf too."""
+        hidden_BLD = self.model(inputs)
+        hidden_SD = hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, last_S)
+        scores_SV = self.buffer[: len(last_S)]
+        torch.mm(hidden_SD, self.table_VD.T, out=scores_SV[:, : self.table_VD.size(0)])
+        scores_SV[:, 0] = -torch.inf
+        return scores_SV
+
+    def _ties(self, scores_SV: Tensor, target_score_S1: Tensor) -> Tensor:
+        """(S) scores equal to the target's, some columns at a time: a second block has no room."""
+        ties_S = scores_SV.new_zeros(len(scores_SV), dtype=torch.int64)
+        for part_SW in scores_SV.split(_LANES * self.chunk, 1):
+            equal = (part_SW == target_score_S1).view(torch.uint8).unflatten(1, (-1, _LANES))
+            # A sum in a wider type would first copy all it sums to that type.
+            ties_S += equal.sum(2, dtype=torch.uint8).sum(1)
+        return ties_S
+
+    def _top(self, scores_SV: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and items of the largest scores, (S, max k) each.
+
+        The k largest lie in the k chunks of columns with the largest maxima, so a sort of all
+        columns is not needed; every score is read once.
+        """
+        k = max(self.settings.ks)
+        chunks_SCW = scores_SV.unflatten(1, (-1, self.chunk))
+        if chunks_SCW.size(1) <= k:
+            return scores_SV.topk(k, dim=1)  # pyright: ignore[reportReturnType]
+        best_Sk = chunks_SCW.amax(2).topk(k, dim=1).indices
+        some_SkW = chunks_SCW.gather(1, best_Sk[:, :, None].expand(-1, -1, self.chunk))
+        values_Sk, places_Sk = some_SkW.flatten(1).topk(k, dim=1)
+        chunk_Sk = best_Sk.gather(1, places_Sk // self.chunk)
+        return values_Sk, chunk_Sk * self.chunk + places_Sk % self.chunk

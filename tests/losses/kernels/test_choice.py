@@ -1,0 +1,79 @@
+"""Which way a loss takes: the fused kernels or tiles of scores."""
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
+
+from scalelab.core.errors import SpecError
+from scalelab.losses import LossBatch, Negatives, Target, predicted_target
+from scalelab.losses.cross_entropy import CrossEntropy
+from scalelab.losses.kernels.choice import kernels_used
+from scalelab.losses.sampled_softmax import SampledSoftmax
+from scalelab.planning.cost import Cost
+
+H100 = Target("cuda", 80 * 2**30, (9, 0), triton=True)
+POSITIONS, ROWS, WIDTH, NEGATIVES = 200, 3001, 64, 512
+
+
+def launches(loss, target, *, negatives=(), width=WIDTH):
+    """What a step on fake tensors costs when it stands for `target`, with names of operations."""
+    with FakeTensorMode(), Cost() as cost:
+        hidden_ND = torch.empty(POSITIONS, width, requires_grad=True)
+        table_VD = torch.empty(ROWS, width, requires_grad=True)
+        targets_N = torch.ones(POSITIONS, dtype=torch.long)
+        sources = tuple(
+            Negatives(per, torch.ones(shape, dtype=torch.int32)) for per, shape in negatives
+        )
+        batch = LossBatch(targets_N=targets_N, num_items=ROWS - 1, negatives=sources)
+        before = predicted_target.set(target)
+        try:
+            loss(hidden_ND, table_VD, batch).backward()
+        finally:
+            predicted_target.reset(before)
+    return cost
+
+
+def products(positions, rows, width=WIDTH):
+    """FLOPs of four matrix products: two passes over the scores, two gradients."""
+    return 8 * positions * rows * width
+
+
+def test_a_gpu_takes_the_kernels_with_the_flops_of_four_products():
+    assert launches(CrossEntropy(), H100).flops == products(POSITIONS, ROWS)
+
+
+def test_shared_negatives_take_the_kernels_on_a_gpu():
+    cost = launches(SampledSoftmax(), H100, negatives=[("batch", NEGATIVES)])
+    assert cost.flops == products(POSITIONS, NEGATIVES)
+
+
+@pytest.mark.parametrize(
+    ("target", "width"),
+    [
+        (H100._replace(triton=False), WIDTH),
+        (H100._replace(capability=(7, 5)), WIDTH),
+        (H100, 300),
+        (Target("cpu"), WIDTH),
+    ],
+)
+def test_tiles_run_where_the_kernels_cannot(target, width):
+    cost = launches(CrossEntropy(), target, width=width)
+    assert cost.flops != products(POSITIONS, ROWS, width)
+    with pytest.raises(SpecError, match="cannot run its fused kernel"):
+        launches(CrossEntropy(kernel="fused"), target, width=width)
+
+
+def test_negatives_of_each_position_have_no_kernel():
+    own = [("position", (POSITIONS, 8))]
+    with pytest.raises(SpecError, match="per batch"):
+        launches(SampledSoftmax(kernel="fused"), H100, negatives=own)
+    both = launches(SampledSoftmax(), H100, negatives=[*own, ("batch", NEGATIVES)])
+    assert both.flops != products(POSITIONS, NEGATIVES)
+
+
+def test_a_run_remembers_what_ran():
+    hidden_ND, table_VD = torch.randn(5, 8), torch.randn(9, 8)
+    batch = LossBatch(targets_N=torch.ones(5, dtype=torch.long), num_items=8)
+    kernels_used.clear()
+    CrossEntropy()(hidden_ND, table_VD, batch)
+    assert kernels_used == {"cross_entropy": "tiled"}

@@ -1,0 +1,244 @@
+"""What is predicted for a GPU is what the code would do on one, as far as fake tensors can show."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
+
+from scalelab import api
+from scalelab.core import plugins
+from scalelab.core.errors import PredictionUnsupported, SpecError
+from scalelab.core.spec import RunSpec
+from scalelab.core.units import GIB, MIB
+from scalelab.losses import LossBatch, Negatives, Target, predicted_target
+from scalelab.losses.cross_entropy import CrossEntropy
+from scalelab.measure.components import Account
+from scalelab.measure.workspaces import foreseen_on_cuda
+from scalelab.planning.cost import Cost
+from scalelab.planning.cublas import cublas_workspace_bytes, lt_workspace_bytes
+from scalelab.planning.cuda import as_on_cuda
+from scalelab.planning.devices import DeviceProfile, device_for, load_device
+from scalelab.planning.predict import predict
+
+Small = Callable[[dict[str, Any]], RunSpec]
+GPU = Target("cuda", 16 * GIB, (9, 0), False)
+
+
+def batch_of(num_positions: int, num_items: int, device: str, num_negatives: int = 0) -> LossBatch:
+    """A batch of fake tensors, inside a fake mode."""
+    ids = torch.empty(num_positions, num_negatives, dtype=torch.int32, device=device)
+    shared = torch.empty(num_negatives, dtype=torch.int32, device=device)
+    return LossBatch(
+        targets_N=torch.empty(num_positions, dtype=torch.int64, device=device),
+        num_items=num_items,
+        negatives=(Negatives("position", ids), Negatives("batch", shared)),
+    )
+
+
+def computed(compute: Any, hidden_ND: Any, items_VD: Any, *, positions: int) -> Any:
+    """As `formed`, without autograd."""
+    return compute(hidden_ND, items_VD, True, True)
+
+
+def counted(
+    loss: Any, shape: tuple[int, int, int], device: str, fake: FakeTensorMode | None = None
+) -> tuple[Cost, int]:
+    """Operations of one call on empty tensors, and the most bytes alive."""
+    num_positions, num_items, depth = shape
+    cost, kind = Cost(), "cuda" if device == "cuda" else "meta"
+    with fake or nullcontext(), Account(kind, foreseen_on_cuda) as account:
+        hidden_ND = torch.empty(num_positions, depth, device=device)
+        items_VD = torch.empty(num_items + 1, depth, device=device)
+        batch = batch_of(num_positions, num_items, device)
+        with cost:
+            loss(hidden_ND, items_VD, batch)
+    return cost, account.peak_bytes
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16])
+def tiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> CrossEntropy:
+    """Full cross-entropy without autograd, its products in each type."""
+    monkeypatch.setattr("scalelab.losses.cross_entropy.inner_dtype", lambda _: request.param)
+    monkeypatch.setattr("scalelab.losses.cross_entropy.formed", computed)
+    # Tensors without contents have no autocast.
+    monkeypatch.setattr("scalelab.losses.cross_entropy.no_autocast", nullcontext)
+    return CrossEntropy()
+
+
+@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize(
+    ("num_items", "memory"), [(3_000, 16), (20_000, 4), (300_000, 1), (1_000_000, 64)]
+)
+def test_tiles_are_rehearsed_as_cuda_dispatches_them(
+    device: str, num_items: int, memory: int, tiled: CrossEntropy
+) -> None:
+    """Fake tensors run three tiles for all; those without contents run each, as a GPU does."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU answers")
+    shape, target = (2500, num_items, 64), GPU._replace(memory_bytes=memory * GIB)
+    with as_on_cuda(target):
+        rehearsed, rehearsed_bytes = counted(tiled, shape, "cpu", FakeTensorMode())
+    token = predicted_target.set(target)
+    try:
+        dispatched, bytes_there = counted(tiled, shape, device)
+    finally:
+        predicted_target.reset(token)
+    assert rehearsed.launches == pytest.approx(dispatched.launches, rel=0.1)
+    assert rehearsed.flops == pytest.approx(dispatched.flops, rel=0.01)
+    assert rehearsed_bytes == pytest.approx(bytes_there, rel=1e-3)
+
+
+@pytest.mark.parametrize("num_items", [20_000, 5_000_000])
+def test_a_tile_on_a_gpu_takes_what_it_may(num_items: int, tiled: CrossEntropy) -> None:
+    shape = (20_000, num_items, 64)
+    with as_on_cuda(GPU):
+        _, peak = counted(tiled, shape, "cpu", FakeTensorMode())
+    operands = 2 * 4 * 64 * (shape[0] + num_items + 1)  # and their gradients
+    assert 0.5 * GPU.tile_bytes < peak - operands < 1.15 * GPU.tile_bytes
+
+
+SAMPLED = ["bce", "bpr", "bpr_max", "gbce", "sampled_softmax", "top1", "top1_max"]
+
+
+@pytest.mark.parametrize("target", [None, GPU], ids=["cpu", "cuda"])
+@pytest.mark.parametrize(
+    "name", [name for name in plugins.available("losses") if name not in ("cut_ce", "liger_ce")]
+)
+def test_operations_are_those_of_the_formula(name: str, target: Target | None) -> None:
+    n, v, d, k = 3000, 9000, 64, 200
+    full = 2 * n * v * d
+    buckets, x, y = 40, 50, 120
+    high, wide, chunks, reach = 60, 180, 50, 1
+    rece = 2 * d * (chunks * (n + v) + 3 * chunks * high * (2 * reach + 1) * wide)
+    sce = 2 * d * buckets * (n + v + 4 * x * y)
+    expected = {
+        "cross_entropy": 3 * full, "dense_ce": 3 * full, "linear_ce": 3 * full,
+        "rece": rece, "sce": sce, **dict.fromkeys(SAMPLED, 2 * n * d * k * (2 + 3)),
+    }[name]  # fmt: skip
+    options: dict[str, dict[str, Any]] = {
+        "rece": {"n_buckets": chunks, "n_extra_chunks": reach},
+        "sce": {"n_buckets": buckets, "bucket_size_x": x, "bucket_size_y": y},
+    }
+    if name == "linear_ce" and not hasattr(torch.nn.functional, "linear_cross_entropy"):
+        pytest.skip("linear_ce needs torch 2.13")
+    loss = plugins.load("losses", name)(**options.get(name, {}))
+    cost, token = Cost(), predicted_target.set(target)
+    try:
+        with FakeTensorMode(), cost:
+            hidden_ND = torch.empty(n, d, requires_grad=True)
+            items_VD = torch.empty(v + 1, d, requires_grad=True)
+            loss(hidden_ND, items_VD, batch_of(n, v, "cpu", k)).backward()
+    finally:
+        predicted_target.reset(token)
+    assert cost.flops == pytest.approx(expected, rel=0.01)
+
+
+def test_scores_that_are_formed_twice_are_counted_twice() -> None:
+    n, v, d = 3000, 9000, 64
+    with FakeTensorMode(), Cost() as cost:
+        hidden_ND = torch.empty(n, d, requires_grad=True)
+        items_VD = torch.empty(v + 1, d, requires_grad=True)
+        CrossEntropy(tile_mib=0.5)(hidden_ND, items_VD, batch_of(n, v, "cpu"))
+    assert cost.flops == pytest.approx(4 * 2 * n * v * d, rel=0.01)
+
+
+def attended(capability: tuple[int, int], length: int, width: int, dtype: torch.dtype) -> list[str]:
+    """Names of what attention dispatches, and the widths of the rows of its bias."""
+    seen: list[str] = []
+
+    class Names(Cost):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+            result = super().__torch_dispatch__(func, types, args, kwargs)
+            name = func.overloadpacket.__name__
+            seen.append(f"{name} {result.stride(-2)}" if name == "expand" else name)
+            return result
+
+    with FakeTensorMode(), as_on_cuda(Target("cuda", GIB, capability)), Names():
+        part = torch.empty(3, 2, length, width, dtype=dtype, requires_grad=True)
+        mask = torch.empty(3, 1, length, length, dtype=torch.bool)
+        torch.nn.functional.scaled_dot_product_attention(part, part, part, mask, 0.1)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("capability", "width", "dtype", "efficient"),
+    [
+        ((9, 0), 32, torch.float32, True),
+        ((9, 0), 25, torch.float32, False),
+        ((8, 0), 32, torch.bfloat16, True),
+        ((8, 0), 12, torch.bfloat16, False),
+        ((8, 0), 12, torch.float32, True),
+        ((7, 5), 25, torch.float32, True),
+        ((7, 5), 32, torch.bfloat16, False),
+    ],
+)
+def test_attention_is_the_kernel_that_pytorch_chooses(
+    capability: tuple[int, int], width: int, dtype: torch.dtype, efficient: bool
+) -> None:
+    seen = attended(capability, 48, width, dtype)
+    assert ("_scaled_dot_product_efficient_attention" in seen) is efficient
+    assert ("_safe_softmax" in seen) is not efficient
+
+
+@pytest.mark.parametrize(("length", "stride"), [(48, 48), (50, 56), (52, 56), (57, 64)])
+def test_rows_of_a_bias_are_padded_to_eight_numbers(length: int, stride: int) -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        seen = attended((9, 0), length, 32, dtype)
+        assert f"expand {stride}" in seen
+        assert seen.count("where") == 1
+        assert ("constant_pad_nd" in seen) is (stride != length)
+
+
+def test_workspaces_of_cublas_follow_torch_and_capability() -> None:
+    hopper, other = 32 * MIB, 8_519_680
+    known = {
+        ("2.11.0+cu130", (9, 0)): hopper, ("2.11.0", (10, 0)): other, ("2.11.0", (12, 0)): other,
+        ("2.13.0", (9, 0)): hopper, ("2.13.0", (10, 0)): hopper, ("2.14.1", (12, 0)): hopper,
+        ("2.13.0", (8, 9)): other, ("2.14.1", (8, 0)): other,
+    }  # fmt: skip
+    for (version, capability), expected in known.items():
+        assert cublas_workspace_bytes(capability, version) == expected
+    assert (lt_workspace_bytes("2.11.0+cu130"), lt_workspace_bytes("2.13.0")) == (MIB, 0)
+
+
+def test_a_recurrent_network_on_cuda_says_that_it_cannot_be_predicted(small: Small) -> None:
+    with pytest.raises(PredictionUnsupported, match="recurrent"):
+        predict(small({"model.name": "gru4rec"}), load_device("h100"))
+    assert predict(small({"model.name": "gru4rec"}), load_device("cpu")).fits
+
+
+def test_a_budget_on_a_gpu_limits_what_is_reserved(small: Small) -> None:
+    whole = predict(small({}), load_device("h100"))
+    reserved = whole.memory["reserved"]["total"]
+    assert whole.needed_bytes == reserved < whole.memory["device_used"]["total"]
+    assert whole.limit_bytes == load_device("h100").memory_bytes - 550 * MIB
+    assert predict(small({}), load_device("h100"), budget_bytes=reserved).fits
+    assert predict(small({}), load_device("h100"), budget_bytes=reserved // 2).reason is not None
+
+
+@pytest.mark.parametrize("name", plugins.available("losses"))
+def test_every_loss_has_a_row_on_a_gpu(name: str) -> None:
+    changes = {"loss.name": name, "data.num_users": 400, "data.num_items": 2000}
+    (row,) = api.plan("sasrec-synthetic", on="h100", set=changes)
+    if row["fits"] is None:
+        assert not row["memory"]
+        assert "no prediction of" in row["reason"] or "needs" in row["reason"]
+    else:
+        assert row["memory"]["reserved"]["total"] > 0
+        assert name not in ("cut_ce", "liger_ce")
+
+
+def test_a_plan_is_for_the_device_that_the_run_names(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine: DeviceProfile = load_device("h100")
+    monkeypatch.setattr("scalelab.planning.devices.this_machine", lambda: machine)
+    assert device_for(small({"device.name": "cpu"})).kind == "cpu"
+    assert device_for(small({"device.name": "cuda"})) is machine
+    monkeypatch.setattr("scalelab.planning.devices.this_machine", lambda: load_device("cpu"))
+    with pytest.raises(SpecError, match="no CUDA GPU") as caught:
+        device_for(small({"device.name": "cuda"}))
+    assert "--on" in caught.value.hint

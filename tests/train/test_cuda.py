@@ -1,0 +1,36 @@
+"""On a GPU an evaluation waits at its end alone, however many blocks it takes."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from scalelab.core import plugins
+from scalelab.core.spec import RunSpec
+from scalelab.train.assemble import assemble
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("model", plugins.available("models"))
+def test_an_evaluation_waits_for_the_gpu_at_its_end_alone(
+    small: Callable[..., RunSpec], model: str
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU answers")
+    trainer = assemble(small({"device.name": "cuda", "model.name": model}))
+    whole = trainer.evaluate("test")
+    waits = []
+    for block_bytes in (2**28, 1):
+        trainer.evaluator = replace(trainer.evaluator, block_bytes=block_bytes)
+        try:
+            torch.cuda.set_sync_debug_mode("warn")
+            with warnings.catch_warnings(record=True) as heard:
+                warnings.simplefilter("always")
+                found = trainer.evaluate("test")
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        waits.append(len(heard))
+        assert found == pytest.approx(whole)
+    assert waits[0] == waits[1] <= 6
