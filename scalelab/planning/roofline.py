@@ -40,7 +40,8 @@ def block_seconds(cost: Cost, device: DeviceProfile) -> Seconds:
 
 def _ideal(piece: Piece, device: DeviceProfile, precision: str) -> float:
     name = "tf32" if (piece.precision, precision) == ("fp32", "tf32") else piece.precision
-    computing = piece.flops / device.flops.get(name, device.flops["fp32"])
+    name, _, products = name.partition("x")
+    computing = int(products or 1) * piece.flops / device.flops[name]
     moving = piece.num_bytes / device.bytes_per_s
     return piece.times * (piece.kernels * device.launch_s + max(computing, moving))
 

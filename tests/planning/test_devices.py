@@ -72,7 +72,7 @@ def test_a_broken_profile_is_one_clear_line(
 CARDS = [
     ("NVIDIA H100 80GB HBM3", 81009, (9, 0), "h100", True),
     ("NVIDIA H100 PCIe", 81009, (9, 0), "h100", False),
-    ("NVIDIA H200", 143100, (9, 0), "h200", True),
+    ("NVIDIA H200", 143156, (9, 0), "h200", True),
     ("NVIDIA A100-SXM4-40GB", 40441, (8, 0), "a100-40", True),
     ("NVIDIA A100-SXM4-80GB", 81153, (8, 0), "a100-80", True),
     ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4864, (8, 0), "a100-40", False),
@@ -113,7 +113,7 @@ def test_this_machines_gpu_has_the_profile_of_its_name_and_capability(
 
 def test_each_device_of_a_machine_can_be_asked_for(gpus: list[Gpu]) -> None:
     assert this_machine().kind == "cpu"
-    with pytest.raises(SpecError, match="no CUDA GPU of this machine is 'cuda'"):
+    with pytest.raises(SpecError, match="no GPU of this machine is 'cuda'"):
         this_machine("cuda")
     gpus += [
         Gpu(uuid="GPU-a", name="NVIDIA L4", memory_bytes=22600 * MIB, capability=(8, 9)),

@@ -48,6 +48,17 @@ def run(call: Call) -> None:
     call.note(predicted_memory={kind: sum_of(figures) for kind, figures in plan["memory"].items()})
     call.need(5)
     items = int(largest * BELOW)
+    try:
+        _train(call, settings, items)
+    except torch.OutOfMemoryError as error:
+        call.check("it trains", False, error)
+    if call.is_cuda:
+        peaks = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
+        call.note(allocated_mib=round(peaks[0] / MIB), reserved_mib=round(peaks[1] / MIB))
+        call.check("more than 32 million items of width 128", items > 32_000_000, items)
+
+
+def _train(call: Call, settings: dict[str, Any], items: int) -> None:
     at = time.perf_counter()
     trainer = assemble(RunSpec.load("sasrec-synthetic", settings | {"data.num_items": items}))
     call.note(assembled_s=round(time.perf_counter() - at, 1), items=items)
@@ -61,10 +72,6 @@ def run(call: Call) -> None:
         times.append(round(time.perf_counter() - at, 3))
     call.note(loss=loss, seconds_a_step=times)
     call.check("it trains", math.isfinite(loss), loss)
-    if call.is_cuda:
-        peaks = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
-        call.note(allocated_mib=round(peaks[0] / MIB), reserved_mib=round(peaks[1] / MIB))
-        call.check("more than 32 million items of width 128", items > 32_000_000, items)
 
 
 def sum_of(figures: Any) -> Any:

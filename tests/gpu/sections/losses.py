@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
-from call import MIB, Call
+from call import MIB, Call, OutOfTime
 from torch import Tensor, nn
 
 from scalelab.core import plugins
@@ -74,6 +75,8 @@ def run(call: Call) -> None:
                     continue
                 try:
                     measured = measure(call, loss, hidden_ND, table_VD, batch, precision, exact)
+                except OutOfTime:
+                    raise
                 except Exception as error:
                     call.row("losses", row | {"error": f"{type(error).__name__}: {error}"[:200]})
                     continue
@@ -127,32 +130,33 @@ def _implementations(call: Call) -> Iterator[tuple[str, Loss]]:
     try:
         from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 
-        yield "liger", lambda h, t, b: LigerFusedLinearCrossEntropyLoss()(*_operands(h, t, b))
+        fused = LigerFusedLinearCrossEntropyLoss()
+        yield "liger", _external(lambda table, hidden, targets: fused(table, hidden, targets))
     except ImportError as error:
         call.note(liger=str(error))
     try:
         from cut_cross_entropy import linear_cross_entropy as cut
 
-        def cut_by(**options: Any) -> Loss:
-            def loss(hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> Tensor:
-                table_VD, hidden_ND, targets_N = _operands(hidden_ND, table_VD, batch)
-                return cut(hidden_ND, table_VD, targets_N, impl="cce", **options)
-
-            return loss
-
-        yield "cut-cross-entropy (inexact)", cut_by()
-        yield "cut-cross-entropy, unfiltered", cut_by(filter_eps=None)
+        for name, options in {"(inexact)": {}, "unfiltered": {"filter_eps": None}}.items():
+            whole = partial(cut, impl="cce", **options)
+            yield (
+                f"cut-cross-entropy {name}",
+                _external(lambda table, hidden, targets, cut=whole: cut(hidden, table, targets)),
+            )
     except ImportError as error:
         call.note(cut_cross_entropy=str(error))
 
 
-def _operands(
-    hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Item rows, hidden states, targets; in the type that autocast asks for."""
-    kind = hidden_ND.device.type
-    dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else hidden_ND.dtype
-    return table_VD[1:].to(dtype), hidden_ND.to(dtype), batch.targets_N - 1
+def _external(library: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Loss:
+    """The library on items, hidden states and targets in the type that autocast asks for."""
+
+    def loss(hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> Tensor:
+        kind = hidden_ND.device.type
+        dtype = torch.bfloat16 if torch.is_autocast_enabled(kind) else hidden_ND.dtype
+        with torch.autocast(kind, enabled=False):
+            return library(table_VD[1:].to(dtype), hidden_ND.to(dtype), batch.targets_N - 1)
+
+    return loss
 
 
 def measure(

@@ -37,7 +37,7 @@ def run(call: Call) -> None:
         multiprocessors=properties.multi_processor_count,
         free_and_total_mib=[round(size / MIB, 1) for size in torch.cuda.mem_get_info()],
         cudnn=torch.backends.cudnn.version(),
-        precision_of_cudnn_rnn=torch.backends.cudnn.rnn.fp32_precision,
+        precision_of_cudnn_rnn=torch.backends.cudnn.rnn.fp32_precision,  # pyright: ignore
         precision_of_products=torch.backends.cuda.matmul.fp32_precision,
     )
     _workspaces(call)

@@ -119,7 +119,8 @@ def _losses(large: bool) -> Iterator[tuple[str, dict[str, Any], Any]]:
         for chosen in options.get(name, [{}]):
             kernels = ("fused", "tiled") if "kernel" in known else (None,)
             for kernel in kernels:
-                if kernel == "fused" and "tile_mib" in chosen:
+                # The hardest negatives of a row are known only when all its scores are.
+                if kernel == "fused" and chosen.keys() & {"tile_mib", "top_k"}:
                     continue
                 full = chosen | ({} if kernel is None else {"kernel": kernel})
                 yield name, full, plugins.load("losses", name)(**full)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from call import Call
+from call import Call, OutOfTime
 from torch import Tensor
 
 from scalelab.core import plugins
@@ -46,6 +46,8 @@ def run(call: Call) -> None:
                 row["implementation"] = name
                 try:
                     measured = measure(call, loss, hidden_ND, table_VD, batch, precision, exact)
+                except OutOfTime:
+                    raise
                 except Exception as error:
                     call.row("sampled", row | {"error": f"{type(error).__name__}: {error}"[:200]})
                     continue
