@@ -149,7 +149,7 @@ def predict(
         evaluation: Kinds = {}
         evaluator = evaluator_of(spec, data.num_items)
         users = evaluated(data.test, spec.data.max_eval_users)
-        size = evaluator.block_users(rehearsal.hidden_dim)
+        size = evaluator.block_users(rehearsal.hidden_dim, target)
         block = _first_block(data, users[:size], evaluator)
         if block is not None:
             # Training has taken the workspaces, and they stay.
