@@ -6,7 +6,9 @@ import torch
 from scalelab.core import plugins
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import RunSpec
+from scalelab.core.units import GIB
 from scalelab.measure import gpus
+from scalelab.planning import devices
 from scalelab.sweeping.lab import check_device, forecast
 
 TINY = {
@@ -43,6 +45,20 @@ def test_a_loss_that_refuses_to_be_rehearsed_is_a_remark(error, monkeypatch):
     [remark] = remarks
     assert "dense_ce" in remark
     assert str(error) in remark
+
+
+def test_a_run_on_a_gpu_needs_its_context_beside_what_a_budget_limits(monkeypatch):
+    l4 = gpus.Gpu(uuid="GPU-a", name="NVIDIA L4", memory_bytes=22 * GIB, capability=(8, 9))
+    for room in (gpus, devices):
+        monkeypatch.setattr(room, "visible_gpus", lambda: (l4,))
+    [found], remarks = forecast([_spec(**{"device.name": "cuda", "loss.name": "dense_ce"})], None)
+    assert remarks == []
+    reserved = max(
+        row.bytes for row in found.memory if row.kind == "reserved" and row.component == "total"
+    )
+    assert found.needed_bytes == reserved + devices.this_machine("cuda").context_bytes
+    assert found.needed_bytes > reserved
+    assert found.device_bytes == 22 * GIB
 
 
 def test_parts_that_cannot_be_built_are_refused():
