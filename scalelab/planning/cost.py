@@ -127,8 +127,9 @@ _BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entro
 
 
 def _kernels(func: Any, args: tuple[Any, ...]) -> int:
-    if func in _SORTED and len(args) > 3 and args[3]:
-        return _SORTED_KERNELS
+    if func in _SORTED:
+        accumulates = len(args) > 3 and bool(args[3])
+        return _SORTED_KERNELS if accumulates else 1
     if func.namespace == "torch_nn" and func.name() in _BY_NAME:
         return _CHUNK_KERNELS * -(-args[0].size(0) // int(args[8]))
     return 1

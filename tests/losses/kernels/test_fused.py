@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("triton", reason="the extra triton is not installed")
+# What numpy 2.5 says to the interpreter of Triton 3.6, which takes int() of an array of one number.
+NUMPY_TOO_NEW = "only 0-dimensional arrays can be converted to Python scalars"
 SCRIPT = Path(__file__).with_name("interpreted.py")
 
 
@@ -18,6 +20,8 @@ def cases():
     done = subprocess.run(
         [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True
     )
+    if done.returncode and NUMPY_TOO_NEW in done.stderr:
+        pytest.skip("this Triton's interpreter does not work with this numpy")
     assert done.returncode == 0, done.stderr[-2000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
 
