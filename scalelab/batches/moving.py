@@ -23,19 +23,23 @@ class Packing(NamedTuple):
 
     def views(self, buffer: Tensor) -> list[Tensor]:
         """The tensors that lie in `buffer`, (num_bytes) uint8."""
+        typed = {dtype: buffer.view(dtype) for dtype in {dtype for _, dtype, _ in self.places}}
         return [
-            buffer[first : first + math.prod(shape) * dtype.itemsize].view(dtype).view(shape)
+            typed[dtype].as_strided(shape, _strides(shape), first // dtype.itemsize)
             for first, dtype, shape in self.places
         ]
+
+
+def _strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[place + 1 :]) for place in range(len(shape)))
 
 
 def packing(layouts: Sequence[tuple[torch.dtype, Sequence[int]]]) -> Packing:
     """Tensors of these types and shapes one behind the other, each at a multiple of 16 bytes."""
     places, end = [], 0
     for dtype, shape in layouts:
-        first = -(-end // _ALIGNMENT) * _ALIGNMENT
-        places.append((first, dtype, tuple(shape)))
-        end = first + math.prod(shape) * dtype.itemsize
+        places.append((end, dtype, tuple(shape)))
+        end += -(-math.prod(shape) * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
     return Packing(tuple(places), end)
 
 

@@ -53,7 +53,7 @@ def _show(cells: list[dict[str, Any]]) -> None:
     rows = [
         (
             cell["label"] or "the run",
-            *(f"{cell['key']} = {cell['value']:,}" for _ in solved),
+            *(_value(cell) for _ in solved),
             *(_total(cell["memory"], kind) for kind in kinds),
             _total(cell["evaluation"], "requested"),
             _range(cell["seconds"]["step"]),
@@ -81,6 +81,10 @@ def _components(cell: dict[str, Any]) -> Any:
     ]
     columns = ("component", "training", "evaluation")
     return grid(columns, sizes, right="training evaluation")
+
+
+def _value(cell: dict[str, Any]) -> str:
+    return "" if cell["value"] is None else f"{cell['key']} = {cell['value']:,}"
 
 
 def _total(memory: dict[str, Any], kind: str) -> str:

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -35,14 +36,19 @@ class Gpu:
 
 def visible_gpus() -> tuple[Gpu, ...]:
     """The GPUs of this process, in CUDA's order; none where torch cannot use any."""
+    order = os.environ.get("CUDA_DEVICE_ORDER")
+    return _visible(os.environ.get("CUDA_VISIBLE_DEVICES"), order == "PCI_BUS_ID")
+
+
+@cache  # the driver may take a second to answer, and every cell of a study asks
+def _visible(asked: str | None, by_bus: bool) -> tuple[Gpu, ...]:
     # Only now: the probe names its GPUs by the class above.
     from scalelab.measure.probes.nvml import Nvml
 
     if not torch.backends.cuda.is_built():
         return ()
     found = Nvml.gpus()
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if found is None or not _in_cudas_order(found, asked):
+    if found is None or not _in_cudas_order(found, asked, by_bus):
         _LOG.info("NVML cannot say which GPUs CUDA offers: CUDA itself is asked")
         return _asked_of_cuda()
     newest = Nvml.cuda_version()
@@ -96,12 +102,11 @@ def check_device(name: str) -> None:
         raise SpecError(f"no device {name!r}: CUDA offers {there} here", f"write {last}")
 
 
-def _in_cudas_order(gpus: Sequence[Gpu], asked: str | None) -> bool:
+def _in_cudas_order(gpus: Sequence[Gpu], asked: str | None, by_bus: bool) -> bool:
     """NVML counts by bus, CUDA the fastest first, and slices of a GPU are not NVML's GPUs."""
     if any(gpu.is_sliced for gpu in gpus) or "MIG-" in (asked or ""):
         return False
-    alike = len({gpu.name for gpu in gpus}) <= 1
-    return alike or os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    return by_bus or len({gpu.name for gpu in gpus}) <= 1
 
 
 def _asked_of_cuda() -> tuple[Gpu, ...]:

@@ -1,4 +1,4 @@
-"""Planning: a run and a device in, what it will take out, before anything runs.
+"""Predict what a run will take on a device, before anything runs.
 
 `predict.py` rehearses the very step that trains on fake tensors (`rehearsal.py`) and follows it
 with the very account that measures; `allocator.py` tells the events to a model of CUDA's caching

@@ -43,11 +43,12 @@ def calibrate(out: Path | None = None) -> Path:
     file = out / "this-machine.toml" if out is not None and out.is_dir() else out
     path = file or calibrated_file()
     path.parent.mkdir(parents=True, exist_ok=True)
+    name = gpus[0].name if gpus else facts.device
     capability = "{}.{}".format(*gpus[0].capability) if gpus else "0.0"
     path.write_text(
         f"# Measured by `scalelab doctor --calibrate` on {facts.host}, torch {facts.torch}, "
         f"{facts.threads} threads.\n"
-        f'name = "{facts.device}"\nkind = "{device.type}"\ncapability = "{capability}"\n'
+        f'name = "{name}"\nkind = "{device.type}"\ncapability = "{capability}"\n'
         f'memory = "{device_bytes(device) or 2**34}"\n'
         f"bandwidth_gb_s = {copied / 1e9:.4g}\n\n"
         f"[tflops]\n{''.join(f'{name} = {speed:.4g}{chr(10)}' for name, speed in flops.items())}\n"

@@ -57,7 +57,10 @@ _SORTED_KERNELS, _CHUNK_KERNELS = 17, 10
 
 
 class Piece(NamedTuple):
-    """One operation: `flops` of matrix products in `precision`, bytes moved, kernels, how often."""
+    """One operation: `flops` of matrix products in `precision`, bytes moved, kernels, how often.
+
+    "bf16x6" are products of float32 that six products of bfloat16 stand for.
+    """
 
     flops: int
     num_bytes: int
@@ -87,7 +90,7 @@ class Cost(TorchDispatchMode):
         if count is not None:
             flops = int(count(*args, **(kwargs or {}), out_val=result))
         moved, kernels = _moved(func, args, result), _kernels(func, args)
-        self.pieces.append(Piece(flops, moved, _precision(args), kernels, tile_repeats.get()))
+        self.pieces.append(Piece(flops, moved, _precision(func, args), kernels, tile_repeats.get()))
         return result
 
     @property
@@ -124,18 +127,22 @@ _BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entro
 
 
 def _kernels(func: Any, args: tuple[Any, ...]) -> int:
-    if func in _SORTED and len(args) > 3 and args[3]:
-        return _SORTED_KERNELS
+    if func in _SORTED:
+        accumulates = len(args) > 3 and bool(args[3])
+        return _SORTED_KERNELS if accumulates else 1
     if func.namespace == "torch_nn" and func.name() in _BY_NAME:
         return _CHUNK_KERNELS * -(-args[0].size(0) // int(args[8]))
     return 1
 
 
-def _precision(args: tuple[Any, ...]) -> str:
-    """The string "bf16" where the first floating-point operand is narrow, else "fp32"."""
+def _precision(func: Any, args: tuple[Any, ...]) -> str:
+    """That of the first floating-point operand: bf16, fp32, or bf16x6."""
     for value in args:
         if isinstance(value, Tensor) and value.is_floating_point():
-            return "bf16" if value.element_size() == 2 else "fp32"
+            if value.element_size() != 2:
+                return "fp32"
+            # Our own kernels take a float32 matrix as three parts, (3, N, D).
+            return "bf16x6" if func.namespace == "scalelab" and value.dim() == 3 else "bf16"
     return "fp32"
 
 

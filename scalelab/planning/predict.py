@@ -17,6 +17,7 @@ from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.losses import Target
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
+from scalelab.measure.gpus import visible_gpus
 from scalelab.measure.passes import EPOCH
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.cost import Cost
@@ -149,7 +150,7 @@ def predict(
         evaluation: Kinds = {}
         evaluator = evaluator_of(spec, data.num_items)
         users = evaluated(data.test, spec.data.max_eval_users)
-        size = evaluator.block_users(rehearsal.hidden_dim)
+        size = evaluator.block_users(rehearsal.hidden_dim, target)
         block = _first_block(data, users[:size], evaluator)
         if block is not None:
             # Training has taken the workspaces, and they stay.
@@ -204,13 +205,15 @@ def target_for(device: DeviceProfile) -> Target | None:
     """
     if device.kind != "cuda":
         return None
-    triton = not torch.cuda.is_available() or importlib.util.find_spec("triton") is not None
+    triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
     return Target("cuda", device.memory_bytes, device.capability, triton)
 
 
 def _workspaces(device: DeviceProfile) -> Workspaces:
     version = torch.__version__
-    size = device.cublas_bytes or cublas_workspace_bytes(device.capability, version)
+    size = device.cublas_bytes
+    if size is None:  # not measured
+        size = cublas_workspace_bytes(device.capability, version)
     return Workspaces(size, lt_workspace_bytes(version))
 
 

@@ -8,10 +8,6 @@ from scalelab.planning.devices import DeviceProfile
 
 __all__ = ["Seconds", "block_seconds", "run_seconds", "step_seconds"]
 
-# Arrays of a block of users that go to the device before it is scored or come back after: each is
-# a launch of its own, which a CPU does without.
-_TRANSFERS_A_BLOCK = 11
-
 
 @dataclass(frozen=True, kw_only=True)
 class Seconds:
@@ -32,15 +28,13 @@ def step_seconds(cost: Cost, device: DeviceProfile, precision: str) -> Seconds:
 
 def block_seconds(cost: Cost, device: DeviceProfile) -> Seconds:
     """A block of evaluation, whose scores are fp32 whatever the training precision."""
-    ideal = sum(_ideal(piece, device, "fp32") for piece in cost.pieces)
-    if device.kind == "cuda":
-        ideal += _TRANSFERS_A_BLOCK * device.launch_s
-    return _range(ideal, device)
+    return _range(sum(_ideal(piece, device, "fp32") for piece in cost.pieces), device)
 
 
 def _ideal(piece: Piece, device: DeviceProfile, precision: str) -> float:
     name = "tf32" if (piece.precision, precision) == ("fp32", "tf32") else piece.precision
-    computing = piece.flops / device.flops.get(name, device.flops["fp32"])
+    name, _, products = name.partition("x")
+    computing = int(products or 1) * piece.flops / device.flops[name]
     moving = piece.num_bytes / device.bytes_per_s
     return piece.times * (piece.kernels * device.launch_s + max(computing, moving))
 

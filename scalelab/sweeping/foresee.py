@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scalelab.core.errors import MissingExtra, PredictionUnsupported, SpecError, nearest
+from scalelab.core.errors import (
+    MissingExtra,
+    PredictionUnsupported,
+    ScalelabError,
+    SpecError,
+    nearest,
+)
 from scalelab.core.presets import find_preset, preset_names
 from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.core.study import StudySpec
@@ -71,7 +77,7 @@ def _is_study(name: str | Path) -> bool:
 
 def _predicted(chosen: list[tuple[Cell, Any]], budget_bytes: int | None) -> list[dict[str, Any]]:
     from scalelab.datasets.load import LengthsOnly, lengths
-    from scalelab.planning.predict import limit_bytes, predict
+    from scalelab.planning.predict import predict
 
     known: dict[str, LengthsOnly] = {}
 
@@ -86,30 +92,35 @@ def _predicted(chosen: list[tuple[Cell, Any]], budget_bytes: int | None) -> list
         try:
             return predict(cell.spec, device, budget_bytes=budget_bytes, data=data).as_facts()
         except (PredictionUnsupported, MissingExtra) as error:
-            reason = f"{error.message}; {error.hint}" if error.hint else error.message
-            return _unknown(device.name, limit_bytes(device, budget_bytes), reason)
+            return _unknown(device, budget_bytes, error)
 
     return [_facts(cell) | facts_of(cell, device) for cell, device in chosen]
 
 
-def _unknown(device: str, limit: int, reason: str) -> dict[str, Any]:
+def _unknown(device: Any, budget_bytes: int | None, error: ScalelabError) -> dict[str, Any]:
     """What a prediction tells, where there is none."""
+    from scalelab.planning.predict import limit_bytes
+
     return {
-        "device": device,
+        "device": device.name,
         "memory": {},
         "evaluation": {},
         "seconds": {"step": None, "run": None},
         "fits": None,
-        "limit_bytes": limit,
+        "limit_bytes": limit_bytes(device, budget_bytes),
         "overflow": None,
-        "reason": reason,
+        "reason": f"{error.message}; {error.hint}" if error.hint else error.message,
     }
 
 
 def _solved(cell: Cell, key: str, device: Any, budget_bytes: int | None) -> dict[str, Any]:
     from scalelab.planning.solve import solve
 
-    found = solve(cell.spec, key, device, budget_bytes=budget_bytes)
+    try:
+        found = solve(cell.spec, key, device, budget_bytes=budget_bytes)
+    except (PredictionUnsupported, MissingExtra) as error:
+        answer = {"key": key, "value": None, "next_value": None}
+        return _facts(cell) | answer | _unknown(device, budget_bytes, error)
     changed = Cell(spec=cell.spec.with_({key: found.value}), label=cell.label)
     answer = {"key": key, "value": found.value, "next_value": found.next_value}
     return _facts(changed) | answer | found.prediction.as_facts()

@@ -155,7 +155,8 @@ def forecast(
         found.append(
             Forecast(
                 total_bytes=prediction.peak_bytes,
-                needed_bytes=prediction.needed_bytes,
+                # A process takes its context beside what is held against a budget.
+                needed_bytes=prediction.needed_bytes + device.context_bytes,
                 device_bytes=device.memory_bytes,
                 seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
                 too_large=prediction.reason if must_fit else None,

@@ -51,7 +51,7 @@ class Evaluator:
                 "take a data set with more items, or loosen its filters",
             )
 
-    def block_users(self, hidden_dim: int, target: Target | None = None) -> int:
+    def block_users(self, hidden_dim: int, target: Target | None) -> int:
         """Users scored at once on `target` (None: a CPU); at least 8, so that a very large catalog
         still uses a matrix product.
         """

@@ -35,7 +35,7 @@ def test_tensors_are_aligned_and_do_not_overlap() -> None:
     ends = [first + t.nbytes for (first, _, _), t in zip(plan.places, TENSORS, strict=True)]
     assert all(first % 16 == 0 for first, _, _ in plan.places)
     assert all(end <= first for end, (first, _, _) in zip(ends, plan.places[1:], strict=False))
-    assert plan.num_bytes == ends[-1]
+    assert ends[-1] <= plan.num_bytes <= sum(t.nbytes + 15 for t in TENSORS)
 
 
 def test_on_a_cpu_nothing_is_copied() -> None:

@@ -113,9 +113,7 @@ def test_a_run_that_cannot_be_is_refused_in_one_line(
 def test_a_device_that_does_not_answer_is_refused_in_one_line(
     scalelab: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("scalelab.measure.gpus.visible_gpus", tuple)
     for command in ("profile", "sasrec-synthetic"), ("sweep", "quickstart"):
         done = scalelab(*command, "--device", "cuda")
         assert done.code == 2

@@ -54,9 +54,8 @@ def test_tiles_give_the_gradients_of_float64(cuda, tile_mib, num_items):
 def test_auto_takes_the_fused_kernel_where_there_is_one(cuda, name, caplog):
     if "kernel" not in plugins.options("losses", name):
         pytest.skip(f"{name} has no option `kernel`")
-    from scalelab.losses.kernels.choice import kernels_used
-
     from scalelab.losses import Negatives
+    from scalelab.losses.kernels.choice import kernels_used
 
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("its kernels need compute capability 8.0")

@@ -45,6 +45,8 @@ def test_the_variable_is_read_as_cuda_reads_it(asked: str | None, expected: str)
 def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A machine with a CUDA build of torch and three equal GPUs; CUDA must not be asked."""
     told = SimpleNamespace(gpus=(A, B, C), cuda=13)
+    # What was found is kept for the life of a process; here the machine changes all the time.
+    monkeypatch.setattr(gpus, "_visible", gpus._visible.__wrapped__)
 
     def not_to_be_asked() -> bool:
         raise AssertionError("this starts CUDA in the driver")

@@ -16,11 +16,12 @@ from scalelab.core.units import GIB, MIB
 from scalelab.losses import LossBatch, Negatives, Target, predicted_target
 from scalelab.losses.cross_entropy import CrossEntropy
 from scalelab.measure.components import Account
+from scalelab.measure.gpus import Gpu
 from scalelab.measure.workspaces import foreseen_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.cuda import as_on_cuda
-from scalelab.planning.devices import DeviceProfile, device_for, load_device
+from scalelab.planning.devices import device_for, load_device
 from scalelab.planning.predict import predict
 
 Small = Callable[[dict[str, Any]], RunSpec]
@@ -136,6 +137,21 @@ def test_operations_are_those_of_the_formula(name: str, target: Target | None) -
     assert cost.flops == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_fused_kernels_count_four_products_and_six_narrow_ones_for_a_wide_one(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, v, d = 3000, 9000, 64
+    monkeypatch.setattr("scalelab.losses.cross_entropy.inner_dtype", lambda _: dtype)
+    with FakeTensorMode(), Cost() as cost, as_on_cuda(GPU._replace(triton=True)):
+        hidden_ND = torch.empty(n, d, requires_grad=True)
+        items_VD = torch.empty(v + 1, d, requires_grad=True)
+        CrossEntropy(kernel="fused")(hidden_ND, items_VD, batch_of(n, v, "cpu")).backward()
+    assert cost.flops == pytest.approx(4 * 2 * n * v * d, rel=0.01)
+    used = {piece.precision for piece in cost.pieces if piece.flops}
+    assert used == {"bf16x6" if dtype is torch.float32 else "bf16"}
+
+
 def test_scores_that_are_formed_twice_are_counted_twice() -> None:
     n, v, d = 3000, 9000, 64
     with FakeTensorMode(), Cost() as cost:
@@ -234,11 +250,48 @@ def test_every_loss_has_a_row_on_a_gpu(name: str) -> None:
 def test_a_plan_is_for_the_device_that_the_run_names(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine: DeviceProfile = load_device("h100")
-    monkeypatch.setattr("scalelab.planning.devices.this_machine", lambda: machine)
+    gpu = Gpu(uuid="1", name="NVIDIA H100 80GB HBM3", memory_bytes=79 * GIB, capability=(9, 0))
+    monkeypatch.setattr("scalelab.planning.devices.visible_gpus", lambda: (gpu,))
     assert device_for(small({"device.name": "cpu"})).kind == "cpu"
-    assert device_for(small({"device.name": "cuda"})) is machine
-    monkeypatch.setattr("scalelab.planning.devices.this_machine", lambda: load_device("cpu"))
-    with pytest.raises(SpecError, match="no CUDA GPU") as caught:
+    assert device_for(small({"device.name": "cuda"})).memory_bytes == gpu.memory_bytes
+    monkeypatch.setattr("scalelab.planning.devices.visible_gpus", lambda: ())
+    assert device_for(small({"device.name": "auto"})).kind == "cpu"
+    with pytest.raises(SpecError, match="no GPU") as caught:
         device_for(small({"device.name": "cuda"}))
     assert "--on" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit_s"),
+    [
+        ({"data.num_items": 100_000, "loss.name": "cross_entropy"}, 0.010),
+        ({"data.num_items": 1_000_000, "loss.name": "cross_entropy"}, 0.040),
+        (
+            {
+                "data.num_items": 1_000_000,
+                "data.min_length": 200,
+                "data.mean_length": 210,
+                "data.max_length": 220,
+                "batch.size": 256,
+                "batch.max_len": 200,
+                "loss.name": "sampled_softmax",
+                "negatives.per": "batch",
+                "negatives.num_negatives": 8192,
+            },
+            0.100,
+        ),
+    ],
+    ids=["100k", "1M", "sampled"],
+)
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_step_on_a_gpu_is_not_all_launches(
+    changes: dict[str, Any], limit_s: float, precision: str
+) -> None:
+    """The estimate of a GPU's tiles and kernels, not of a CPU's."""
+    base = {"batch.max_len": 50, "train.precision": precision}
+    spec = RunSpec.load("sasrec-synthetic", base | changes)
+    step = predict(spec, load_device("h100")).step_s
+    assert step.high <= limit_s
+    # What Triton's kernels cannot do, tiles of the GPU's size can, in more time.
+    tiled = predict(spec.with_({"loss.kernel": "tiled"}), load_device("h100")).step_s
+    assert step.high < tiled.high < 10 * limit_s

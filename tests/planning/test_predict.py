@@ -167,3 +167,8 @@ def test_a_compiled_model_is_not_foreseen_wrongly(small: Small) -> None:
     with pytest.raises(PredictionUnsupported, match="compiled") as caught:
         predict(small({"train.compile": True}), load_device("cpu"))
     assert "train.compile=false" in caught.value.hint
+
+
+def test_tf32_is_refused_for_a_cpu(small: Small) -> None:
+    with pytest.raises(SpecError, match="tf32 exists on CUDA only"):
+        predict(small({"train.precision": "tf32"}), load_device("cpu"))

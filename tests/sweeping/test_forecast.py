@@ -1,11 +1,14 @@
 """What cannot be predicted does not end a sweep; what cannot run does."""
 
 import pytest
+import torch
 
 from scalelab.core import plugins
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import RunSpec
+from scalelab.core.units import GIB
 from scalelab.measure import gpus
+from scalelab.planning import devices
 from scalelab.sweeping.lab import check_device, forecast
 
 TINY = {
@@ -44,6 +47,20 @@ def test_a_loss_that_refuses_to_be_rehearsed_is_a_remark(error, monkeypatch):
     assert str(error) in remark
 
 
+def test_a_run_on_a_gpu_needs_its_context_beside_what_a_budget_limits(monkeypatch):
+    l4 = gpus.Gpu(uuid="GPU-a", name="NVIDIA L4", memory_bytes=22 * GIB, capability=(8, 9))
+    for room in (gpus, devices):
+        monkeypatch.setattr(room, "visible_gpus", lambda: (l4,))
+    [found], remarks = forecast([_spec(**{"device.name": "cuda", "loss.name": "dense_ce"})], None)
+    assert remarks == []
+    reserved = max(
+        row.bytes for row in found.memory if row.kind == "reserved" and row.component == "total"
+    )
+    assert found.needed_bytes == reserved + devices.this_machine("cuda").context_bytes
+    assert found.needed_bytes > reserved
+    assert found.device_bytes == 22 * GIB
+
+
 def test_parts_that_cannot_be_built_are_refused():
     with pytest.raises(SpecError, match="model 'sasrec'"):
         forecast([_spec(**{"model.num_heads": 3})], None)
@@ -58,6 +75,16 @@ def test_data_that_cannot_be_read_are_refused():
     lost = RunSpec.load("sasrec-beauty", {"data.path": "nowhere.parquet", "device.name": "cpu"})
     with pytest.raises(DataError):
         forecast([lost], None)
+
+
+@pytest.mark.parametrize(("version", "number"), [("2.14.1", 0), ("2.15.0", 1)])
+def test_a_torch_newer_than_any_tested_one_is_one_line_of_the_log(
+    version, number, monkeypatch, caplog
+):
+    monkeypatch.setattr(torch, "__version__", version)
+    check_device([_spec(), _spec(**{"batch.size": 8})])
+    assert len(caplog.records) == number
+    assert all("newest tested" in record.getMessage() for record in caplog.records)
 
 
 def test_a_device_of_another_machine_is_not_predicted(monkeypatch):

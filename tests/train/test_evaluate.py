@@ -119,7 +119,7 @@ def test_all_equal_scores_are_counted_in_a_catalog_of_many_chunks(way: str) -> N
 
 def test_a_gpu_takes_blocks_of_its_own_size() -> None:
     evaluator = Evaluator(num_items=10**6, max_len=50, exclude_seen=True)
-    assert evaluator.block_users(64) == evaluator.block_users(64, Target("cpu")) == 8
+    assert evaluator.block_users(64, None) == evaluator.block_users(64, Target("cpu")) == 8
     assert evaluator.block_users(64, Target("cuda", 80 * 10**9)) == 2**28 // (4 * (10**6 + 1))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scalelab.losses import target_of
+from scalelab.losses import target_of, tf32_allowed
 from scalelab.losses._tiles import add_rows
 from scalelab.losses.kernels import ops
 from scalelab.losses.kernels.tiles import num_splits, tiles_for
@@ -57,7 +57,7 @@ def product_precision(inner: torch.dtype) -> str:
     """How the kernels multiply: float32 as six bfloat16 products, or as TF32 where torch may."""
     if inner is not torch.float32:
         return "ieee"
-    return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "bf16x6"
+    return "tf32" if tf32_allowed() else "bf16x6"
 
 
 def _operand(inner_ND: Tensor, precision: str) -> Tensor:

@@ -40,10 +40,10 @@ _LIBRARY.define(
 
 
 def _split(numbers: Tensor, parts: Tensor) -> None:
-    from scalelab.losses.kernels import softmax
+    from scalelab.losses.kernels import products
 
     count = numbers.numel()
-    launch: Any = softmax.split
+    launch: Any = products.split
     launch[(-(-count // _SPLIT),)](numbers, parts, count, BLOCK=_SPLIT, num_warps=4, **_FUSION)
 
 

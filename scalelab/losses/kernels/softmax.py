@@ -16,18 +16,14 @@ Shape legend as in `scalelab.losses`; BN and BV are the positions and rows of on
 import triton
 import triton.language as tl
 
-__all__ = ["combine", "forward", "split", "table"]
+from scalelab.losses.kernels.products import parts_of, six_products, wide
+
+__all__ = ["combine", "forward", "table"]
 
 _LOG2E = tl.constexpr(1.4426950408889634)
 # Integers that change from step to step: compiling again for each of their divisors would be slow,
 # and another code could give other bits.
 _VARYING = ["N", "V", "per_split", "pad_id", "splits"]
-
-
-@triton.jit
-def _wide(number):
-    """The number as an int64: a table may have more than 2^31 numbers."""
-    return tl.zeros((), tl.int64) + number
 
 
 @triton.jit
@@ -43,41 +39,11 @@ def _rows(base, start, count, depth: tl.constexpr, BLOCK: tl.constexpr, WIDTH: t
     """Load `BLOCK` rows of `depth` numbers from row `start` on; what lies beyond `count` is 0."""
     row = tl.arange(0, BLOCK)
     column = tl.arange(0, WIDTH)
-    place = base + _wide(start) * depth + row[:, None] * depth + column[None, :]
+    place = base + wide(start) * depth + row[:, None] * depth + column[None, :]
     inside = (start + row < count)[:, None]
     if WIDTH != depth:
         inside = inside & (column < depth)[None, :]
     return tl.load(place, mask=inside, other=0.0)
-
-
-@triton.jit
-def _parts(numbers):
-    """Three bfloat16 numbers for each float32 one, which their sum equals."""
-    first = numbers.to(tl.bfloat16)
-    rest = numbers - first.to(tl.float32)
-    second = rest.to(tl.bfloat16)
-    return first, second, (rest - second.to(tl.float32)).to(tl.bfloat16)
-
-
-@triton.jit(do_not_specialize=["count"])
-def split(numbers, parts, count, BLOCK: tl.constexpr):
-    """Write the three bfloat16 parts of `count` float32 numbers, (3, count)."""
-    at = _wide(tl.program_id(0)) * BLOCK + tl.arange(0, BLOCK)
-    first, second, third = _parts(tl.load(numbers + at, mask=at < count, other=0.0))
-    tl.store(parts + at, first, mask=at < count)
-    tl.store(parts + _wide(count) + at, second, mask=at < count)
-    tl.store(parts + _wide(count) * 2 + at, third, mask=at < count)
-
-
-@triton.jit
-def _six(a1, a2, a3, b1, b2, b3, total):
-    """total + a @ b from the six products of parts that float32 can show, small ones first."""
-    total = tl.dot(a3, b1, acc=total)
-    total = tl.dot(a1, b3, acc=total)
-    total = tl.dot(a2, b2, acc=total)
-    total = tl.dot(a2, b1, acc=total)
-    total = tl.dot(a1, b2, acc=total)
-    return tl.dot(a1, b1, acc=total)
 
 
 @triton.jit(do_not_specialize=_VARYING)
@@ -113,9 +79,9 @@ def forward(
     count = tl.minimum(per_split, V - first)
     hidden_ND = _rows(hidden, block * BN, N, D, BN, WIDTH)
     if SIX:
-        second_ND = _rows(hidden + _wide(N) * D, block * BN, N, D, BN, WIDTH)
-        third_ND = _rows(hidden + _wide(N) * 2 * D, block * BN, N, D, BN, WIDTH)
-    base = rows + _wide(first) * D
+        second_ND = _rows(hidden + wide(N) * D, block * BN, N, D, BN, WIDTH)
+        third_ND = _rows(hidden + wide(N) * 2 * D, block * BN, N, D, BN, WIDTH)
+    base = rows + wide(first) * D
     pad_here = pad_id - first
     top_N = tl.full((BN,), -float("inf"), tl.float32)
     total_N = tl.zeros((BN,), tl.float32)
@@ -126,9 +92,9 @@ def forward(
         row = start + tl.arange(0, BV)
         rows_VD = _rows(base, start, count, D, BV, WIDTH)
         if SIX:
-            r1, r2, r3 = _parts(rows_VD)
+            r1, r2, r3 = parts_of(rows_VD)
             score_NV = tl.zeros((BN, BV), tl.float32)
-            score_NV = _six(
+            score_NV = six_products(
                 hidden_ND, second_ND, third_ND, tl.trans(r1), tl.trans(r2), tl.trans(r3), score_NV
             )
         else:
@@ -149,15 +115,15 @@ def forward(
         if GRADIENT:
             sum_ND = sum_ND * shrink_N[:, None]
             if SIX:
-                w1, w2, w3 = _parts(weight_NV)
-                sum_ND = _six(w1, w2, w3, r1, r2, r3, sum_ND)
+                w1, w2, w3 = parts_of(weight_NV)
+                sum_ND = six_products(w1, w2, w3, r1, r2, r3, sum_ND)
             else:
                 sum_ND = tl.dot(
                     weight_NV.to(rows_VD.dtype), rows_VD, acc=sum_ND, input_precision=PRECISION
                 )
         top_N = new_N
     inside_N = position < N
-    at = _wide(split) * N + position
+    at = wide(split) * N + position
     tl.store(top + at, top_N, mask=inside_N)
     tl.store(total + at, total_N, mask=inside_N)
     if GRADIENT:
@@ -208,14 +174,14 @@ def combine(
     if not TARGET_AMONG_ROWS:
         top_N = score_N
     for split in range(splits):
-        at = _wide(split) * N + position
+        at = wide(split) * N + position
         top_N = tl.maximum(top_N, tl.load(top + at, mask=inside_N, other=0.0))
     total_N = tl.zeros((BN,), tl.float32)
     if not TARGET_AMONG_ROWS:
         total_N = tl.exp(score_N - top_N)
     sum_ND = tl.zeros((BN, WIDTH), tl.float32)
     for split in range(splits):
-        at = _wide(split) * N + position
+        at = wide(split) * N + position
         weight_N = tl.exp(tl.load(top + at, mask=inside_N, other=0.0) - top_N)
         total_N += weight_N * tl.load(total + at, mask=inside_N, other=1.0)
         if GRADIENT:
@@ -266,7 +232,7 @@ def table(
     row = first + tl.arange(0, BV)
     rows_VD = _rows(rows, first, V, D, BV, WIDTH)
     if SIX:
-        r1, r2, r3 = _parts(rows_VD)
+        r1, r2, r3 = parts_of(rows_VD)
     else:
         rows_VD = rows_VD.to(hidden.dtype.element_ty)
     if SKIP_TARGET:
@@ -280,10 +246,10 @@ def table(
         lse_N = tl.load(lse + position, mask=position < N, other=float("inf"))
         target_N = tl.load(targets + position, mask=position < N, other=-1)
         if SIX:
-            second_ND = _rows(hidden + _wide(N) * D, start, N, D, BN, WIDTH)
-            third_ND = _rows(hidden + _wide(N) * 2 * D, start, N, D, BN, WIDTH)
+            second_ND = _rows(hidden + wide(N) * D, start, N, D, BN, WIDTH)
+            third_ND = _rows(hidden + wide(N) * 2 * D, start, N, D, BN, WIDTH)
             score_VN = tl.zeros((BV, BN), tl.float32)
-            score_VN = _six(
+            score_VN = six_products(
                 r1, r2, r3, tl.trans(hidden_ND), tl.trans(second_ND), tl.trans(third_ND), score_VN
             )
         else:
@@ -297,8 +263,8 @@ def table(
             is_target = row[:, None] == target_N[None, :]
             weight_VN = tl.where(is_target, weight_VN - 1.0, weight_VN)
         if SIX:
-            w1, w2, w3 = _parts(weight_VN)
-            sum_VD = _six(w1, w2, w3, hidden_ND, second_ND, third_ND, sum_VD)
+            w1, w2, w3 = parts_of(weight_VN)
+            sum_VD = six_products(w1, w2, w3, hidden_ND, second_ND, third_ND, sum_VD)
         else:
             sum_VD = tl.dot(
                 weight_VN.to(hidden_ND.dtype), hidden_ND, acc=sum_VD, input_precision=PRECISION
@@ -306,5 +272,5 @@ def table(
     sum_VD = tl.where((row == pad_id)[:, None], 0.0, sum_VD * tl.load(scale))
     column = tl.arange(0, WIDTH)
     inside = (row < V)[:, None] & (column < D)[None, :]
-    place = grad_rows + _wide(first) * D + tl.arange(0, BV)[:, None] * D + column[None, :]
+    place = grad_rows + wide(first) * D + tl.arange(0, BV)[:, None] * D + column[None, :]
     tl.store(place, sum_VD.to(grad_rows.dtype.element_ty), mask=inside)
