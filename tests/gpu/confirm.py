@@ -39,9 +39,9 @@ SECTIONS = {
     "largest": 35,
     "budgets": 40,
     "out_of_memory": 25,
-    "resume": 25,
+    "resume": 35,
     "reproducible": 12,
-    "gpu_tests": 75,
+    "gpu_tests": 90,
 }
 # Slow to import, wanted by every section; none of them touches CUDA, as the product's own server,
 # which forks as well, relies on.

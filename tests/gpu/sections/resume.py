@@ -7,21 +7,28 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from call import Call
+from call import Call, OutOfTime
 
 import scalelab
 
 __all__ = ["run"]
 
-NUMBER = 4
+NUMBER = 3
 
 
 def run(call: Call) -> None:
     """The sweep is a process of its own, as a user's is."""
+    try:
+        _interrupt_and_resume(call)
+    except subprocess.TimeoutExpired as error:
+        raise OutOfTime("the sweep did not end") from error
+
+
+def _interrupt_and_resume(call: Call) -> None:
     study = call.scratch / "resumed.toml"
     sizes = ", ".join(str(32 + 8 * place) for place in range(NUMBER))
-    steps = 200 if call.is_cuda else 20
-    users = 1000 if call.is_cuda else 300
+    steps = 200 if call.is_cuda else 10
+    users = 1000 if call.is_cuda else 150
     study.write_text(
         f"""base = "sasrec-synthetic"
 [set]
