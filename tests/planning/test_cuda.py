@@ -8,18 +8,21 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab import api
+from scalelab.batches.steps import Steps
 from scalelab.core import plugins
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import GIB, MIB
+from scalelab.datasets.load import lengths
 from scalelab.losses import LossBatch, Negatives, Target, predicted_target
 from scalelab.losses.cross_entropy import CrossEntropy
 from scalelab.measure.gpus import Gpu
 from scalelab.planning.cost import Cost
-from scalelab.planning.cublas import cublas_workspace_bytes, lt_workspace_bytes
+from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.planning.devices import device_for, load_device
 from scalelab.planning.predict import predict
+from scalelab.planning.rehearsal import Rehearsal
 
 Small = Callable[[dict[str, Any]], RunSpec]
 GPU = Target("cuda", 16 * GIB, (9, 0), False)
@@ -153,6 +156,18 @@ def test_workspaces_of_cublas_follow_torch_and_capability() -> None:
     for (version, capability), expected in known.items():
         assert cublas_workspace_bytes(capability, version) == expected
     assert (lt_workspace_bytes("2.11.0+cu130"), lt_workspace_bytes("2.13.0")) == (MIB, 0)
+
+
+def test_each_thread_asks_for_its_workspace_when_it_first_multiplies(small: Small) -> None:
+    spec, noted = small({}), Workspaces(32 * MIB, MIB)
+    known = lengths(spec.data)
+    steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
+    rehearsal = Rehearsal(spec, known.num_items, target=GPU, workspaces=noted)
+    account = rehearsal.train(steps.shape(0, steps.largest_step(0)))
+    phases = [phase for _, _, phase, _ in account.story()]
+    assert [num_bytes for _, num_bytes in noted.noted] == [32 * MIB, MIB, 32 * MIB]
+    assert [phases[event] for event, _ in noted.noted] == ["forward", "forward", "backward"]
+    assert noted.noted[-1][0] < account.window
 
 
 def test_a_recurrent_network_on_cuda_says_that_it_cannot_be_predicted(small: Small) -> None:
