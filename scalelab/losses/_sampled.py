@@ -107,9 +107,10 @@ class _Work:
         floats, depth = 0, hidden_ND.shape[1]
         on_gpu = target_of(hidden_ND).kind == "cuda"
         for source in batch.negatives:
-            # A GPU's tile holds all: a row in two types, ids that are sorted to add rows up.
-            own = 3 * depth // 2 + 24 if on_gpu else depth + 4
-            floats += source.ids.shape[-1] * (4 if source.per == "batch" else own)
+            # A GPU's tile holds all: the scores of objectives that keep many versions of them, a
+            # row in two types, and ids that are sorted to add rows up.
+            score, own = (12, 3 * depth // 2 + 24) if on_gpu else (4, depth + 4)
+            floats += source.ids.shape[-1] * (score if source.per == "batch" else own)
         numbers = tile_numbers(hidden_ND, _TILE_FLOATS, 4)
         self.tile = max(1, min(hidden_ND.shape[0], numbers // max(1, floats)))
 

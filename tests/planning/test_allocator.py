@@ -90,3 +90,25 @@ def test_a_replay_names_what_does_not_fit() -> None:
     over = replay(story, window=1, limit_bytes=79 * MIB).overflow
     assert over is not None
     assert (over.component, over.phase, over.num_bytes) == ("loss_workspace", "loss", 50 * MIB)
+
+
+def test_what_is_kept_takes_its_place_at_its_event_and_stays() -> None:
+    story = [
+        (0, 30 * MIB, "setup", "item_table"),
+        (1, 40 * MIB, "forward", "activations"),
+        (1, -40 * MIB, "forward", "activations"),
+        (2, 20 * MIB, "backward", "activations"),
+    ]
+    # From the second event on it is there beside the activations; at the third it would take the
+    # place that those have left, and the last allocation would need a segment of its own.
+    early, late = (
+        replay(story, window=1, kept=[(1, 32 * MIB)]),
+        replay(story, window=1, kept=[(3, 32 * MIB)]),
+    )
+    assert (early.allocated, early.reserved) == (102 * MIB, 102 * MIB)
+    assert (late.allocated, late.reserved) == (82 * MIB, 90 * MIB)
+    # Kept before the window it is part of the floor.
+    assert replay(story, window=3, kept=[(1, 32 * MIB)]).allocated == 82 * MIB
+    over = replay(story, window=1, kept=[(1, 32 * MIB)], limit_bytes=61 * MIB).overflow
+    assert over is not None
+    assert (over.num_bytes, over.component, over.phase) == (32 * MIB, "other", "forward")

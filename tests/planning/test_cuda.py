@@ -1,7 +1,6 @@
 """What is predicted for a GPU is what the code would do on one, as far as fake tensors can show."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -9,20 +8,21 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab import api
+from scalelab.batches.steps import Steps
 from scalelab.core import plugins
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import GIB, MIB
+from scalelab.datasets.load import lengths
 from scalelab.losses import LossBatch, Negatives, Target, predicted_target
 from scalelab.losses.cross_entropy import CrossEntropy
-from scalelab.measure.components import Account
 from scalelab.measure.gpus import Gpu
-from scalelab.measure.workspaces import foreseen_on_cuda
 from scalelab.planning.cost import Cost
-from scalelab.planning.cublas import cublas_workspace_bytes, lt_workspace_bytes
+from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.planning.devices import device_for, load_device
 from scalelab.planning.predict import predict
+from scalelab.planning.rehearsal import Rehearsal
 
 Small = Callable[[dict[str, Any]], RunSpec]
 GPU = Target("cuda", 16 * GIB, (9, 0), False)
@@ -37,68 +37,6 @@ def batch_of(num_positions: int, num_items: int, device: str, num_negatives: int
         num_items=num_items,
         negatives=(Negatives("position", ids), Negatives("batch", shared)),
     )
-
-
-def computed(compute: Any, hidden_ND: Any, items_VD: Any, *, positions: int) -> Any:
-    """As `formed`, without autograd."""
-    return compute(hidden_ND, items_VD, True, True)
-
-
-def counted(
-    loss: Any, shape: tuple[int, int, int], device: str, fake: FakeTensorMode | None = None
-) -> tuple[Cost, int]:
-    """Operations of one call on empty tensors, and the most bytes alive."""
-    num_positions, num_items, depth = shape
-    cost, kind = Cost(), "cuda" if device == "cuda" else "meta"
-    with fake or nullcontext(), Account(kind, foreseen_on_cuda) as account:
-        hidden_ND = torch.empty(num_positions, depth, device=device)
-        items_VD = torch.empty(num_items + 1, depth, device=device)
-        batch = batch_of(num_positions, num_items, device)
-        with cost:
-            loss(hidden_ND, items_VD, batch)
-    return cost, account.peak_bytes
-
-
-@pytest.fixture(params=[torch.float32, torch.bfloat16])
-def tiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> CrossEntropy:
-    """Full cross-entropy without autograd, its products in each type."""
-    monkeypatch.setattr("scalelab.losses.cross_entropy.inner_dtype", lambda _: request.param)
-    monkeypatch.setattr("scalelab.losses.cross_entropy.formed", computed)
-    # Tensors without contents have no autocast.
-    monkeypatch.setattr("scalelab.losses.cross_entropy.no_autocast", nullcontext)
-    return CrossEntropy()
-
-
-@pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize(
-    ("num_items", "memory"), [(3_000, 16), (20_000, 4), (300_000, 1), (1_000_000, 64)]
-)
-def test_tiles_are_rehearsed_as_cuda_dispatches_them(
-    device: str, num_items: int, memory: int, tiled: CrossEntropy
-) -> None:
-    """Fake tensors run three tiles for all; those without contents run each, as a GPU does."""
-    if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
-    shape, target = (2500, num_items, 64), GPU._replace(memory_bytes=memory * GIB)
-    with as_on_cuda(target):
-        rehearsed, rehearsed_bytes = counted(tiled, shape, "cpu", FakeTensorMode())
-    token = predicted_target.set(target)
-    try:
-        dispatched, bytes_there = counted(tiled, shape, device)
-    finally:
-        predicted_target.reset(token)
-    assert rehearsed.launches == pytest.approx(dispatched.launches, rel=0.1)
-    assert rehearsed.flops == pytest.approx(dispatched.flops, rel=0.01)
-    assert rehearsed_bytes == pytest.approx(bytes_there, rel=1e-3)
-
-
-@pytest.mark.parametrize("num_items", [20_000, 5_000_000])
-def test_a_tile_on_a_gpu_takes_what_it_may(num_items: int, tiled: CrossEntropy) -> None:
-    shape = (20_000, num_items, 64)
-    with as_on_cuda(GPU):
-        _, peak = counted(tiled, shape, "cpu", FakeTensorMode())
-    operands = 2 * 4 * 64 * (shape[0] + num_items + 1)  # and their gradients
-    assert 0.5 * GPU.tile_bytes < peak - operands < 1.15 * GPU.tile_bytes
 
 
 SAMPLED = ["bce", "bpr", "bpr_max", "gbce", "sampled_softmax", "top1", "top1_max"]
@@ -218,6 +156,18 @@ def test_workspaces_of_cublas_follow_torch_and_capability() -> None:
     for (version, capability), expected in known.items():
         assert cublas_workspace_bytes(capability, version) == expected
     assert (lt_workspace_bytes("2.11.0+cu130"), lt_workspace_bytes("2.13.0")) == (MIB, 0)
+
+
+def test_each_thread_asks_for_its_workspace_when_it_first_multiplies(small: Small) -> None:
+    spec, noted = small({}), Workspaces(32 * MIB, MIB)
+    known = lengths(spec.data)
+    steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
+    rehearsal = Rehearsal(spec, known.num_items, target=GPU, workspaces=noted)
+    account = rehearsal.train(steps.shape(0, steps.largest_step(0)))
+    phases = [phase for _, _, phase, _ in account.story()]
+    assert [num_bytes for _, num_bytes in noted.noted] == [32 * MIB, MIB, 32 * MIB]
+    assert [phases[event] for event, _ in noted.noted] == ["forward", "forward", "backward"]
+    assert noted.noted[-1][0] < account.window
 
 
 def test_a_recurrent_network_on_cuda_says_that_it_cannot_be_predicted(small: Small) -> None:
