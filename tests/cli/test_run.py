@@ -161,6 +161,13 @@ def test_help_and_query_import_nothing_heavy(ledger: Path) -> None:
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_triton_lists_no_leaks_when_a_command_ends() -> None:
+    pytest.importorskip("triton", reason="needs the extra `triton`")
+    code = "import triton\nfrom scalelab.cli import run\nrun(['--version'])\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
 def test_json_errors_keep_their_exit_code(scalelab: Callable) -> None:
     done = scalelab("query", "nowhere.duckdb", "SELECT 1", "--json")
     assert done.code == 2
