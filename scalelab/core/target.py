@@ -9,13 +9,20 @@ __all__ = ["Target", "kind_of_device", "predicted_target"]
 class Target(NamedTuple):
     """The device that code runs on, or that a prediction on fake tensors stands for.
 
-    `memory_bytes` is what CUDA offers (0 on a CPU), `triton` whether Triton kernels can run there.
+    `memory_bytes` is what CUDA offers (0 on a CPU), `triton` whether Triton kernels can run there,
+    `multiprocessors` how many it has, with `threads_each` threads at once.
     """
 
     kind: str
     memory_bytes: int = 0
     capability: tuple[int, int] = (0, 0)
     triton: bool = False
+    multiprocessors: int = 132
+
+    @property
+    def threads_each(self) -> int:
+        """Threads that one multiprocessor holds at once, by compute capability."""
+        return {(7, 5): 1024, (8, 6): 1536, (8, 9): 1536, (12, 0): 1536}.get(self.capability, 2048)
 
     @property
     def tile_bytes(self) -> int:

@@ -61,7 +61,8 @@ def cuda_target(index: int) -> Target:
     properties = torch.cuda.get_device_properties(index)
     capability = (properties.major, properties.minor)
     triton = importlib.util.find_spec("triton") is not None
-    return Target("cuda", properties.total_memory, capability, triton)
+    multiprocessors = properties.multi_processor_count
+    return Target("cuda", properties.total_memory, capability, triton, multiprocessors)
 
 
 class Negatives(NamedTuple):

@@ -1,7 +1,8 @@
 """Compute the bytes that CUDA's operations take from the allocator for themselves.
 
-Derived from PyTorch's sources (2.11 to 2.14): what an operation allocates beside its result while
-it runs. Sizes of CUB's temporary storage are approximate. No GPU has confirmed any of it yet.
+What an operation allocates beside its result while it runs, from PyTorch's sources (2.11 to 2.14).
+Sorting, `index_put_`, attention and reductions were held against the allocator's own record on an
+H200 (torch 2.11, `tests/gpu/results`); tile sizes of CUB are those of that GPU.
 """
 
 from collections.abc import Callable
@@ -10,22 +11,34 @@ from typing import Any
 
 import torch
 
+from scalelab.measure.cuda_reductions import RULES as REDUCTIONS
+
 __all__ = ["RULES"]
 
 aten = torch.ops.aten
 _INT64 = 8
-# DeviceRadixSort sorts this many pairs of 8 bytes in one block of threads, without storage.
-_ONE_BLOCK = 2304
+# CUB's DeviceRadixSort: up to so many pairs are sorted by one block of threads without storage;
+# more by tiles, with 256 counts a tile and a pass over 8 bits.
+_ONE_BLOCK, _RADIX, _LINE = 2304, 256, 256
+_PAIRS_A_TILE = {8: 4608, 2: 5632}
 # `embedding_dense_backward` adds up to this many rows without sorting, and cuts longer segments of
 # equal ids into pieces of this many rows.
 _UNSORTED, _ROWS_A_PIECE = 3072, 10
-# Up to this many numbers are sorted in place, by a block of threads.
+# Up to this many numbers are sorted by a block of threads.
 _SMALL_SORT = 4096
 
 
-def _pairs(count: int, pair_bytes: int) -> int:
-    """DeviceRadixSort: a second array of keys and values, and a table to look back in."""
-    return 0 if count <= _ONE_BLOCK else pair_bytes * count + count // 5
+def _pairs(count: int, key_bytes: int, bits: int) -> int:
+    """Storage of CUB to sort pairs of keys and int64 values: the second arrays, and the counts."""
+    if count <= _ONE_BLOCK:
+        return 1
+    tiles = ceil(count / _PAIRS_A_TILE.get(key_bytes, 4608))
+    counts = _RADIX * (8 * ceil(bits / 8) + 4 * tiles + 2) - 1
+    return _lines(key_bytes * count) + _lines(_INT64 * count) + counts
+
+
+def _lines(num_bytes: int) -> int:
+    return ceil(num_bytes / _LINE) * _LINE
 
 
 def _index_put(args: tuple[Any, ...], result: Any) -> int:
@@ -33,7 +46,8 @@ def _index_put(args: tuple[Any, ...], result: Any) -> int:
     if len(args) < 4 or not args[3]:
         return 0
     count = max(ids.numel() for ids in args[1] if ids is not None)
-    return 4 * _INT64 * count + _pairs(count, 2 * _INT64)
+    bits = max(1, (args[0].size(0) - 1).bit_length())
+    return 4 * _INT64 * count + _pairs(count, _INT64, bits)
 
 
 def _embedding_backward(args: tuple[Any, ...], result: Any) -> int:
@@ -44,17 +58,18 @@ def _embedding_backward(args: tuple[Any, ...], result: Any) -> int:
         return 0
     segments = min(count, num_rows)
     pieces = count // _ROWS_A_PIECE + segments
-    sorting = 3 * size * count + _pairs(count, 2 * size)
+    sorting = 3 * size * count + _pairs(count, size, 8 * size)
     summing = size * (3 * count + 2 * segments + pieces) + 4 * pieces * grad.size(-1)
     return max(sorting, summing)
 
 
 def _sort(args: tuple[Any, ...], result: Any) -> int:
-    """Sort.cu: places of all numbers of a long row, and what the sort of pairs holds."""
+    """Sort.cu, of one row: places of all numbers, a copy of short keys, and CUB's storage."""
     values, count = result[0], result[0].size(-1)
-    if count <= _SMALL_SORT:
-        return 0
-    return _INT64 * count + _pairs(count, values.element_size() + _INT64)
+    size = values.element_size()
+    copied = 0 if size == _INT64 else size * count
+    storage = 0 if count <= _SMALL_SORT else _pairs(count, size, 8 * size)
+    return _INT64 * count + copied + storage
 
 
 def _attention(args: tuple[Any, ...], result: Any) -> int:
@@ -76,17 +91,19 @@ def _attention_backward(args: tuple[Any, ...], result: Any) -> int:
     keys, widest, narrow = key.size(2), max(width, value.size(3)), query.element_size() == 2
     high = 64 if widest <= 64 else 128
     across = 128 if narrow and 64 < widest <= 128 else 64
-    sums = 4 * batch * heads * length
+    # Of float32 the sums of a product are made contiguous once more.
+    sums = 4 * batch * heads * length * (1 if narrow else 2)
     product = 0 if narrow else 4 * batch * heads * length * value.size(3)
     tiles = ceil(length / high) * ceil(width / across) * (16 + 4 * high * across)
     if narrow and widest > high:
         splits = max(1, min(ceil(keys / across), 200 // (batch * heads)))
         tiles += 2 * 4 * splits * across * high * ceil(widest / high)
-    return max(sums + product, sums + batch * heads * tiles)
+    return max(sums + product, 4 * batch * heads * length + batch * heads * tiles)
 
 
 _Rule = Callable[[tuple[Any, ...], Any], int]
 RULES: dict[Any, _Rule] = {
+    **REDUCTIONS,
     aten.index_put_.default: _index_put,
     aten.index_put.default: _index_put,
     aten._index_put_impl_.default: _index_put,

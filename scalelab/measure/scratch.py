@@ -1,7 +1,8 @@
-"""A call of an operation in, its result and the bytes it held for itself while it ran out.
+"""Run an operation and measure the temporary memory it allocates.
 
-Temporaries of one operation never come past `__torch_dispatch__`. torch's own profiler hears each
-allocation; its older form is used, which starts in microseconds and writes nothing to the terminal.
+Temporaries of one operation never come past `__torch_dispatch__`. On a CPU torch's own profiler
+records each allocation; its older form is used, which starts in microseconds and writes nothing to
+the terminal. On CUDA the caching allocator counts them.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from torch.autograd import (
 )
 from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 
-__all__ = ["observed", "product_bytes"]
+__all__ = ["observed", "observed_on_cuda", "product_bytes"]
 
 # A stand-in for a product has at most this many elements in each of its three matrices.
 _MOST_ELEMENTS = 1 << 23
@@ -40,6 +41,20 @@ def observed(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tu
                 held += event.cpu_memory_usage()
                 peak = max(peak, held)
     return result, peak - held
+
+
+def observed_on_cuda(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any
+) -> tuple[Any, int]:
+    """The same on the current GPU, by the allocator's own count of requested bytes.
+
+    It moves the peaks that `torch.cuda.max_memory_allocated` and the like tell.
+    """
+    device = torch.cuda.current_device()
+    torch._C._cuda_resetPeakMemoryStats(device)
+    result = func(*args, **kwargs)
+    requested = torch._C._cuda_memoryStats(device)["requested_bytes"]["all"]
+    return result, requested["peak"] - requested["current"]
 
 
 def product_bytes(first: torch.Tensor, second: torch.Tensor) -> int:

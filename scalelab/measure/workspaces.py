@@ -1,9 +1,9 @@
 """Run an operation and say how many bytes it holds for itself while it runs.
 
-Temporaries inside one operation are invisible from outside. On a CPU that computes they are
-observed (`scalelab.measure.scratch`); elsewhere they are added from this table. Each entry was
-found by comparing with `torch.profiler`'s allocation events, operation by operation (torch 2.13,
-CPU); what CUDA does otherwise is in `cuda_workspaces`.
+Temporaries inside one operation are invisible from outside. On a device that computes they are
+observed (`scalelab.measure.scratch`); on fake tensors they are added from this table. Each entry
+was found by comparing with `torch.profiler`'s allocation events, operation by operation (torch
+2.13, CPU); what CUDA does otherwise is in `cuda_workspaces`.
 Differences below a kilobyte or so (scalars that are wrapped into tensors) are left out.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from scalelab.measure.cuda_workspaces import RULES as CUDA_RULES
-from scalelab.measure.scratch import observed, product_bytes
+from scalelab.measure.scratch import observed, observed_on_cuda, product_bytes
 
 __all__ = ["IN_PLACE_UNOBSERVED", "RUN", "Run", "foreseen", "foreseen_on_cuda"]
 
@@ -160,4 +160,4 @@ _ON_CPU_ALONE = frozenset(
 # Registered when it is first called, so known by name alone (torch 2.13 and later).
 _BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entropy}
 # By the kind of device that the account follows; fake tensors are "meta".
-RUN: dict[str, Run] = {"cpu": observed, "cuda": foreseen_on_cuda, "meta": foreseen}
+RUN: dict[str, Run] = {"cpu": observed, "cuda": observed_on_cuda, "meta": foreseen}

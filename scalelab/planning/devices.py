@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from scalelab.core.errors import SpecError
 from scalelab.core.presets import find_preset, preset_names
@@ -58,6 +58,7 @@ class _File(Table, frozen=True):
     kind: Literal["cpu", "cuda"]
     gpu: str | None = None
     capability: Annotated[str, Field(pattern=r"^\d+\.\d+$")] = "0.0"
+    multiprocessors: PositiveInt = 132
     memory: _Bytes
     bandwidth_gb_s: PositiveFloat
     tflops: _Tflops
@@ -71,7 +72,8 @@ class DeviceProfile:
 
     `flops` has fp32, tf32 and bf16. `efficiency` is (low, high): the share of the peak speeds that
     a whole step was seen to reach. `cublas_bytes` is the workspace of one cuBLAS handle where it
-    was measured, None where the version of torch and the capability have to say.
+    was measured, None where the version of torch and the capability have to say. The number of
+    `multiprocessors` decides how long sums are split.
     """
 
     name: str
@@ -82,6 +84,7 @@ class DeviceProfile:
     launch_s: float
     efficiency: tuple[float, float]
     capability: tuple[int, int] = (0, 0)
+    multiprocessors: int = 132
     context_bytes: int = 0
     cublas_bytes: int | None = None
 
@@ -201,6 +204,7 @@ def _profile(file: _File) -> DeviceProfile:
         launch_s=file.estimates.launch_us * 1e-6,
         efficiency=file.estimates.efficiency,
         capability=_capability(file),
+        multiprocessors=file.multiprocessors,
         context_bytes=file.estimates.context,
         cublas_bytes=file.cublas.workspace,
     )

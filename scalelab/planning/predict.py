@@ -206,7 +206,7 @@ def target_for(device: DeviceProfile) -> Target | None:
     if device.kind != "cuda":
         return None
     triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
-    return Target("cuda", device.memory_bytes, device.capability, triton)
+    return Target("cuda", device.memory_bytes, device.capability, triton, device.multiprocessors)
 
 
 def _workspaces(device: DeviceProfile) -> Workspaces:
