@@ -206,7 +206,7 @@ def test_a_plan_is_for_the_device_that_the_run_names(
     assert device_for(small({"device.name": "cuda"})).memory_bytes == gpu.memory_bytes
     monkeypatch.setattr("scalelab.planning.devices.visible_gpus", lambda: ())
     assert device_for(small({"device.name": "auto"})).kind == "cpu"
-    with pytest.raises(SpecError, match="no GPU") as caught:
+    with pytest.raises(SpecError, match="no CUDA GPU") as caught:
         device_for(small({"device.name": "cuda"}))
     assert "--on" in caught.value.hint
 
