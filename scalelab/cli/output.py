@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["console", "fail", "grid", "note", "one_line", "plain", "quiet_pipes", "show_json"]
+__all__ = [
+    "console",
+    "fail",
+    "grid",
+    "has_room",
+    "note",
+    "one_line",
+    "plain",
+    "quiet_pipes",
+    "show_json",
+]
 
 # Where nothing says how wide the reader is (a file, a pipe), tables are as wide as this.
 _WIDTH_OF_FILES = 120
@@ -88,9 +98,17 @@ def console(*, stderr: bool = False, width: int | None = None) -> "Console":
 
 
 def grid(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "", right: str = ""
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    right: str = "",
+    width: int | None = None,
 ) -> "RenderableType":
-    """A table of text cells; the columns named in `right` (space between) hold numbers."""
+    """A table of text cells; the columns named in `right` (space between) hold numbers.
+
+    It fits in `width`, without which it is as wide as the console.
+    """
     from rich import box
     from rich.console import Group
     from rich.table import Table
@@ -98,13 +116,39 @@ def grid(
 
     numbers = right.split()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        is_number = column in numbers
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+    widths = _widths(columns, rows, numbers, width or console().width) or [None] * len(columns)
+    for column, wide in zip(columns, widths, strict=True):
+        side = "right" if column in numbers else "left"
+        table.add_column(column, justify=side, overflow="fold", width=wide)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     # A title of the table's own would be wrapped to the width of the table.
     return Group(Text(title, style="bold"), table) if title else table
+
+
+def has_room(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> bool:
+    """Whether the grid of these can be shown without a word or a number cut in two."""
+    return _widths(columns, rows, right.split(), console().width) is not None
+
+
+def _widths(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], width: int
+) -> list[int] | None:
+    """Widths in which no word and no number is cut in two; None where there is no room for that."""
+    cells = list(zip(columns, *rows, strict=True))
+    widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in cells]
+    least = [
+        wide
+        if name in numbers
+        else max((len(word) for cell in column for word in cell.split()), default=0)
+        for name, wide, column in zip(columns, widths, cells, strict=True)
+    ]
+    while sum(widths) + 3 * len(widths) > width:
+        wider = [index for index, wide in enumerate(widths) if wide > least[index]]
+        if not wider:
+            return None
+        widths[max(wider, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def quiet_pipes() -> None:

@@ -7,7 +7,7 @@ import typer
 
 from scalelab import api
 from scalelab.cli.options import Budget, Json, Set
-from scalelab.cli.output import console, grid, note, show_json
+from scalelab.cli.output import console, grid, has_room, note, show_json
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["EXAMPLE", "main"]
@@ -62,7 +62,12 @@ def _show(cells: list[dict[str, Any]]) -> None:
         )
         for cell in cells
     ]
-    screen.print(grid(columns, rows, right=" ".join([*kinds, "evaluation"])))
+    numbers = " ".join([*kinds, "evaluation"])
+    if has_room(columns, rows, right=numbers):
+        screen.print(grid(columns, rows, right=numbers))
+    else:
+        for name, *values in rows:
+            screen.print(grid((name, ""), list(zip(columns[1:], values, strict=True))))
     if len(cells) == 1 and cells[0]["memory"]:
         screen.print(_components(cells[0]))
     limits = {cell["limit_bytes"] for cell in cells}

@@ -61,7 +61,7 @@ def _show(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if natural <= screen.width:
         screen.print(grid(columns, rows))
     elif not screen.is_terminal:
-        console(width=natural).print(grid(columns, rows))
+        console(width=natural).print(grid(columns, rows, width=natural))
     else:
         for number, row in enumerate(rows, 1):
             screen.print(grid([f"row {number}", ""], list(zip(columns, row, strict=True))))

@@ -1,0 +1,44 @@
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from scalelab.cli.output import grid, has_room
+
+COLUMNS = ("cell", "requested", "what", "empty")
+ROWS = [("bce num_negatives=128", "1,234.5 MiB", "some words that can be wrapped anywhere", "")]
+
+
+def _printed(width: int) -> list[str]:
+    screen = Console(width=width)
+    with screen.capture() as captured:
+        screen.print(grid(COLUMNS, ROWS, right="requested", width=width))
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize("width", [54, 60, 70, 120])
+def test_no_word_and_no_number_is_cut_in_two_where_there_is_room(width: int) -> None:
+    lines = _printed(width)
+    words = {word for line in lines for word in line.split()}
+    assert {"num_negatives=128", "anywhere"} <= words
+    assert any("1,234.5 MiB" in line for line in lines)
+    assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize(("width", "expected"), [(54, True), (50, False)])
+def test_room_is_what_whole_words_need(
+    width: int, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert has_room(COLUMNS, ROWS, right="requested") is expected
+
+
+def test_a_plan_without_room_for_its_table_is_a_block_for_each_cell(
+    scalelab: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = scalelab("plan", "quickstart", "--on", "h100", "--set", "train.epochs=1")
+    assert done.code == 0
+    lines = [line.split() for line in done.out.splitlines()]
+    assert ["sampled_softmax", "size=32", "num_negatives=128"] in lines
+    assert sum(line[:1] == ["device_used"] for line in lines) == 10
