@@ -22,6 +22,7 @@ _REQUIRED = ("numba", "numpy", "duckdb", "pyarrow", "altair", "vl_convert", "saf
 _OPTIONAL = {
     "ray": ("ray", "sweeps on a cluster"),
     "optuna": ("search", "search instead of a grid"),
+    "triton": ("triton", "the fused kernels of cross_entropy and sampled_softmax on a GPU"),
     "cut_cross_entropy": ("triton", "the loss cut_ce"),
     "liger_kernel": ("triton", "the loss liger_ce"),
 }

@@ -75,7 +75,7 @@ def test_a_file_of_nonsense_is_one_clear_line(reader, content, tmp_path):
     path = tmp_path / "nonsense.csv"
     path.write_text(content, encoding="latin-1")
     if reader == "sequences" and "words" in content:
-        pytest.skip("a user called 'some' with six items")
+        pytest.skip("these are data to this reader: a user called 'some' with six items")
     with pytest.raises(DataError) as caught:
         load(DataSpec(reader=reader, path=str(path)))
     assert "\n" not in caught.value.message
