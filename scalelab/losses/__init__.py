@@ -52,7 +52,7 @@ def target_of(tensor: Tensor) -> Target:
 
 def tf32_allowed() -> bool:
     """Whether fp32 products may be rounded to TF32 on CUDA: torch's own flag, set by the run."""
-    return torch.backends.cuda.matmul.allow_tf32
+    return bool(torch.backends.cuda.matmul.allow_tf32)
 
 
 @cache
