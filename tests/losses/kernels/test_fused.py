@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("triton", reason="the extra triton is not installed")
-# What numpy from 2.4 on says to the interpreter of Triton 3.6, which takes int() of an array of one number.
+# What numpy from 2.4 on says to the interpreter of Triton 3.6, which takes int() of an array of
+# one number.
 NUMPY_TOO_NEW = "only 0-dimensional arrays can be converted to Python scalars"
 SCRIPT = Path(__file__).with_name("interpreted.py")
 
