@@ -15,6 +15,7 @@ __all__ = ["EXAMPLE", "main"]
 EXAMPLE = "Example: scalelab plan sasrec-synthetic --on rtx3090 --solve batch.size"
 
 _KINDS = ("requested", "allocated", "reserved", "device_used")
+_WHY_LAST = {"batch.size": ": these are all sequences in one step"}
 
 
 def main(
@@ -74,6 +75,10 @@ def _show(cells: list[dict[str, Any]]) -> None:
     note(f"{cells[0]['device']}: at most {', '.join(map(format_bytes, sorted(limits)))}")
     for reason in dict.fromkeys(cell["reason"] for cell in cells if not cell["fits"]):
         note(reason)
+    if any(cell["fits"] and _reserved(cell) > cell["limit_bytes"] for cell in cells):
+        note("reserved is told as without a limit; near it the allocator gives back what it caches")
+    for found in dict.fromkeys(_value(cell) for cell in cells if _is_last(cell)):
+        note(f"{found} fits; no larger value is tried{_WHY_LAST.get(cells[0]['key'], '')}")
 
 
 def _components(cell: dict[str, Any]) -> Any:
@@ -90,6 +95,15 @@ def _components(cell: dict[str, Any]) -> Any:
 
 def _value(cell: dict[str, Any]) -> str:
     return "" if cell["value"] is None else f"{cell['key']} = {cell['value']:,}"
+
+
+def _reserved(cell: dict[str, Any]) -> int:
+    stages = (cell["memory"], cell["evaluation"])
+    return max(stage.get("reserved", {}).get("total", 0) for stage in stages)
+
+
+def _is_last(cell: dict[str, Any]) -> bool:
+    return cell.get("value") is not None and cell["next_value"] is None
 
 
 def _total(memory: dict[str, Any], kind: str) -> str:

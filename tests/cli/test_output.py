@@ -42,3 +42,21 @@ def test_a_plan_without_room_for_its_table_is_a_block_for_each_cell(
     lines = [line.split() for line in done.out.splitlines()]
     assert ["sampled_softmax", "size=32", "num_negatives=128"] in lines
     assert sum(line[:1] == ["device_used"] for line in lines) == 10
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ("8GiB", "batch.size = 3,000 fits; no larger value is tried"),
+        ("300MiB", "reserved is told as without a limit"),
+    ],
+)
+def test_a_plan_says_why_its_answer_looks_strange(
+    scalelab: Callable, budget: str, expected: str
+) -> None:
+    done = scalelab(
+        *("plan", "sasrec-synthetic", "--on", "h100", "--set", "data.num_users=3000"),
+        *("--solve", "batch.size", "--budget", budget),
+    )
+    assert done.code == 0
+    assert expected in done.err
