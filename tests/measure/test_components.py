@@ -13,6 +13,7 @@ from scalelab.core.events import Phase
 from scalelab.measure import compiled
 from scalelab.measure.components import COMPONENTS, Account
 from scalelab.measure.passes import account_of, batch_tensors, micro_steps
+from scalelab.measure.workspaces import foreseen
 from scalelab.train.assemble import assemble
 
 Small = Callable[[dict[str, Any]], Any]
@@ -242,7 +243,7 @@ def test_what_dies_after_the_window_is_no_part_of_the_story() -> None:
 
 
 def test_it_follows_one_kind_of_device() -> None:
-    account = Account("cuda")
+    account = Account("cuda", foreseen)
     with account:
         torch.zeros(1000)
     assert account.peak_bytes == 0
