@@ -4,7 +4,7 @@ Memory is read in passes of their own, before the training that is timed: follow
 costs time, and the first step of all is no steady state, since Adam's state appears at its end.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
@@ -26,9 +26,11 @@ from scalelab.train.trainer import Trainer
 __all__ = [
     "EPOCH",
     "account_of",
+    "allocator_pass",
     "batch_tensors",
     "evaluation_pass",
     "label_parts",
+    "last_known",
     "memory_rows",
     "micro_steps",
     "training_pass",
@@ -69,6 +71,38 @@ def account_of(trainer: Trainer) -> Account:
     return account
 
 
+def allocator_pass(trainer: Trainer) -> list[Memory]:
+    """What CUDA's caching allocator and the driver count, of training and of evaluation.
+
+    Nobody looks on: an active account makes autograd add gradients out of place; it knows that and
+    corrects itself, the allocator would count the copies, and keep them in its cache. So this pass
+    comes first, in the order of a run: a warm-up, the epoch's largest step, a block of the test.
+    On a CPU all rows are missing, with the reason.
+    """
+    device = trainer.parts.device
+    rows: list[Memory] = []
+
+    def block() -> None:
+        trainer.evaluate("test", blocks=1)
+
+    with _largest_step(trainer) as (batch, step):
+        if device.type == "cuda":
+            step()
+        for stage, work in ((Stage.TRAIN, step), (Stage.EVAL, block)):
+            allocator = TorchAllocator()
+            allocator.open(device, lambda: 0.0)
+            # What the account will find labelled is all that the run's own tensors hold.
+            account = account_of(trainer)
+            if stage is Stage.TRAIN:
+                account.label("batch", batch_tensors(batch))
+            allocator.begin(stage, tensor_bytes=account.peak_bytes)
+            if device.type == "cuda":
+                work()
+            allocator.end(stage)
+            rows += allocator.memory() + _device_used(device, stage)
+    return rows
+
+
 def training_pass(
     trainer: Trainer, watch: Callable[[Account], None] = lambda account: None
 ) -> tuple[Account, list[Memory]]:
@@ -77,31 +111,16 @@ def training_pass(
     `watch` is handed the account before the step starts, so that a step that dies leaves its
     figures.
     """
-    device = trainer.parts.device
-    step = trainer.loader.largest_step(EPOCH)
-    batch = trainer.to_device(trainer.loader.batch(EPOCH, step))
-    updates = micro_steps(trainer.parts.accumulate)
     if trainer.spec.train.compile:
         compiled.listen()
-
-    def take_step() -> None:
-        for update in updates:
-            trainer.step(batch, 1, step, update)
-
-    with trainer.randomness(EPOCH):
-        take_step()
+    with _largest_step(trainer) as (batch, step):
+        step()
         account = account_of(trainer)
         account.label("batch", batch_tensors(batch))
         watch(account)
-        rows = _by_allocator(device, Stage.TRAIN, account, take_step)
         with _accounted(trainer, account):
-            take_step()
-        if device.type == "cuda":
-            # The account's copies enlarged the allocator's cache: leave it as a plain step does.
-            torch.cuda.empty_cache()
-            take_step()
-    rows = memory_rows(Stage.TRAIN, account) + rows
-    return account, rows + _device_used(device, Stage.TRAIN)
+            step()
+    return account, memory_rows(Stage.TRAIN, account)
 
 
 def evaluation_pass(trainer: Trainer) -> tuple[Account, list[Memory]]:
@@ -110,34 +129,38 @@ def evaluation_pass(trainer: Trainer) -> tuple[Account, list[Memory]]:
     Of the test, since its histories are an item longer than those of the validation.
     """
     account = account_of(trainer)
-
-    def take_block() -> None:
-        trainer.evaluate("test", blocks=1)
-
-    rows = _by_allocator(trainer.parts.device, Stage.EVAL, account, take_block)
     with _accounted(trainer, account):
-        take_block()
-    rows = memory_rows(Stage.EVAL, account) + rows
-    return account, rows + _device_used(trainer.parts.device, Stage.EVAL)
+        trainer.evaluate("test", blocks=1)
+    return account, memory_rows(Stage.EVAL, account)
 
 
-def _by_allocator(
-    device: torch.device, stage: Stage, account: Account, work: Callable[[], None]
-) -> list[Memory]:
-    """What the caching allocator counts in `work` alone, with nobody looking on.
-
-    An active account makes autograd add gradients out of place; it knows that and corrects itself,
-    the allocator would count the copies. So the work is done here once more, from the state that
-    the account will start from: what it has labelled so far is all that the run's tensors hold.
-    Before the account's own pass, since the copies there enlarge what is reserved.
-    """
+def last_known(device: str, account: Account | None, known: Sequence[Memory]) -> list[Memory]:
+    """Rows of a training that ran out of memory: its account so far, or CUDA's own peaks."""
+    measured = {(row.stage, row.kind) for row in known if row.bytes is not None}
+    if (Stage.TRAIN, "requested") in measured:
+        return []
+    if account is not None:
+        return memory_rows(Stage.TRAIN, account)
     allocator = TorchAllocator()
-    allocator.open(device, lambda: 0.0)
-    allocator.begin(stage, tensor_bytes=account.peak_bytes)
-    if device.type == "cuda":
-        work()
-    allocator.end(stage)
+    allocator.open(torch.device(device), lambda: 0.0)
+    if device == "cpu" or (Stage.TRAIN, "allocated") in measured:
+        return []
+    allocator.end(Stage.TRAIN)
     return allocator.memory()
+
+
+@contextmanager
+def _largest_step(trainer: Trainer) -> Iterator[tuple[Batch, Callable[[], None]]]:
+    """The epoch's largest batch, and its step (steps, where gradients are accumulated)."""
+    number = trainer.loader.largest_step(EPOCH)
+    batch = trainer.to_device(trainer.loader.batch(EPOCH, number))
+
+    def step() -> None:
+        for update in micro_steps(trainer.parts.accumulate):
+            trainer.step(batch, 1, number, update)
+
+    with trainer.randomness(EPOCH):
+        yield batch, step
 
 
 def _device_used(device: torch.device, stage: Stage) -> list[Memory]:

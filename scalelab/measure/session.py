@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from scalelab.core.errors import ScalelabError
-from scalelab.core.events import Phase, Progress
+from scalelab.core.events import Phase, Progress, Stage
 from scalelab.core.records import Memory, Metric, Outcome, Record, Run, TimelineEvent
 from scalelab.core.spec import RunSpec
 from scalelab.measure import listeners, passes
@@ -115,7 +115,7 @@ def run(
         except Exception as error:
             if strict and isinstance(error, ScalelabError):
                 raise
-            ended = _ended_by(error, state)
+            ended = _ended_by(error, state, spec.device.name)
     row = replace(
         state.row,
         outcome=ended,
@@ -161,27 +161,29 @@ def _measure(
             # Also where the pass dies of memory: then the snapshot says of what.
             history.open(trainer.parts.device, state.now)
             stack.callback(history.close)
+        state.memory += passes.allocator_pass(trainer)
+        _must_fit(state.memory, limits)
         account, rows = passes.training_pass(trainer, watch)
         state.memory += rows
         if timeline:
             state.timeline = account.timeline()
-        _must_fit("training", rows, limits)
+        _must_fit(state.memory, limits)
         _, rows = passes.evaluation_pass(trainer)
         state.memory += rows
-        _must_fit("evaluation", rows, limits)
+        _must_fit(state.memory, limits)
         if out is not None:
             listeners.write_trace(trainer, out)
     trainer.reset()
 
 
-def _must_fit(what: str, rows: Sequence[Memory], limits: Limits) -> None:
-    """Raises OverBudget where the pass took more than the budget, in the meaning of `Limits`."""
-    budget = limits.memory_bytes
-    totals = {row.kind: row.bytes for row in rows if row.component == "total"}
-    kind = "requested" if totals.get("reserved") is None else "reserved"
-    taken = totals.get(kind)
-    if budget is not None and taken is not None and taken > budget:
-        raise OverBudget(f"{what} takes {taken} bytes ({kind}), the budget is {budget}")
+def _must_fit(rows: Sequence[Memory], limits: Limits) -> None:
+    """Raises OverBudget where a stage took more than the budget, in the meaning of `Limits`."""
+    totals = {(row.kind, row.stage): row.bytes for row in rows if row.component == "total"}
+    for stage, name in ((Stage.TRAIN, "training"), (Stage.EVAL, "evaluation")):
+        kind = "requested" if totals.get(("reserved", stage)) is None else "reserved"
+        taken, budget = totals.get((kind, stage)), limits.memory_bytes
+        if budget is not None and taken is not None and taken > budget:
+            raise OverBudget(f"{name} takes {taken} bytes ({kind}), the budget is {budget}")
 
 
 def _train(
@@ -246,7 +248,7 @@ def _note_training(
     )
 
 
-def _ended_by(error: Exception, state: _State) -> Outcome:
+def _ended_by(error: Exception, state: _State, device: str) -> Outcome:
     line = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ScalelabError) and error.hint:
         line = f"{line}; {error.hint}"
@@ -256,9 +258,7 @@ def _ended_by(error: Exception, state: _State) -> Outcome:
     if isinstance(error, TimeUp):
         return Outcome.TIMEOUT
     if out_of_memory(error):
-        measured = {row.stage for row in state.memory}
-        if state.account is not None and "train" not in measured:
-            state.memory += passes.memory_rows(passes.Stage.TRAIN, state.account)
+        state.memory += passes.last_known(device, state.account, state.memory)
         return Outcome.OOM
     state.row = replace(state.row, error=f"{type(error).__name__}: {line}")
     _LOG.error("run %s failed", state.row.run_id, exc_info=error)

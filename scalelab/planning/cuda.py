@@ -24,7 +24,7 @@ _ALIGNMENT = 8
 
 # autocast_mode.h, AT_FORALL_FP32: CUDA computes these in fp32, the CPU in whatever comes.
 _IN_FP32 = frozenset(
-    {"layer_norm", "softmax", "log_softmax", "cross_entropy", "nll_loss", "softplus", "logsumexp"}
+    {"layer_norm", "softmax", "log_softmax", "nll_loss", "softplus", "logsumexp"}
     | {"log", "exp", "log1p", "expm1", "pow", "rsqrt", "norm", "sum", "prod", "cumsum"}
 )
 
@@ -56,6 +56,8 @@ class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context manag
             return _attention(self._target.capability, *args, **kwargs)
         if func in (F.dropout, torch.dropout):
             return _dropout(*args, **kwargs)
+        if func is F.cross_entropy and torch.is_autocast_enabled("cpu"):
+            return _cross_entropy(*args, **kwargs)
         if name == "gru":
             raise PredictionUnsupported(
                 "no prediction of a recurrent network on CUDA: only cuDNN decides what it reserves",
@@ -70,6 +72,14 @@ class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context manag
 def _fp32(value: Any) -> Any:
     wide = isinstance(value, Tensor) and value.dtype is torch.bfloat16
     return value.float() if wide else value
+
+
+def _cross_entropy(scores: Tensor, targets: Tensor, **defaults: Any) -> Tensor:
+    """Loss.cpp under autocast: log_softmax has the scores' own type, nll_loss takes float32."""
+    assert defaults.get("weight") is None, "no loss weighs its targets"
+    logs = torch.ops.aten._log_softmax.default(scores, 1, False)
+    logs = logs.float()
+    return torch.ops.aten.nll_loss_forward.default(logs, targets, None, 1, -100)[0]
 
 
 def _dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

@@ -102,7 +102,7 @@ def test_a_budget_is_of_requested_bytes_on_a_cpu_and_of_reserved_ones_on_cuda(
 ) -> None:
     limits = session.Limits(memory_bytes=100)
     if fits:
-        session._must_fit("training", _rows(**taken), limits)
+        session._must_fit(_rows(**taken), limits)
     else:
         with pytest.raises(OverBudget):
-            session._must_fit("training", _rows(**taken), limits)
+            session._must_fit(_rows(**taken), limits)

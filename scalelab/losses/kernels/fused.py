@@ -96,7 +96,7 @@ class _Fused(torch.autograd.Function):
         grad_ND = torch.empty_like(hidden_ND) if wanted else None
         ops.combine(
             inner_ND, item_table_VD, targets_N, target_bias, top, total, sums, lse_N, loss_N,
-            grad_ND, shared is None,
+            grad_ND, 1 / num_positions, shared is None,
         )  # fmt: skip
         if wanted:
             beside = (None, None) if shared is None else (inner_ND, loss_N)
@@ -104,7 +104,7 @@ class _Fused(torch.autograd.Function):
                 operand, item_table_VD, rows, targets_N, lse_N, bias, ids, *beside
             )
             ctx.grad_ND, ctx.shared, ctx.pad_id, ctx.precision = grad_ND, shared, pad_id, precision
-        return loss_N.sum() / num_positions
+        return loss_N.mean()
 
     @staticmethod
     @once_differentiable
@@ -115,12 +115,11 @@ class _Fused(torch.autograd.Function):
             )
         grad_ND, ctx.grad_ND = ctx.grad_ND, None
         operand, table_VD, rows, targets_N, lse_N, bias, ids, inner_ND, loss_N = ctx.saved_tensors
-        scale = (scale / len(targets_N)).float()
-        grad_VD = None
+        share, grad_VD = 1 / len(targets_N), None
         if ctx.needs_input_grad[1]:
             grad_rows = torch.empty_like(rows)
             ops.table(
-                operand, rows, bias, ids, targets_N, lse_N, scale, grad_rows, ctx.pad_id,
+                operand, rows, bias, ids, targets_N, lse_N, scale, grad_rows, share, ctx.pad_id,
                 ctx.shared is None, ctx.precision,
             )  # fmt: skip
             grad_VD = grad_rows
@@ -129,7 +128,7 @@ class _Fused(torch.autograd.Function):
                 add_rows(grad_VD, ctx.shared.ids_K, grad_rows)
                 del grad_rows
                 # Through the target: its share of the softmax less one.
-                factor_N1 = torch.expm1(-loss_N).mul_(scale).unsqueeze(1)
+                factor_N1 = torch.expm1(-loss_N).mul_(scale * share).unsqueeze(1)
                 add_rows(grad_VD, targets_N, inner_ND * factor_N1)
         grad_ND = grad_ND.mul_(scale) if ctx.needs_input_grad[0] else None
         return grad_ND, grad_VD, None, None

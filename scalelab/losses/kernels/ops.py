@@ -30,12 +30,12 @@ _LIBRARY.define(
 _LIBRARY.define(
     "softmax_combine(Tensor hidden, Tensor rows, Tensor targets, Tensor? target_bias, Tensor top, "
     "Tensor total, Tensor? sums, Tensor(a!) lse, Tensor(b!) loss, Tensor(c!)? grad_hidden, "
-    "bool target_among_rows) -> ()"
+    "float share, bool target_among_rows) -> ()"
 )
 _LIBRARY.define(
     "softmax_table(Tensor hidden, Tensor rows, Tensor? bias, Tensor? ids, Tensor targets, "
-    "Tensor lse, Tensor scale, Tensor(a!) grad_rows, int pad_id, bool target_among_rows, "
-    "str precision) -> ()"
+    "Tensor lse, Tensor scale, Tensor(a!) grad_rows, float share, int pad_id, "
+    "bool target_among_rows, str precision) -> ()"
 )
 
 
@@ -103,6 +103,7 @@ def _combine(
     lse: Tensor,
     loss: Tensor,
     grad_hidden: Tensor | None,
+    share: float,
     target_among_rows: bool,
 ) -> None:
     from scalelab.losses.kernels import softmax
@@ -120,6 +121,7 @@ def _combine(
         lse,
         loss,
         grad_hidden,
+        share,
         num_positions,
         top.shape[0],
         D=depth,
@@ -142,6 +144,7 @@ def _table(
     lse: Tensor,
     scale: Tensor,
     grad_rows: Tensor,
+    share: float,
     pad_id: int,
     target_among_rows: bool,
     precision: str,
@@ -160,6 +163,7 @@ def _table(
         lse,
         scale,
         grad_rows,
+        share,
         pad_id,
         num_positions,
         num_rows,

@@ -144,6 +144,7 @@ def combine(
     lse,
     loss,
     grad_hidden,
+    share,
     N,
     splits,
     D: tl.constexpr,
@@ -153,7 +154,8 @@ def combine(
     TARGET_AMONG_ROWS: tl.constexpr,
     GRADIENT: tl.constexpr,
 ):
-    """Add up the splits of BN positions: log-sum-exp, loss and the gradient of the hidden states.
+    """Add up the splits of BN positions: log-sum-exp, loss and `share` times the gradient of the
+    hidden states.
 
     `rows` is the whole item table here. The target is one of the rows of the softmax, or stands
     beside them (TARGET_AMONG_ROWS false), as it does beside sampled negatives.
@@ -195,6 +197,7 @@ def combine(
         if not TARGET_AMONG_ROWS:
             factor_N += tl.exp(score_N - lse_N)
         grad_ND = sum_ND / total_N[:, None] + row_ND * factor_N[:, None]
+        grad_ND *= share
         tl.store(grad_hidden + at_ND, grad_ND.to(grad_hidden.dtype.element_ty), mask=inside)
 
 
@@ -208,6 +211,7 @@ def table(
     lse,
     scale,
     grad_rows,
+    share,
     pad_id,
     N,
     V,
@@ -220,7 +224,8 @@ def table(
     SKIP_TARGET: tl.constexpr,
     TARGET_AMONG_ROWS: tl.constexpr,
 ):
-    """Finish the gradient of BV rows: over all positions, (softmax - one-hot) times hidden state.
+    """Finish the gradient of BV rows: over all positions, (softmax - one-hot) times hidden state,
+    times the number at `scale` and `share`.
 
     The one-hot is there where the target is one of the rows. With SKIP_TARGET the rows are
     negatives with the items `ids`, and one that is the position's target has no part. Row `pad_id`
@@ -269,7 +274,7 @@ def table(
             sum_VD = tl.dot(
                 weight_VN.to(hidden_ND.dtype), hidden_ND, acc=sum_VD, input_precision=PRECISION
             )
-    sum_VD = tl.where((row == pad_id)[:, None], 0.0, sum_VD * tl.load(scale))
+    sum_VD = tl.where((row == pad_id)[:, None], 0.0, sum_VD * (tl.load(scale) * share))
     column = tl.arange(0, WIDTH)
     inside = (row < V)[:, None] & (column < D)[None, :]
     place = grad_rows + wide(first) * D + tl.arange(0, BV)[:, None] * D + column[None, :]
