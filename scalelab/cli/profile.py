@@ -36,7 +36,7 @@ def main(
 
         def report(progress: Progress) -> None:
             if not observer.snapshot().total:
-                observer.on_plan("profile", device or "the device it names", [_cell(run)])
+                observer.on_plan("profile", device or "", [_cell(run)])
                 observer.on_run_start(run)
             observer.on_progress(replace(progress, run_id=run))
 

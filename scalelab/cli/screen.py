@@ -116,7 +116,8 @@ def front_table(front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) 
 def _header(snapshot: Snapshot) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(snapshot.name, style="bold")
-    text.append(f" on {snapshot.device}, {_whole(snapshot.elapsed_s)} elapsed")
+    where = f" on {snapshot.device}" if snapshot.device else ""
+    text.append(f"{where}, {_whole(snapshot.elapsed_s)} elapsed")
     if snapshot.left_s is None:
         text.append(", end not known yet")
     elif snapshot.over < snapshot.total:

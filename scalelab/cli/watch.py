@@ -105,7 +105,7 @@ class PlainLines(LiveState):
         if first:
             before = sum(cell.finished_before for cell in cells)
             number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
-            line = f"{name} on {device}: {number}"
+            line = f"{name} on {device}: {number}" if device else f"{name}: {number}"
             self._write(line + (f", {before} done before" if before else ""))
 
     def on_run_start(self, run_id: str) -> None:
