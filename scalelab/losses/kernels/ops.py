@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from scalelab.losses import target_of
+from scalelab.losses.kernels.launch import launch
 from scalelab.losses.kernels.tiles import tiles_for, width_of
 
 __all__ = ["combine", "forward", "split", "table"]
@@ -43,8 +44,8 @@ def _split(numbers: Tensor, parts: Tensor) -> None:
     from scalelab.losses.kernels import products
 
     count = numbers.numel()
-    launch: Any = products.split
-    launch[(-(-count // _SPLIT),)](numbers, parts, count, BLOCK=_SPLIT, num_warps=4, **_FUSION)
+    grid = (-(-count // _SPLIT),)
+    launch(products.split, grid, numbers, parts, count, BLOCK=_SPLIT, num_warps=4, **_FUSION)
 
 
 def _forward(
@@ -64,8 +65,9 @@ def _forward(
 
     (num_positions, depth), num_rows = hidden.shape[-2:], rows.shape[0]
     shape = tiles_for(target_of(hidden).capability, precision, depth).forward
-    launch: Any = softmax.forward
-    launch[(-(-num_positions // shape.positions), top.shape[0])](
+    launch(
+        softmax.forward,
+        (-(-num_positions // shape.positions), top.shape[0]),
         hidden,
         rows,
         bias,
@@ -109,8 +111,9 @@ def _combine(
     from scalelab.losses.kernels import softmax
 
     num_positions, depth = hidden.shape
-    launch: Any = softmax.combine
-    launch[(-(-num_positions // _COMBINED),)](
+    launch(
+        softmax.combine,
+        (-(-num_positions // _COMBINED),),
         hidden,
         rows,
         targets,
@@ -153,8 +156,9 @@ def _table(
 
     (num_positions, depth), num_rows = hidden.shape[-2:], rows.shape[0]
     shape = tiles_for(target_of(hidden).capability, precision, depth).table
-    launch: Any = softmax.table
-    launch[(-(-num_rows // shape.rows),)](
+    launch(
+        softmax.table,
+        (-(-num_rows // shape.rows),),
         hidden,
         rows,
         bias,
