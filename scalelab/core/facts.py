@@ -16,7 +16,8 @@ def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
     """Outcome, spec, quality, memory by stage, kind and component, time, and the files written.
 
     Metrics are those of the epoch whose weights were kept; bytes that could not be read are None,
-    with the reason under `reasons`. `kinds` sets the kinds of memory beside one another.
+    with the reason under `reasons`. `kinds` sets the kinds of memory beside one another, `kernels`
+    says for a loss that has both whether it ran by fused kernels or by tiles.
     """
     run = record.run
     memory, reasons = _memory(record, "measured"), _reasons(record)
@@ -38,6 +39,11 @@ def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
             "step_s_median": median(steps) if steps else None,
             "tokens_per_s": run.tokens_per_s,
             "wait_fraction": run.wait_fraction,
+        },
+        "kernels": {
+            sample.name.removesuffix("_fused"): "fused" if sample.value else "tiled"
+            for sample in record.samples
+            if sample.probe == "kernel_used"
         },
         "epochs": run.epochs,
         "best_epoch": run.best_epoch,

@@ -21,6 +21,7 @@ from scalelab.measure.listeners import Stop, TimeUp
 from scalelab.measure.memory_errors import OverBudget, out_of_memory
 from scalelab.measure.probes import Probe
 from scalelab.measure.probes.host_rss import HostRss
+from scalelab.measure.probes.kernel_used import KernelUsed
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
@@ -196,7 +197,7 @@ def _train(
 ) -> Outcome:
     """The undisturbed pass, then the test of the best weights."""
     timer, rss, nvml = StepTimer(), HostRss(), Nvml()
-    state.probes += [timer, rss]
+    state.probes += [timer, rss, KernelUsed()]
     if trainer.parts.device.type == "cuda":
         state.probes.append(nvml)
     watch = listeners.PhaseWatch(state)

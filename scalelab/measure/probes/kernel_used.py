@@ -1,0 +1,17 @@
+"""Note which way a loss took that has several: fused kernels or tiles of scores."""
+
+from scalelab.losses.kernels.choice import kernels_used
+from scalelab.measure.probes import Probe
+
+__all__ = ["KernelUsed"]
+
+
+class KernelUsed(Probe):
+    """One sample a loss, `<loss>_fused`: 1 where the fused kernels ran last, 0 where tiles did."""
+
+    name = "kernel_used"
+
+    def close(self) -> None:
+        """By now the loss has run."""
+        for loss, way in kernels_used.items():
+            self.sample(f"{loss}_fused", float(way == "fused"), "flag")
