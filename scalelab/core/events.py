@@ -82,7 +82,7 @@ class SweepObserver:
     """Hears what a sweep announces. Every method does nothing until a child overrides it."""
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
-        """The cells of the study, in the order in which they will run. `device`: "" if not known."""
+        """The cells of the study, in the order in which they will run; `device` "" is unknown."""
 
     def on_run_start(self, run_id: str) -> None:
         """A run has been handed to a worker."""
