@@ -13,7 +13,7 @@ import scalelab
 
 __all__ = ["run"]
 
-NUMBER = 3
+NUMBER = 2
 
 
 def run(call: Call) -> None:
@@ -27,8 +27,8 @@ def run(call: Call) -> None:
 def _interrupt_and_resume(call: Call) -> None:
     study = call.scratch / "resumed.toml"
     sizes = ", ".join(str(32 + 8 * place) for place in range(NUMBER))
-    steps = 200 if call.is_cuda else 10
-    users = 1000 if call.is_cuda else 150
+    steps = 150 if call.is_cuda else 10
+    users = 500 if call.is_cuda else 150
     study.write_text(
         f"""base = "sasrec-synthetic"
 [set]

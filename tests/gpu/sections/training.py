@@ -19,15 +19,15 @@ __all__ = ["run"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "cross_entropy fp32": {},
     "cross_entropy bf16": {"train.precision": "bf16"},
-    "cross_entropy tiled": {"loss.kernel": "tiled"},
     "sampled_softmax, 4096 for the batch": {
         "loss.name": "sampled_softmax",
         "negatives.per": "batch",
         "negatives.reject": False,
         "negatives.num_negatives": 4096,
     },
-    "bce, 256 per position": {"loss.name": "bce"},
+    "cross_entropy tiled": {"loss.kernel": "tiled"},
     "dense_ce": {"loss.name": "dense_ce"},
+    "bce, 256 per position": {"loss.name": "bce"},
 }
 # Steps 0 and 50 look at the loss, which waits; these are between.
 PROFILED, COUNTED = range(10, 20), range(25, 35)
@@ -113,8 +113,8 @@ class _Waits(Observer):
 def run(call: Call) -> None:
     """Each variant: some epochs as they are, then a look inside."""
     for name, changes in VARIANTS.items():
-        call.need(8)
-        epochs = 4 if call.is_cuda and name == "cross_entropy fp32" else 2
+        call.need(5)
+        epochs = 3 if call.is_cuda and name == "cross_entropy fp32" else 2
         base = {"device.name": call.device, "train.patience": 0, "train.epochs": epochs}
         if not call.is_cuda:
             base |= {"train.max_steps": 3, "data.max_eval_users": 100, "train.epochs": 1}
