@@ -125,7 +125,7 @@ class Call:
             for event in profiler.events() or []
             if str(event.device_type).endswith("CUDA") and not event.is_user_annotation
         ]
-        return sum(event.self_device_time_total for event in events) / 1e6 / repeats
+        return sum(event.time_range.elapsed_us() for event in events) / 1e6 / repeats
 
     def sync(self) -> None:
         """Wait for the GPU, if there is one."""

@@ -32,7 +32,7 @@ __all__ = ["SECTIONS", "chosen", "main"]
 SECTIONS = {
     "machine": 3,
     "oracle": 14,
-    "probe": 20,
+    "probe": 24,
     "memory": 96,
     "training": 30,
     "losses": 44,
@@ -41,7 +41,7 @@ SECTIONS = {
     "budgets": 12,
     "out_of_memory": 7,
     "reproducible": 6,
-    "resume": 10,
+    "resume": 12,
     "largest": 8,
 }
 # Slow to import, wanted by every section; none of them touches CUDA, as the product's own server,
