@@ -79,28 +79,32 @@ def allocator_pass(trainer: Trainer) -> list[Memory]:
     comes first, in the order of a run: a warm-up, the epoch's largest step, a block of the test.
     On a CPU all rows are missing, with the reason.
     """
-    device = trainer.parts.device
-    rows: list[Memory] = []
+    rows = _training_by_allocator(trainer)
+    # The batch of training is gone by now: evaluation has none.
+    return rows + _by_allocator(trainer, Stage.EVAL, [], lambda: trainer.evaluate("test", blocks=1))
 
-    def block() -> None:
-        trainer.evaluate("test", blocks=1)
 
+def _training_by_allocator(trainer: Trainer) -> list[Memory]:
     with _largest_step(trainer) as (batch, step):
-        if device.type == "cuda":
+        if trainer.parts.device.type == "cuda":
             step()
-        for stage, work in ((Stage.TRAIN, step), (Stage.EVAL, block)):
-            allocator = TorchAllocator()
-            allocator.open(device, lambda: 0.0)
-            # What the account will find labelled is all that the run's own tensors hold.
-            account = account_of(trainer)
-            if stage is Stage.TRAIN:
-                account.label("batch", batch_tensors(batch))
-            allocator.begin(stage, tensor_bytes=account.peak_bytes)
-            if device.type == "cuda":
-                work()
-            allocator.end(stage)
-            rows += allocator.memory() + _device_used(device, stage)
-    return rows
+        return _by_allocator(trainer, Stage.TRAIN, batch_tensors(batch), step)
+
+
+def _by_allocator(
+    trainer: Trainer, stage: Stage, inputs: Sequence[Tensor], work: Callable[[], object]
+) -> list[Memory]:
+    device = trainer.parts.device
+    allocator = TorchAllocator()
+    allocator.open(device, lambda: 0.0)
+    # What the account will find labelled is all that the run's own tensors hold.
+    account = account_of(trainer)
+    account.label("batch", inputs)
+    allocator.begin(stage, tensor_bytes=account.peak_bytes)
+    if device.type == "cuda":
+        work()
+    allocator.end(stage)
+    return allocator.memory() + _device_used(device, stage)
 
 
 def training_pass(

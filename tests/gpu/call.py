@@ -109,6 +109,24 @@ class Call:
             found.append(first.elapsed_time(last) / 1e3)
         return statistics.median(found)
 
+    def gpu_seconds(self, work: Callable[[], object], repeats: int = 5) -> float:
+        """Seconds of the GPU's own work in `work`, by the profiler: launching does not count."""
+        import torch
+
+        work()
+        activities = [torch.profiler.ProfilerActivity.CUDA]
+        torch.cuda.synchronize()
+        with torch.profiler.profile(activities=activities, acc_events=True) as profiler:
+            for _ in range(repeats):
+                work()
+            torch.cuda.synchronize()
+        events = [
+            event
+            for event in profiler.events() or []
+            if str(event.device_type).endswith("CUDA") and not event.is_user_annotation
+        ]
+        return sum(event.time_range.elapsed_us() for event in events) / 1e6 / repeats
+
     def sync(self) -> None:
         """Wait for the GPU, if there is one."""
         if self.is_cuda:

@@ -11,15 +11,14 @@ pytestmark = pytest.mark.gpu
 
 CELLS = {
     "plain": {"loss.name": "cross_entropy"},
-    "bf16": {"train.precision": "bf16"},
-    "dense": {"loss.name": "dense_ce"},
+    "dense": {"loss.name": "dense_ce", "model.hidden_dim": 128},
     "shared": {
         "loss.name": "sampled_softmax",
         "negatives.per": "batch",
         "negatives.num_negatives": 2000,
+        "train.precision": "bf16",
+        "data.num_items": 200_000,
     },
-    "wide": {"model.hidden_dim": 128, "batch.max_len": 100},
-    "large": {"data.num_items": 200_000},
 }
 STUDY = """base = "sasrec-synthetic"
 [set]

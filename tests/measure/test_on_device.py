@@ -1,5 +1,7 @@
 """The current device, the allocator's limit and the step timer, with stand-ins for CUDA."""
 
+import weakref
+from collections.abc import Callable
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -8,9 +10,11 @@ import pytest
 import torch
 
 from scalelab.core.records import Memory
-from scalelab.measure import session
+from scalelab.core.spec import RunSpec
+from scalelab.measure import passes, session
 from scalelab.measure.memory_errors import OverBudget
 from scalelab.measure.probes.step_timer import StepTimer
+from scalelab.train.assemble import assemble
 
 WHOLE = 80 * 2**30
 
@@ -106,3 +110,21 @@ def test_a_budget_is_of_requested_bytes_on_a_cpu_and_of_reserved_ones_on_cuda(
     else:
         with pytest.raises(OverBudget):
             session._must_fit(_rows(**taken), limits)
+
+
+def test_the_batch_of_training_is_gone_when_evaluation_is_read(
+    small: Callable[[dict[str, Any]], RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages: list[str] = []
+    batch: list[weakref.ref[torch.Tensor]] = []
+
+    def read(trainer: Any, stage: str, inputs: list[torch.Tensor], work: object) -> list[Memory]:
+        stages.append(stage)
+        assert all(each() is None for each in batch)
+        batch.extend(weakref.ref(each) for each in inputs)
+        return []
+
+    monkeypatch.setattr(passes, "_by_allocator", read)
+    passes.allocator_pass(assemble(small({})))
+    assert stages == ["train", "eval"]
+    assert batch

@@ -81,7 +81,7 @@ def counted(
         (20_000, 4, "meta"),
         (300_000, 1, "meta"),
         (1_000_000, 64, "meta"),
-        pytest.param(300_000, 1, "cuda", marks=pytest.mark.gpu),
+        pytest.param(60_000, 1, "cuda", marks=pytest.mark.gpu),
     ],
 )
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[2]}")

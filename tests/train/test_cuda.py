@@ -19,7 +19,8 @@ def test_an_evaluation_waits_for_the_gpu_at_its_end_alone(
 ) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU answers")
-    trainer = assemble(small({"device.name": "cuda", "model.name": model}))
+    changes = {"device.name": "cuda", "model.name": model, "data.num_users": 60}
+    trainer = assemble(small(changes))
     whole = trainer.evaluate("test")
     waits = []
     for block_bytes in (2**28, 1):

@@ -1,5 +1,6 @@
 """Run the tests that need a GPU, `pytest -m gpu`, and keep their counts and failures."""
 
+import signal
 import subprocess
 import sys
 
@@ -8,13 +9,13 @@ from call import ROOT, Call
 __all__ = ["run"]
 
 # Rooms with code for GPUs. The others have no such tests, and packages that a GPU machine may lack.
-ROOMS = ("losses", "models", "batches", "train", "measure", "planning", "gpu")
+ROOMS = ("gpu", "train", "losses", "models", "batches", "measure", "planning")
 
 
 def run(call: Call) -> None:
     """All of them; on a CPU they are collected only."""
     words = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--no-header", "--tb=short"]
-    words += ["-p", "no:cacheprovider", "-rfE", "--durations=8"]
+    words += ["-p", "no:cacheprovider", "-rfE", "--durations=12"]
     words += [f"tests/{room}" for room in ROOMS] + ([] if call.is_cuda else ["--collect-only"])
     path = call.out / "pytest.txt"
     with path.open("w", encoding="utf-8") as text:
@@ -22,8 +23,13 @@ def run(call: Call) -> None:
         try:
             status = process.wait(timeout=max(1.0, call.left() - 2))
         except subprocess.TimeoutExpired:
-            process.kill()
             status = None
+            # Asked to stop, pytest still says what has failed by then.
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
     lines = path.read_text(encoding="utf-8").splitlines()
     for line in lines[-60:] if call.is_cuda else lines[-1:]:
         call.say(line[:300])

@@ -9,6 +9,7 @@ from call import MIB, Call
 from scalelab.core.events import Observer
 from scalelab.core.spec import RunSpec
 from scalelab.train.assemble import assemble
+from scalelab.train.data import Data, load_data
 
 __all__ = ["run"]
 
@@ -46,13 +47,14 @@ class _Steps(Observer):
 def run(call: Call) -> None:
     """Both precisions, with the kernel that `auto` chooses and with the tiled code."""
     known = "kernel" in _options()
-    for precision in ("bf16", "fp32"):
-        for kernel in ("auto", "tiled") if known else (None,):
-            call.need(6)
+    data = load_data(RunSpec.load("sasrec-synthetic", probe_settings(call)))
+    for kernel in ("auto", "tiled") if known else (None,):
+        for precision in ("bf16", "fp32"):
+            call.need(3)
             changes: dict[str, Any] = {"train.precision": precision}
             changes |= {} if kernel is None else {"loss.kernel": kernel}
             row: dict[str, Any] = {"precision": precision, "kernel": kernel}
-            row |= _measured(call, changes)
+            row |= _measured(call, changes, data)
             call.row("probe", row)
             if call.is_cuda and kernel != "tiled":
                 what = f"the step in {precision}"
@@ -67,10 +69,10 @@ def _options() -> tuple[str, ...]:
     return tuple(plugins.options("losses", "sampled_softmax"))
 
 
-def _measured(call: Call, changes: dict[str, Any]) -> dict[str, Any]:
+def _measured(call: Call, changes: dict[str, Any], data: Data) -> dict[str, Any]:
     spec = RunSpec.load("sasrec-synthetic", probe_settings(call) | changes)
     at = time.perf_counter()
-    trainer = assemble(spec)
+    trainer = assemble(spec, data)
     assembled = time.perf_counter() - at
     steps = _Steps(call)
     with trainer.observed_by([steps]):

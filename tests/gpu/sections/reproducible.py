@@ -34,7 +34,7 @@ def run(call: Call) -> None:
 
 
 def _weights(call: Call, changes: dict[str, Any]) -> dict[str, torch.Tensor]:
-    sizes = (2000, 5000, 20) if call.is_cuda else (200, 500, 2)
+    sizes = (400, 5000, 10) if call.is_cuda else (200, 500, 2)
     base = {
         "device.name": call.device,
         "data.num_users": sizes[0],

@@ -1,10 +1,12 @@
 """Interrupt a sweep and start it again: what is done stays, what is not is run."""
 
+import multiprocessing
+import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from call import Call, OutOfTime
@@ -13,22 +15,15 @@ import scalelab
 
 __all__ = ["run"]
 
-NUMBER = 3
+NUMBER = 2
 
 
 def run(call: Call) -> None:
-    """The sweep is a process of its own, as a user's is."""
-    try:
-        _interrupt_and_resume(call)
-    except subprocess.TimeoutExpired as error:
-        raise OutOfTime("the sweep did not end") from error
-
-
-def _interrupt_and_resume(call: Call) -> None:
+    """The sweep is a process of its own, as a user's is; forked, to spare the imports."""
     study = call.scratch / "resumed.toml"
     sizes = ", ".join(str(32 + 8 * place) for place in range(NUMBER))
-    steps = 200 if call.is_cuda else 10
-    users = 1000 if call.is_cuda else 150
+    steps = 150 if call.is_cuda else 10
+    users = 500 if call.is_cuda else 150
     study.write_text(
         f"""base = "sasrec-synthetic"
 [set]
@@ -46,26 +41,44 @@ def _interrupt_and_resume(call: Call) -> None:
     )
     ledger = call.scratch / "resumed.duckdb"
     ledger.unlink(missing_ok=True)
-    words = [sys.executable, "-m", "scalelab", "sweep", str(study), "--ledger", str(ledger)]
-    words += ["--device", call.device]
-    with (call.scratch / "first.txt").open("w") as text:
-        process = subprocess.Popen(words, stdout=text, stderr=subprocess.STDOUT)
-    while process.poll() is None and not _outcomes(ledger)["done"]:
+    first = _start(call, study, ledger)
+    while first.is_alive() and not _outcomes(ledger)["done"]:
         call.need(1)
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    status = process.wait(timeout=max(1.0, call.left()))
+        time.sleep(0.1)
+    if first.is_alive() and first.pid is not None:
+        os.kill(first.pid, signal.SIGINT)
+    status = _ended(call, first)
     before = _rows(ledger)
     interrupted = Counter(row["outcome"] for row in before)
     call.note(interrupted_exit_status=status, interrupted=dict(interrupted))
     call.check("it was interrupted before its end", interrupted["done"] < NUMBER, interrupted)
-    again = subprocess.run(words, capture_output=True, text=True, timeout=max(1.0, call.left()))
+    status = _ended(call, _start(call, study, ledger))
     outcomes = _outcomes(ledger)
-    call.note(resumed_exit_status=again.returncode, resumed=dict(outcomes))
-    call.check("all are done in the end", outcomes["done"] == NUMBER, again.stdout[-200:])
+    call.note(resumed_exit_status=status, resumed=dict(outcomes))
+    call.check("all are done in the end", outcomes["done"] == NUMBER, dict(outcomes))
     kept = {row["run_id"] for row in before if row["outcome"] == "done"}
     after = {row["run_id"] for row in _rows(ledger) if row["outcome"] == "done"}
     call.check("what was done is not run again", kept <= after and len(after) == NUMBER)
+
+
+def _start(call: Call, study: Path, ledger: Path) -> BaseProcess:
+    process = multiprocessing.get_context("fork").Process(
+        target=_sweep, args=(study, ledger, call.device)
+    )
+    process.start()
+    return process
+
+
+def _sweep(study: Path, ledger: Path, device: str) -> None:
+    sys.exit(130 if scalelab.sweep(study, ledger=ledger, device=device).interrupted else 0)
+
+
+def _ended(call: Call, process: BaseProcess) -> int | None:
+    """Its exit status. Raises OutOfTime where it does not end in time; the call ends it then."""
+    process.join(max(1.0, call.left()))
+    if process.is_alive():
+        raise OutOfTime("the sweep did not end")
+    return process.exitcode
 
 
 def _rows(ledger: Path) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalelab.core import plugins
 from scalelab.losses import LossBatch, Negatives
-from sections.losses import Measured, measure
+from sections.losses import Measured, fastest, figures, measure
 
 __all__ = ["run"]
 
@@ -52,17 +52,12 @@ def run(call: Call) -> None:
                     call.row("sampled", row | {"error": f"{type(error).__name__}: {error}"[:200]})
                     continue
                 found[name] = measured
-                row["ms"] = round(measured.seconds * 1e3, 3)
-                row["MiB"] = round(measured.beyond_mib, 1)
-                row["dE, dC"] = [f"{error:.1e}" for error in measured.errors]
-                call.row("sampled", row)
+                call.row("sampled", row | figures(measured))
             fused = found.pop("sampled_softmax fused", None)
             if fused is None or not found:
                 continue
             point = f"N {positions}, V {items}, D {depth}, K {shared}, {precision}"
-            best = min(found, key=lambda name: found[name].seconds)
-            ratio = found[best].seconds / fused.seconds
-            call.check(f"{point}: fused is the fastest", ratio > 1, f"{ratio:.2f}x {best}")
+            fastest(call, f"{point}: fused is the fastest", fused, found)
             allowed = 1e-5 if precision == "fp32" else 2e-2
             right = max(fused.errors) <= allowed
             call.check(f"{point}: fused, within {allowed:.0e}", right, fused.errors)
