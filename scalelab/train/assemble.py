@@ -70,7 +70,7 @@ def _optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
 
 
 def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:
-    """Ranks as the spec asks. Raises DataError for a catalog smaller than the largest k."""
+    """Ranks as the spec asks."""
     return Evaluator(
         num_items=num_items,
         max_len=spec.batch.max_len,

@@ -33,7 +33,8 @@ class Evaluator:
 
     `exclude_seen` takes the items of the user's history out of the ranking; a target that the user
     has seen before is then a miss. `masked` asks a model that guesses masked items for the one
-    behind the history. Scores are fp32 whatever the training precision.
+    behind the history. Scores are fp32 whatever the training precision. A k above the catalog, or
+    above what a user has not seen, stands for all these items.
     """
 
     num_items: int
@@ -43,13 +44,6 @@ class Evaluator:
     packer: str = "first_fit"
     ks: tuple[int, ...] = KS
     block_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        if max(self.ks) > self.num_items:
-            raise DataError(
-                f"k = {max(self.ks)} is larger than the catalog of {self.num_items} items",
-                "take a data set with more items, or loosen its filters",
-            )
 
     def block_users(self, hidden_dim: int, target: Target | None) -> int:
         """Users scored at once on `target` (None: a CPU); at least 8, so that a very large catalog

@@ -62,8 +62,10 @@ class Scorer:
         users = min(num_users, settings.block_users(hidden_dim, target))
         self.buffer = self.table_VD.new_full((users, self.columns), -torch.inf)
         self.finite = self.table_VD.new_ones((), dtype=torch.bool)
+        # A list has no more places than there are items.
+        self.places = min(max(settings.ks), num_rows - 1)
         # In how many of the first k each item appeared, by place and by item.
-        self.levels_k = self.table_VD.new_zeros(max(settings.ks), dtype=torch.uint8)
+        self.levels_k = self.table_VD.new_zeros(self.places, dtype=torch.uint8)
         for k in settings.ks:
             self.levels_k[:k] += 1
         self.shown_V = self.table_VD.new_zeros(num_rows, dtype=torch.uint8)
@@ -90,6 +92,9 @@ class Scorer:
         top_Sk, items_Sk = self._top(scores_SV)
         # A comparison with NaN is False, so that a broken model would look like a perfect one.
         self.finite &= target_score_S1.isfinite().all() & ~top_Sk[:, 0].isnan().any()
+        # An item without a score is in nobody's list, and a column past the catalog is no item:
+        # the places that are left over count for the padding row.
+        items_Sk.masked_fill_(top_Sk == -torch.inf, 0)
         levels_Sk = self.levels_k.expand_as(items_Sk).flatten()
         self.shown_V.scatter_reduce_(0, items_Sk.flatten(), levels_Sk, "amax")
         return Ranks(
@@ -140,7 +145,7 @@ class Scorer:
         The k largest lie in the k chunks of columns with the largest maxima, so a sort of all
         columns is not needed; every score is read once.
         """
-        k = max(self.settings.ks)
+        k = self.places
         chunks_SCW = scores_SV.unflatten(1, (-1, self.chunk))
         if chunks_SCW.size(1) <= k:
             return scores_SV.topk(k, dim=1)  # pyright: ignore[reportReturnType]

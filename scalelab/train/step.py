@@ -1,4 +1,4 @@
-"""A batch in, one optimizer step done and the loss out, phase by phase."""
+"""Take one training step on a batch and announce each of its phases."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -69,18 +69,27 @@ def hidden_of(parts: Parts, batch: Batch) -> Tensor:
     return hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, batch.valid_N)
 
 
-def training_step(parts: Parts, batch: Batch, announce: Announce, update: bool = True) -> Tensor:
+def training_step(
+    parts: Parts,
+    batch: Batch,
+    announce: Announce,
+    update: bool = True,
+    share: float | None = None,
+) -> Tensor:
     """One step on a batch that is on the device; returns the detached loss, a scalar.
 
-    With `update` False the gradients stay and wait for the next step (gradient accumulation).
+    With `update` False the gradients stay and wait for the next step (gradient accumulation). What
+    is minimised is the mean over the positions of the whole window, of which this batch holds
+    `share` (None: as many as each of the others).
     """
+    share = 1 / parts.accumulate if share is None else share
     with parts.autocast():
         with announce(Phase.FORWARD):
             hidden_ND = hidden_of(parts, batch)
         with announce(Phase.LOSS):
             loss = parts.loss(hidden_ND, parts.model.item_table_VD, loss_batch(parts, batch))  # pyright: ignore[reportArgumentType]
             if parts.accumulate > 1:
-                loss = loss / parts.accumulate
+                loss = loss * share
     del hidden_ND
     with announce(Phase.BACKWARD):
         loss.backward()
@@ -88,4 +97,4 @@ def training_step(parts: Parts, batch: Batch, announce: Announce, update: bool =
         with announce(Phase.OPTIMIZER):
             parts.optimizer.step()
             parts.optimizer.zero_grad(set_to_none=True)
-    return loss.detach() * parts.accumulate
+    return loss.detach() / share

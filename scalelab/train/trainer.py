@@ -100,12 +100,17 @@ class Trainer:
         """The batch where the model is."""
         return batch if self.parts.device.type == "cpu" else batch.to(self.parts.device)
 
-    def step(self, batch: Batch, epoch: int, step: int, update: bool = True) -> Tensor:
-        """One announced step on a batch that is on the device; the detached loss."""
+    def step(
+        self, batch: Batch, epoch: int, step: int, update: bool = True, share: float | None = None
+    ) -> Tensor:
+        """One announced step on a batch that is on the device; the detached loss.
+
+        `update` and `share` are those of `training_step`.
+        """
         for observer in self.observers:
             observer.on_step_start(epoch, step)
         self.parts.model.train()
-        loss = training_step(self.parts, batch, self.announce, update)
+        loss = training_step(self.parts, batch, self.announce, update, share)
         positions = batch.targets_N.numel()
         for observer in self.observers:
             observer.on_step_end(epoch, step, positions)
@@ -169,11 +174,15 @@ class Trainer:
         train = self.spec.train
         total = torch.zeros((), device=self.parts.device, dtype=torch.float64)
         positions = 0
+        end = self.loader.num_steps
+        if train.max_steps:
+            end = min(end, train.max_steps - fit.steps)
         with self.randomness(fit.epoch), self._batches(fit.epoch) as batches:
-            for number, batch in enumerate(batches):
-                final = number == self.loader.num_steps - 1 or fit.steps + 1 == train.max_steps
+            shares = self._shares(fit.epoch, end)
+            for number, (batch, share) in enumerate(zip(batches, shares, strict=False)):
+                final = number == end - 1
                 update = (number + 1) % train.accumulate == 0 or final
-                loss = self.step(batch, fit.epoch + 1, number, update)
+                loss = self.step(batch, fit.epoch + 1, number, update, share)
                 total += loss.double() * batch.targets_N.numel()
                 positions += batch.targets_N.numel()
                 fit.steps += 1
@@ -183,6 +192,19 @@ class Trainer:
                     break
         fit.epoch += 1
         return float(total) / max(positions, 1)
+
+    def _shares(self, epoch: int, end: int) -> Iterator[float]:
+        """What share of its window's positions each step holds, up to step `end` of the epoch.
+
+        The loader knows them beforehand. It is asked only after the first batch: then the epoch is
+        planned.
+        """
+        offsets = self.loader.plan(epoch).position_offsets
+        accumulate = self.spec.train.accumulate
+        for step in range(end):
+            first = step - step % accumulate
+            window = offsets[min(first + accumulate, end)] - offsets[first]
+            yield float((offsets[step + 1] - offsets[step]) / window)
 
     @contextmanager
     def _batches(self, epoch: int) -> Iterator[Iterator[Batch]]:

@@ -144,11 +144,6 @@ def test_ties_share_their_ranks() -> None:
     assert found["mrr@5"] == pytest.approx((1 / 3 + 1 / 4 + 1 / 5) / 3)
 
 
-def test_k_larger_than_the_catalog_is_refused() -> None:
-    with pytest.raises(DataError, match="k = 20 is larger than the catalog of 12 items"):
-        Evaluator(num_items=12, max_len=5, exclude_seen=True)
-
-
 def test_nobody_to_evaluate_is_refused() -> None:
     data = held_out(3)
     empty = HeldOut(

@@ -147,7 +147,59 @@ def test_max_steps_stops_inside_an_epoch(small: Small) -> None:
     assert len(fit.history) == 1
 
 
-def test_accumulated_steps_are_one_larger_step(small: Small) -> None:
+class Epochs(Observer):
+    """Weights and loss at the end of every epoch."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.weights: list[dict[str, torch.Tensor]] = []
+        self.losses: list[float] = []
+
+    def on_epoch_end(self, epoch: int, loss: float, metrics: dict[str, float]) -> None:
+        self.weights.append(weights(self.trainer))
+        self.losses.append(loss)
+
+
+# 300 sequences: the last larger step of an epoch has 12, the last window two steps, of 8 and of 4.
+@pytest.mark.parametrize(
+    ("larger", "accumulated"),
+    [
+        ({"batch.size": 32}, {"batch.size": 8, "train.accumulate": 4}),
+        ({"batch.size": 300}, {"batch.size": 8, "train.accumulate": 1000}),
+        (
+            {"batch.size": 16, "train.max_steps": 1},
+            {"batch.size": 8, "train.accumulate": 4, "train.max_steps": 2},
+        ),
+    ],
+    ids=["windows", "one window an epoch", "a window that max_steps cuts"],
+)
+@pytest.mark.parametrize("positions", ["all", "last"])
+@pytest.mark.parametrize("loss", ["dense_ce", "cross_entropy", "sampled_softmax", "bce"])
+def test_accumulated_steps_are_one_larger_step(
+    small: Small,
+    loss: str,
+    positions: str,
+    larger: dict[str, object],
+    accumulated: dict[str, object],
+) -> None:
+    always = {"loss.name": loss, "loss.positions": positions, "model.dropout": 0.0}
+    always |= {"train.optimizer": "sgd", "train.learning_rate": 0.5, "train.epochs": 2}
+    found = []
+    for changes in (larger, accumulated):
+        trainer = assemble(small(always | changes))
+        trainer.parts.model.double()
+        first = weights(trainer)
+        epochs = Epochs(trainer)
+        with trainer.observed_by([epochs]):
+            trainer.fit()
+        assert not same(first, epochs.weights[-1])
+        found.append(epochs)
+    torch.testing.assert_close(found[0].losses, found[1].losses, rtol=0, atol=1e-6)
+    for key, value in found[0].weights[-1].items():
+        torch.testing.assert_close(found[1].weights[-1][key], value, rtol=0, atol=1e-6)
+
+
+def test_accumulation_updates_once_a_window(small: Small) -> None:
     updates = []
 
     class CountUpdates(Observer):
