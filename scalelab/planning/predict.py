@@ -32,6 +32,10 @@ from scalelab.train.precision import check_precision
 __all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
 
 Kinds = dict[str, dict[str, int]]
+# Of a story: storage, bytes, phase, component.
+Event = tuple[int, int, str, str]
+# What a training keeps between its steps, beside the batch.
+_STAYS = frozenset({"item_table", "encoder_parameters", "optimizer_state", "other"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,22 +150,18 @@ def predict(
     target, cublas = target_for(device), _workspaces(device)
     with computing_with(spec.device.threads):
         rehearsal = Rehearsal(spec, data.num_items, target=target, workspaces=cublas)
-        memory, overflow = _kinds(rehearsal.train(shape, cost), device, limit, cublas.noted)
+        training = rehearsal.train(shape, cost)
+        memory, overflow = _kinds(training, device, limit, cublas.noted)
         evaluation: Kinds = {}
         evaluator = evaluator_of(spec, data.num_items)
         users = evaluated(data.test, spec.data.max_eval_users)
         size = evaluator.block_users(rehearsal.hidden_dim, target)
         block = _first_block(data, users[:size], evaluator)
         if block is not None:
-            # Training has taken the workspaces, and they stay.
-            kept = [(0, num_bytes) for _, num_bytes in cublas.noted]
+            noted = list(cublas.noted)
             account = rehearsal.evaluate(evaluator, block, of_block)
-            evaluation, too_much = _kinds(account, device, limit, kept)
+            evaluation, too_much = _kinds(account, device, limit, noted, after=training)
             overflow = overflow or too_much
-            if "reserved" in memory:  # what training has reserved stays so
-                for kind in ("reserved", "device_used"):
-                    most = max(evaluation[kind]["total"], memory[kind]["total"])
-                    evaluation[kind]["total"] = most
     step = step_seconds(cost, device, spec.train.precision)
     run = run_seconds(
         spec,
@@ -230,23 +230,59 @@ def _first_block(data: LengthsOnly, users: np.ndarray, evaluator: Evaluator) -> 
 
 
 def _kinds(
-    account: Account, device: DeviceProfile, limit: int, kept: list[tuple[int, int]]
+    account: Account,
+    device: DeviceProfile,
+    limit: int,
+    kept: list[tuple[int, int]],
+    after: Account | None = None,
 ) -> tuple[Kinds, Overflow | None]:
-    """What the account is in each kind of the ledger, and the allocation too many, if any."""
+    """What the account is in each kind of the ledger, and the allocation too many, if any.
+
+    `kept` are workspaces by the event at which they are taken; `after` is the training that left
+    the allocator as it is found.
+    """
     known = {name: count for name, count in account.peak_components().items() if count}
     kinds = {"requested": {"total": account.peak_bytes, **known}}
     if device.kind != "cuda":
         return kinds, _first_above(account, limit)
-    story = list(account.story())
-    free = replay(story, window=account.window, kept=kept)
+    story, window = list(account.story()), account.window
+    if after is not None:
+        story, window = _continued(after, story, window)
+    free = replay(story, window=window, kept=kept)
     kinds["allocated"] = {"total": free.allocated}
     kinds["reserved"] = {"total": free.reserved}
     kinds["device_used"] = {"total": free.reserved + device.context_bytes}
     if free.reserved <= limit:
         return kinds, None
     # It may still fit once cached segments are given back: the allocator itself decides.
-    again = replay(story, window=account.window, kept=kept, limit_bytes=limit)
+    again = replay(story, window=window, kept=kept, limit_bytes=limit)
     return kinds, again.overflow
+
+
+def _continued(training: Account, story: list[Event], window: int) -> tuple[list[Event], int]:
+    """The story of a training and, once its batch is gone, that of what follows it.
+
+    What follows found weights and optimizer state there: its story has them before `window`.
+    """
+    events = list(training.story())
+    live: dict[int, Event] = {}
+    for event in events:
+        life, num_bytes, phase, component = event
+        if life in live:
+            held = live[life][1] + num_bytes
+            live[life] = (life, held, phase, component)
+            if held == 0:
+                del live[life]
+        else:
+            live[life] = event
+    gone = [
+        (life, -held, phase, component)
+        for life, held, phase, component in live.values()
+        if component not in _STAYS
+    ]
+    first = 1 + max((event[0] for event in events), default=0)
+    later = [(first + life, *rest) for life, *rest in story[window:]]
+    return [*events, *gone, *later], len(events) + len(gone)
 
 
 def _first_above(account: Account, limit: int) -> Overflow | None:

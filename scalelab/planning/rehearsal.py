@@ -102,6 +102,7 @@ class Rehearsal:
             block_of_users = _empty_histories(block, evaluator.max_len)
         with self._account() as account, torch.no_grad():
             label_parts(account, self._parts)
+            account.start_window()
             with _announcing(account)(Phase.EVALUATE):
                 model.eval()
                 scorer = Scorer(model, evaluator, block.num_sequences)

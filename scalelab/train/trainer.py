@@ -109,7 +109,8 @@ class Trainer:
         """
         for observer in self.observers:
             observer.on_step_start(epoch, step)
-        self.parts.model.train()
+        if not self.parts.model.training:  # it walks through all modules
+            self.parts.model.train()
         loss = training_step(self.parts, batch, self.announce, update, share)
         positions = batch.targets_N.numel()
         for observer in self.observers:
