@@ -44,23 +44,23 @@ def runs(tmp_path_factory):
         text += "\n".join(["[[cells]]", *lines, f'"train.seed" = {number}']) + "\n"
     (folder / "few.toml").write_text(text)
     ledger = folder / "few.duckdb"
-    result = scalelab.sweep(folder / "few.toml", ledger=ledger, device="cuda", budget="6GiB")
+    scalelab.sweep(folder / "few.toml", ledger=ledger, device="cuda", budget="6GiB")
     found = {name: {} for name in CELLS}
     rows = scalelab.query(
         ledger,
-        "SELECT seed, stage, kind, component, source, bytes, reason FROM memory "
-        "JOIN runs USING (run_id)",
+        "SELECT seed, stage, kind, component, source, bytes FROM memory JOIN runs USING (run_id)",
     ).to_pylist()
     for row in rows:
         wanted = "tensors" if row["kind"] == "requested_by_allocator" else "total"
         if row["component"] == wanted:
             variant = list(CELLS)[row["seed"]]
             found[variant][row["stage"], row["kind"], row["source"]] = row["bytes"]
-    return found, result
+    ended = scalelab.query(ledger, "SELECT outcome, error FROM runs").to_pylist()
+    return found, [(row["outcome"], row["error"]) for row in ended]
 
 
 def test_a_budget_that_is_enough_stops_nothing(runs):
-    assert dict(runs[1].counts) == {"done": len(CELLS)}
+    assert runs[1] == [("done", None)] * len(CELLS)
 
 
 @pytest.mark.parametrize("stage", ["train", "eval"])
@@ -81,8 +81,10 @@ def test_allocated_is_predicted_within_one_percent(runs, variant, stage):
 
 
 @pytest.mark.parametrize("variant", CELLS)
-@pytest.mark.parametrize("kind", ["reserved", "device_used"])
-def test_what_the_process_takes_is_predicted(runs, variant, kind):
+@pytest.mark.parametrize("stage", ["train", "eval"])
+def test_what_the_allocator_reserves_is_predicted(runs, variant, stage):
+    # Not `device_used`: it counts this process as well, whose tests have used the GPU.
     found = runs[0][variant]
-    measured = found["train", kind, "measured"]
-    assert found["train", kind, "predicted"] == pytest.approx(measured, rel=0.05, abs=64 * MIB)
+    measured = found[stage, "reserved", "measured"]
+    predicted = found[stage, "reserved", "predicted"]
+    assert predicted == pytest.approx(measured, rel=0.05, abs=64 * MIB)
