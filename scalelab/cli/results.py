@@ -86,7 +86,8 @@ def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
     ledger = shlex.quote(str(result.ledger))
     _say(f"next: scalelab report {ledger}")
     _say(f'      scalelab query {ledger} "FROM pareto_memory"')
-    if result.interrupted or result.counts.get("waiting"):
+    counts = result.counts
+    if result.interrupted or counts.get("waiting") or counts.get(Outcome.INTERRUPTED):
         _say("not all cells have run: type the same command again to go on")
 
 

@@ -47,10 +47,11 @@ class SweepResult:
 
     @property
     def exit_code(self) -> int:
-        """130 if it was interrupted, 1 if a run failed, else 0."""
+        """130 if it was interrupted, 1 if a run failed or somebody else killed one, else 0."""
         if self.interrupted:
             return 130
-        return 1 if self.counts.get(Outcome.FAILED, 0) else 0
+        bad = (Outcome.FAILED, Outcome.INTERRUPTED)
+        return 1 if any(self.counts.get(outcome, 0) for outcome in bad) else 0
 
 
 def sweep(

@@ -82,8 +82,8 @@ def test_a_changed_study_runs_only_what_is_new(study, sweep, heard):
 
 def test_rerun_repeats_just_the_outcomes_it_names(study, sweep):
     lab = hooks(modules=lambda specs: ["scalelab.measure.session"])
-    kinds = ["ok", "raise", "kill", "nan"]
-    asked = study(axes={"data.path": kinds})
+    kinds = ["ok", "raise", "greedy", "nan"]
+    asked = study(axes={"data.path": kinds}, budget={"memory": "64MiB"})
     sweep(asked, executor="processes", hooks=lab)
     for rerun, again in ((None, 0), ("failed", 1), ("oom", 1), ("all", 4)):
         observer = Heard()
