@@ -1,10 +1,14 @@
-"""Facts in, text on the two streams out: what a person reads, or one JSON document."""
+"""Write what a person reads, or one JSON document, on the two streams.
+
+Names and errors come from files that anybody may have written: nothing in them steers the terminal.
+"""
 
 import dataclasses
 import errno
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 __all__ = [
+    "clean",
     "console",
     "fail",
     "grid",
@@ -24,11 +29,16 @@ __all__ = [
     "one_line",
     "plain",
     "quiet_pipes",
+    "say",
     "show_json",
+    "show_rows",
 ]
 
 # Where nothing says how wide the reader is (a file, a pipe), tables are as wide as this.
 _WIDTH_OF_FILES = 120
+# Control characters of one byte or two but tabs and line ends, changes of the direction of writing,
+# and what stands for bytes that are no text.
+_STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool) -> int:
@@ -43,6 +53,16 @@ def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool) -> int
     return code
 
 
+def clean(text: str) -> str:
+    """The same with everything that would steer a terminal written out, such as \\x1b."""
+    return _STEERS.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
 def one_line(text: str) -> str:
     """The same with every run of white space, line ends included, as one space."""
     return " ".join(str(text).split())
@@ -51,7 +71,7 @@ def one_line(text: str) -> str:
 def note(text: str) -> None:
     """One line on standard error."""
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{clean(text)}\n")
         sys.stderr.flush()
     except OSError as error:  # nobody listens to standard error any more; the work goes on
         if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF):
@@ -61,7 +81,28 @@ def note(text: str) -> None:
 def show_json(document: Any) -> None:
     """One JSON document on standard output."""
     text = json.dumps(plain(document), indent=2, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write(f"{text}\n")
+    _write(f"{_safe_json(text)}\n")
+
+
+def show_rows(text: str, *, as_json: bool) -> None:
+    """Rows on standard output: as they are, but where that is a terminal."""
+    if as_json:
+        text = _safe_json(text)
+    _write(clean(text) if sys.stdout.isatty() else text)
+
+
+def say(text: str) -> None:
+    """A line on standard output, however long."""
+    console().print(clean(text), soft_wrap=True)
+
+
+def _safe_json(text: str) -> str:
+    """The same document: JSON may write any character of a text as an escape."""
+    return _STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
@@ -89,12 +130,22 @@ def plain(value: Any) -> Any:
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> "Console":
-    """A rich console on one stream; no control codes and no cut lines where that is no terminal."""
+    """A rich console on one stream; no control codes and no cut lines where that is no terminal.
+
+    Brackets in a text are brackets: styles are given in code.
+    """
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
     wide = None if stream.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_FILES
-    return Console(file=stream, width=width or wide, highlight=False, soft_wrap=False, emoji=False)
+    return Console(
+        file=stream,
+        width=width or wide,
+        highlight=False,
+        soft_wrap=False,
+        emoji=False,
+        markup=False,
+    )
 
 
 def grid(
@@ -115,20 +166,27 @@ def grid(
     from rich.text import Text
 
     numbers = right.split()
+    columns, rows = _cleaned(columns, rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     widths = _widths(columns, rows, numbers, width or console().width) or [None] * len(columns)
     for column, wide in zip(columns, widths, strict=True):
         side = "right" if column in numbers else "left"
-        table.add_column(column, justify=side, overflow="fold", width=wide)
+        table.add_column(Text(column), justify=side, overflow="fold", width=wide)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     # A title of the table's own would be wrapped to the width of the table.
-    return Group(Text(title, style="bold"), table) if title else table
+    return Group(Text(clean(title), style="bold"), table) if title else table
+
+
+def _cleaned(
+    columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    return [*map(clean, columns)], [[*map(clean, row)] for row in rows]
 
 
 def has_room(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> bool:
     """Whether the grid of these can be shown without a word or a number cut in two."""
-    return _widths(columns, rows, right.split(), console().width) is not None
+    return _widths(*_cleaned(columns, rows), right.split(), console().width) is not None
 
 
 def _widths(

@@ -8,7 +8,7 @@ import typer
 
 from scalelab import api
 from scalelab.cli.options import Device, Json, Out, Quiet, Set
-from scalelab.cli.output import console, grid, show_json
+from scalelab.cli.output import console, grid, say, show_json
 from scalelab.core.events import Planned, Progress
 from scalelab.core.units import format_bytes, format_seconds
 
@@ -60,7 +60,7 @@ def _show(facts: dict[str, Any]) -> None:
     screen = console()
     screen.print(f"outcome: {facts['outcome']}")
     if facts.get("error"):
-        screen.print(str(facts["error"]), markup=False)
+        say(str(facts["error"]))
     for stage, kinds in facts["memory"].items():
         rows = _shares(kinds.get("requested", {}))
         if rows:
@@ -87,9 +87,9 @@ def _show(facts: dict[str, Any]) -> None:
             shown = f"{value:,.0f}" if name == "tokens_per_s" else shown
             screen.print(f"{name}: {shown}")
     for loss, way in facts["kernels"].items():
-        screen.print(f"kernel of {loss}: {way}")
+        say(f"kernel of {loss}: {way}")
     for name, path in facts["files"].items():
-        screen.print(f"{name}: {path}", markup=False, soft_wrap=True)
+        say(f"{name}: {path}")
 
 
 def _cell(run: str) -> Planned:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scalelab import api
-from scalelab.cli.output import console, grid, note
+from scalelab.cli.output import clean, console, grid, note, show_rows
 
 __all__ = ["EXAMPLE", "Format", "main"]
 
@@ -41,14 +41,14 @@ def main(
     if out is not None or form not in (None, Format.TABLE):
         text = api.write_rows(rows, form.value if form else None, out)
         if out is None:
-            typer.echo(text, nl=False)
+            show_rows(text, as_json=form is Format.JSON)
         else:
             note(f"{rows.num_rows} rows in {out}")
         return
     cells = [
         [_cell(value) for value in row.values()] for row in rows.slice(0, _MOST_ROWS).to_pylist()
     ]
-    _show(rows.column_names, cells)
+    _show([*map(clean, rows.column_names)], cells)
     if rows.num_rows > _MOST_ROWS:
         note(f"{_MOST_ROWS} of {rows.num_rows} rows shown; --format csv writes all of them")
 
@@ -70,4 +70,4 @@ def _show(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else clean(str(value))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from scalelab import api
 from scalelab.cli.finished import Finished, without_seed
 from scalelab.cli.front import Front, Point, budgets_around
-from scalelab.cli.output import console, grid, note, one_line
+from scalelab.cli.output import console, grid, note, one_line, say
 from scalelab.cli.screen import best_under, summary
 from scalelab.core.events import Planned
 from scalelab.core.records import Outcome
@@ -82,12 +82,13 @@ def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
         low, high = f"{min(oracle):.4f}", f"{max(oracle):.4f}"
         bound = low if low == high else f"{low} to {high}"
         screen.print(f"no model can score more than {bound} (oracle, test NDCG@10)")
-    _say(f"{summary(dict(result.counts)) or 'nothing was run'}; ledger: {result.ledger}")
+    say(f"{summary(dict(result.counts)) or 'nothing was run'}; ledger: {result.ledger}")
     ledger = shlex.quote(str(result.ledger))
-    _say(f"next: scalelab report {ledger}")
-    _say(f'      scalelab query {ledger} "FROM pareto_memory"')
-    if result.interrupted or result.counts.get("waiting"):
-        _say("not all cells have run: type the same command again to go on")
+    say(f"next: scalelab report {ledger}")
+    say(f'      scalelab query {ledger} "FROM pareto_memory"')
+    counts = result.counts
+    if result.interrupted or counts.get("waiting") or counts.get(Outcome.INTERRUPTED):
+        say("not all cells have run: type the same command again to go on")
 
 
 def _show_front(found: list[tuple[dict[str, Any], Finished]], budget_bytes: int | None) -> None:
@@ -187,7 +188,3 @@ def _bytes(count: int | None) -> str:
 
 def _seconds(seconds: float | None) -> str:
     return format_seconds(seconds) if seconds is not None else ""
-
-
-def _say(text: str) -> None:
-    console().print(text, markup=False, soft_wrap=True)

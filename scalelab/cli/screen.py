@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
@@ -11,6 +10,7 @@ from rich.text import Text
 from scalelab.cli.finished import Finished
 from scalelab.cli.front import Point
 from scalelab.cli.live import Running, Snapshot
+from scalelab.cli.output import clean
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["COLOURS", "best_under", "draw", "front_table", "summary"]
@@ -69,7 +69,9 @@ def draw(
         room -= lines
     if messages and room >= 1:
         shown = snapshot.messages[-min(given["messages"], room) :]
-        parts += [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in shown]
+        parts += [
+            Text(clean(line), style="dim", no_wrap=True, overflow="ellipsis") for line in shown
+        ]
     return Group(*parts)
 
 
@@ -104,7 +106,7 @@ def front_table(front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) 
         label = point.label + (f" ({point.seeds} seeds)" if point.seeds > 1 else "")
         table.add_row(
             format_bytes(max(under)) if under else "",
-            escape(label),
+            Text(clean(label)),
             _quality(point.valid),
             _quality(point.test),
             format_bytes(point.peak_bytes),
@@ -115,8 +117,8 @@ def front_table(front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) 
 
 def _header(snapshot: Snapshot) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(snapshot.name, style="bold")
-    where = f" on {snapshot.device}" if snapshot.device else ""
+    text.append(clean(snapshot.name), style="bold")
+    where = f" on {clean(snapshot.device)}" if snapshot.device else ""
     text.append(f"{where}, {_whole(snapshot.elapsed_s)} elapsed")
     if snapshot.left_s is None:
         text.append(", end not known yet")
@@ -180,12 +182,12 @@ def _running(runs: tuple[Running, ...], lines: int) -> Table:
 def _running_row(run: Running) -> tuple[RenderableType, ...]:
     progress = run.progress
     if progress is None:
-        return (escape(run.label), "starting", "", "", "", "", "")
+        return (Text(clean(run.label)), "starting", "", "", "", "", "")
     used, limit = progress.used_bytes, run.limit_bytes
     metric = progress.metric if progress.metric is not None else progress.best_metric
     bar = ProgressBar(total=limit, completed=used, width=6) if used and limit else ""
     return (
-        escape(run.label),
+        Text(clean(run.label)),
         progress.phase,
         f"{progress.epoch}/{progress.epochs}" if progress.epochs < 10_000 else str(progress.epoch),
         _quality(metric),
@@ -206,7 +208,7 @@ def _finished(runs: tuple[Finished, ...]) -> Table:
     )
     for run in runs:
         table.add_row(
-            escape(run.label),
+            Text(clean(run.label)),
             Text(run.outcome.value, style=COLOURS.get(run.outcome.value, "")),
             _quality(run.valid),
             _quality(run.test),

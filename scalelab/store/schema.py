@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from scalelab.core.records import Environment, Memory, Metric, Record, Run, Sample, TimelineEvent
 
-__all__ = ["SCHEMA_VERSION", "Summary", "created_by", "schema_sql", "tables_of"]
+__all__ = ["SCHEMA_VERSION", "Summary", "created_by", "schema_sql", "tables_of", "valid_columns"]
 
 SCHEMA_VERSION = 1
 _ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), datetime: pa.timestamp("us")}
@@ -50,6 +50,11 @@ class Summary:
 def schema_sql() -> str:
     """The statements that make an empty file a ledger, and old views new ones."""
     return resources.files("scalelab.store").joinpath("schema.sql").read_text(encoding="utf-8")
+
+
+def valid_columns() -> list[str]:
+    """Columns of `results` that tell a quality on validation."""
+    return [field.name for field in fields(Summary) if field.name.startswith("valid_")]
 
 
 def created_by() -> str:

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from scalelab.core.events import Progress
 from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
+from scalelab.sweeping.oom_kills import OomKills
 from scalelab.sweeping.partial import Partial
 from scalelab.sweeping.process_memory import anonymous_bytes
 from scalelab.sweeping.server import Exit
@@ -23,7 +24,10 @@ _GRACE_S = 2.0
 
 
 class Child:
-    """One run in a process of its own, watched from outside."""
+    """One run in a process of its own, watched from outside.
+
+    `kills` are shared by those that run side by side.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,7 @@ class Child:
         pid: int,
         connection: Connection,
         on_progress: Callable[[Progress], None],
+        kills: OomKills | None = None,
     ) -> None:
         self.task = task
         self.pid = pid
@@ -43,6 +48,8 @@ class Child:
         self._record: Record | None = None
         self._verdict: tuple[Outcome, str] | None = None
         self._kill_at_s: float | None = None
+        self._kills = OomKills() if kills is None else kills
+        self._kills_before = self._kills.unexplained()
         self.deaf = False
         try:
             connection.send(task)
@@ -105,7 +112,7 @@ class Child:
         self.connection.close()
         if self._record is not None:
             return self._completed(self._record)
-        outcome, error = self._verdict or _reading(left)
+        outcome, error = self._verdict or self._reading(left)
         peak = Memory(
             stage="process",
             kind="host_rss",
@@ -124,6 +131,18 @@ class Child:
             memory=(peak,),
             epochs=self._partial.epochs,
         )
+
+    def _reading(self, left: Exit) -> tuple[Outcome, str]:
+        """What its exit status says of a process that nobody here has ended."""
+        if left.signal == signal.SIGKILL:
+            if self._kills.explains(self._kills_before):
+                return Outcome.OOM, "killed by signal 9 (SIGKILL): the host ran out of memory"
+            reason = "killed by signal 9 (SIGKILL) from outside, and not for want of memory"
+            return Outcome.INTERRUPTED, f"{reason}; the next sweep runs it again"
+        if left.signal is not None:
+            name = signal.Signals(left.signal).name if left.signal in set(signal.Signals) else "?"
+            return Outcome.FAILED, f"crashed with signal {left.signal} ({name})"
+        return Outcome.FAILED, f"its process left with exit code {left.code} and no result"
 
     def _completed(self, record: Record) -> Record:
         """What the run said itself; where it stopped because it was told to, the reason is ours."""
@@ -155,13 +174,3 @@ class Child:
             os.kill(self.pid, number)
         except ProcessLookupError:
             return  # it has ended by itself meanwhile
-
-
-def _reading(left: Exit) -> tuple[Outcome, str]:
-    if left.signal == signal.SIGKILL:
-        # Nobody here sent it: that is how the kernel ends a process when memory runs out.
-        return Outcome.OOM, "killed by signal 9 (SIGKILL): the host ran out of memory"
-    if left.signal is not None:
-        name = signal.Signals(left.signal).name if left.signal in set(signal.Signals) else "?"
-        return Outcome.FAILED, f"crashed with signal {left.signal} ({name})"
-    return Outcome.FAILED, f"its process left with exit code {left.code} and no result"

@@ -1,29 +1,41 @@
-"""What the grid has found in, the cells that deserve more seeds out."""
+"""Choose the cells that deserve more seeds by what the grid has found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalelab.core.errors import SpecError
-from scalelab.core.study import FinalSpec
+from scalelab.core.study import FinalSpec, StudySpec
 from scalelab.store.ledger import Ledger
-from scalelab.sweeping.grid import Cell, repeat_of
+from scalelab.store.schema import valid_columns
+from scalelab.sweeping.grid import Cell, first_cell, repeat_of
 
-__all__ = ["best_cells"]
+__all__ = ["best_cells", "check_final"]
+
+
+def check_final(study: StudySpec, overrides: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+    """Raises SpecError where the best of `cells` could not be chosen, before anything has run.
+
+    A search knows no cells beforehand; its first one stands for all.
+    """
+    final = study.final
+    if final is None:
+        return
+    if not final.by.startswith("valid_"):
+        hint = 'choose on validation, for example by = "valid_ndcg_10"'
+        raise SpecError(f"[final] by = {final.by!r} would choose on something else", hint)
+    if final.by not in valid_columns():
+        hint = f"there are: {', '.join(valid_columns())}"
+        raise SpecError(f"[final] by = {final.by!r} is no column of results", hint)
+    for cell in cells or first_cell(study, overrides):
+        value_at(cell, final.per)
 
 
 def best_cells(final: FinalSpec, fingerprints: Mapping[str, Cell], ledger: Ledger) -> list[Cell]:
     """For each value of `final.per`, the cell with the best mean `final.by`, with all its seeds.
 
-    `fingerprints` are the cells of the grid. Raises SpecError where the ledger has no such column.
+    `fingerprints` are the cells of the grid. Raises SpecError for a cell without a field `per`.
     """
     column = final.by
-    if not column.startswith("valid_"):
-        hint = 'choose on validation, for example by = "valid_ndcg_10"'
-        raise SpecError(f"[final] by = {column!r} would choose on something else", hint)
-    known = ledger.query("SELECT * FROM results LIMIT 0").column_names
-    if column not in known:
-        names = ", ".join(name for name in known if name.startswith("valid_"))
-        raise SpecError(f"[final] by = {column!r} is no column of results", f"there are: {names}")
     rows = ledger.query(
         f'SELECT fingerprint, avg("{column}") AS value FROM results '
         f'WHERE "{column}" IS NOT NULL GROUP BY fingerprint'

@@ -16,6 +16,7 @@ __all__ = [
     "base_tables",
     "combinations",
     "expand",
+    "first_cell",
     "repeat_of",
     "resolve",
     "varied_keys",
@@ -60,6 +61,12 @@ def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list
     )
     # Repeats of an axis over seeds may meet.
     return list({cell.spec.as_json(): cell for cell in reversed(list(repeated))}.values())[::-1]
+
+
+def first_cell(study: StudySpec, overrides: Mapping[str, Any]) -> list[Cell]:
+    """The first of the cells alone, where all of them are too many. Raises SpecError."""
+    chosen = combinations(study, overrides)[:1]
+    return [resolve(base_tables(study), each, []) for each in chosen]
 
 
 def base_tables(study: StudySpec) -> Overrides:

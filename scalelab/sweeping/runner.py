@@ -18,7 +18,7 @@ from scalelab.core.units import parse_bytes, parse_seconds
 from scalelab.store.ledger import Attempt, Ledger
 from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping.driver import Driver
-from scalelab.sweeping.final import best_cells
+from scalelab.sweeping.final import best_cells, check_final
 from scalelab.sweeping.grid import Cell, expand
 from scalelab.sweeping.hooks import Hooks
 from scalelab.sweeping.median_rule import MedianRule
@@ -47,10 +47,10 @@ class SweepResult:
 
     @property
     def exit_code(self) -> int:
-        """130 if it was interrupted, 1 if a run failed, else 0."""
+        """130 if it was interrupted, 1 if a run failed or somebody else killed one, else 0."""
         if self.interrupted:
             return 130
-        return 1 if self.counts.get(Outcome.FAILED, 0) else 0
+        return 1 if {Outcome.FAILED, Outcome.INTERRUPTED} & self.counts.keys() else 0
 
 
 def sweep(
@@ -93,6 +93,7 @@ def sweep(
         on_cluster=executor == "cluster",
     )
     expanded = expand(study, given) if study.search is None or dry_run else []
+    check_final(study, given, expanded)
     cells = [sweeping.placed(cell) for cell in expanded]
     if executor != "cluster":
         sweeping.hooks.check_device([cell.spec for cell in cells])

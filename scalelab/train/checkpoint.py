@@ -1,7 +1,10 @@
-"""Weights and optimizer state on disk, as safetensors and JSON, never pickles."""
+"""Keep weights and optimizer state on disk, as safetensors and JSON, never pickles."""
 
 import json
+import logging
 import os
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,10 @@ from torch.optim import Optimizer
 
 from scalelab.core.errors import DataError
 
-__all__ = ["load_state", "load_weights", "save_state", "save_weights"]
+__all__ = ["load_best", "load_state", "save_best", "save_state", "save_weights"]
+
+_LOG = logging.getLogger(__name__)
+_PART = 2**24
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -22,46 +28,72 @@ def save_weights(model: nn.Module, path: Path) -> None:
     _write(tensors, path)
 
 
-@torch.no_grad()
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Copy weights into the model in place, one tensor at a time."""
-    with safe_open(path, framework="pt") as file:
-        for name, tensor in model.state_dict().items():
-            tensor.copy_(file.get_tensor(name))
+def save_best(folder: Path, model: nn.Module, epoch: int) -> None:
+    """The weights of the best epoch so far. Those that the folder's checkpoint names stay too."""
+    save_weights(model, _best(folder, epoch))
+    _forget(folder, epoch)
 
 
-def save_state(folder: Path, model: nn.Module, optimizer: Optimizer, facts: dict[str, Any]) -> None:
-    """A checkpoint from which training goes on: weights, optimizer state, plain facts.
+def load_best(folder: Path, model: nn.Module, epoch: int) -> None:
+    """Put the weights of the best epoch back."""
+    _load_weights(model, _best(folder, epoch))
 
-    The facts are written last: a folder without them is no checkpoint.
+
+def save_state(
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    facts: dict[str, Any],
+    best_epoch: int | None,
+) -> None:
+    """A checkpoint from which training goes on: weights, optimizer state, best weights, facts.
+
+    All is on the disk, with its checksums, before the facts are, which are written last: a folder
+    without them is no checkpoint. Raises DataError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Two generations, so that a crash while writing leaves the older one whole.
-    number = 1 - int(_facts(folder).get("generation", 1))
-    save_weights(model, folder / f"weights-{number}.safetensors")
-    state = {
+    number = 1 - int((_facts(folder) or {}).get("generation", 1))
+    weights, state = _state_files(folder, number)
+    save_weights(model, weights)
+    tensors = {
         f"{group}.{key}": value.detach().contiguous()
         for group, values in optimizer.state_dict()["state"].items()
         for key, value in values.items()
         if isinstance(value, Tensor)
     }
-    _write(state, folder / f"optimizer-{number}.safetensors")
-    text = json.dumps(facts | {"generation": number})
+    _write(tensors, state)
+    files = [weights, state] + ([] if best_epoch is None else [_best(folder, best_epoch)])
+    facts = facts | {"generation": number, "files": {path.name: _checksum(path) for path in files}}
     temporary = folder / "facts.json.part"
-    temporary.write_text(text)
-    os.replace(temporary, folder / "facts.json")
+    try:
+        temporary.write_text(json.dumps(facts | {"checksum": _checksum_of(facts)}))
+        _to_disk([*files, temporary, folder])
+        os.replace(temporary, folder / "facts.json")
+        _to_disk([folder])
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    _forget(folder, best_epoch)
 
 
 def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any] | None:
-    """Facts of the checkpoint once its state is in place, or None if there is none."""
+    """Facts of the checkpoint once its state is in place; None where there is none.
+
+    One that is damaged is none, which is logged.
+    """
     facts = _facts(folder)
-    if not facts:
+    if facts is None:
         return None
-    number = facts.pop("generation")
-    load_weights(model, folder / f"weights-{number}.safetensors")
+    files, number = facts.pop("files", {}), facts.pop("generation", None)
+    damaged = [name for name, known in files.items() if _checksum(folder / name) != known]
+    if damaged or not files:
+        _LOG.warning("%s: %s is damaged; starting anew", folder, ", ".join(damaged) or "facts.json")
+        return None
+    weights, state = _state_files(folder, number)
+    _load_weights(model, weights)
     tables = optimizer.state_dict()
     tables["state"] = {}
-    with safe_open(folder / f"optimizer-{number}.safetensors", framework="pt") as file:
+    with safe_open(state, framework="pt") as file:
         for name in file.keys():
             group, _, key = name.partition(".")
             tables["state"].setdefault(int(group), {})[key] = file.get_tensor(name)
@@ -69,9 +101,67 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> dict[str
     return facts
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _state_files(folder: Path, generation: int) -> tuple[Path, Path]:
+    weights, state = (f"{name}-{generation}.safetensors" for name in ("weights", "optimizer"))
+    return folder / weights, folder / state
+
+
+def _best(folder: Path, epoch: int) -> Path:
+    return folder / f"best-{epoch}.safetensors"
+
+
+def _forget(folder: Path, epoch: int | None) -> None:
+    """Best weights that neither `epoch` nor the checkpoint needs any more."""
+    needed = set((_facts(folder) or {}).get("files", {}))
+    for path in folder.glob("best-*.safetensors"):
+        if path.name not in needed and (epoch is None or path != _best(folder, epoch)):
+            path.unlink()
+
+
+@torch.no_grad()
+def _load_weights(model: nn.Module, path: Path) -> None:
+    """Copy weights into the model in place, one tensor at a time."""
+    with safe_open(path, framework="pt") as file:
+        for name, tensor in model.state_dict().items():
+            tensor.copy_(file.get_tensor(name))
+
+
+def _facts(folder: Path) -> dict[str, Any] | None:
+    """None where there are none; without anything where they are damaged."""
     path = folder / "facts.json"
-    return json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return None
+    try:
+        facts = json.loads(path.read_bytes())
+    except ValueError:
+        return {}
+    whole = isinstance(facts, dict) and facts.pop("checksum", None) == _checksum_of(facts)
+    return facts if whole else {}
+
+
+def _checksum_of(facts: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(facts, sort_keys=True).encode()):08x}"
+
+
+def _checksum(path: Path) -> str | None:
+    """Of what the file holds; None where there is none. Against damage, not against anybody."""
+    value = 0
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        while part := file.read(_PART):
+            value = zlib.crc32(part, value)
+    return f"{value:08x}"
+
+
+def _to_disk(paths: Iterable[Path]) -> None:
+    """Wait until files, or the names in a folder, are where a loss of power leaves them."""
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _write(tensors: dict[str, Tensor], path: Path) -> None:
@@ -82,6 +172,8 @@ def _write(tensors: dict[str, Tensor], path: Path) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise DataError(
-            f"cannot write {path}: {error}", "free some space or name another folder"
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> DataError:
+    return DataError(f"cannot write {path}: {error}", "free some space or name another folder")

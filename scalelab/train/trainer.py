@@ -145,7 +145,6 @@ class Trainer:
             folder = keep or Path(stack.enter_context(_temporary_folder()))
             if keep is not None:
                 self._resume(fit, keep)
-            best = folder / "best.safetensors"
             while fit.stopped is None:
                 loss = self._train_epoch(fit)
                 last = fit.epoch == train.epochs or 0 < train.max_steps <= fit.steps
@@ -154,7 +153,7 @@ class Trainer:
                 if evaluated:
                     with averaged(self.parts.optimizer):
                         metrics = self.evaluate("valid")
-                        self._judge(fit, metrics, best)
+                        self._judge(fit, metrics, folder)
                 for observer in self.observers:
                     observer.on_epoch_end(fit.epoch, loss, metrics)
                 if last:
@@ -168,7 +167,7 @@ class Trainer:
                 if keep is not None and due:
                     self._keep(fit, keep)
             if fit.best_epoch is not None and (train.ema_decay or fit.best_epoch != fit.epoch):
-                checkpoint.load_weights(self.parts.model, best)
+                checkpoint.load_best(folder, self.parts.model, fit.best_epoch)
         return fit
 
     def _train_epoch(self, fit: Fit) -> float:
@@ -228,11 +227,11 @@ class Trainer:
             if close is not None:
                 close()
 
-    def _judge(self, fit: Fit, metrics: dict[str, float], best: Path) -> None:
+    def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path) -> None:
         fit.history.append((fit.epoch, metrics))
         if metrics[METRIC] > fit.best_metric:
             fit.best_metric, fit.best_epoch, fit.without_better = metrics[METRIC], fit.epoch, 0
-            checkpoint.save_weights(self.parts.model, best)
+            checkpoint.save_best(folder, self.parts.model, fit.epoch)
         else:
             fit.without_better += 1
 
@@ -240,7 +239,8 @@ class Trainer:
         facts = {name: value for name, value in vars(fit).items() if name != "stopped"}
         if not math.isfinite(fit.best_metric):
             facts["best_metric"] = None
-        checkpoint.save_state(folder, self.parts.model, self.parts.optimizer, facts)
+        parts = self.parts
+        checkpoint.save_state(folder, parts.model, parts.optimizer, facts, fit.best_epoch)
 
     def _resume(self, fit: Fit, folder: Path) -> None:
         facts: dict[str, Any] | None = checkpoint.load_state(

@@ -13,7 +13,7 @@ BAD = {
     "raise": ("failed", "ValueError: this cell is no good"),
     "nan": ("diverged", ""),
     "segv": ("failed", "crashed with signal 11 (SIGSEGV)"),
-    "kill": ("oom", "signal 9"),
+    "kill": ("interrupted", "signal 9"),
     "leave": ("failed", "exit code 3"),
     "forever": ("timeout", "longer than 4 s"),
     "greedy": ("oom", ""),

@@ -208,3 +208,26 @@ def test_a_second_driver_is_refused(drive, ledger, study, sweep):
     with pytest.raises(LedgerError, match="another sweep writes"):
         sweep(study(), ledger=ledger.path)
     assert {row["outcome"] for row in rows(ledger)} == {"running"}
+
+
+def worker_of(driver):
+    """The id of the one run of `driver`: a child of its warm process."""
+    found = {pid: status_of(pid) for pid in descendants(driver.pid)}
+    (worker,) = [pid for pid, status in found.items() if int(status[1]) in found]
+    return worker
+
+
+@pytest.mark.parametrize("epochs_before", [0, 2])
+def test_a_run_that_somebody_else_kills_runs_again(drive, ledger, epochs_before):
+    driver = drive(number=1, epochs=5, seconds=0.5)
+    driver.wait_for("start", 1)
+    if epochs_before:
+        time.sleep(0.5 * epochs_before)
+    os.kill(worker_of(driver), signal.SIGKILL)
+    assert driver.wait() == 1, driver.out.read_text()
+    [row] = rows(ledger)
+    assert row["outcome"] == "interrupted"
+    assert "killed by signal 9 (SIGKILL) from outside" in row["error"]
+    again = drive(number=1, epochs=5, seconds=0.01)
+    assert again.wait() == 0, again.out.read_text()
+    assert sorted(row["outcome"] for row in rows(ledger)) == ["done", "interrupted"]

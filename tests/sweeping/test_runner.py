@@ -82,8 +82,8 @@ def test_a_changed_study_runs_only_what_is_new(study, sweep, heard):
 
 def test_rerun_repeats_just_the_outcomes_it_names(study, sweep):
     lab = hooks(modules=lambda specs: ["scalelab.measure.session"])
-    kinds = ["ok", "raise", "kill", "nan"]
-    asked = study(axes={"data.path": kinds})
+    kinds = ["ok", "raise", "greedy", "nan"]
+    asked = study(axes={"data.path": kinds}, budget={"memory": "64MiB"})
     sweep(asked, executor="processes", hooks=lab)
     for rerun, again in ((None, 0), ("failed", 1), ("oom", 1), ("all", 4)):
         observer = Heard()
@@ -247,10 +247,19 @@ def test_the_best_cell_by_validation_gets_more_seeds(study, sweep, tmp_path):
     assert sweep(asked).counts == {"done": 10}, "and typing it again changes nothing"
 
 
-@pytest.mark.parametrize("final", [{"by": "test_ndcg_10"}, {"by": "valid_x"}, {"per": "loss.x"}])
-def test_final_chooses_on_validation_and_by_fields_that_exist(study, sweep, final):
+@pytest.mark.parametrize("search", [None, {"trials": 2}])
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    "final", [{"by": "test_ndcg_10"}, {"by": "valid_x"}, {"per": "loss.x"}, {"per": "los.name"}]
+)
+def test_a_typo_in_final_is_refused_before_anything_runs(
+    study, sweep, tmp_path, heard, final, dry_run, search
+):
+    asked = study(axes={"batch.size": [8, 16]}, final=final, search=search)
     with pytest.raises(SpecError, match=r"\[final\]"):
-        sweep(study(final=final))
+        sweep(asked, observer=heard, dry_run=dry_run)
+    assert heard.started == heard.plans == []
+    assert list(tmp_path.glob("*.duckdb*")) == []
 
 
 def test_the_median_rule_ends_hopeless_runs_and_says_so(study, sweep, tmp_path):

@@ -8,6 +8,7 @@ from typing import ClassVar
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.sweeping.child import Child
+from scalelab.sweeping.oom_kills import OomKills
 from scalelab.sweeping.server import Server, ServerGone
 from scalelab.sweeping.task import Task
 
@@ -28,6 +29,7 @@ class Processes:
         self._threads = threads
         self._server: Server | None = None
         self._children: dict[int, Child] = {}
+        self._kills = OomKills()
 
     def open(
         self,
@@ -46,7 +48,7 @@ class Processes:
         """Fork a process for the task. Raises ServerGone."""
         assert self._server is not None, "open comes first"
         pid, connection = self._server.fork()
-        self._children[pid] = Child(task, pid, connection, self._on_progress)
+        self._children[pid] = Child(task, pid, connection, self._on_progress, self._kills)
 
     def poll(self, timeout_s: float) -> None:
         """Hear the runs, and watch over their limits all the while."""

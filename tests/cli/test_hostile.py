@@ -1,0 +1,159 @@
+"""What data, files and studies are called never steers the terminal, and is shown as it is."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from scalelab.cli.live import LiveState
+from scalelab.cli.screen import draw
+from scalelab.core.records import Outcome
+from scalelab.store.ledger import Ledger
+
+from .simulated import planned, progress, record
+from .terminal import run_in_terminal
+
+# Sets the title, colours, clears (in one byte too), turns the direction of writing; rich's markup.
+ESCAPES = "\x1b]0;mine\x07\x1b[31m\x9b2J\u202e\r"
+MARKUP = "[red]x[/red][/]"
+HOSTILE = ESCAPES + MARKUP
+STEERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+COMMAND = "import sys; from scalelab import cli; cli.run(sys.argv[1:])"
+
+
+def assert_harmless(*streams: str) -> None:
+    for text in streams:
+        assert STEERS.search(text) is None, repr(text)
+
+
+def literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+@pytest.fixture
+def hostile(ledger: Path) -> Path:
+    """A ledger with a run whose words are hostile."""
+    cell = planned(7, label=HOSTILE)
+    ended = record(cell, Outcome.FAILED)
+    run = replace(ended.run, error=HOSTILE, dataset=HOSTILE, loss=MARKUP)
+    Ledger(ledger).append([replace(ended, run=run)])
+    return ledger
+
+
+def test_a_table_shows_values_and_names_of_columns(scalelab: Callable, hostile: Path) -> None:
+    sql = f'SELECT loss, dataset, error AS "{HOSTILE}" FROM runs WHERE loss = {literal(MARKUP)}'
+    done = scalelab("query", hostile, sql)
+    assert done.code == 0, done.err
+    assert_harmless(done.out, done.err)
+    assert done.out.count(MARKUP) == 4
+    assert "\\x1b[31m\\x9b2J\\u202e" in done.out
+
+
+def test_json_holds_the_very_text(scalelab: Callable, hostile: Path) -> None:
+    done = scalelab("query", hostile, f"SELECT {literal(HOSTILE)} AS a", "--json")
+    assert_harmless(done.out, done.err)
+    assert json.loads(done.out) == [{"a": HOSTILE}]
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_no_form_of_rows_steers_a_terminal(hostile: Path, form: str) -> None:
+    arguments = ["query", str(hostile), f"SELECT {literal(HOSTILE)} AS a", "--format", form]
+    written, code = run_in_terminal(["-c", COMMAND, *arguments], width=200, height=50)
+    assert code == 0, written
+    plain = re.sub(r"\x1b\[[\d;]*m", "", written).replace("\r\n", "\n")
+    assert_harmless(plain)
+    assert "mine" in plain
+    assert "\x1b[31m" not in written
+
+
+def test_csv_in_a_file_is_the_very_text(scalelab: Callable, hostile: Path, tmp_path: Path) -> None:
+    sql = f"SELECT {literal(ESCAPES[:-1])} AS a"
+    assert scalelab("query", hostile, sql, "--out", tmp_path / "rows.csv").code == 0
+    assert ESCAPES[:-1] in (tmp_path / "rows.csv").read_text(encoding="utf-8")
+    assert ESCAPES[:-1] in scalelab("query", hostile, sql, "--format", "csv").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query", "small.duckdb", f"SELECT {literal(HOSTILE)} FROM nowhere"),
+        ("query", "small.duckdb", f'SELECT "{HOSTILE}" FROM runs'),
+        ("query", f"{HOSTILE.replace('/', '')}.duckdb", "SELECT 1"),
+        ("sweep", f"{HOSTILE.replace('/', '')}.toml"),
+        ("profile", "quickstart", "--set", f"{HOSTILE}=1"),
+        ("profile", "sasrec-synthetic", "--set", f"loss.name={HOSTILE}"),
+        ("data", "describe", f"{HOSTILE.replace('/', '')}.csv"),
+        ("plan", "sasrec-synthetic", "--on", HOSTILE),
+        ("report", "small.duckdb", "--chart", HOSTILE),
+        (HOSTILE,),
+        ("query", HOSTILE),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_does_not(
+    scalelab: Callable,
+    ledger: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    monkeypatch.chdir(ledger.parent)
+    done = scalelab(*arguments, *(["--json"] if as_json else []))
+    assert done.code != 0
+    assert_harmless(done.out, done.err)
+    assert "internal" not in done.out
+    assert "fault of scalelab" not in done.err
+
+
+def test_names_of_files_and_studies_do_not(
+    scalelab: Callable, plain_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    names = [f"{HOSTILE.replace('/', '')}{number}.csv" for number in (1, 2)]
+    for step, name in enumerate(names, 1):
+        rows = "".join(f"u{u},i{(u + step * k) % 30},{k}\n" for u in range(40) for k in range(6))
+        (plain_environment / name).write_text(f"user,item,timestamp\n{rows}", encoding="utf-8")
+    (plain_environment / "study.toml").write_text(
+        f"""
+        name = {json.dumps(HOSTILE)}
+        base = "sasrec-synthetic"
+        [set]
+        "data.reader" = "table"
+        "batch.max_len" = 5
+        "model.hidden_dim" = 8
+        "model.num_blocks" = 1
+        "train.epochs" = 1
+        [axes]
+        "data.path" = {json.dumps(names)}
+        """,
+        encoding="utf-8",
+    )
+    dry = scalelab("sweep", "study.toml", "--ledger", "l.duckdb", "--dry-run")
+    done = scalelab("sweep", "study.toml", "--ledger", "l.duckdb", "--executor", "inline")
+    assert (dry.code, done.code) == (0, 0), (dry.err, done.err)
+    assert_harmless(dry.out, dry.err, done.out, done.err)
+    assert "[red]x[red][]1" in done.out
+    assert "[red]x[red][]1" in done.err
+
+
+def test_the_live_picture_shows_them_as_they_are() -> None:
+    state = LiveState()
+    cells = [planned(index, label=f"{HOSTILE} {index}") for index in range(3)]
+    state.on_plan(HOSTILE, HOSTILE, cells)
+    for cell in cells:
+        state.on_run_start(cell.run_id)
+    state.on_progress(progress(cells[0].run_id, 1))
+    state.on_run_end(record(cells[1]))
+    state.on_message(HOSTILE)
+    # No colours: every control character would be one of theirs.
+    screen = Console(width=200, height=40, force_terminal=True, color_system=None)
+    with screen.capture() as captured:
+        screen.print(draw(state.snapshot(), 200, 40))
+    picture = captured.get()
+    assert_harmless(picture)
+    # The study, its device, two that run, one that ended and is the front, and the message.
+    assert picture.count(MARKUP) == 7
