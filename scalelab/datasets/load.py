@@ -15,6 +15,7 @@ from scalelab.datasets._folder import is_compact, open_compact, read_meta
 from scalelab.datasets.filters import keep_core
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import locate, parts_of
+from scalelab.datasets.order import arrange
 from scalelab.datasets.splits import HeldOut, Split, leave_one_out, split_lengths, temporal
 
 __all__ = ["LengthsOnly", "fingerprint", "lengths", "load", "split", "synthetic_options"]
@@ -44,6 +45,7 @@ def load(data: DataSpec, into: Path | None = None) -> Interactions:
     Raises DataError, SpecError.
     """
     interactions, source = _read(data, into)
+    interactions = arrange(interactions, ties=data.ties, drop=data.drop)
     interactions = keep_core(
         interactions, min_item_count=data.min_item_count, min_user_count=data.min_user_count
     )
@@ -95,6 +97,8 @@ def _key(data: DataSpec, path: Path) -> str:
 
 
 def _filtered(source: str, data: DataSpec) -> str:
+    if (data.ties, data.drop) != ("file", "none"):
+        source = _digest([source, data.ties, data.drop])
     if data.min_item_count <= 1 and data.min_user_count <= 1:
         return source
     return _digest([source, max(data.min_item_count, 1), max(data.min_user_count, 1)])
@@ -117,7 +121,7 @@ def split(interactions: Interactions, data: DataSpec) -> Split:
 
 def lengths(data: DataSpec) -> LengthsOnly:
     """Lengths after filter and split. Draws no synthetic item unless a filter needs them."""
-    unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1
+    unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1 and data.drop == "none"
     generator = _generator(data)
     if generator is not None and unfiltered and data.split == "leave_one_out":
         whole = generator.lengths()
