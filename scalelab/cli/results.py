@@ -82,6 +82,7 @@ def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
         low, high = f"{min(oracle):.4f}", f"{max(oracle):.4f}"
         bound = low if low == high else f"{low} to {high}"
         screen.print(f"no model can score more than {bound} (oracle, test NDCG@10)")
+    _show_misses([row for row, _ in found])
     say(f"{summary(dict(result.counts)) or 'nothing was run'}; ledger: {result.ledger}")
     ledger = shlex.quote(str(result.ledger))
     say(f"next: scalelab report {ledger}")
@@ -89,6 +90,21 @@ def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
     counts = result.counts
     if result.interrupted or counts.get("waiting") or counts.get(Outcome.INTERRUPTED):
         say("not all cells have run: type the same command again to go on")
+
+
+def _show_misses(rows: list[dict[str, Any]]) -> None:
+    """Where most test targets are misses by the rule of seen items, not by the model's doing."""
+    shares = [
+        row["test_seen_before"]
+        for row in rows
+        if row["test_seen_before"] is not None and "seen excluded" in row["protocol"]
+    ]
+    most = max(shares, default=0.0)
+    if most > 0.5:
+        say(
+            f"{100 * most:.0f} % of the test targets were seen before by their users and count as "
+            'misses: see data.drop ("exact", "consecutive") and data.exclude_seen'
+        )
 
 
 def _show_front(found: list[tuple[dict[str, Any], Finished]], budget_bytes: int | None) -> None:

@@ -60,13 +60,21 @@ class PartSpec(BaseModel, frozen=True, extra="allow"):
 
 
 class DataSpec(PartSpec, frozen=True, extra="allow"):
-    """Where the histories come from, how they are filtered and how they are split."""
+    """Where the histories come from, how they are filtered and how they are split.
+
+    `name` is what tables call the data set; empty takes the file's or its folder's. `ties` orders
+    interactions of the same time: as in the file, or by a hash of user and item. `drop` leaves out
+    rows that repeat user, item and time ("exact"), or the item before ("consecutive").
+    """
 
     kind: ClassVar[str] = "readers"
     name_field: ClassVar[str] = "reader"
 
     reader: str = "table"
     path: str | None = None
+    name: str = ""
+    ties: Literal["file", "hash"] = "file"
+    drop: Literal["none", "exact", "consecutive"] = "none"
     split: Literal["leave_one_out", "temporal"] = "leave_one_out"
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
     min_item_count: NonNegativeInt = 0

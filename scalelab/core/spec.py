@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,15 @@ __all__ = [
 
 # Raised whenever the same spec would give other numbers, so that old rows are not taken for new.
 RESULTS_VERSION = 2
+
+# Names of files that say nothing of what is in them.
+_NO_NAMES = set(
+    "ratings interactions train test data dataset clicks events reviews u all "
+    "user_item useritem sequences sessions transactions".split()
+)
+_SUFFIXES = re.compile(
+    r"\.(parquet|pq|csv|tsv|jsonl|ndjson|json|inter|dat|data|txt)(\.(gz|zst))?$", re.IGNORECASE
+)
 
 Overrides = dict[str, Any]
 
@@ -112,6 +122,7 @@ class RunSpec(Table, frozen=True):
         assert self.device.name != "auto", "a device takes the place of auto first"
         tables = self.as_tables()
         tables["data"].pop("path")
+        tables["data"].pop("name")
         tables["device"]["name"] = self.device.name.partition(":")[0]
         tables["data_fingerprint"] = data_fingerprint
         tables["results_version"] = RESULTS_VERSION
@@ -120,11 +131,15 @@ class RunSpec(Table, frozen=True):
 
     @property
     def dataset(self) -> str:
-        """Short name of the data set: the folder of `.../interactions.*`, else the file's stem."""
-        if self.data.path is None:
-            return self.data.reader
+        """Short name of the data set: `data.name`, else the file's without its suffixes, or its
+        folder's where the file is called `ratings`, `train`, `interactions` or the like."""
+        if self.data.name or self.data.path is None:
+            return self.data.name or self.data.reader
         path = Path(self.data.path)
-        return path.parent.name if path.stem == "interactions" else path.stem
+        stem = _SUFFIXES.sub("", path.name)
+        if stem.lower() not in _NO_NAMES and "*" not in stem:
+            return stem
+        return path.parent.name or path.absolute().parent.name or stem
 
     @property
     def protocol(self) -> str:
@@ -135,6 +150,10 @@ class RunSpec(Table, frozen=True):
         parts = [split, seen]
         if data.min_item_count > 1 or data.min_user_count > 1:
             parts.append(f"{data.min_user_count}/{data.min_item_count}-core (users/items)")
+        if data.drop != "none":
+            parts.append(f"{data.drop} repeats dropped")
+        if data.ties != "file":
+            parts.append("ties by hash")
         if data.max_eval_users:
             parts.append(f"{data.max_eval_users} users evaluated")
         return ", ".join(parts)

@@ -87,6 +87,7 @@ def open_compact(folder: Path) -> Interactions:
         time_is_order=meta["time_is_order"],
         fingerprint=meta["fingerprint"],
         dropped=meta["dropped"],
+        time_unit=meta.get("time_unit", ""),
     )
 
 
@@ -119,6 +120,7 @@ def write_compact(
         "num_interactions": interactions.num_interactions,
         "has_times": interactions.times is not None,
         "time_is_order": interactions.time_is_order,
+        "time_unit": interactions.time_unit,
         "fingerprint": interactions.fingerprint,
         "dropped": interactions.dropped,
         "synthetic": synthetic,

@@ -1,14 +1,16 @@
-"""A data spec in, facts out: counts, lengths, popularity, splits, what is dropped and why."""
+"""Describe a data set: counts, lengths, popularity, times, splits, what is dropped and why."""
 
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import load, split
-from scalelab.datasets.splits import HeldOut, Split, cut_time
+from scalelab.datasets.order import tied_shares
+from scalelab.datasets.splits import SHORTEST, HeldOut, Split, cut_time
 
 __all__ = ["describe", "gini"]
 
@@ -52,7 +54,9 @@ def _split_facts(interactions: Interactions, data: DataSpec, name: str) -> dict[
         return {"refused": error.message}
     facts = _sizes(parts)
     if name == "temporal" and interactions.times is not None:
-        facts["cut_time"] = cut_time(interactions.times, data.quantile)
+        cut = cut_time(interactions.times, data.quantile)
+        facts["cut_time"] = cut
+        facts |= {"cut_date": date} if (date := _date(cut, interactions.time_unit)) else {}
     if parts.oracle_ndcg is not None:
         facts["oracle_ndcg@10"] = parts.oracle_ndcg
     return facts
@@ -78,13 +82,25 @@ def _targets(held_out: HeldOut) -> dict[str, int]:
 
 def _times(interactions: Interactions) -> dict[str, Any]:
     if interactions.times is None:
-        return {"kind": "none"}
+        return {"kind": "none", "order": "that of the file"}
     first, last = int(interactions.times.min()), int(interactions.times.max())
-    return {
+    facts: dict[str, Any] = {
         "kind": "order" if interactions.time_is_order else "clock",
         "first": first,
         "last": last,
     }
+    if interactions.time_unit:
+        facts["unit"] = interactions.time_unit
+        facts["first_date"] = _date(first, interactions.time_unit)
+        facts["last_date"] = _date(last, interactions.time_unit)
+    return facts | {"ties": tied_shares(interactions, SHORTEST)}
+
+
+def _date(time: int, unit: str) -> str | None:
+    """A time as a date in UTC, None where its unit is not known."""
+    if not unit:
+        return None
+    return f"{np.datetime64(time, unit)}Z"
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:
@@ -115,6 +131,14 @@ def _head_share(counts: np.ndarray, share: float) -> float:
 
 def _repeats(interactions: Interactions) -> int:
     """Interactions with an item that the same user has had before."""
-    users = np.repeat(np.arange(interactions.num_users), np.diff(interactions.offsets))
-    pairs = users * (interactions.num_items + 1) + interactions.item_ids
-    return len(pairs) - len(np.unique(pairs))
+    return int(_count_repeats(interactions.item_ids, interactions.offsets))
+
+
+@njit(nogil=True, cache=True)
+def _count_repeats(item_ids, offsets):
+    repeats = 0
+    for user in range(len(offsets) - 1):
+        ascending = np.sort(item_ids[offsets[user] : offsets[user + 1]])
+        for at in range(1, len(ascending)):
+            repeats += ascending[at] == ascending[at - 1]
+    return repeats

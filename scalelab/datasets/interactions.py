@@ -37,8 +37,9 @@ class Histories:
 class Interactions:
     """All interactions: `item_ids` (int32, 1..num_items) in CSR form, `offsets` (int64, users + 1).
 
-    `times` is int64 in the unit of the source, or None; `time_is_order` says that times are only
-    positions in a history, comparable within a user and not between users.
+    `times` is int64 in `time_unit` ("s", "ms", "us", "ns" since 1970 in UTC; "" where numbers have
+    no known unit), or None; `time_is_order` says that times are only positions in a history,
+    comparable within a user and not between users.
     """
 
     item_ids: np.ndarray
@@ -48,6 +49,7 @@ class Interactions:
     time_is_order: bool
     fingerprint: str
     dropped: dict[str, int]
+    time_unit: str = ""
 
     def __post_init__(self) -> None:
         if len(self.item_ids) == 0 or len(self.offsets) < 2:

@@ -1,9 +1,8 @@
-"""A data spec in, its interactions, fingerprint, split and lengths out."""
+"""Load what a data spec asks for: interactions, fingerprint, split and lengths."""
 
 import hashlib
 import json
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ from scalelab.core.spec import DataSpec
 from scalelab.datasets._folder import is_compact, open_compact, read_meta
 from scalelab.datasets.filters import keep_core
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.locate import locate
+from scalelab.datasets.locate import locate, parts_of
+from scalelab.datasets.order import arrange
 from scalelab.datasets.splits import HeldOut, Split, leave_one_out, split_lengths, temporal
 
 __all__ = ["LengthsOnly", "fingerprint", "lengths", "load", "split", "synthetic_options"]
 
 # Raised when a reader or filter would give other interactions for the same file.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,34 +44,61 @@ def load(data: DataSpec, into: Path | None = None) -> Interactions:
 
     Raises DataError, SpecError.
     """
-    path = _path(data)
-    if path is not None and is_compact(path):
-        interactions = open_compact(path)
-    else:
-        interactions = _reader(data).read(path, into)
+    interactions, source = _read(data, into)
+    interactions = arrange(interactions, ties=data.ties, drop=data.drop)
     interactions = keep_core(
         interactions, min_item_count=data.min_item_count, min_user_count=data.min_user_count
     )
-    return replace(interactions, fingerprint=fingerprint(data))
+    return replace(interactions, fingerprint=_filtered(source, data))
 
 
 def fingerprint(data: DataSpec) -> str:
-    """16 hex digits: content of the file, reader, its options, filters; not where the file lies.
+    """16 hex digits: ids as text and times in UTC in the order of the file, and the filters.
 
-    A compact form has the fingerprint of what it was made from. Raises DataError, SpecError.
+    Neither where the file lies nor its form counts. A generator has that of its options, a compact
+    form that of what it was made from. Raises DataError, SpecError.
     """
     path = _path(data)
     if path is not None and is_compact(path):
         source = str(read_meta(path)["fingerprint"])
+    elif path is None:
+        source = _digest([_VERSION, data.reader, _checked(data)])
     else:
-        options = _checked(data)
-        known: list[Any] = [_VERSION, data.reader, options]
-        if path is not None:
-            changed = path.stat()
-            known.append(_content(path, changed.st_size, changed.st_mtime_ns))
-            card = path.parent / "card.json"
-            known.append(_content(card, 0, card.stat().st_mtime_ns) if card.is_file() else "")
-        source = _digest(known)
+        key = _key(data, path)
+        if key not in _SOURCES:
+            _read(data, None)
+        source = _SOURCES[key]
+    return _filtered(source, data)
+
+
+# Digests of what was read, by file, size, time of change and options: a file is read once.
+_SOURCES: dict[str, str] = {}
+
+
+def _read(data: DataSpec, into: Path | None) -> tuple[Interactions, str]:
+    path = _path(data)
+    if path is not None and is_compact(path):
+        interactions = open_compact(path)
+        return interactions, interactions.fingerprint
+    if path is None:
+        return _reader(data).read(path, into), _digest([_VERSION, data.reader, _checked(data)])
+    key = _key(data, path)
+    interactions = _reader(data).read(path, into)
+    # A reader from elsewhere may say nothing of what it read; then the files' bytes count.
+    held = interactions.fingerprint or [data.reader, _checked(data), *map(_content, parts_of(path))]
+    _SOURCES[key] = _digest([_VERSION, held])
+    return interactions, _SOURCES[key]
+
+
+def _key(data: DataSpec, path: Path) -> str:
+    facts = [(str(part.resolve()), part.stat()) for part in parts_of(path)]
+    known = [(name, fact.st_size, fact.st_mtime_ns) for name, fact in facts]
+    return json.dumps([known, data.reader, _checked(data)])
+
+
+def _filtered(source: str, data: DataSpec) -> str:
+    if (data.ties, data.drop) != ("file", "none"):
+        source = _digest([source, data.ties, data.drop])
     if data.min_item_count <= 1 and data.min_user_count <= 1:
         return source
     return _digest([source, max(data.min_item_count, 1), max(data.min_user_count, 1)])
@@ -94,7 +121,7 @@ def split(interactions: Interactions, data: DataSpec) -> Split:
 
 def lengths(data: DataSpec) -> LengthsOnly:
     """Lengths after filter and split. Draws no synthetic item unless a filter needs them."""
-    unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1
+    unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1 and data.drop == "none"
     generator = _generator(data)
     if generator is not None and unfiltered and data.split == "leave_one_out":
         whole = generator.lengths()
@@ -162,9 +189,7 @@ def _checked(data: DataSpec) -> dict[str, Any]:
     return plugins.check_options("readers", data.reader, data.options)
 
 
-@lru_cache(maxsize=64)
-def _content(path: Path, size: int, changed_ns: int) -> str:
-    """Digest of a file; size and time of change are the key under which it is remembered."""
+def _content(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
 

@@ -1,4 +1,4 @@
-"""Interactions in, histories to train on and held-out targets out."""
+"""Split interactions into histories to train on and held-out targets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numba import njit
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Histories, Interactions
 
-__all__ = ["HeldOut", "Split", "leave_one_out", "split_lengths", "temporal"]
+__all__ = ["SHORTEST", "HeldOut", "Split", "leave_one_out", "split_lengths", "temporal"]
 
 # One item to train on or to rank from, one to validate and one to test.
 SHORTEST = 3

@@ -110,6 +110,23 @@ def test_a_run_that_cannot_be_is_refused_in_one_line(
     assert len(done.err.splitlines()) <= 2
 
 
+@pytest.mark.parametrize(("drop", "misses"), [("none", True), ("exact", False)])
+def test_targets_that_can_only_be_misses_are_told_beside_the_table(
+    scalelab: Callable, plain_environment: Path, drop: str, misses: bool
+) -> None:
+    rows = [(f"u{u}", f"i{(u * 3 + k) % 40}", 100 * u + k) for u in range(40) for k in range(5)]
+    _csv(plain_environment / "twice.csv", [*rows, *rows])
+    (plain_environment / "s.toml").write_text(
+        'base = "sasrec-synthetic"\ncharts = []\n[set]\n"data.reader" = "table"\n'
+        f'"data.path" = "twice.csv"\n"data.drop" = "{drop}"\n"train.epochs" = 1\n'
+        '"model.hidden_dim" = 16\n"negatives.num_negatives" = 2\n"device.threads" = 1\n'
+        '[axes]\n"batch.size" = [16]\n'
+    )
+    done = scalelab("sweep", "s.toml", "--executor", "inline", "--quiet", "--ledger", "s.duckdb")
+    assert done.code == 0, done.err
+    assert ("seen before by their users" in done.out) == misses
+
+
 def test_a_device_that_does_not_answer_is_refused_in_one_line(
     scalelab: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,6 +57,9 @@ def write_rows(folder: Path, reader: str) -> Path:
     elif reader == "sequences":
         path = folder / "rows.txt"
         path.write_text("".join(f"{u} {' '.join(map(str, h))}\n" for u, h in HISTORIES.items()))
+    elif reader == "lines":
+        path = folder / "rows.txt"
+        path.write_text("".join(f"{u} {i} {t}\n" for u, i, t in ROWS))
     elif reader == "sessions":
         path = folder / "rows.jsonl.gz"
         with gzip.open(path, "wt") as file:

@@ -20,6 +20,8 @@ def read(tmp_path, text, name="rows.csv", **options):
     return load(DataSpec(path=write(tmp_path / name, text), **options))
 
 
+_UNREAD = r"1 times cannot be read, the first is '[a-z]+' in row 2"
+
 rows = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 50), st.integers(-3, 3)), min_size=1, max_size=40
 )
@@ -76,18 +78,18 @@ def test_without_a_time_column_the_file_is_the_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("times", "microseconds"),
+    ("times", "apart"),
     [
-        (["2020-01-01 00:00:02", "2020-01-01 00:00:01"], 10**6),
-        (["2.5", "1.5"], 10**6),
+        (["2020-01-01 00:00:02", "2020-01-01 00:00:01"], 1),
+        (["2.5", "1.25"], 1250),
         (["2e9", "1e9"], 10**9),
     ],
 )
-def test_times_may_be_dates_or_fractions(tmp_path, times, microseconds):
+def test_times_may_be_dates_or_fractions(tmp_path, times, apart):
     found = read(tmp_path, "user,item,ts\n" + "".join(f"1,{i},{t}\n" for i, t in enumerate(times)))
     assert found.item_ids.tolist() == [2, 1]
     assert found.times is not None
-    assert np.diff(found.times).tolist() == [microseconds]
+    assert np.diff(found.times).tolist() == [apart]
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -112,11 +114,21 @@ def test_a_card_beside_decides(tmp_path):
         ("user,item,ts\n1,2,3\n,2,3\n", {}, "1 of 2 rows have no user"),
         ("user,item,ts\n1,2,3\n1,,3\n", {}, "1 of 2 rows have no item"),
         ("user,item,ts\n1,2,3\n1,2,\n", {}, "1 of 2 rows have no time"),
-        ("user,item,ts\n1,2,3\n1,2,nan\n", {}, "times are missing, NaN"),
-        ("user,item,ts\n1,2,3\n1,2,inf\n", {}, "times are missing, NaN"),
-        ("user,item,ts\n1,2,3\n1,2,soon\n", {}, "times are missing, NaN"),
-        ("user,item,ts\n1,-2,3\n", {}, "1 of 1 item ids are below 0"),
-        ("user,item,ts\n-1,2,3\n", {}, "1 of 1 user ids are below 0"),
+        (
+            "user,item,ts\n1,2,3\n1,2,nan\n",
+            {},
+            _UNREAD,
+        ),
+        (
+            "user,item,ts\n1,2,3\n1,2,inf\n",
+            {},
+            _UNREAD,
+        ),
+        (
+            "user,item,ts\n1,2,3\n1,2,soon\n",
+            {},
+            _UNREAD,
+        ),
         ("user,item,ts\n1,2.5,3\n", {}, "item ids are NaN or not whole"),
         ("who,item,ts\n1,2,3\n", {}, "no column called 'user'"),
         ("user,item,ts\n1,2,3\n", {"time": "when"}, "no column 'when'"),

@@ -1,13 +1,7 @@
-"""A SELECT of user, item and time in, sorted interactions out; DuckDB sorts, beyond memory."""
+"""Turn a SELECT of user, item and time into sorted interactions; DuckDB sorts, beyond memory."""
 
-import gzip
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import duckdb
 import numpy as np
@@ -16,43 +10,17 @@ from numba import njit
 from scalelab.core.errors import DataError
 from scalelab.datasets._arrays import ArraySink
 from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.readers._content import content_digest
+from scalelab.datasets.readers._ids import id_expression
+from scalelab.datasets.readers._lists import unrolled
+from scalelab.datasets.readers._times import time_expression
+from scalelab.datasets.readers._workspace import literal, one
 
-__all__ = [
-    "NO_TIME",
-    "check_columns",
-    "identifier",
-    "literal",
-    "open_text",
-    "read_rows",
-    "workspace",
-]
+__all__ = ["NO_TIME", "read_rows"]
 
 # In the place of a time column: the order of the file is the order of a history.
-NO_TIME = "NULL::BIGINT"
-_INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"}
-_MEMORY_LIMIT = "1200MB"
+NO_TIME = "NULL"
 _ROWS_PER_CHUNK = 1_000_000
-
-
-@contextmanager
-def workspace(source: Path, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that spills into `spill` when memory runs short; its errors become DataError."""
-    with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
-        settings = {
-            "memory_limit": _MEMORY_LIMIT,
-            "temp_directory": folder,
-            "threads": str(min(4, os.cpu_count() or 1)),
-        }
-        connection = duckdb.connect(config=settings)  # type: ignore[arg-type]
-        try:
-            yield connection
-        except duckdb.Error as error:
-            first_line = next((line for line in str(error).splitlines() if line), "unreadable")
-            raise DataError(
-                f"{source}: {first_line}", "check the file, its form and data.reader"
-            ) from error
-        finally:
-            connection.close()
 
 
 def read_rows(
@@ -62,152 +30,98 @@ def read_rows(
     source: Path,
     into: Path | None = None,
     stage: bool = False,
-    time_is_order: bool | None = None,
+    has_time: bool = True,
+    time_format: str = "",
+    header: tuple[str, str] | None = None,
 ) -> Interactions:
     """Interactions of the rows of `select`, whose columns are named u, i and t, in file order.
 
-    Integer items dense from 0 or from 1 keep their order; all other items are numbered from 1 in
-    the order of first appearance, and so are users whose ids are text. Rows of one user are sorted
-    by time; ties keep the order of the file. `stage` copies rows that are slow to read twice.
-    Raises DataError.
+    Ids and times are decided from all rows. Integer items dense from 0 or from 1 keep their order;
+    all other items are numbered from 1 in the order of first appearance, and so are users whose
+    ids are text. Rows of one user are sorted by time; ties keep the order of the file. `stage`
+    copies rows that are slow to read twice. `header` are the names of user and item, which no row
+    repeats. Raises DataError.
     """
     numbered = f"SELECT *, row_number() OVER () AS r FROM ({select})"
-    connection.execute(f"CREATE TEMP {'TABLE' if stage else 'VIEW'} source AS {numbered}")
-    types = {name: kind for name, kind, *_ in connection.execute("DESCRIBE source").fetchall()}
-    user, item = (_id_expression(connection, c, types[c], source) for c in ("u", "i"))
-    time = _time_expression(connection, types["t"], source)
+    connection.execute(f"CREATE TEMP {'TABLE' if stage else 'VIEW'} given AS {numbered}")
+    if header is not None:
+        _check_header(connection, header, source)
+    types = unrolled(connection, source, has_time)
+    (count,) = one(connection, "SELECT count(*) FROM source")
+    if count == 0:
+        raise DataError(f"{source} holds no interactions", "check the file and data.where")
+    user, user_is_text = id_expression(connection, "u", types["u"], source)
+    item, item_is_text = id_expression(connection, "i", types["i"], source)
+    time, unit = "NULL::BIGINT", ""
+    if has_time:
+        clock = time_expression(connection, types["t"], source, time_format)
+        time, unit = clock.sql, clock.unit
+    # A text is decoded once; numbers are cast again whenever they are looked at.
     connection.execute(
-        f"CREATE TEMP VIEW clean AS SELECT {user} AS u, {item} AS i, {time} AS t, r FROM source"
+        f"CREATE TEMP {'TABLE' if stage else 'VIEW'} clean AS "
+        f"SELECT {user} AS u, {item} AS i, {time} AS t, r FROM source"
     )
-    count, has_time = _check(connection, source, user, item)
+    if stage:
+        connection.execute("DROP VIEW source; DROP TABLE given; DROP TABLE IF EXISTS unrolled")
+    _check(connection, source)
+    digest = content_digest(connection, has_time, unit)
     user_key, user_join = "u", ""
-    if user.endswith("VARCHAR)"):
+    if user_is_text:
         _number(connection, "u", "users")
         user_key, user_join = "users.code", " JOIN users ON clean.u = users.id"
-    num_items, item_key, item_join = _items(connection, item.endswith("VARCHAR)"))
+    num_items, item_key, item_join = _items(connection, item_is_text)
     query = (
         f"SELECT {user_key} AS u, CAST({item_key} AS INTEGER) AS i{', t' if has_time else ''} "
         f"FROM clean{user_join}{item_join} ORDER BY {user_key}{', t' if has_time else ''}, r"
     )
     item_ids, offsets, times = _stream(connection, query, count, has_time, into)
-    if not has_time:
-        time_is_order = True
-    elif time_is_order is None:
-        told = _card_says(source)
-        time_is_order = bool(_are_positions(times, offsets)) if told is None else told
+    told = _card_says(source) if has_time else True
+    time_is_order = bool(_are_positions(times, offsets)) if told is None else told
     return Interactions(
         item_ids=item_ids,
         offsets=offsets,
         times=times,
         num_items=num_items,
         time_is_order=time_is_order,
-        fingerprint="",
+        time_unit=unit,
+        fingerprint=digest,
         dropped={},
     )
 
 
-def open_text(path: Path) -> IO[str]:
-    """The file as text, to look at its first lines; gzip is unpacked."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
-    return path.open(encoding="utf-8", errors="replace")
-
-
-def identifier(name: str) -> str:
-    """A column's name, quoted for SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: object) -> str:
-    """A string, quoted for SQL."""
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-def check_columns(found: list[str], wanted: dict[str, str], source: Path) -> None:
-    """Raises DataError for the first option of `wanted` whose column `found` has not."""
-    for option, name in wanted.items():
-        if name not in found:
-            hint = f"there are: {', '.join(found)}; set data.{option} to one of them"
-            raise DataError(f"{source} has no column {name!r} ({option})", hint)
-
-
-def _id_expression(
-    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Path
-) -> str:
-    if kind in _INTEGERS:
-        return f"CAST({column} AS BIGINT)"
-    if kind in ("FLOAT", "DOUBLE"):
-        test = (
-            f"SELECT count(*) FILTER (isnan({column}) OR {column} <> trunc({column})) FROM source"
-        )
-        (bad,) = _one(connection, test)
-        if bad:
-            what = "user" if column == "u" else "item"
-            raise DataError(
-                f"{source}: {bad} {what} ids are NaN or not whole numbers",
-                "drop or mend these rows",
-            )
-        return f"CAST({column} AS BIGINT)"
-    return f"CAST({column} AS VARCHAR)"
-
-
-def _time_expression(connection: duckdb.DuckDBPyConnection, kind: str, source: Path) -> str:
-    if kind in _INTEGERS:
-        return "CAST(t AS BIGINT)"
-    if kind.startswith(("TIMESTAMP", "DATE")):
-        return "epoch_us(CAST(t AS TIMESTAMP))"
-    number = "TRY_CAST(t AS DOUBLE)"
-    unreadable = f"t IS NULL OR {number} IS NULL OR NOT isfinite({number})"
-    bad, fractions = _one(
+def _check_header(
+    connection: duckdb.DuckDBPyConnection, header: tuple[str, str], source: Path
+) -> None:
+    user, item = map(literal, header)
+    count, row = one(
         connection,
-        f"SELECT count(*) FILTER ({unreadable}), "
-        f"count(*) FILTER (isfinite({number}) AND {number} <> trunc({number})) FROM source",
+        f"SELECT count(*), min(r) FROM given "
+        f"WHERE CAST(u AS VARCHAR) = {user} AND CAST(i AS VARCHAR) = {item}",
     )
-    if bad and kind == "VARCHAR":
-        stamp = "TRY_CAST(t AS TIMESTAMP)"
-        (bad,) = _one(connection, f"SELECT count(*) FILTER ({stamp} IS NULL) FROM source")
-        if not bad:
-            return f"epoch_us({stamp})"
-    if bad:
-        raise DataError(f"{source}: {bad} times are missing, NaN or no times", "drop these rows")
-    # Fractions of a second decide the order too; a whole number of microseconds keeps them.
-    return f"CAST(round({number} * 1e6) AS BIGINT)" if fractions else f"CAST({number} AS BIGINT)"
-
-
-def _check(
-    connection: duckdb.DuckDBPyConnection, source: Path, user: str, item: str
-) -> tuple[int, bool]:
-    negative = ", ".join(
-        "0" if key.endswith("VARCHAR)") else f"count(*) FILTER ({name} < 0)"
-        for name, key in (("u", user), ("i", item))
-    )
-    count, no_user, no_item, timed, bad_user, bad_item = _one(
-        connection,
-        "SELECT count(*), count(*) - count(u), count(*) - count(i), count(t), "
-        f"{negative} FROM clean",
-    )
-    if count == 0:
-        raise DataError(f"{source} holds no interactions", "check the file and data.where")
-    for what, missing, below in (("user", no_user, bad_user), ("item", no_item, bad_item)):
-        if missing:
-            raise DataError(
-                f"{source}: {missing} of {count} rows have no {what}", "drop these rows"
-            )
-        if below:
-            raise DataError(
-                f"{source}: {below} of {count} {what} ids are below 0", "ids are 0 or more, or text"
-            )
-    if 0 < timed < count:
+    if count:
         raise DataError(
-            f"{source}: {count - timed} of {count} rows have no time", "drop these rows"
+            f"{source}: {count} rows repeat the header, the first is row {row}",
+            "files put together keep one header; read parts as a folder or a glob",
         )
-    return count, timed > 0
+
+
+def _check(connection: duckdb.DuckDBPyConnection, source: Path) -> None:
+    count, no_user, no_item = one(
+        connection, "SELECT count(*), count(*) - count(u), count(*) - count(i) FROM clean"
+    )
+    for what, column, missing in (("user", "u", no_user), ("item", "i", no_item)):
+        if missing:
+            (row,) = one(connection, f"SELECT min(r) FROM clean WHERE {column} IS NULL")
+            raise DataError(
+                f"{source}: {missing} of {count} rows have no {what}, the first is row {row}",
+                "drop these rows",
+            )
 
 
 def _items(connection: duckdb.DuckDBPyConnection, is_text: bool) -> tuple[int, str, str]:
     """Number of items, the SQL of an item's number, and the join that it needs."""
     if not is_text:
-        lowest, highest, distinct = _one(
+        lowest, highest, distinct = one(
             connection, "SELECT min(i), max(i), count(DISTINCT i) FROM clean"
         )
         if lowest in (0, 1) and highest - lowest + 1 == distinct:
@@ -220,7 +134,7 @@ def _number(connection: duckdb.DuckDBPyConnection, column: str, table: str) -> i
         f"CREATE TEMP TABLE {table} AS SELECT id, row_number() OVER (ORDER BY first) AS code "
         f"FROM (SELECT {column} AS id, min(r) AS first FROM clean GROUP BY 1)"
     )
-    return _one(connection, f"SELECT count(*) FROM {table}")[0]
+    return one(connection, f"SELECT count(*) FROM {table}")[0]
 
 
 def _stream(
@@ -248,7 +162,7 @@ def _stream(
 
 
 def _card_says(source: Path) -> bool | None:
-    card = source.parent / "card.json"
+    card = (source if source.is_dir() else source.parent) / "card.json"
     if not card.is_file():
         return None
     try:
@@ -256,12 +170,6 @@ def _card_says(source: Path) -> bool | None:
     except (ValueError, AttributeError) as error:
         raise DataError(f"{card} is no JSON object", "mend or remove it") from error
     return None if said is None else str(said).startswith("order")
-
-
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
-    # All of it is fetched: a result left open keeps the connection from other work.
-    [row] = connection.execute(query).fetchall()
-    return row
 
 
 @njit(nogil=True, cache=True)

@@ -1,4 +1,4 @@
-"""A MovieLens ratings file (`::`, tabs or commas) in, interactions out."""
+"""Read a MovieLens ratings file, with `::`, tabs or commas between its fields."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,14 @@ from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.readers._rows import literal, open_text, read_rows, workspace
+from scalelab.datasets.readers._files import first_lines, opened
+from scalelab.datasets.readers._rows import read_rows
+from scalelab.datasets.readers._workspace import literal, shown, workspace
 
 __all__ = ["Movielens"]
 
 _FIELDS = 4
+_HEADERS = (("user", "userid", "user_id"), ("movie", "movieid", "movie_id", "item", "item_id"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,33 +26,43 @@ class Movielens:
     """
 
     min_rating: Annotated[float, Field(ge=0)] = 0.0
+    time_format: str = ""
+    encoding: str = "utf-8"
 
     needs_path: ClassVar[bool] = True
 
     def read(self, path: Path | None, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
         assert path is not None
-        with open_text(path) as file:
-            first = file.readline().rstrip("\r\n")
-        if not first:
-            raise DataError(f"{path} is empty", "check the file")
-        delimiter = next((d for d in ("::", "\t", ",") if len(first.split(d)) == _FIELDS), None)
-        if delimiter is None:
-            raise DataError(
-                f"{path} is no MovieLens ratings file: its first line is {first[:60]!r}",
-                "expected user::item::rating::time, or the same with tabs or commas",
+        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
+            [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
+            if not first:
+                raise DataError(f"{path} holds no interactions", "check the file")
+            delimiter = next((d for d in ("::", "\t", ",") if len(first.split(d)) == _FIELDS), None)
+            if delimiter is None:
+                raise DataError(
+                    f"{path} is no MovieLens ratings file: its first line is {shown(first)!r}",
+                    "expected user::item::rating::time, or the same with tabs or commas",
+                )
+            cells = [cell.strip(' "').lower() for cell in first.split(delimiter)]
+            header = not cells[2].replace(".", "", 1).isdigit()
+            if header and any(cells[n] not in usual for n, usual in enumerate(_HEADERS)):
+                raise DataError(
+                    f"{path}: the header {shown(first)!r} is not that of MovieLens",
+                    "expected userId,movieId,rating,timestamp; else read it with the reader table",
+                )
+            columns = "{'u': 'VARCHAR', 'i': 'VARCHAR', 'rating': 'DOUBLE', 't': 'VARCHAR'}"
+            form = (
+                f"read_csv({files.sql}, delim = {literal(delimiter)}, "
+                f"header = {str(header).lower()}, auto_detect = false, hive_partitioning = false, "
+                f"columns = {columns})"
             )
-        header = not first.split(delimiter)[0].strip().isdigit()
-        columns = "{'u': 'BIGINT', 'i': 'BIGINT', 'rating': 'DOUBLE', 't': 'BIGINT'}"
-        form = (
-            f"read_csv({literal(path)}, delim = {literal(delimiter)}, "
-            f"header = {str(header).lower()}, auto_detect = false, columns = {columns})"
-        )
-        with workspace(path, into) as connection:
+            where = f" WHERE rating >= {float(self.min_rating)!r}" if self.min_rating else ""
             return read_rows(
                 connection,
-                f"SELECT u, i, t FROM {form} WHERE rating >= {float(self.min_rating)!r}",
+                f"SELECT u, i, t FROM {form}{where}",
                 source=path,
                 into=into,
                 stage=True,
+                time_format=self.time_format,
             )

@@ -1,4 +1,4 @@
-"""A RecBole .inter file (tab-separated, typed header) in, interactions out."""
+"""Read a RecBole .inter file: tab-separated, with a typed header."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,15 +6,10 @@ from typing import ClassVar
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.readers._rows import (
-    NO_TIME,
-    check_columns,
-    identifier,
-    literal,
-    open_text,
-    read_rows,
-    workspace,
-)
+from scalelab.datasets.readers._files import first_lines, opened
+from scalelab.datasets.readers._names import ORDER, check_columns
+from scalelab.datasets.readers._rows import NO_TIME, read_rows
+from scalelab.datasets.readers._workspace import identifier, literal, shown, workspace
 
 __all__ = ["Recbole"]
 
@@ -26,47 +21,65 @@ _TYPES = {"token": "VARCHAR", "float": "DOUBLE", "token_seq": "VARCHAR", "float_
 class Recbole:
     """Header `user_id:token`, `item_id:token`, `timestamp:float`; options are names without type.
 
-    Tokens are text, numbered in the order of first appearance. An empty `time` takes the order of
-    the file.
+    `time` "order", or empty, takes the order of the file. `time_format` and `encoding` are those of
+    the reader `table`.
     """
 
     user: str = "user_id"
     item: str = "item_id"
     time: str = "timestamp"
     where: str = ""
+    time_format: str = ""
+    encoding: str = "utf-8"
 
     needs_path: ClassVar[bool] = True
 
     def read(self, path: Path | None, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
         assert path is not None
-        with open_text(path) as file:
-            header = file.readline().rstrip("\r\n").split("\t")
-        names = [column.partition(":")[0] for column in header]
-        kinds = [column.partition(":")[2] for column in header]
-        if any(kind not in _TYPES for kind in kinds):
-            hint = "the first line names columns as name:type, with types " + ", ".join(_TYPES)
-            raise DataError(
-                f"{path} is no .inter file: its header is {' '.join(header)[:80]!r}", hint
+        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
+            [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
+            for part in files.paths[1:]:
+                if first_lines(connection, part, 1) != [first]:
+                    raise DataError(f"{part} has another header than the first part", "mend it")
+            header = first.split("\t")
+            names = [column.partition(":")[0] for column in header]
+            kinds = [column.partition(":")[2] for column in header]
+            if any(kind not in _TYPES for kind in kinds):
+                hint = "the first line names columns as name:type, with types " + ", ".join(_TYPES)
+                raise DataError(
+                    f"{path} is no .inter file: its header is {shown(' '.join(header), 80)!r}", hint
+                )
+            timed = self.time not in ("", ORDER) or self.time in names
+            wanted = {"user": self.user, "item": self.item}
+            check_columns(names, wanted | ({"time": self.time} if timed else {}), path)
+            # Ids and times are read as they are written, whatever type the header gives them.
+            columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+            form = (
+                f"read_csv({files.sql}, delim = '\t', header = true, quote = '', escape = '', "
+                f"auto_detect = false, hive_partitioning = false, columns = {{{columns}}})"
             )
-        wanted = {"user": self.user, "item": self.item}
-        check_columns(names, wanted | ({"time": self.time} if self.time else {}), path)
-        columns = ", ".join(
-            f"{literal(name)}: {literal(_TYPES[kind])}"
-            for name, kind in zip(names, kinds, strict=True)
-        )
-        form = (
-            f"read_csv({literal(path)}, delim = '\t', header = true, quote = '', escape = '', "
-            f"auto_detect = false, columns = {{{columns}}})"
-        )
-        time = identifier(self.time) if self.time else NO_TIME
-        where = f" WHERE {self.where}" if self.where else ""
-        with workspace(path, into) as connection:
+            time = identifier(self.time) if timed else NO_TIME
+            named = f"{identifier(self.user)} AS {{}}u, {identifier(self.item)} AS {{}}i, "
+            named += f"{time} AS {{}}t"
+            select = f"SELECT {named.replace('{}', '')} FROM {form}"
+            if self.where:
+                typed = ", ".join(
+                    f"CAST({identifier(name)} AS {_TYPES[kind]}) AS {identifier(name)}"
+                    for name, kind in zip(names, kinds, strict=True)
+                )
+                select = (
+                    "SELECT __u AS u, __i AS i, __t AS t FROM "
+                    f"(SELECT {typed}, {named.replace('{}', '__')} FROM {form}) "
+                    f"WHERE ({self.where})"
+                )
             return read_rows(
                 connection,
-                f"SELECT {identifier(self.user)} AS u, {identifier(self.item)} AS i, {time} AS t "
-                f"FROM {form}{where}",
+                select,
                 source=path,
                 into=into,
                 stage=True,
+                has_time=timed,
+                time_format=self.time_format,
+                header=(header[names.index(self.user)], header[names.index(self.item)]),
             )

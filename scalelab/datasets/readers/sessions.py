@@ -1,12 +1,16 @@
-"""Click logs of OTTO, Yoochoose and Diginetica in, sessions as histories out."""
+"""Read the click logs of OTTO, Yoochoose and Diginetica, one history a session."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import duckdb
+
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.readers._rows import literal, open_text, read_rows, workspace
+from scalelab.datasets.readers._files import Files, first_lines, opened
+from scalelab.datasets.readers._rows import read_rows
+from scalelab.datasets.readers._workspace import literal, shown, workspace
 
 __all__ = ["Sessions"]
 
@@ -14,18 +18,21 @@ _SELECTS = {
     "otto": """
         SELECT session AS u, event.aid AS i, event.ts AS t FROM (
             SELECT session, unnest(events) AS event FROM read_json(
-                {file}, format = 'newline_delimited', columns = {{
-                    'session': 'BIGINT', 'events': 'STRUCT(aid BIGINT, ts BIGINT, type VARCHAR)[]'
+                {file}, hive_partitioning = false, format = 'newline_delimited', columns = {{
+                    'session': 'VARCHAR',
+                    'events': 'STRUCT(aid VARCHAR, ts VARCHAR, type VARCHAR)[]'
                 }}))""",
     "yoochoose": """
         SELECT u, i, t FROM read_csv(
-            {file}, delim = ',', header = false, auto_detect = false, columns = {{
-                'u': 'BIGINT', 't': 'TIMESTAMP', 'i': 'BIGINT', 'category': 'VARCHAR'}})""",
+            {file}, hive_partitioning = false, delim = ',', header = false,
+            auto_detect = false, columns = {{
+                'u': 'VARCHAR', 't': 'VARCHAR', 'i': 'VARCHAR', 'category': 'VARCHAR'}})""",
     # The time frame counts milliseconds within a session; dates order sessions.
     "diginetica": """
         SELECT sessionId AS u, itemId AS i, epoch_ms(eventdate) + timeframe AS t FROM read_csv(
-            {file}, delim = ';', header = true, auto_detect = false, columns = {{
-                'sessionId': 'BIGINT', 'userId': 'VARCHAR', 'itemId': 'BIGINT',
+            {file}, hive_partitioning = false, delim = ';', header = true,
+            auto_detect = false, columns = {{
+                'sessionId': 'VARCHAR', 'userId': 'VARCHAR', 'itemId': 'VARCHAR',
                 'timeframe': 'BIGINT', 'eventdate': 'DATE'}})""",
 }
 _DIGINETICA = ("sessionId", "userId", "itemId", "timeframe", "eventdate")
@@ -43,22 +50,24 @@ class Sessions:
 
     form: Literal["auto", "otto", "yoochoose", "diginetica"] = "auto"
     events: str = ""
+    encoding: str = "utf-8"
 
     needs_path: ClassVar[bool] = True
 
     def read(self, path: Path | None, into: Path | None = None) -> Interactions:
         """Sessions in the order of ids, events by time and place in the file. Raises DataError."""
         assert path is not None
-        form = self._form(path) if self.form == "auto" else self.form
-        select = _SELECTS[form].format(file=literal(path))
-        if form == "otto" and self.events:
-            select += f" WHERE event.type = {literal(self.events)}"
-        with workspace(path, into) as connection:
+        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
+            form = self._form(connection, files, path) if self.form == "auto" else self.form
+            select = _SELECTS[form].format(file=files.sql)
+            if form == "otto" and self.events:
+                select += f" WHERE event.type = {literal(self.events)}"
             return read_rows(connection, select, source=path, into=into, stage=True)
 
-    def _form(self, path: Path) -> Literal["otto", "yoochoose", "diginetica"]:
-        with open_text(path) as file:
-            first = file.readline().strip()
+    def _form(
+        self, connection: duckdb.DuckDBPyConnection, files: Files, path: Path
+    ) -> Literal["otto", "yoochoose", "diginetica"]:
+        [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
         if first.startswith("{"):
             return "otto"
         if first.split(";") == list(_DIGINETICA):
@@ -66,6 +75,6 @@ class Sessions:
         if first.count(",") == 3 and first.split(",")[0].isdigit():
             return "yoochoose"
         raise DataError(
-            f"{path} has the form of none of OTTO, Yoochoose and Diginetica: {first[:60]!r}",
+            f"{path} has the form of none of OTTO, Yoochoose and Diginetica: {shown(first)!r}",
             "set data.form, or read it with the reader 'table'",
         )

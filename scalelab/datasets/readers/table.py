@@ -1,87 +1,101 @@
-"""A parquet, csv, tsv or jsonl file with one interaction a row in, interactions out."""
+"""Read parquet, csv, tsv and json files that hold one interaction a row."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import duckdb
+
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.readers._rows import (
-    NO_TIME,
-    check_columns,
-    identifier,
-    literal,
-    read_rows,
-    workspace,
-)
+from scalelab.datasets.locate import form_of, parts_of
+from scalelab.datasets.readers._files import opened
+from scalelab.datasets.readers._forms import FORMS, Form, form_of_files
+from scalelab.datasets.readers._names import choose, refuse_hidden_times
+from scalelab.datasets.readers._rows import NO_TIME, read_rows
+from scalelab.datasets.readers._workspace import identifier, workspace
 
 __all__ = ["Table"]
 
-_USUAL = {
-    "user": ("user", "user_id", "userid", "uid", "session", "session_id", "visitorid"),
-    "item": ("item", "item_id", "itemid", "iid", "movieid", "product_id", "aid"),
-    "time": ("ts", "timestamp", "time", "datetime", "date", "unixreviewtime"),
-}
-_FORMS = {
-    ".parquet": "read_parquet({file})",
-    ".pq": "read_parquet({file})",
-    ".csv": "read_csv({file}, header = true)",
-    ".tsv": "read_csv({file}, header = true, delim = '\\t')",
-    ".jsonl": "read_json({file}, format = 'newline_delimited')",
-    ".ndjson": "read_json({file}, format = 'newline_delimited')",
-}
+_OTHERS = {".inter": "recbole", ".dat": "movielens", ".data": "movielens", ".txt": "lines"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """Columns `user`, `item` and `time` by name; an empty name takes the usual one that is there.
 
-    Without a time column the order of the file counts. `where` is an SQL condition on the columns,
-    such as `rating >= 4`. Text ids are welcome.
+    Without a time column the order of the file counts; where a column could be a time and is not
+    called so, `time` must name it or be "order". `header` = false names columns by their places
+    from 1. `where` is an SQL condition on the columns, such as `rating >= 4`. `time_format` states
+    how times are written, such as "%d/%m/%Y", `encoding` how the text is, such as "latin-1".
     """
 
-    user: str = ""
-    item: str = ""
-    time: str = ""
+    user: str | int = ""
+    item: str | int = ""
+    time: str | int = ""
     where: str = ""
+    header: bool = True
+    time_format: str = ""
+    encoding: str = "utf-8"
 
     needs_path: ClassVar[bool] = True
 
     def read(self, path: Path | None, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
         assert path is not None
-        suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-        if suffix.lower() not in _FORMS:
-            hint = f"it reads {', '.join(_FORMS)}; other forms have readers of their own"
-            raise DataError(f"the reader 'table' cannot read {path.name!r}", hint)
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty", "check the file")
-        form = _FORMS[suffix.lower()].format(file=literal(path))
-        with workspace(path, into) as connection:
-            described = connection.execute(f"DESCRIBE SELECT * FROM {form}").fetchall()
-            columns = self._columns([name for name, *_ in described], path)
-            where = f" WHERE {self.where}" if self.where else ""
-            user, item = identifier(columns["user"]), identifier(columns["item"])
-            time = identifier(columns["time"]) if "time" in columns else NO_TIME
+        first = parts_of(path)[0]
+        if form_of(first) not in FORMS:
+            other = _OTHERS.get(form_of(first))
+            hint = f"it reads {', '.join(FORMS)}"
+            hint += f'; try data.reader = "{other}"' if other else ""
+            raise DataError(f"the reader 'table' cannot read {first.name!r}", hint)
+        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
+            form = form_of_files(connection, files, path, self.header)
+            _name_the_reader(form.names, path)
+            asked = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
+            columns = choose(form.names, asked, path)
+            if "time" not in columns and not self.time:
+                refuse_hidden_times(connection, form, columns, path)
             return read_rows(
                 connection,
-                f"SELECT {user} AS u, {item} AS i, {time} AS t FROM {form}{where}",
+                self._select(connection, form, columns),
                 source=path,
                 into=into,
-                stage="parquet" not in form,
+                stage=form.is_text,
+                has_time="time" in columns,
+                time_format=self.time_format,
+                header=(columns["user"], columns["item"]) if self.header else None,
             )
 
-    def _columns(self, found: list[str], path: Path) -> dict[str, str]:
-        asked = {"user": self.user, "item": self.item, "time": self.time}
-        check_columns(found, {option: name for option, name in asked.items() if name}, path)
-        chosen = {option: name for option, name in asked.items() if name}
-        lower = {name.lower(): name for name in reversed(found)}
-        for option, usual in _USUAL.items():
-            match = next((lower[name] for name in usual if name in lower), None)
-            if option not in chosen and match is not None:
-                chosen[option] = match
-        for option in ("user", "item"):
-            if option not in chosen:
-                hint = f"set data.{option} to one of: {', '.join(found)}"
-                raise DataError(f"{path} has no column called {option!r}", hint)
-        return chosen
+    def _select(
+        self, connection: duckdb.DuckDBPyConnection, form: Form, columns: dict[str, str]
+    ) -> str:
+        chosen = [identifier(columns[name]) for name in ("user", "item", "time") if name in columns]
+        chosen += [NO_TIME] * (3 - len(chosen))
+        named = ", ".join(f"{c} AS {name}" for c, name in zip(chosen, "uit", strict=True))
+        if not self.where:
+            return f"SELECT {named} FROM {form.scan}"
+        # The condition sees values of the types that all of a column have; ids stay as written.
+        kinds = form.types(connection) if form.is_text else {}
+        typed = ", ".join(
+            f"{_as(identifier(name), kind)} AS {identifier(name)}" for name, kind in kinds.items()
+        )
+        inner = f"SELECT {typed or '*'}, {named.replace(' AS ', ' AS __')} FROM {form.scan}"
+        return f"SELECT __u AS u, __i AS i, __t AS t FROM ({inner}) WHERE ({self.where})"
+
+
+def _as(column: str, kind: str) -> str:
+    if kind == "VARCHAR":
+        return column
+    nested = kind.startswith(("STRUCT", "MAP", "JSON")) or kind.endswith("]")
+    return f"CAST(CAST({column} AS JSON) AS {kind})" if nested else f"CAST({column} AS {kind})"
+
+
+def _name_the_reader(names: list[str], path: Path) -> None:
+    """Raises DataError for the click logs that another reader reads as they are meant."""
+    known = {"OTTO": {"session", "events"}, "Diginetica": {"sessionId", "itemId", "timeframe"}}
+    for whose, columns in known.items():
+        if columns <= set(names):
+            raise DataError(
+                f"{path} has the form of {whose}'s click log", 'set data.reader = "sessions"'
+            )

@@ -1,0 +1,117 @@
+"""Make the parts of a data set readable by DuckDB: plain names, UTF-8, one list of files."""
+
+import codecs
+import gzip
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.locate import form_of, parts_of
+from scalelab.datasets.readers._workspace import literal
+
+__all__ = ["Files", "first_lines", "opened"]
+
+_BLOCK = 1 << 22
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# Longer lines are refused, so that a file that unpacks to one endless line takes bounded memory.
+_LONGEST_LINE = 50_000_000
+
+
+class Files:
+    """Files of one form, `.csv` or another, and their names as SQL."""
+
+    def __init__(self, paths: list[Path], form: str) -> None:
+        self.paths = paths
+        self.form = form
+
+    @property
+    def sql(self) -> str:
+        """A list of names for read_csv and its like."""
+        return f"[{', '.join(literal(path) for path in self.paths)}]"
+
+    @property
+    def lines(self) -> str:
+        """SQL that reads each line as one text, in a column `line`."""
+        return _lines(self.sql)
+
+
+@contextmanager
+def opened(path: Path, encoding: str = "utf-8", spill: Path | None = None) -> Iterator[Files]:
+    """The files behind `path` (a file, a folder of parts or a glob), in UTF-8.
+
+    A name with a star or brackets is linked to under a plain one, for DuckDB would take it for a
+    pattern. Raises DataError for an empty file, an unknown encoding and text that is not in it.
+    """
+    with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
+        paths = []
+        parts = parts_of(path)
+        form = form_of(parts[0])
+        for number, part in enumerate(parts):
+            if part.stat().st_size == 0:
+                raise DataError(f"{part} is empty", "check the file")
+            written = encoding
+            if encoding.replace("-", "").lower() == "utf8" and form not in (".parquet", ".pq"):
+                written = _marked(part)
+            suffix = "".join(part.suffixes[-2:]) if part.suffix in (".gz", ".zst") else part.suffix
+            plain = Path(folder) / f"{number}{suffix.lower()}"
+            if written and form not in (".parquet", ".pq"):
+                plain = Path(folder) / f"{number}{form}"
+                _rewrite(part, written, plain)
+            elif any(sign in str(part.absolute()) for sign in "*?[") or suffix != suffix.lower():
+                plain.symlink_to(part.absolute())
+            else:
+                plain = part
+            paths.append(plain)
+        yield Files(paths, form)
+
+
+def first_lines(connection: duckdb.DuckDBPyConnection, path: Path, count: int) -> list[str]:
+    """The first lines of one file that are not blank, unpacked, without a byte order mark."""
+    select = f"SELECT line FROM {_lines(f'[{literal(path)}]')} WHERE trim(line) <> ''"
+    rows = connection.execute(f"{select} LIMIT {count}").fetchall()
+    return [line.removeprefix("\ufeff").rstrip("\r") for (line,) in rows]
+
+
+def _lines(files: str) -> str:
+    # A delimiter that no text holds makes every line one field.
+    return (
+        f"read_csv({files}, delim = '\x01', header = false, quote = '', escape = '', "
+        "auto_detect = false, columns = {'line': 'VARCHAR'}, hive_partitioning = false, "
+        f"max_line_size = {_LONGEST_LINE}, buffer_size = {2 * _LONGEST_LINE})"
+    )
+
+
+def _marked(path: Path) -> str:
+    """The encoding that a byte order mark tells, else nothing."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            first = file.read(3)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be unpacked: {error}", "fetch the file again") from error
+    return next((name for mark, name in _MARKS.items() if first.startswith(mark)), "")
+
+
+def _rewrite(path: Path, encoding: str, out: Path) -> None:
+    if path.suffix == ".zst":
+        raise DataError(f"{path}: data.encoding is not read from .zst", "unpack it: zstd -d")
+    try:
+        opener = gzip.open if path.suffix == ".gz" else open
+        with (
+            opener(path, "rt", encoding=encoding, newline="") as text,
+            out.open("w", encoding="utf-8", newline="") as plain,
+        ):
+            while block := text.read(_BLOCK):
+                plain.write(block)
+    except LookupError as error:
+        raise DataError(f"data.encoding: {error}", 'write "latin-1" or "utf-16"') from error
+    except (UnicodeError, OSError, EOFError) as error:
+        hint = "set data.encoding to the one that it is written in"
+        raise DataError(f"{path} is not written in {encoding}: {error}", hint) from error

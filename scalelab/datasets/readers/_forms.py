@@ -1,0 +1,126 @@
+"""Read csv, tsv, json lines and parquet as SQL: ids and times as text, never sampled."""
+
+import ast
+import csv
+import json
+from dataclasses import dataclass
+
+import duckdb
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.readers._files import Files, first_lines
+from scalelab.datasets.readers._workspace import literal, shown
+
+__all__ = ["FORMS", "Form", "form_of_files"]
+
+FORMS = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+_DELIMITERS = (",", "\t", ";", "|")
+_LONGEST_OBJECT = 100_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """SQL that reads the columns `names`. A text form reads all of them as text; `typed` is the
+    same with the types that all values of a column have."""
+
+    scan: str
+    names: list[str]
+    is_text: bool
+    typed: str = ""
+
+    def types(self, connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+        """Types of the columns; those of a text form are decided from all values."""
+        described = connection.execute(f"DESCRIBE SELECT * FROM {self.typed or self.scan}")
+        kinds = [kind for _, kind, *_ in described.fetchall()]
+        return dict(zip(self.names, kinds, strict=True))
+
+
+def form_of_files(
+    connection: duckdb.DuckDBPyConnection, files: Files, source: object, header: bool
+) -> Form:
+    """How the table in `files` is read. Without `header`, columns are called 1, 2, 3 ...
+
+    Raises DataError.
+    """
+    if files.form in (".parquet", ".pq"):
+        scan = f"read_parquet({files.sql}, hive_partitioning = false, union_by_name = true)"
+        return Form(scan=scan, names=_names(connection, scan), is_text=False)
+    first = [first_lines(connection, path, 20) for path in files.paths]
+    if not all(first):
+        raise DataError(f"{source} holds no interactions", "check the file")
+    if files.form in (".csv", ".tsv"):
+        return _csv(files, first, source, header)
+    return _json(connection, files, first[0][0], source)
+
+
+def _csv(files: Files, first: list[list[str]], source: object, header: bool) -> Form:
+    delimiter = "\t" if files.form == ".tsv" else _delimiter(first[0][0])
+    [cells] = csv.reader(first[0][:1], delimiter=delimiter)
+    for path, lines in zip(files.paths, first, strict=True):
+        if header and lines[0] != first[0][0]:
+            raise DataError(
+                f"{source}: the part {path.name} does not begin with the header of the first: "
+                f"{shown(lines[0])!r}",
+                "write the same header into every part, or read them one by one",
+            )
+    names = _distinct(cells) if header else [str(n + 1) for n in range(len(cells))]
+    shape = (
+        f"{files.sql}, header = {str(header).lower()}, delim = {literal(delimiter)}, "
+        "quote = '\"', escape = '\"', hive_partitioning = false"
+    )
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    scan = f"read_csv({shape}, auto_detect = false, columns = {{{columns}}})"
+    return Form(
+        scan=scan, names=names, is_text=True, typed=f"read_csv({shape}, skip = 0, sample_size = -1)"
+    )
+
+
+def _delimiter(line: str) -> str:
+    """The mark that cuts the first line into most fields."""
+    return max(_DELIMITERS, key=lambda mark: len(next(csv.reader([line], delimiter=mark))))
+
+
+def _distinct(cells: list[str]) -> list[str]:
+    names: list[str] = []
+    for place, cell in enumerate(cells, start=1):
+        name = cell.strip() or f"column {place}"
+        taken = {known.lower() for known in names}
+        while name.lower() in taken:
+            name = f"{name} ({place})"
+        names.append(name)
+    return names
+
+
+def _json(connection: duckdb.DuckDBPyConnection, files: Files, line: str, source: object) -> Form:
+    if _is_python(line):
+        raise DataError(
+            f"{source} holds Python literals, not JSON: its first line is {shown(line)}",
+            "write each line anew with json.dumps(ast.literal_eval(line)) in Python",
+        )
+    kind = "array" if line.lstrip().startswith("[") else "newline_delimited"
+    shape = (
+        f"{files.sql}, format = '{kind}', hive_partitioning = false, "
+        f"maximum_object_size = {_LONGEST_OBJECT}"
+    )
+    typed = f"read_json({shape}, sample_size = -1)"
+    names = _names(connection, typed)
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    scan = f"read_json({shape}, columns = {{{columns}}})"
+    return Form(scan=scan, names=names, is_text=True, typed=typed)
+
+
+def _is_python(line: str) -> bool:
+    try:
+        json.loads(line)
+        return False
+    except ValueError:
+        pass
+    try:
+        return isinstance(ast.literal_eval(line.strip().rstrip(",")), dict | list)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+
+
+def _names(connection: duckdb.DuckDBPyConnection, scan: str) -> list[str]:
+    described = connection.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()
+    return [name for name, *_ in described]

@@ -1,0 +1,126 @@
+"""Decide from all values of a column of ids whether they are whole numbers or text."""
+
+from pathlib import Path
+
+import duckdb
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.readers._workspace import one, shown
+
+__all__ = ["MISSING", "id_expression"]
+
+# What programs write where a value is missing; nobody's id.
+MISSING = ("", "NULL", "null", "None", "none", "NaN", "nan", "NA", "N/A", "<NA>", "\\N")
+_INTEGERS = {
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "HUGEINT", "UHUGEINT",
+}  # fmt: skip
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_WHOLE = r"-?(0|[1-9][0-9]*)(\.0*)?"
+# The first whole numbers that doubles and floats do not tell apart.
+_EXACT = {"DOUBLE": 2**53, "FLOAT": 2**24}
+
+
+def id_expression(
+    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Path
+) -> tuple[str, bool]:
+    """The SQL of a column's ids, and whether they are text; NULL where an id is missing.
+
+    Ids are numbers only where every value is written canonically (`0|[1-9][0-9]*`) and has 63
+    bits. Raises DataError for numbers that are not whole, and for structs and maps.
+    """
+    what = {"u": "user", "i": "item"}[column]
+    if kind.startswith(("STRUCT", "MAP", "UNION")) or kind.endswith("]"):
+        raise DataError(
+            f"{source}: the {what} column holds {shown(kind)}, no ids",
+            f"set data.{what} to a column of numbers or text",
+        )
+    if kind in _INTEGERS:
+        negative, large = one(
+            connection,
+            f"SELECT count(*) FILTER ({column} < 0), count(*) FILTER ({column} > {2**63 - 1}) "
+            "FROM source",
+        )
+        if negative or large:
+            return f"CAST({column} AS VARCHAR)", True
+        return f"CAST({column} AS BIGINT)", False
+    if kind in _EXACT:
+        return _of_floats(connection, column, kind, source, what)
+    text = column if kind == "VARCHAR" else f"CAST({column} AS VARCHAR)"
+    return _of_text(connection, text, source, what)
+
+
+def _of_floats(
+    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Path, what: str
+) -> tuple[str, bool]:
+    is_bad = f"NOT isfinite({column}) OR {column} <> trunc({column})"
+    bad, large, negative = one(
+        connection,
+        f"SELECT count(*) FILTER ({is_bad}), count(*) FILTER (abs({column}) >= {_EXACT[kind]}), "
+        f"count(*) FILTER ({column} < 0) FROM source",
+    )
+    if bad:
+        _refuse_numbers(source, what, bad, connection, column, is_bad)
+    if large:
+        raise DataError(
+            f"{source}: {large} {what} ids are floats of {_EXACT[kind]} and more, which are "
+            "rounded already",
+            "write ids as whole numbers or text",
+        )
+    whole = f"CAST({column} AS BIGINT)"
+    return (f"CAST({whole} AS VARCHAR)", True) if negative else (whole, False)
+
+
+def _of_text(
+    connection: duckdb.DuckDBPyConnection, text: str, source: Path, what: str
+) -> tuple[str, bool]:
+    missing = f"{text} IN ({', '.join(map(repr, MISSING))})"
+    number = f"TRY_CAST({text} AS BIGINT)"
+    canonical = f"{number} >= 0 AND CAST({number} AS VARCHAR) = {text}"
+    all_rows, numbers, none = one(
+        connection,
+        f"SELECT count({text}), count(*) FILTER ({canonical}), count(*) FILTER ({missing}) "
+        "FROM source",
+    )
+    if numbers + none == all_rows:
+        return f"CASE WHEN {missing} THEN NULL ELSE {number} END", False
+    bare = f"trim({text}, ' \t\r')"
+    value = f"CASE WHEN {bare} IN ({', '.join(map(repr, MISSING))}) THEN NULL ELSE {bare} END"
+    real = f"TRY_CAST({value} AS DOUBLE)"
+    is_float = f"regexp_matches({value}, '[.eE]')"
+    rounded = f"({is_float} AND abs({real}) >= {2**53})"
+    fraction = f"{real} <> trunc({real}) OR regexp_matches({value}, '[eE]') OR {rounded}"
+    rows, numbers, whole, bad, negative, long = one(
+        connection,
+        f"SELECT count({value}), count(*) FILTER (regexp_full_match({value}, '{_NUMBER}')), "
+        f"count(*) FILTER (regexp_full_match({value}, '{_WHOLE}')), "
+        f"count(*) FILTER ({fraction}), count(*) FILTER ({value} LIKE '-%'), "
+        f"count(*) FILTER (TRY_CAST({value} AS BIGINT) IS NULL AND {value} IS NOT NULL) "
+        "FROM source",
+    )
+    if rows == numbers and bad:
+        _refuse_numbers(source, what, bad, connection, value, fraction)
+    if rows == whole:
+        plain = f"regexp_replace({value}, '\\.0*$', '')"
+        if negative or long:
+            return plain, True
+        return f"CAST({plain} AS BIGINT)", False
+    return value, True
+
+
+def _refuse_numbers(
+    source: Path,
+    what: str,
+    bad: int,
+    connection: duckdb.DuckDBPyConnection,
+    value: str,
+    is_bad: str,
+) -> None:
+    [(example, row)] = connection.execute(
+        f"SELECT {value}, r FROM source WHERE {is_bad} ORDER BY r LIMIT 1"
+    ).fetchall()
+    raise DataError(
+        f"{source}: {bad} {what} ids are NaN or not whole numbers, the first is "
+        f"{shown(example)!r} in row {row}",
+        f"mend these rows, or set data.{what} to a column of ids",
+    )

@@ -1,0 +1,78 @@
+"""Unroll rows that hold a list of items, one session a row, into one row an item."""
+
+from pathlib import Path
+
+import duckdb
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.readers._workspace import one, shown
+
+__all__ = ["unrolled"]
+
+
+def unrolled(connection: duckdb.DuckDBPyConnection, source: Path, has_time: bool) -> dict[str, str]:
+    """Makes `source` of the table `given` (u, i, t, r) and returns the types of its columns.
+
+    Lists of items are unrolled in their order, lists of times beside them; one time counts for
+    all items of its row. Text that is a JSON list throughout is a list. Raises DataError.
+    """
+    types = _types(connection, "given")
+    items, item_type = _as_list(connection, "i", types["i"], source)
+    if not item_type.endswith("]"):
+        connection.execute("CREATE TEMP VIEW source AS SELECT * FROM given")
+        return types
+    (empty,) = one(connection, f"SELECT count(*) FILTER ({items} IS NULL) FROM given")
+    if empty:
+        raise DataError(f"{source}: {empty} rows have no list of items", "drop these rows")
+    times, time_type = _as_list(connection, "t", types["t"], source) if has_time else ("t", "")
+    time = "t"
+    if time_type.endswith("]"):
+        (uneven,) = one(
+            connection,
+            f"SELECT count(*) FILTER (len({items}) <> len({times})) FROM given",
+        )
+        if uneven:
+            raise DataError(
+                f"{source}: in {uneven} rows the list of items is not as long as that of times",
+                "mend these rows",
+            )
+        time = f"unnest({times})"
+    connection.execute(
+        "CREATE TEMP TABLE unrolled AS SELECT u, i, t, row_number() OVER (ORDER BY r, n) AS r FROM "
+        f"(SELECT u, unnest({items}) AS i, {time} AS t, r, "
+        f"unnest(range(len({items}))) AS n FROM given) ORDER BY 4"
+    )
+    connection.execute("CREATE TEMP VIEW source AS SELECT * FROM unrolled")
+    return _types(connection, "source")
+
+
+def _as_list(
+    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Path
+) -> tuple[str, str]:
+    """The SQL of a column and its type, a list where every value of text is written as one."""
+    if kind == "VARCHAR":
+        count, opened = one(
+            connection,
+            f"SELECT count({column}), count(*) FILTER ({column} LIKE '[%]') FROM given",
+        )
+        if not count or opened < count:
+            return column, kind
+        parsed = f"TRY_CAST(TRY_CAST({column} AS JSON) AS VARCHAR[])"
+        (unread,) = one(
+            connection,
+            f"SELECT count(*) FILTER ({column} IS NOT NULL AND {parsed} IS NULL) FROM given",
+        )
+        if unread:
+            [(example,)] = connection.execute(
+                f"SELECT {column} FROM given WHERE {parsed} IS NULL LIMIT 1"
+            ).fetchall()
+            raise DataError(
+                f"{source}: {unread} lists cannot be read, such as {shown(example)}",
+                "write them as JSON lists",
+            )
+        return parsed, "VARCHAR[]"
+    return column, kind
+
+
+def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    return {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall()}

@@ -1,0 +1,107 @@
+"""Choose the columns of user, item and time among the names of a table."""
+
+from pathlib import Path
+
+import duckdb
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.readers._formats import CANDIDATES
+from scalelab.datasets.readers._forms import Form
+from scalelab.datasets.readers._times import unit_of
+from scalelab.datasets.readers._workspace import identifier, shown
+
+__all__ = ["ORDER", "check_columns", "choose", "refuse_hidden_times"]
+
+# What data.time says where the order of the file is meant.
+ORDER = "order"
+_USUAL = {
+    "user": """user user_id userid uid user_idx user_name username reviewerid reviewer_id
+        customer_id customerid visitorid visitor_id member_id memberid account_id client_id
+        person_id session session_id sessionid""",
+    "item": """item item_id itemid iid item_idx movieid movie_id product_id productid aid
+        parent_asin asin article_id articleid business_id gmap_id venueid venue_id track_id trackid
+        song_id songid app_id appid video_id videoid book_id bookid isbn sku product movie game_id
+        recipe_id news_id newsid poi_id poi location_id content_id anime_id""",
+    "time": """ts timestamp time datetime unixreviewtime unix_review_time event_time eventtime
+        event_timestamp event_ts time_stamp timestamp_ms t_dat last_watch_dt utctimestamp
+        utc_timestamp unix_timestamp unixtime date date_added reviewtime review_time review_date
+        last_interaction interaction_time created_at createdat click_time purchase_date order_date
+        rating_timestamp""",
+}
+_WORDS = ("time", "date", "stamp")
+
+
+def check_columns(found: list[str], wanted: dict[str, str], source: Path) -> None:
+    """Raises DataError for the first option of `wanted` whose column `found` has not."""
+    for option, name in wanted.items():
+        if name not in found:
+            hint = f"there are: {shown(', '.join(found), 300)}; set data.{option} to one of them"
+            raise DataError(f"{source} has no column {name!r} ({option})", hint)
+
+
+def choose(found: list[str], asked: dict[str, str], source: Path) -> dict[str, str]:
+    """The column of each of user, item and time; time only where one is asked for or usual.
+
+    A name that is asked for counts first, then the usual ones. Raises DataError.
+    """
+    wanted = {option: name for option, name in asked.items() if name}
+    if wanted.get("time") == ORDER and ORDER not in found:
+        del wanted["time"]
+    check_columns(found, wanted, source)
+    chosen = dict(wanted)
+    lower = {name.lower(): name for name in reversed(found)}
+    for option, usual in _USUAL.items():
+        match = next((lower[name] for name in usual.split() if name in lower), None)
+        if not asked[option] and match is not None:
+            chosen[option] = match
+    for option in ("user", "item"):
+        if option not in chosen:
+            columns = shown(", ".join(found), 300)
+            if any(name.replace(".", "", 1).isdigit() for name in found):
+                raise DataError(
+                    f"{source} has no column called {option!r}; its first line seems to be no "
+                    f"header: {columns}",
+                    "set data.header = false and data.user, data.item, data.time to places from 1",
+                )
+            hint = f"set data.{option} to one of: {columns}"
+            raise DataError(f"{source} has no column called {option!r}", hint)
+    return chosen
+
+
+def refuse_hidden_times(
+    connection: duckdb.DuckDBPyConnection, form: Form, chosen: dict[str, str], source: Path
+) -> None:
+    """Raises DataError naming the columns that could be times though none is called so."""
+    others = [name for name in form.names if name not in chosen.values()]
+    kinds = {} if form.is_text else form.types(connection)
+    suspects = [
+        name
+        for name in others
+        if any(word in name.lower() for word in _WORDS)
+        or kinds.get(name, "").startswith(("TIMESTAMP", "DATE"))
+        or _reads_as_time(connection, form, name)
+    ]
+    if suspects:
+        names = ", ".join(repr(shown(name)) for name in suspects)
+        raise DataError(
+            f"{source}: no column is called a time as usual, but one could be: {names}",
+            f'set data.time to a column, or data.time = "{ORDER}" if the file is in order of time',
+        )
+
+
+def _reads_as_time(connection: duckdb.DuckDBPyConnection, form: Form, name: str) -> bool:
+    text = f"trim(CAST({identifier(name)} AS VARCHAR))"
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    number = f"CASE WHEN isfinite({number}) THEN {number} END"
+    [(values, numbers, lowest, highest)] = connection.execute(
+        f"SELECT count(*) FILTER ({text} <> ''), count({number}), min({number}), max({number}) "
+        f"FROM {form.scan}"
+    ).fetchall()
+    if numbers and 10 * numbers >= 9 * values:
+        return bool(unit_of(lowest, highest))
+    tried = ", ".join(f"count({candidate.micros('v')})" for candidate in CANDIDATES)
+    [(some, *read)] = connection.execute(
+        f"SELECT count(*), {tried} FROM (SELECT {text} AS v FROM {form.scan} "
+        f"WHERE {text} <> '' LIMIT 2000)"
+    ).fetchall()
+    return bool(some) and 10 * max(read) >= 9 * some

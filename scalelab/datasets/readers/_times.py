@@ -1,0 +1,221 @@
+"""Decide from all values of a column of times what they mean, and lose nothing of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.readers._formats import CANDIDATES, ISO, Candidate, stated
+from scalelab.datasets.readers._workspace import one, shown
+
+__all__ = ["SCALES", "Clock", "time_expression", "unit_of"]
+
+_INTEGERS = {
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "HUGEINT", "UHUGEINT",
+}  # fmt: skip
+# Nanoseconds of each unit, the coarsest first.
+SCALES = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+# 1990 to 2035 in seconds: the years of which a number is taken for a clock time.
+_EARLIEST, _LATEST = 631_152_000, 2_082_758_400
+_LONGEST = 2**63 - 1
+_DECIMAL = "DECIMAL(38, 12)"
+_HINT = 'set data.time_format, such as "%d/%m/%Y %H:%M", or mend these rows'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """The SQL of times as whole numbers of `unit` since 1970 in UTC; "" for numbers of no known
+    unit."""
+
+    sql: str
+    unit: str
+
+
+def time_expression(
+    connection: duckdb.DuckDBPyConnection, kind: str, source: Path, time_format: str = ""
+) -> Clock:
+    """How the column t of the table `source` is read, in the coarsest unit that holds all of it.
+
+    Raises DataError where a value cannot be read, or can be read in two ways.
+    """
+    (count, timed) = one(connection, "SELECT count(*), count(t) FROM source")
+    if timed < count and kind != "VARCHAR":
+        raise DataError(f"{source}: {count - timed} of {count} rows have no time", "drop them")
+    if time_format:
+        return _of_text(connection, source, [stated(time_format)])
+    if kind in _INTEGERS:
+        return _of_integers(connection, "t", source)
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        nanos = "CAST(epoch_ns(t) AS HUGEINT)" if kind == "TIMESTAMP_NS" else _micros(kind)
+        return _coarsest(connection, nanos, source)
+    if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
+        return _of_numbers(connection, "CAST(t AS VARCHAR)", source)
+    if kind != "VARCHAR":
+        raise DataError(f"{source}: a column of {shown(kind)} is no time", "set data.time")
+    return _of_text(connection, source, CANDIDATES)
+
+
+def _micros(kind: str) -> str:
+    stamp = "t" if kind.startswith("TIMESTAMP") else "CAST(t AS TIMESTAMP)"
+    return f"CAST(epoch_us({stamp}) AS HUGEINT) * 1000"
+
+
+def unit_of(lowest: float, highest: float) -> str:
+    """The unit in which numbers from `lowest` to `highest` are times of 1990 to 2035, or ""."""
+    for unit in SCALES:
+        times = SCALES["s"] // SCALES[unit]
+        if _EARLIEST * times <= lowest and highest < _LATEST * times:
+            return unit
+    return ""
+
+
+def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Path) -> Clock:
+    lowest, highest = one(connection, f"SELECT min({number}), max({number}) FROM source")
+    if lowest is None:
+        return Clock(sql=f"CAST({number} AS BIGINT)", unit="")
+    if not -_LONGEST <= lowest <= highest <= _LONGEST:
+        raise DataError(f"{source}: times reach from {lowest} to {highest}", "scale them")
+    unit = unit_of(lowest, highest)
+    if not unit:
+        for digits, form in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S")):
+            if 1990 * 10 ** (digits - 4) < lowest <= highest < 2036 * 10 ** (digits - 4):
+                stamp = f"try_strptime(CAST({number} AS VARCHAR), '{form}')"
+                (unread,) = one(connection, f"SELECT count(*) FILTER ({stamp} IS NULL) FROM source")
+                if not unread:
+                    nanos = f"CAST(epoch_us({stamp}) AS HUGEINT) * 1000"
+                    return _coarsest(connection, nanos, source)
+    if unit in ("", "s"):
+        return Clock(sql=f"CAST({number} AS BIGINT)", unit=unit)
+    return _coarsest(connection, f"CAST({number} AS HUGEINT) * {SCALES[unit]}", source)
+
+
+def _of_numbers(connection: duckdb.DuckDBPyConnection, text: str, source: Path) -> Clock:
+    """Decimal numbers, taken by their digits; without a known unit they count as seconds."""
+    value = f"TRY_CAST({text} AS {_DECIMAL})"
+    real = f"TRY_CAST({text} AS DOUBLE)"
+    _all_read(connection, value, source)
+    lowest, highest = one(connection, f"SELECT min({real}), max({real}) FROM source")
+    unit = unit_of(lowest, highest)
+    whole = f"CAST(trunc({value}) AS HUGEINT)"
+    rest = f"CAST({value} - trunc({value}) AS DECIMAL(38, 12))"
+    scale = SCALES[unit or "s"]
+    (fractions,) = one(connection, f"SELECT count(*) FILTER ({rest} <> 0) FROM source")
+    if not fractions:
+        return _of_integers(connection, f"TRY_CAST({whole} AS BIGINT)", source)
+    # A number of more digits than these would be rounded.
+    finer = f"{rest} * {scale} <> trunc({rest} * {scale}) OR {_digits(text)} > 12"
+    (lost,) = one(connection, f"SELECT count(*) FILTER ({finer}) FROM source")
+    if lost:
+        [(example,)] = connection.execute(f"SELECT t FROM source WHERE {finer} LIMIT 1").fetchall()
+        raise DataError(
+            f"{source}: {lost} times are finer than a nanosecond, such as {shown(example)}",
+            'scale them, or set data.time = "order" if the file is in order of time',
+        )
+    nanos = f"{whole} * {scale} + CAST({rest} * {scale} AS HUGEINT)"
+    return _coarsest(connection, nanos, source)
+
+
+def _digits(text: str) -> str:
+    """How many digits stand after the point, zeros at the end left out."""
+    fraction = f"regexp_extract({text}, '\\.([0-9]*?)0*([eE]|$)', 1)"
+    exponent = f"coalesce(TRY_CAST(regexp_extract({text}, '[eE](.*)$', 1) AS INTEGER), 0)"
+    return f"(length({fraction}) - {exponent})"
+
+
+def _of_text(
+    connection: duckdb.DuckDBPyConnection, source: Path, candidates: list[Candidate]
+) -> Clock:
+    text = "trim(CAST(t AS VARCHAR), ' \t\r')"
+    (count, missing) = one(
+        connection, f"SELECT count(*), count(*) FILTER (t IS NULL OR {text} = '') FROM source"
+    )
+    if missing:
+        raise DataError(f"{source}: {missing} of {count} rows have no time", "drop these rows")
+    if candidates is CANDIDATES:
+        integer = "TRY_CAST(t AS BIGINT)"
+        number = f"TRY_CAST(t AS {_DECIMAL})"
+        integers, numbers = one(
+            connection,
+            f"SELECT count(*) FILTER (CAST({integer} AS VARCHAR) = t), count({number}) FROM source",
+        )
+        if integers == count:
+            return _of_integers(connection, integer, source)
+        if 2 * numbers >= count:
+            return _of_numbers(connection, text, source)
+    return _of_dates(connection, text, source, candidates)
+
+
+def _of_dates(
+    connection: duckdb.DuckDBPyConnection, text: str, source: Path, candidates: list[Candidate]
+) -> Clock:
+    # Which forms are worth a try on all values is asked of a few values first.
+    tried = ", ".join(f"count({form.micros(text)})" for form in candidates)
+    some = one(connection, f"SELECT {tried} FROM (SELECT t FROM source LIMIT 2000)")
+    likely = [form for form, read in zip(candidates, some, strict=True) if read]
+    if not likely:
+        _all_read(connection, candidates[0].micros(text), source)
+    counts = ", ".join(f"count({form.micros(text)})" for form in likely or candidates[:1])
+    count, *read = one(connection, f"SELECT count(*), {counts} FROM source")
+    whole = [form for form, number in zip(likely, read, strict=True) if number == count]
+    if not whole:
+        best = max(zip(read, likely, strict=True), key=lambda pair: pair[0])[1]
+        _all_read(connection, best.micros(text), source)
+    chosen = whole[0]
+    for other in whole[1:]:
+        first, second = chosen.micros(text), other.micros(text)
+        differ = connection.execute(
+            f"SELECT {text}, make_timestamp({first})::DATE::VARCHAR, "
+            f"make_timestamp({second})::DATE::VARCHAR FROM source WHERE {first} <> {second} LIMIT 1"
+        ).fetchall()
+        if differ:
+            [(example, one_way, other_way)] = differ
+            raise DataError(
+                f"{source}: the time {shown(example)!r} can be {one_way} or {other_way}",
+                f'state which is meant: data.time_format = "{chosen.example}" or "{other.example}"',
+            )
+    nanos = f"CAST({chosen.micros(text)} AS HUGEINT) * 1000"
+    if chosen.splits_fractions:
+        nanos += f" + {_fraction(text)}"
+        (lost,) = one(
+            connection,
+            f"SELECT count(*) FILTER (regexp_matches({text}, '[.,][0-9]{{9}}[0-9]*[1-9]')) "
+            "FROM source",
+        )
+        if lost:
+            raise DataError(f"{source}: {lost} times are finer than a nanosecond", _HINT)
+    return _coarsest(connection, nanos, source)
+
+
+def _fraction(text: str) -> str:
+    digits = f"regexp_extract({text}, ':[0-9]{{2}}[.,]([0-9]{{1,9}})', 1)"
+    return f"coalesce(TRY_CAST(rpad({digits}, 9, '0') AS BIGINT), 0)"
+
+
+def _coarsest(connection: duckdb.DuckDBPyConnection, nanos: str, source: Path) -> Clock:
+    """Nanoseconds as the coarsest unit of which all are multiples."""
+    nanos = f"({nanos})"
+    multiples = ", ".join(f"bool_and({nanos} % {scale} = 0)" for scale in SCALES.values())
+    largest, *holds = one(connection, f"SELECT max(abs({nanos})), {multiples} FROM source")
+    unit = next((u for u, held in zip(SCALES, holds, strict=True) if held), "s")
+    if largest is not None and largest // SCALES[unit] > _LONGEST:
+        raise DataError(
+            f"{source}: times so far from 1970 cannot be held in {unit}", "mend these rows"
+        )
+    return Clock(sql=f"CAST({nanos} // {SCALES[unit]} AS BIGINT)", unit=unit)
+
+
+def _all_read(connection: duckdb.DuckDBPyConnection, value: str, source: Path) -> None:
+    """Raises DataError naming the first time of which `value` is NULL."""
+    count, bad = one(connection, f"SELECT count(*), count(*) FILTER ({value} IS NULL) FROM source")
+    if not bad:
+        return
+    [(example, row)] = connection.execute(
+        f"SELECT t, r FROM source WHERE {value} IS NULL ORDER BY r LIMIT 1"
+    ).fetchall()
+    raise DataError(
+        f"{source}: {'all' if bad == count else bad} times cannot be read, the first is "
+        f"{shown(example)!r} in row {row}",
+        f"read are seconds to nanoseconds since 1970, {ISO.example} and other usual forms; {_HINT}",
+    )

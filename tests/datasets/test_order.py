@@ -1,0 +1,143 @@
+"""Ties, repeats and the name of a data set."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from scalelab.core.errors import DataError, SpecError
+from scalelab.core.spec import DataSpec, RunSpec
+from scalelab.datasets.asked import data_spec
+from scalelab.datasets.compact import convert
+from scalelab.datasets.describe import describe
+from scalelab.datasets.load import load
+from scalelab.datasets.order import arrange, tied_shares
+from tests.datasets.conftest import interactions_of
+
+
+def pages(seed=5):
+    """Ratings sent five at a time, sorted by item as GroupLens ships them."""
+    rng = random.Random(seed)
+    rows = []
+    for user in range(1, 101):
+        items = rng.sample(range(1, 301), 25)
+        for page in range(0, 25, 5):
+            rows += [(user, i, 1200000000 + user * 5000 + page) for i in items[page : page + 5]]
+    return sorted(rows)
+
+
+def write(path, rows):
+    path.write_text("user,item,ts\n" + "".join(f"{u},{i},{t}\n" for u, i, t in rows))
+    return str(path)
+
+
+def rising(interactions):
+    steps = np.concatenate(
+        [np.diff(interactions.histories[u]) > 0 for u in range(interactions.num_users)]
+    )
+    return steps.mean()
+
+
+def test_a_hash_takes_the_pattern_out_of_a_sorted_file(tmp_path):
+    path = write(tmp_path / "sorted.csv", pages())
+    by_file, by_hash = load(DataSpec(path=path)), load(DataSpec(path=path, ties="hash"))
+    assert rising(by_file) > 0.8
+    assert 0.45 < rising(by_hash) < 0.55
+    np.testing.assert_array_equal(by_file.times, by_hash.times)
+    shuffled = pages()
+    random.Random(3).shuffle(shuffled)
+    other = load(DataSpec(path=write(tmp_path / "shuffled.csv", shuffled), ties="hash"))
+    np.testing.assert_array_equal(other.item_ids, by_hash.item_ids)
+    assert by_file.fingerprint != by_hash.fingerprint
+    for user in range(3):
+        assert sorted(by_hash.histories[user]) == sorted(by_file.histories[user])
+
+
+def test_two_users_have_no_common_order_of_tied_items():
+    whole = interactions_of([[*range(1, 9), n] for n in range(9, 49)], [[1] * 8 + [2]] * 40)
+    hashed = arrange(whole, ties="hash", drop="none")
+    first = [tuple(hashed.histories[u][:8].tolist()) for u in range(40)]
+    assert len(set(first)) == 40
+
+
+@pytest.mark.parametrize(
+    ("times", "neighbours", "targets"),
+    [
+        ([[1, 1, 2], [5, 6, 6]], 0.5, 0.5),
+        ([[1, 2, 3], [4, 5, 6]], 0.0, 0.0),
+        ([[1, 1, 1], [4, 4]], 1.0, 1.0),
+        ([[1], [4, 4]], 1.0, 0.0),
+    ],
+)
+def test_ties_are_counted(times, neighbours, targets):
+    whole = interactions_of([list(range(1, len(t) + 1)) for t in times], times)
+    assert tied_shares(whole, 3) == {"neighbours": neighbours, "test_targets": targets}
+
+
+def test_facts_tell_ties_dates_and_the_unit(tmp_path):
+    times = describe(DataSpec(path=write(tmp_path / "rows.csv", pages())))["times"]
+    assert times["ties"] == {"neighbours": 20 / 24, "test_targets": 1.0}
+    assert (times["unit"], times["first_date"]) == ("s", "2008-01-10T22:43:20Z")
+    assert json.loads(json.dumps(times)) == times
+
+
+@pytest.mark.parametrize(
+    ("drop", "rows", "left"),
+    [
+        ("exact", [(1, 5, 1), (1, 5, 1), (1, 6, 2), (1, 5, 3)], [1, 2, 1]),
+        ("exact", [(1, 5, 1), (1, 6, 1), (1, 5, 1)], [1, 2]),
+        ("exact", [(1, 5, 1), (2, 5, 1)], [1, 1]),
+        ("consecutive", [(1, 5, 1), (1, 5, 2), (1, 6, 3), (1, 5, 4)], [1, 2, 1]),
+        ("consecutive", [(1, 5, 1), (2, 5, 2), (2, 5, 3)], [1, 1]),
+        ("none", [(1, 5, 1), (1, 5, 1)], [1, 1]),
+    ],
+)
+def test_rows_that_occur_twice_can_be_dropped(tmp_path, drop, rows, left):
+    spec = DataSpec(path=write(tmp_path / "rows.csv", rows), drop=drop)
+    found = load(spec)
+    assert found.item_ids.tolist() == left
+    assert sum(found.dropped.values()) == len(rows) - len(left)
+    assert found.times is not None
+    assert len(found.times) == found.offsets[-1] == len(left)
+    convert(spec, tmp_path / "compact")
+    assert load(DataSpec(path=str(tmp_path / "compact"))).fingerprint == found.fingerprint
+
+
+@pytest.mark.parametrize("asked", [{"ties": "hash"}, {"drop": "exact"}])
+def test_what_needs_times_says_so(tmp_path, asked):
+    path = tmp_path / "rows.csv"
+    path.write_text("user,item\n1,2\n1,2\n")
+    with pytest.raises(DataError, match="needs times"):
+        load(DataSpec(path=str(path), **asked))
+    assert load(DataSpec(path=str(path), drop="consecutive")).num_interactions == 1
+
+
+@pytest.mark.parametrize("setting", [{"ties": "random"}, {"drop": "all"}, {"name": 3}])
+def test_bad_values_are_one_line(setting):
+    with pytest.raises(SpecError) as caught:
+        data_spec("rows.csv", None, setting)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("ml-1m/ratings.dat", "ml-1m"),
+        ("sets/otto/train.jsonl", "otto"),
+        ("sets/shop/clicks.csv.gz", "shop"),
+        ("sets/beauty/interactions.parquet", "beauty"),
+        ("beauty.csv.zst", "beauty"),
+        ("amazon-beauty", "amazon-beauty"),
+        ("v1.2", "v1.2"),
+        ("shop/*.csv", "shop"),
+    ],
+)
+def test_a_data_set_is_called_by_its_file_or_folder(path, name):
+    def spec(**more):
+        return RunSpec(data=DataSpec(path=path, **more))
+
+    assert spec().dataset == name
+    assert spec(name="mine").dataset == "mine"
+    assert spec(name="mine").fingerprint("d") == spec().fingerprint("d")
+    assert spec(drop="exact").fingerprint("d") != spec().fingerprint("d")
