@@ -1,6 +1,7 @@
 """What encoders share: item table with lookup, attention within segments, feed-forward."""
 
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,10 @@ _KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 _ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
+# Items and gradients of their rows, to be added to the table's own gradient.
+_Waiting = list[tuple[Tensor, Tensor]]
+
+
 class _LookUp(torch.autograd.Function):
     """Rows of the table; their gradient waits in `sink` until the table's own gradient is there."""
 
@@ -44,6 +49,18 @@ class _LookUp(torch.autograd.Function):
         return None, None, None
 
 
+def _add_waiting(waiting: _Waiting, weight: Tensor) -> None:
+    while waiting:
+        ids, grad = waiting.pop()
+        assert weight.grad is not None
+        grad = grad.to(weight.grad.dtype)
+        if kind_of_device(weight.device.type) == "cuda":
+            # `index_add_` would add in another order each time, and so give other bits.
+            weight.grad.index_put_((ids.long(),), grad, accumulate=True)
+        else:
+            weight.grad.index_add_(0, ids, grad)
+
+
 class ItemTable(nn.Module):
     """One table, looked up by the encoder and scored by the loss, with one gradient.
 
@@ -55,19 +72,9 @@ class ItemTable(nn.Module):
     def __init__(self, num_items: int, hidden_dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_items + 1, hidden_dim))
-        self._waiting: list[tuple[Tensor, Tensor]] = []
-        self.weight.register_post_accumulate_grad_hook(self._add_waiting)
-
-    def _add_waiting(self, weight: Tensor) -> None:
-        while self._waiting:
-            ids, grad = self._waiting.pop()
-            assert weight.grad is not None
-            grad = grad.to(weight.grad.dtype)
-            if kind_of_device(weight.device.type) == "cuda":
-                # `index_add_` would add in another order each time, and so give other bits.
-                weight.grad.index_put_((ids.long(),), grad, accumulate=True)
-            else:
-                weight.grad.index_add_(0, ids, grad)
+        self._waiting: _Waiting = []
+        # The hook must not hold this module: the weight would hold itself, for good.
+        self.weight.register_post_accumulate_grad_hook(partial(_add_waiting, self._waiting))
 
     def forward(self, ids_BL: Tensor) -> Tensor:
         """Embeddings of `ids_BL`, (B, L, D)."""

@@ -1,7 +1,7 @@
 """Say how many bytes cuBLAS takes from PyTorch's allocator, and which operations call it.
 
 PyTorch gives each thread's handle one workspace at its first product and keeps it. Sizes come from
-PyTorch's binaries and sources (2.11 to 2.14); no GPU has confirmed them yet.
+PyTorch's binaries and sources (2.11 to 2.14); an H200 with torch 2.11 has confirmed its own.
 """
 
 from typing import Any

@@ -2,6 +2,9 @@
 sequences, the same packed or padded.
 """
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -130,3 +133,14 @@ def test_reset_gives_the_first_weights_again(name: str) -> None:
     model.reset_parameters(torch.Generator().manual_seed(3))
     for key, value in model.state_dict().items():
         assert torch.equal(value, first[key]), key
+
+
+def test_a_model_that_nobody_holds_is_gone(name: str) -> None:
+    """A hook that holds its own weight keeps a table of the catalog's size for good."""
+    model = build(name)
+    table = weakref.ref(model.item_table_VD)
+    hidden_BLD = model(rows([[(0, 0)], [(1, 0)]]))
+    (hidden_BLD.sum() + model.item_table_VD.sum()).backward()
+    del model, hidden_BLD
+    gc.collect()
+    assert table() is None

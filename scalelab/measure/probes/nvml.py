@@ -30,8 +30,7 @@ class Nvml(Probe):
     The GPU is found by its UUID, not by number (which CUDA_VISIBLE_DEVICES changes) and not by
     process id (which a container hides): `device_used` therefore counts other processes of the same
     GPU too, but not what the driver keeps for itself. Where there is no GPU or no NVML, one row
-    with the reason is left. Tested against a library that stands in for NVML; no GPU has confirmed
-    it yet.
+    with the reason is left.
     """
 
     name = "nvml"

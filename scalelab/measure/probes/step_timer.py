@@ -16,7 +16,7 @@ class StepTimer(Probe):
 
     On CUDA an event is recorded at each border and read when the epoch is over, so that no step
     waits for the device. At most `keep` single steps become samples, evenly spaced; all of them
-    count in the statistics. No GPU has confirmed the CUDA path yet.
+    count in the statistics.
     """
 
     name = "step_timer"

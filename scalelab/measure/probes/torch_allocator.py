@@ -22,8 +22,7 @@ class TorchAllocator(Probe):
     libraries alike: cuBLAS has its workspaces from it. Its component `outside` is what lay there at
     `begin` and no tensor of the caller holds; `tensors` is the rest, which an account of the same
     work must equal. `allocated` is the same rounded, `reserved` what the allocator holds, its
-    cache and fragments included. On a CPU there is no such allocator: None, with that reason. No
-    GPU has confirmed this probe yet.
+    cache and fragments included. On a CPU there is no such allocator: None, with that reason.
     """
 
     name = "torch_allocator"
