@@ -169,12 +169,20 @@ def test_the_seconds_of_a_run_are_kept(small: Small) -> None:
 
 
 def test_bad_input_fails_or_raises_as_asked(small: Small, tmp_path: Path) -> None:
-    spec = small({"data.num_items": 15, "data.max_length": 7, "data.mean_length": 6})
+    spec = small({"data.min_user_count": 1000})
     record = run(spec, run_id="r")
     assert record.run.outcome is Outcome.FAILED
-    assert "k = 20" in (record.run.error or "")
-    with pytest.raises(DataError, match="k = 20"):
+    assert "no interaction" in (record.run.error or "")
+    with pytest.raises(DataError, match="no interaction"):
         run(spec, run_id="r", strict=True)
+
+
+def test_a_catalog_smaller_than_the_largest_k_is_ranked_whole(small: Small) -> None:
+    spec = small({"data.num_items": 15, "data.max_length": 7, "data.mean_length": 6})
+    record = run(spec.with_({"train.epochs": 1, "data.exclude_seen": False}), run_id="r")
+    assert record.run.outcome is Outcome.DONE, record.run.error
+    (hits,) = [m.value for m in record.metrics if (m.split, m.name, m.k) == ("test", "hr", 20)]
+    assert hits == 1
 
 
 def test_files_are_written_where_asked(small: Small, tmp_path: Path) -> None:
