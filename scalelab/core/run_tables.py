@@ -1,11 +1,13 @@
 """The tables of a run's TOML file: data, batch, negatives, model, loss, train, device."""
 
 import re
+from datetime import date, datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -59,12 +61,31 @@ class PartSpec(BaseModel, frozen=True, extra="allow"):
         return {key: getattr(self, key) for key in type(self).model_fields}
 
 
+def _as_moment(value: Any) -> str | float:
+    """A date as ISO text, a quantile or time as a number; "" for none."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, str) and value:
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("write a date such as 2021-04-01, or a quantile such as 0.9") from None
+    elif isinstance(value, bool) or (value != "" and not isinstance(value, int | float)):
+        raise ValueError("write a date such as 2021-04-01, or a quantile such as 0.9")
+    return value
+
+
+Moment = Annotated[str | float, BeforeValidator(_as_moment)]
+
+
 class DataSpec(PartSpec, frozen=True, extra="allow"):
     """Where the histories come from, how they are filtered and how they are split.
 
     `name` is what tables call the data set; empty takes the file's or its folder's. `ties` orders
     interactions of the same time: as in the file, or by a hash of user and item. `drop` leaves out
-    rows that repeat user, item and time ("exact"), or the item before ("consecutive").
+    rows that repeat user, item and time ("exact"), or the item before ("consecutive"). Splits by
+    time are cut at `cut` (a date, or a quantile of all times), else at `quantile`; `valid_cut` ends
+    the validation window of "global_time".
     """
 
     kind: ClassVar[str] = "readers"
@@ -75,7 +96,9 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     name: str = ""
     ties: Literal["file", "hash"] = "file"
     drop: Literal["none", "exact", "consecutive"] = "none"
-    split: Literal["leave_one_out", "temporal"] = "leave_one_out"
+    split: Literal["leave_one_out", "temporal", "global_time"] = "leave_one_out"
+    cut: Moment = ""
+    valid_cut: Moment = ""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
     min_item_count: NonNegativeInt = 0
     min_user_count: NonNegativeInt = 0

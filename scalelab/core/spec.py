@@ -145,7 +145,13 @@ class RunSpec(Table, frozen=True):
     def protocol(self) -> str:
         """What makes two qualities comparable: split, seen items, filters."""
         data = self.data
-        split = "leave-one-out" if data.split == "leave_one_out" else f"temporal {data.quantile:g}"
+        cut = f"{data.quantile:g}" if data.cut == "" else f"{data.cut}"
+        until = f" to {data.valid_cut}" if data.valid_cut != "" else ""
+        split = {
+            "leave_one_out": "leave-one-out",
+            "temporal": f"temporal {cut}",
+            "global_time": f"global time {cut}{until}",
+        }[data.split]
         seen = "seen excluded" if data.exclude_seen else "seen included"
         parts = [split, seen]
         if data.min_item_count > 1 or data.min_user_count > 1:
@@ -165,11 +171,11 @@ def with_overrides(tables: dict[str, Any], overrides: Overrides) -> dict[str, An
     `negatives.KEY` changes every source, `negatives.0.KEY` the first; `negatives` replaces the
     list. Raises SpecError.
     """
-    result = json.loads(json.dumps(tables))
+    result = json.loads(json.dumps(tables, default=str))
     # Part names first, whatever the order they were given in: they decide which options exist.
     for key in sorted(overrides, key=lambda k: (k.count("."), _names_part(k) is None)):
         table, _, rest = key.partition(".")
-        value = json.loads(json.dumps(overrides[key]))
+        value = json.loads(json.dumps(overrides[key], default=str))  # TOML's dates
         if table == "negatives":
             _set_negatives(result, rest, value)
         elif table not in RunSpec.model_fields:

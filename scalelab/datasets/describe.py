@@ -7,6 +7,7 @@ from numba import njit
 
 from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
+from scalelab.datasets.global_time import moment
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import load, split
 from scalelab.datasets.order import tied_shares
@@ -14,7 +15,7 @@ from scalelab.datasets.splits import SHORTEST, HeldOut, Split, cut_time
 
 __all__ = ["describe", "gini"]
 
-_SPLITS = ("leave_one_out", "temporal")
+_SPLITS = ("leave_one_out", "temporal", "global_time")
 
 
 def describe(data: DataSpec) -> dict[str, Any]:
@@ -53,8 +54,12 @@ def _split_facts(interactions: Interactions, data: DataSpec, name: str) -> dict[
     except DataError as error:
         return {"refused": error.message}
     facts = _sizes(parts)
-    if name == "temporal" and interactions.times is not None:
-        cut = cut_time(interactions.times, data.quantile)
+    if name != "leave_one_out" and interactions.times is not None:
+        cut = (
+            cut_time(interactions.times, data.quantile)
+            if data.cut == ""
+            else moment(interactions, data.cut, "cut")
+        )
         facts["cut_time"] = cut
         facts |= {"cut_date": date} if (date := _date(cut, interactions.time_unit)) else {}
     if parts.oracle_ndcg is not None:
@@ -100,7 +105,7 @@ def _date(time: int, unit: str) -> str | None:
     """A time as a date in UTC, None where its unit is not known."""
     if not unit:
         return None
-    return f"{np.datetime64(time, unit)}Z"
+    return f"{np.datetime64(0, 's') + np.timedelta64(time, unit)}Z"  # type: ignore[call-overload]
 
 
 def _quantiles(values: np.ndarray) -> dict[str, float]:

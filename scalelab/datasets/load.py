@@ -13,6 +13,7 @@ from scalelab.core.errors import SpecError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets._folder import is_compact, open_compact, read_meta
 from scalelab.datasets.filters import keep_core
+from scalelab.datasets.global_time import global_time, moment
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import locate, parts_of
 from scalelab.datasets.order import arrange
@@ -66,13 +67,17 @@ def fingerprint(data: DataSpec) -> str:
     else:
         key = _key(data, path)
         if key not in _SOURCES:
-            _read(data, None)
+            # Whoever asks for the fingerprint loads the data next.
+            _AHEAD.clear()
+            _AHEAD[key] = _read(data, None)[0]
         source = _SOURCES[key]
     return _filtered(source, data)
 
 
 # Digests of what was read, by file, size, time of change and options: a file is read once.
 _SOURCES: dict[str, str] = {}
+# The data set that was read last for its fingerprint alone, until it is loaded.
+_AHEAD: dict[str, Interactions] = {}
 
 
 def _read(data: DataSpec, into: Path | None) -> tuple[Interactions, str]:
@@ -83,6 +88,8 @@ def _read(data: DataSpec, into: Path | None) -> tuple[Interactions, str]:
     if path is None:
         return _reader(data).read(path, into), _digest([_VERSION, data.reader, _checked(data)])
     key = _key(data, path)
+    if into is None and key in _AHEAD:
+        return _AHEAD.pop(key), _SOURCES[key]
     interactions = _reader(data).read(path, into)
     # A reader from elsewhere may say nothing of what it read; then the files' bytes count.
     held = interactions.fingerprint or [data.reader, _checked(data), *map(_content, parts_of(path))]
@@ -106,8 +113,14 @@ def _filtered(source: str, data: DataSpec) -> str:
 
 def split(interactions: Interactions, data: DataSpec) -> Split:
     """The split that `data` asks for. Raises DataError where the data do not allow it."""
+    if data.split == "global_time":
+        # Without a cut of its own the split stands where the temporal one does.
+        cut = data.quantile if data.cut == "" else data.cut
+        return global_time(interactions, cut, data.valid_cut)
     if data.split == "temporal":
-        return temporal(interactions, data.quantile)
+        # Interactions at the cut itself belong to the test side, as in global_time.
+        last = None if data.cut == "" else moment(interactions, data.cut, "cut") - 1
+        return temporal(interactions, data.quantile, last)
     parts = leave_one_out(interactions)
     generator = _generator(data)
     if generator is None or interactions.dropped:

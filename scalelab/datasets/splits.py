@@ -10,7 +10,17 @@ from numba import njit
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Histories, Interactions
 
-__all__ = ["SHORTEST", "HeldOut", "Split", "leave_one_out", "split_lengths", "temporal"]
+__all__ = [
+    "SHORTEST",
+    "HeldOut",
+    "Split",
+    "cut_time",
+    "held_out_at",
+    "known_items",
+    "leave_one_out",
+    "split_lengths",
+    "temporal",
+]
 
 # One item to train on or to rank from, one to validate and one to test.
 SHORTEST = 3
@@ -77,14 +87,14 @@ def leave_one_out(interactions: Interactions) -> Split:
     return _with_targets(interactions, train, users, dropped)
 
 
-def temporal(interactions: Interactions, quantile: float) -> Split:
+def temporal(interactions: Interactions, quantile: float, last: int | None = None) -> Split:
     """The split of RECE (Gusak et al., 2024, section 4).
 
-    The cut is the `quantile` of the times of all interactions. Users with an interaction after it
-    are test users and take no part in training; their last item is the test target, their second
-    last the validation target. Everybody else is trained on whole. Test users with fewer than 3
-    items are dropped and counted. Raises DataError when times are missing or only an order, or when
-    either side is empty.
+    The cut is the `quantile` of the times of all interactions, or `last` where it is given. Users
+    with an interaction after it are test users and take no part in training; their last item is
+    the test target, their second last the validation target. Everybody else is trained on whole.
+    Test users with fewer than 3 items are dropped and counted. Raises DataError when times are
+    missing or only an order, or when either side is empty.
     """
     times = interactions.times
     if times is None or interactions.time_is_order:
@@ -92,7 +102,7 @@ def temporal(interactions: Interactions, quantile: float) -> Split:
             "a temporal split needs clock times; here times are only the order within a user",
             'set data.split = "leave_one_out", or take a data set with timestamps',
         )
-    cut = cut_time(times, quantile)
+    cut = cut_time(times, quantile) if last is None else last
     is_test = _last_times(times, interactions.offsets) > cut
     long_enough = np.diff(interactions.offsets) >= SHORTEST
     users = np.flatnonzero(is_test & long_enough)
@@ -100,8 +110,10 @@ def temporal(interactions: Interactions, quantile: float) -> Split:
     if len(users) == 0 or len(trained) == 0:
         missing = "test user with 3 interactions" if len(trained) else "training user"
         raise DataError(
-            f"the temporal split at quantile {quantile:g} (time {cut}) leaves no {missing}",
-            "change data.quantile, or take another data set",
+            f"the temporal split at "
+            f"{f'quantile {quantile:g} (time {cut})' if last is None else f'the time {cut}'} "
+            f"leaves no {missing}",
+            "change data.quantile or data.cut, or take another data set",
         )
     starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
     train = Histories(item_ids=interactions.item_ids, starts=starts[trained], ends=ends[trained])
@@ -124,28 +136,35 @@ def split_lengths(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 def _with_targets(
     interactions: Interactions, train: Histories, users: np.ndarray, dropped: dict[str, int]
 ) -> Split:
-    known = np.zeros(interactions.num_items + 1, dtype=np.bool_)
-    _mark(train.item_ids, train.starts, train.ends, known)
+    known = known_items(interactions, train)
+    ends = interactions.offsets[users + 1]
     return Split(
         train=train,
-        valid=_held_out(interactions, users, 2, known),
-        test=_held_out(interactions, users, 1, known),
+        valid=held_out_at(interactions, users, ends - 2, known),
+        test=held_out_at(interactions, users, ends - 1, known),
         dropped={reason: count for reason, count in dropped.items() if count},
         num_items=interactions.num_items,
     )
 
 
-def _held_out(
-    interactions: Interactions, users: np.ndarray, from_end: int, known: np.ndarray
+def known_items(interactions: Interactions, train: Histories) -> np.ndarray:
+    """Which items, from 0, occur in the training histories."""
+    known = np.zeros(interactions.num_items + 1, dtype=np.bool_)
+    _mark(train.item_ids, train.starts, train.ends, known)
+    return known
+
+
+def held_out_at(
+    interactions: Interactions, users: np.ndarray, places: np.ndarray, known: np.ndarray
 ) -> HeldOut:
+    """The items at `places` as targets of `users`, all before them as histories."""
     starts = interactions.offsets[users]
-    ends = interactions.offsets[users + 1] - from_end
-    targets = np.asarray(interactions.item_ids[ends], dtype=np.int32)
+    targets = np.asarray(interactions.item_ids[places], dtype=np.int32)
     return HeldOut(
-        histories=Histories(item_ids=interactions.item_ids, starts=starts, ends=ends),
+        histories=Histories(item_ids=interactions.item_ids, starts=starts, ends=places),
         targets=targets,
         users=users.astype(np.int32),
-        num_repeated=int(_count_repeated(interactions.item_ids, starts, ends, targets)),
+        num_repeated=int(_count_repeated(interactions.item_ids, starts, places, targets)),
         num_unseen=int((~known[targets]).sum()),
     )
 

@@ -74,15 +74,14 @@ def _of_floats(
 def _of_text(
     connection: duckdb.DuckDBPyConnection, text: str, source: Path, what: str
 ) -> tuple[str, bool]:
-    missing = f"{text} IN ({', '.join(map(repr, MISSING))})"
     number = f"TRY_CAST({text} AS BIGINT)"
     canonical = f"{number} >= 0 AND CAST({number} AS VARCHAR) = {text}"
-    all_rows, numbers, none = one(
-        connection,
-        f"SELECT count({text}), count(*) FILTER ({canonical}), count(*) FILTER ({missing}) "
-        "FROM source",
-    )
-    if numbers + none == all_rows:
+    rows, numbers = one(connection, f"SELECT count(*), count(*) FILTER ({canonical}) FROM source")
+    if numbers == rows:
+        return f"CAST({text} AS BIGINT)", False
+    missing = f"({text} IS NULL OR {text} IN ({', '.join(map(repr, MISSING))}))"
+    (none,) = one(connection, f"SELECT count(*) FILTER ({missing}) FROM source")
+    if numbers + none == rows:
         return f"CASE WHEN {missing} THEN NULL ELSE {number} END", False
     bare = f"trim({text}, ' \t\r')"
     value = f"CASE WHEN {bare} IN ({', '.join(map(repr, MISSING))}) THEN NULL ELSE {bare} END"

@@ -128,20 +128,22 @@ def _of_text(
     connection: duckdb.DuckDBPyConnection, source: Path, candidates: list[Candidate]
 ) -> Clock:
     text = "trim(CAST(t AS VARCHAR), ' \t\r')"
-    (count, missing) = one(
+    integer = "TRY_CAST(t AS BIGINT)"
+    guessing = candidates is CANDIDATES
+    if guessing:
+        count, integers = one(
+            connection,
+            f"SELECT count(*), count(*) FILTER (CAST({integer} AS VARCHAR) = t) FROM source",
+        )
+        if integers == count:
+            return _of_integers(connection, integer, source)
+    count, missing = one(
         connection, f"SELECT count(*), count(*) FILTER (t IS NULL OR {text} = '') FROM source"
     )
     if missing:
         raise DataError(f"{source}: {missing} of {count} rows have no time", "drop these rows")
-    if candidates is CANDIDATES:
-        integer = "TRY_CAST(t AS BIGINT)"
-        number = f"TRY_CAST(t AS {_DECIMAL})"
-        integers, numbers = one(
-            connection,
-            f"SELECT count(*) FILTER (CAST({integer} AS VARCHAR) = t), count({number}) FROM source",
-        )
-        if integers == count:
-            return _of_integers(connection, integer, source)
+    if guessing:
+        (numbers,) = one(connection, f"SELECT count(TRY_CAST(t AS {_DECIMAL})) FROM source")
         if 2 * numbers >= count:
             return _of_numbers(connection, text, source)
     return _of_dates(connection, text, source, candidates)

@@ -1,0 +1,109 @@
+"""Split all users at the same moments: train before the cut, validate and test after it."""
+
+import math
+from datetime import UTC, datetime
+
+import numpy as np
+from numba import njit
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.interactions import Histories, Interactions
+from scalelab.datasets.splits import HeldOut, Split, cut_time, held_out_at, known_items
+
+__all__ = ["global_time", "moment"]
+
+_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def moment(interactions: Interactions, cut: str | float, key: str) -> int:
+    """The first time that is not before `cut`: a date (in UTC where it names no zone), a quantile
+    between 0 and 1 of all times, or a time as the data have it. Raises DataError."""
+    times = interactions.times
+    if times is None or interactions.time_is_order:
+        raise DataError(
+            "a split by time needs clock times; here times are only the order within a user",
+            'set data.split = "leave_one_out", or take a data set with timestamps',
+        )
+    if not isinstance(cut, str):
+        return cut_time(times, cut) if 0 < cut < 1 else math.ceil(cut)
+    if not interactions.time_unit:
+        raise DataError(
+            f"data.{key} = {cut!r}: the times of this data set have no known unit",
+            f"set data.{key} to a quantile such as 0.9, or to a time as the data have it",
+        )
+    stated = datetime.fromisoformat(cut)
+    stated = stated if stated.tzinfo is not None else stated.replace(tzinfo=UTC)
+    past = stated - datetime(1970, 1, 1, tzinfo=UTC)
+    micros = (past.days * 86_400 + past.seconds) * 10**6 + past.microseconds
+    return -(-micros * _A_SECOND[interactions.time_unit] // 10**6)
+
+
+def global_time(interactions: Interactions, cut: str | float, valid_cut: str | float) -> Split:
+    """What all users did before `cut` trains; `valid_cut` ends the validation window.
+
+    In each window a user's last interaction is the target and all before it is the history. An
+    empty `valid_cut` is the middle of the interactions from the cut on. Raises DataError where a
+    side is empty.
+    """
+    first = moment(interactions, cut, "cut")
+    times, offsets = interactions.times, interactions.offsets
+    assert times is not None
+    if valid_cut == "":
+        late = times[times >= first]
+        second = int(np.sort(late)[len(late) // 2]) if len(late) else first
+    else:
+        second = moment(interactions, valid_cut, "valid_cut")
+        if second <= first:
+            raise DataError(
+                f"data.valid_cut = {valid_cut!r} is not after data.cut = {cut!r}",
+                "validation lies between the two",
+            )
+    trained, valid_ends, ends = _places(times, offsets, first, second)
+    starts = offsets[:-1]
+    took_part = np.flatnonzero(trained > starts)
+    train = Histories(
+        item_ids=interactions.item_ids, starts=starts[took_part], ends=trained[took_part]
+    )
+    # A target needs a history; who begins with it cannot be ranked for.
+    in_valid, in_test = valid_ends > trained, ends > valid_ends
+    valid_users = np.flatnonzero(in_valid & (valid_ends - starts >= 2))
+    test_users = np.flatnonzero(in_test & (ends - starts >= 2))
+    for what, users in (("train", took_part), ("validate", valid_users), ("test", test_users)):
+        if len(users) == 0:
+            raise DataError(
+                f"the cut at {cut!r} (time {first}, validation to {second}) leaves no user to "
+                f"{what}",
+                "change data.cut and data.valid_cut",
+            )
+    known = known_items(interactions, train)
+    parts: list[HeldOut] = [
+        held_out_at(interactions, users, places[users] - 1, known)
+        for users, places in ((valid_users, valid_ends), (test_users, ends))
+    ]
+    dropped = {
+        "validation users without a history": int(in_valid.sum()) - len(valid_users),
+        "test users without a history": int(in_test.sum()) - len(test_users),
+    }
+    return Split(
+        train=train,
+        valid=parts[0],
+        test=parts[1],
+        dropped={reason: count for reason, count in dropped.items() if count},
+        num_items=interactions.num_items,
+    )
+
+
+@njit(nogil=True, cache=True)
+def _places(times, offsets, first, second):
+    """For each user the first places at or after the two moments, and the end."""
+    users = len(offsets) - 1
+    trained, valid, ends = offsets[:-1].copy(), offsets[:-1].copy(), offsets[1:].copy()
+    for user in range(users):
+        at = offsets[user]
+        while at < offsets[user + 1] and times[at] < first:
+            at += 1
+        trained[user] = at
+        while at < offsets[user + 1] and times[at] < second:
+            at += 1
+        valid[user] = at
+    return trained, valid, ends
