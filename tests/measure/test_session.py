@@ -169,11 +169,11 @@ def test_the_seconds_of_a_run_are_kept(small: Small) -> None:
 
 
 def test_bad_input_fails_or_raises_as_asked(small: Small, tmp_path: Path) -> None:
-    spec = small({"data.num_items": 15, "data.max_length": 7, "data.mean_length": 6})
+    spec = small({"data.min_user_count": 1000})
     record = run(spec, run_id="r")
     assert record.run.outcome is Outcome.FAILED
-    assert "k = 20" in (record.run.error or "")
-    with pytest.raises(DataError, match="k = 20"):
+    assert "no interaction is left" in (record.run.error or "")
+    with pytest.raises(DataError, match="no interaction is left"):
         run(spec, run_id="r", strict=True)
 
 
