@@ -2,7 +2,8 @@
 
 After c10/cuda/CUDACachingAllocator.cpp (torch 2.13) with default settings: best fit in two pools,
 blocks split when enough remains, freed neighbours merged, whole segments returned when one cannot
-be had. One stream. Reserved bytes were within 5 % or 20 MiB of 21 runs on an H200 (tests/gpu).
+be had. One stream. Reserved bytes of training were within 5 % or 20 MiB of
+21 runs on an H200 (tests/gpu).
 """
 
 from bisect import bisect_left, insort

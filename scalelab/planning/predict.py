@@ -27,7 +27,7 @@ from scalelab.planning.rehearsal import BlockShape, Rehearsal
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_prob
 from scalelab.train.evaluate import Evaluator, evaluated
-from scalelab.train.precision import check_precision
+from scalelab.train.precision import check_precision, products_in
 
 __all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
 
@@ -148,7 +148,7 @@ def predict(
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
     cost, of_block = Cost(), Cost()
     target, cublas = target_for(device), _workspaces(device)
-    with computing_with(spec.device.threads):
+    with computing_with(spec.device.threads), products_in(spec.train.precision):
         rehearsal = Rehearsal(spec, data.num_items, target=target, workspaces=cublas)
         training = rehearsal.train(shape, cost)
         memory, overflow = _kinds(training, device, limit, cublas.noted)
@@ -195,6 +195,8 @@ def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
             f"which has {format_bytes(device.memory_bytes)}",
             "lower the budget, or name another device with --on",
         )
+    if device.kind == "cuda":
+        return min(budget_bytes, device.memory_bytes - device.context_bytes)
     return budget_bytes
 
 

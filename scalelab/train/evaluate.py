@@ -28,8 +28,8 @@ class Diverged(Exception):
 class Evaluator:
     """Ranks each target among all items, in blocks of users that fit `block_bytes`: their scores
     do, and four times their hidden states, about what an encoder holds at once. 0 stands for 16 MiB
-    on a CPU, and for a quarter of a tile on a GPU (256 MiB of 80 GB): there launches are dear, but
-    training is to take more than its evaluation.
+    on a CPU, and for a quarter of a tile on a GPU (256 MiB of 80 GB): there launches are dear. On
+    small catalogs evaluation then takes more than training; a budget counts both.
 
     `exclude_seen` takes the items of the user's history out of the ranking; a target that the user
     has seen before is then a miss. `masked` asks a model that guesses masked items for the one

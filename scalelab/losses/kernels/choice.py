@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 
-from scalelab.core.errors import SpecError
+from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import Target, target_of
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss, product_precision
 
@@ -39,15 +39,17 @@ def runs_fused(
     they are wrong or do not compile, a warning says so and tiles run. Raises SpecError where
     "fused" is asked for and cannot be.
     """
+    fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
     fused = kernel != "tiled"
     if fused:
         reason = _unsupported(target_of(hidden_ND), item_table_VD, inner)
         if reason is not None and kernel == "fused":
-            raise SpecError(
+            # A plan has a row with the reason, where a run ends with it.
+            refusal = PredictionUnsupported if fake else SpecError
+            raise refusal(
                 f"{name} cannot run its fused kernel: {reason}", 'write "auto" or "tiled"'
             )
         fused = reason is None
-    fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
     if fused and kernel == "auto" and not fake:
         index = hidden_ND.device.index or 0
         fused = _is_right(index, inner, product_precision(inner), hidden_ND.shape[1], shared)
@@ -81,6 +83,8 @@ def _is_right(index: int, inner: torch.dtype, precision: str, depth: int, shared
         try:
             # Twice: the second time the kernels are launched as in every later step.
             error = max(_error(device, inner, depth, shared) for _ in range(2))
+        except torch.OutOfMemoryError:  # that says nothing of the kernels
+            raise
         except Exception as error:  # Triton fails in many ways on a GPU that it does not know
             _LOG.warning("fused kernels are not used: %s: %s", type(error).__name__, error)
             return False

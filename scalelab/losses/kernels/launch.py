@@ -28,6 +28,8 @@ def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> No
                 kernel[grid](*args, **options)  # other code, which Triton finds
                 return
             key.append(arg.dtype)
+        elif isinstance(arg, int):
+            key.append(arg.bit_length() > 31)
         else:
             key.append(type(arg))
     known = (*key, *options.values())

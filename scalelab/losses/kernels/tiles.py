@@ -30,9 +30,14 @@ _HALF_9 = {
     128: Tiles(Shape(128, 64, 8, 3), Shape(64, 64, 4, 2), 264),
     256: Tiles(Shape(64, 64, 8, 2), Shape(64, 64, 8, 2), 264),
 }
-_FLOAT_9 = {
+_SIX_9 = {
     64: Tiles(Shape(128, 32, 8, 1), Shape(64, 64, 4, 1), 264),
     128: Tiles(Shape(128, 64, 8, 1), Shape(32, 64, 4, 2), 264),
+    256: Tiles(Shape(64, 32, 8, 1), Shape(32, 64, 8, 1), 264),
+}
+_TF32_9 = {
+    64: Tiles(Shape(128, 64, 4, 3), Shape(64, 128, 4, 2), 264),
+    128: Tiles(Shape(64, 64, 8, 2), Shape(64, 64, 8, 2), 264),
     256: Tiles(Shape(64, 32, 8, 1), Shape(32, 64, 8, 1), 264),
 }
 _HALF_8 = {
@@ -40,9 +45,14 @@ _HALF_8 = {
     128: Tiles(Shape(128, 64, 8, 2), Shape(64, 64, 4, 2), 216),
     256: Tiles(Shape(64, 64, 8, 2), Shape(64, 64, 8, 2), 216),
 }
-_FLOAT_8 = {
+_SIX_8 = {
     64: Tiles(Shape(64, 32, 4, 2), Shape(32, 64, 4, 2), 216),
     128: Tiles(Shape(64, 32, 8, 1), Shape(32, 64, 8, 1), 216),
+    256: Tiles(Shape(32, 32, 8, 1), Shape(32, 32, 8, 1), 216),
+}
+_TF32_8 = {
+    64: Tiles(Shape(64, 64, 4, 2), Shape(64, 64, 4, 2), 216),
+    128: Tiles(Shape(64, 32, 8, 2), Shape(32, 64, 8, 2), 216),
     256: Tiles(Shape(32, 32, 8, 1), Shape(32, 32, 8, 1), 216),
 }
 # GPUs with 100 KiB of shared memory a multiprocessor.
@@ -51,8 +61,20 @@ _HALF_SMALL = {
     128: Tiles(Shape(64, 64, 4, 2), Shape(64, 64, 4, 2), 256),
     256: Tiles(Shape(32, 32, 4, 2), Shape(32, 32, 4, 2), 256),
 }
-_TABLES = {9: (_HALF_9, _FLOAT_9), 10: (_HALF_9, _FLOAT_9), 8: (_HALF_8, _FLOAT_8)}
-_SMALL = frozenset({(8, 6), (8, 9), (12, 0), (12, 1)})
+_SIX_SMALL = {
+    64: Tiles(Shape(64, 32, 4, 2), Shape(32, 64, 4, 2), 256),
+    128: Tiles(Shape(32, 32, 4, 1), Shape(32, 32, 4, 1), 256),
+    256: Tiles(Shape(16, 32, 4, 1), Shape(32, 16, 4, 1), 256),
+}
+_TF32_SMALL = {
+    64: Tiles(Shape(64, 32, 4, 2), Shape(32, 64, 4, 2), 256),
+    128: Tiles(Shape(32, 32, 4, 2), Shape(32, 32, 4, 2), 256),
+    256: Tiles(Shape(32, 16, 4, 1), Shape(16, 32, 4, 1), 256),
+}
+_EIGHT = {"half": _HALF_8, "bf16x6": _SIX_8, "tf32": _TF32_8}
+_NINE = {"half": _HALF_9, "bf16x6": _SIX_9, "tf32": _TF32_9}
+_SMALL = {"half": _HALF_SMALL, "bf16x6": _SIX_SMALL, "tf32": _TF32_SMALL}
+_WITH_LITTLE_SHARED_MEMORY = frozenset({(8, 6), (8, 9), (12, 0), (12, 1)})
 
 
 def width_of(depth: int) -> int:
@@ -63,12 +85,12 @@ def width_of(depth: int) -> int:
 def tiles_for(capability: tuple[int, int], precision: str, depth: int) -> Tiles:
     """Shapes for a GPU of this compute capability (8.0 or newer) and D = `depth` up to 256.
 
-    `precision` is that of the products: "bf16x6" for float32, else one product.
+    `precision` is that of the products: "bf16x6" or "tf32" for float32, else of 16-bit numbers.
     """
-    half, full = _TABLES.get(capability[0], (_HALF_8, _FLOAT_8))
-    if capability in _SMALL:
-        half, full = _HALF_SMALL, _FLOAT_8
-    table = full if precision == "bf16x6" else half
+    tables = _NINE if capability[0] in (9, 10) else _EIGHT
+    if capability in _WITH_LITTLE_SHARED_MEMORY:
+        tables = _SMALL
+    table = tables[precision if precision in tables else "half"]
     return table[max(64, width_of(depth))]
 
 
