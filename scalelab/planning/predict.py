@@ -283,7 +283,10 @@ def _continued(training: Account, story: list[Event], window: int) -> tuple[list
         if component not in _STAYS
     ]
     first = 1 + max((event[0] for event in events), default=0)
-    later = [(first + life, *rest) for life, *rest in story[window:]]
+    later = [
+        (first + life, num_bytes, phase, component)
+        for life, num_bytes, phase, component in story[window:]
+    ]
     return [*events, *gone, *later], len(events) + len(gone)
 
 
