@@ -19,7 +19,9 @@ def with_ranges(tables: dict[str, Any], where: str) -> dict[str, Any]:
         return tables
     axes = cast("dict[str, Any]", tables["axes"])
     spelt = {
-        key: _values(value, f"{where}: axes.{key}") if isinstance(value, dict) else value
+        key: _values(cast("dict[str, Any]", value), f"{where}: axes.{key}")
+        if isinstance(value, dict)
+        else value
         for key, value in axes.items()
     }
     ranges = [key for key, value in axes.items() if isinstance(value, dict)]

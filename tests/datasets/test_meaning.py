@@ -452,3 +452,45 @@ def test_conditions_see_numbers_and_ids_stay_text(tmp_path):
     (tmp_path / "rows.jsonl").write_text(lines)
     found = load(DataSpec(path=str(tmp_path / "rows.jsonl"), where="rating >= 4 AND ts > 1"))
     assert found.item_ids.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.tsv", 'user\titem\tts\n1\t"abc\t3\n1\tx"\t2\n', "hold a line break"),
+        ("a.jsonl", '{"user": 1, "item": {"id": 5}, "ts": 2}\n', "objects or lists, no ids"),
+        (
+            "b.jsonl",
+            '{"user": 1, "item": 5, "ts": 2}\n{"user": [2], "item": 6, "ts": 1}\n',
+            "objects or lists, no ids",
+        ),
+        ("c.jsonl", '{"user": 1, "item": 5, "ts": 1600000000.123456789}\n', "more than 17 digits"),
+        ("b.csv", "user,item,ts\n1,2,1600000000000\n1,3,1600000001\n", "in s and in ms"),
+        ("c.csv", "user,item,user,ts\n1,2,3,4\n", "several columns called 'user'"),
+    ],
+)
+def test_what_would_be_read_wrongly_is_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        load(DataSpec(path=str(tmp_path / name)))
+
+
+def test_quotation_marks_can_be_text(tmp_path):
+    (tmp_path / "a.tsv").write_text('user\titem\tts\n1\t"abc\t3\n1\tx"\t2\n')
+    found = load(DataSpec(path=str(tmp_path / "a.tsv"), quote=""))
+    assert found.find_labels is not None
+    assert found.find_labels().tolist() == ['"abc', 'x"']
+    assert found.item_ids.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "offsets"),
+    [
+        ("session_id,user_id,item_id,timestamp", ["a,,5,1", "b,NA,6,2", "b,,7,3"], [0, 1, 3]),
+        ("session_id,user_id,item_id,timestamp", ["a,9,5,1", "b,9,6,2", "b,9,7,3"], [0, 3]),
+        ("User ID,Item-ID,Time Stamp", ["a,5,1", "b,6,2", "b,7,3"], [0, 1, 3]),
+    ],
+)
+def test_names_as_people_write_them_and_sessions_without_users(tmp_path, header, rows, offsets):
+    (tmp_path / "a.csv").write_text("\n".join([header, *rows]) + "\n")
+    assert load(DataSpec(path=str(tmp_path / "a.csv"))).offsets.tolist() == offsets

@@ -97,7 +97,11 @@ CANDIDATES = [
     ),
     Candidate(example="%d/%b/%Y:%H:%M:%S %z", formats=("%d/%b/%Y:%H:%M:%S %z",)),
     _dates("%m %d, %Y"),
-    _dates("%B %d, %Y", "%b %d, %Y"),
+    _dates("%B %d, %Y", "%b %d, %Y", "%b %d %Y"),
+    Candidate(
+        example="%Y-%m-%d %I:%M %p",
+        formats=tuple(f"%Y{m}%m{m}%d {c}" for m in "-/" for c in ("%I:%M %p", "%I:%M:%S %p")),
+    ),
     _dates("%d %B %Y", "%d %b %Y"),
     _dates("%d-%B-%Y", "%d-%b-%Y"),
     _dates("%Y.%m.%d", pattern="^[0-9]{4}[.]"),

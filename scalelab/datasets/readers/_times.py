@@ -78,6 +78,12 @@ def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Pat
     if not -_LONGEST <= lowest <= highest <= _LONGEST:
         raise DataError(f"{source}: times reach from {lowest} to {highest}", "scale them")
     unit = unit_of(lowest, highest)
+    units = [unit_of(value, value) for value in (lowest, highest)]
+    if not unit and all(units):
+        raise DataError(
+            f"{source}: times are in {units[0]} and in {units[1]}: from {lowest} to {highest}",
+            "write them in one unit",
+        )
     if not unit:
         for digits, form in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S")):
             if 1990 * 10 ** (digits - 4) < lowest <= highest < 2036 * 10 ** (digits - 4):
