@@ -475,6 +475,28 @@ def test_what_would_be_read_wrongly_is_refused(tmp_path, name, text, message):
         load(DataSpec(path=str(tmp_path / name)))
 
 
+@pytest.mark.parametrize("form", ["a.csv", "a.inter"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "1 = 1); COPY (SELECT 1) TO 'evil.csv'; SELECT (1",
+        "1 = 1)) t; COPY (SELECT 1) TO 'evil.csv'; SELECT * FROM ((SELECT 1",
+        "1 = 1; COPY (SELECT 1) TO 'evil.csv'",
+    ],
+)
+def test_a_condition_is_one_expression(tmp_path, monkeypatch, form, where):
+    monkeypatch.chdir(tmp_path)
+    if form == "a.csv":
+        csv_of(tmp_path / form, "user,item,ts", [(1, 2, 3)])
+    else:
+        header = "user_id:token\titem_id:token\ttimestamp:float"
+        (tmp_path / form).write_text(f"{header}\n1\t2\t3\n")
+    reader = "table" if form == "a.csv" else "recbole"
+    with pytest.raises(DataError):
+        load(DataSpec(reader=reader, path=form, where=where))
+    assert os.listdir(tmp_path) == [form]
+
+
 def test_quotation_marks_can_be_text(tmp_path):
     (tmp_path / "a.tsv").write_text('user\titem\tts\n1\t"abc\t3\n1\tx"\t2\n')
     found = load(DataSpec(path=str(tmp_path / "a.tsv"), quote=""))
@@ -494,3 +516,47 @@ def test_quotation_marks_can_be_text(tmp_path):
 def test_names_as_people_write_them_and_sessions_without_users(tmp_path, header, rows, offsets):
     (tmp_path / "a.csv").write_text("\n".join([header, *rows]) + "\n")
     assert load(DataSpec(path=str(tmp_path / "a.csv"))).offsets.tolist() == offsets
+
+
+@pytest.mark.parametrize(
+    ("times", "read", "unit"),
+    [
+        ("(1600000000123456768::DOUBLE), (1600000000123456512)", [512, 768], "ns"),
+        ("(1600000000.5::DOUBLE), (1600000000.25)", [250, 500], "ms"),
+        ("(1600000000.25::DECIMAL(18, 2)), (1600000000.24)", [240, 250], "ms"),
+        ("(DATE '2020-09-13'), (DATE '2020-09-12')", [800, 200], "s"),
+        (
+            "(TIMESTAMPTZ '2020-09-13 12:26:40.000123+00'), ('2020-09-13 12:26:40+00')",
+            [0, 123],
+            "us",
+        ),
+        (
+            "(TIMESTAMP_MS '2020-09-13 12:26:40.001'), (TIMESTAMP_MS '2020-09-13 12:26:40')",
+            [0, 1],
+            "ms",
+        ),
+    ],
+)
+def test_nothing_of_a_time_in_parquet_is_lost(tmp_path, times, read, unit):
+    select = f"SELECT 1 AS user, row_number() OVER () AS item, t AS ts FROM (VALUES {times}) v(t)"
+    found = load(DataSpec(path=str(write_parquet(tmp_path / "rows.parquet", select))))
+    assert found.times is not None
+    assert (found.times % 1000).tolist() == read
+    assert found.time_unit == unit
+    assert found.item_ids.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1600000000::FLOAT", "32-bit floats"),
+        ("'infinity'::TIMESTAMP", "all times cannot be read"),
+        ("'nan'::DOUBLE", "'nan' in row 1"),
+        ("TIME '10:00:00'", "a column of TIME is no time"),
+        ("NULL::TIMESTAMP", "1 of 1 rows have no time"),
+    ],
+)
+def test_what_is_no_time_in_parquet_is_refused(tmp_path, value, message):
+    path = write_parquet(tmp_path / "rows.parquet", f"SELECT 1 AS user, 2 AS item, {value} AS ts")
+    with pytest.raises(DataError, match=message):
+        load(DataSpec(path=str(path)))

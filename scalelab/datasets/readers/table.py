@@ -13,7 +13,7 @@ from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._forms import FORMS, Form, form_of_files, refuse_rounded
 from scalelab.datasets.readers._names import choose, refuse_hidden_times, session_instead
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
-from scalelab.datasets.readers._workspace import identifier, workspace
+from scalelab.datasets.readers._workspace import check_condition, identifier, workspace
 
 __all__ = ["Table"]
 
@@ -82,13 +82,14 @@ class Table:
         named = ", ".join(f"{c} AS {name}" for c, name in zip(chosen, "uit", strict=True))
         if not self.where:
             return f"SELECT {named} FROM {form.scan}"
+        check_condition(connection, self.where)
         # The condition sees values of the types that all of a column have; ids stay as written.
         kinds = form.types(connection) if form.is_text else {}
         typed = ", ".join(
             f"{_as(identifier(name), kind)} AS {identifier(name)}" for name, kind in kinds.items()
         )
         inner = f"SELECT {typed or '*'}, {named.replace(' AS ', ' AS __')} FROM {form.scan}"
-        return f"SELECT __u AS u, __i AS i, __t AS t FROM ({inner}) WHERE ({self.where})"
+        return f"SELECT __u AS u, __i AS i, __t AS t FROM ({inner}) WHERE ({self.where}\n)"
 
 
 def _as(column: str, kind: str) -> str:
