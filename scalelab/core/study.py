@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.presets import find_preset
+from scalelab.core.ranges import with_ranges
 from scalelab.core.tables import Table, checked, read_toml
 
 __all__ = ["BudgetSpec", "FinalSpec", "SearchSpec", "StudySpec"]
@@ -40,7 +41,10 @@ class SearchSpec(Table, frozen=True):
 
 
 class StudySpec(Table, frozen=True):
-    """A question: a base run, what varies, how often, within which limits, which charts."""
+    """A question: a base run, what varies, how often, within which limits, which charts.
+
+    With `[search]` an axis may be a range, `{min = 1e-4, max = 1e-2, log = true}`.
+    """
 
     name: str
     base: str
@@ -60,7 +64,7 @@ class StudySpec(Table, frozen=True):
         """A preset's name, or a path, to a study; `base` may lie beside it. Raises SpecError."""
         path = find_preset("studies", name)
         tables = {"name": path.parent.name if path.stem == "study" else path.stem} | read_toml(path)
-        study = checked(cls, tables, str(name))
+        study = checked(cls, with_ranges(tables, str(name)), str(name))
         for chart in study.charts:
             if chart not in plugins.available("charts"):
                 hint = nearest(chart, plugins.available("charts"))

@@ -1,9 +1,9 @@
-"""Interactions in, a folder of memory-mapped arrays out, and back."""
+"""Write interactions as a folder of memory-mapped arrays, and open it again."""
 
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,19 @@ from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import META
 
-__all__ = ["is_compact", "new_folder", "open_compact", "read_meta", "write_compact"]
+__all__ = [
+    "is_compact",
+    "new_folder",
+    "open_compact",
+    "read_meta",
+    "write_compact",
+    "write_item_ids",
+]
 
 _FORMAT = "scalelab-compact"
 _MEND = "convert the data again"
 _FORMAT_VERSION = 1
+_ITEM_IDS = "item_ids.parquet"
 _FACTS = (
     "num_users", "num_items", "num_interactions", "has_times", "time_is_order", "fingerprint",
     "dropped",
@@ -88,6 +96,7 @@ def open_compact(folder: Path) -> Interactions:
         fingerprint=meta["fingerprint"],
         dropped=meta["dropped"],
         time_unit=meta.get("time_unit", ""),
+        find_labels=_labels_in(folder),
     )
 
 
@@ -112,6 +121,7 @@ def write_compact(
             beside.replace(folder / f"{name}.npy")
         elif isinstance(array, np.memmap) and array.mode != "r":
             array.flush()
+    write_item_ids(interactions, folder)
     meta = {
         "format": _FORMAT,
         "version": _FORMAT_VERSION,
@@ -126,6 +136,24 @@ def write_compact(
         "synthetic": synthetic,
     }
     (folder / META).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+
+
+def write_item_ids(interactions: Interactions, folder: Path) -> None:
+    """Writes item_ids.parquet: the file's own id of each item, where there are such ids."""
+    # DuckDB is loaded only where something is to be read or written with it.
+    from scalelab.datasets.readers._labels import write_labels
+
+    if interactions.find_labels is not None:
+        write_labels(interactions.find_labels(), folder)
+
+
+def _labels_in(folder: Path) -> Callable[[], np.ndarray] | None:
+    def find() -> np.ndarray:
+        from scalelab.datasets.readers._labels import read_labels
+
+        return read_labels(folder / _ITEM_IDS)
+
+    return find if (folder / _ITEM_IDS).is_file() else None
 
 
 def _lies_at(array: np.ndarray, path: Path) -> bool:

@@ -1,13 +1,13 @@
-"""A data spec in, its compact form on disk out: files converted, synthetic data generated."""
+"""Write data sets to disk in compact form: files converted, synthetic data generated."""
 
 from pathlib import Path
 from typing import Any
 
 from scalelab.core.spec import DataSpec
-from scalelab.datasets._folder import new_folder, write_compact
+from scalelab.datasets._folder import new_folder, write_compact, write_item_ids
 from scalelab.datasets.load import load, synthetic_options
 
-__all__ = ["convert"]
+__all__ = ["convert", "write_item_ids"]
 
 
 def convert(data: DataSpec, out: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""Interactions in, their k-core out: rare items and short users dropped until nothing changes."""
+"""Drop rare items and short users until nothing changes: the k-core."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -61,8 +62,14 @@ def keep_core(
         offsets=offsets,
         times=None if times is None else kept_times,
         num_items=int(item_lives.sum()),
+        find_labels=_labels_of(interactions, item_lives[1:]),
         dropped={**interactions.dropped, **{k: n for k, n in dropped.items() if n}},
     )
+
+
+def _labels_of(interactions: Interactions, lives: np.ndarray) -> Callable[[], np.ndarray] | None:
+    find = interactions.find_labels
+    return None if find is None else lambda: find()[lives]
 
 
 def _reason(who: str, minimum: int) -> str:

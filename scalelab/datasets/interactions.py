@@ -1,6 +1,7 @@
 """Histories of users: item ids and offsets."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,7 +40,8 @@ class Interactions:
 
     `times` is int64 in `time_unit` ("s", "ms", "us", "ns" since 1970 in UTC; "" where numbers have
     no known unit), or None; `time_is_order` says that times are only positions in a history,
-    comparable within a user and not between users.
+    comparable within a user and not between users. `find_labels` gives the file's own ids of items
+    1, 2, ..., int64 or text; None where there are none.
     """
 
     item_ids: np.ndarray
@@ -50,6 +52,7 @@ class Interactions:
     fingerprint: str
     dropped: dict[str, int]
     time_unit: str = ""
+    find_labels: Callable[[], np.ndarray] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.item_ids) == 0 or len(self.offsets) < 2:

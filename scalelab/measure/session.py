@@ -13,6 +13,7 @@ from scalelab.core.errors import ScalelabError
 from scalelab.core.events import Phase, Progress, Stage
 from scalelab.core.records import Memory, Metric, Outcome, Record, Run, TimelineEvent
 from scalelab.core.spec import RunSpec
+from scalelab.datasets.compact import write_item_ids
 from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with, environment
@@ -269,6 +270,7 @@ def _ended_by(error: Exception, state: _State, device: str) -> Outcome:
 def _save(trainer: Trainer, folder: Path) -> None:
     checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors")
     (folder / "spec.json").write_text(trainer.spec.as_json() + "\n", encoding="utf-8")
+    write_item_ids(trainer.data.interactions, folder)
 
 
 @contextmanager

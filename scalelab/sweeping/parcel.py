@@ -23,17 +23,21 @@ class Parcel:
 def pack(data: DataSpec, key: str) -> Parcel | None:
     """The files behind `data.path`, None where it names none. `key` tells data sets apart."""
     from scalelab.core.errors import DataError
-    from scalelab.datasets.locate import locate
+    from scalelab.datasets.locate import locate, parts_of
 
     if data.path is None:
         return None
     try:
         source = locate(data.path)
+        # A pattern of parts stands for files beside each other; a folder travels whole.
+        files = [*source.rglob("*")] if source.is_dir() else parts_of(source)
     except DataError:
         return None  # the run will say it, on its own row
+    files = [file for file in files if file.is_file()]
     # The folder's name is the data set's for `.../interactions.*`, so it goes along.
-    root = source.parent.parent if source.is_file() else source.parent
-    files = [source] if source.is_file() else [file for file in source.rglob("*") if file.is_file()]
+    root = source.parent if source.is_dir() else source.parent.parent
+    if not all(file.is_relative_to(root) for file in files):
+        return None  # a pattern over several folders is read where it lies
     return Parcel(
         key=key,
         entry=str(source.relative_to(root)),

@@ -154,6 +154,11 @@ def utc(*parts):
             [utc(2020, 6, 1, 8), utc(2020, 6, 1, 9, 30), utc(2020, 6, 1, 10)],
             "s",
         ),
+        (
+            ["2020-06-01 12:00+02:00", "2020-06-01 10:00:00 +0130", "2020-06-01 10:00 GMT"],
+            [utc(2020, 6, 1, 8, 30), utc(2020, 6, 1, 10), utc(2020, 6, 1, 10)],
+            "s",
+        ),
         (["Tue Apr 03 18:00:09 +0000 2012"], [utc(2012, 4, 3, 18, 0, 9)], "s"),
         (["Wed Mar 22 11:37:04 -0700 2017"], [utc(2017, 3, 22, 18, 37, 4)], "s"),
         (["01 30, 2014", "02 1, 2014"], [utc(2014, 1, 30), utc(2014, 2, 1)], "s"),
@@ -190,6 +195,7 @@ def test_nothing_of_a_time_is_lost(tmp_path, times, read, unit):
         (["1.2.2020 10:00"], "can be", "data.time_format"),
         (["1600000000", "None", "1600000001"], "1 times cannot be read, the first is 'None'", ""),
         (["2020-01-01", "2020-02-31", "2020-01-02"], "1 times .* '2020-02-31' in row 2", ""),
+        (["2020-06-01 10:00:00 CST"], "all times cannot be read", "data.time_format"),
         (["soon", "later"], "all times cannot be read, the first is 'soon'", "data.time_format"),
         (["0.12345678901234567"], "finer than a nanosecond", "order"),
         (["1600000000", "inf"], "1 times cannot be read, the first is 'inf'", ""),
@@ -446,3 +452,111 @@ def test_conditions_see_numbers_and_ids_stay_text(tmp_path):
     (tmp_path / "rows.jsonl").write_text(lines)
     found = load(DataSpec(path=str(tmp_path / "rows.jsonl"), where="rating >= 4 AND ts > 1"))
     assert found.item_ids.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.tsv", 'user\titem\tts\n1\t"abc\t3\n1\tx"\t2\n', "hold a line break"),
+        ("a.jsonl", '{"user": 1, "item": {"id": 5}, "ts": 2}\n', "objects or lists, no ids"),
+        (
+            "b.jsonl",
+            '{"user": 1, "item": 5, "ts": 2}\n{"user": [2], "item": 6, "ts": 1}\n',
+            "objects or lists, no ids",
+        ),
+        ("c.jsonl", '{"user": 1, "item": 5, "ts": 1600000000.123456789}\n', "more than 17 digits"),
+        ("b.csv", "user,item,ts\n1,2,1600000000000\n1,3,1600000001\n", "in s and in ms"),
+        ("c.csv", "user,item,user,ts\n1,2,3,4\n", "several columns called 'user'"),
+    ],
+)
+def test_what_would_be_read_wrongly_is_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        load(DataSpec(path=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("form", ["a.csv", "a.inter"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "1 = 1); COPY (SELECT 1) TO 'evil.csv'; SELECT (1",
+        "1 = 1)) t; COPY (SELECT 1) TO 'evil.csv'; SELECT * FROM ((SELECT 1",
+        "1 = 1; COPY (SELECT 1) TO 'evil.csv'",
+    ],
+)
+def test_a_condition_is_one_expression(tmp_path, monkeypatch, form, where):
+    monkeypatch.chdir(tmp_path)
+    if form == "a.csv":
+        csv_of(tmp_path / form, "user,item,ts", [(1, 2, 3)])
+    else:
+        header = "user_id:token\titem_id:token\ttimestamp:float"
+        (tmp_path / form).write_text(f"{header}\n1\t2\t3\n")
+    reader = "table" if form == "a.csv" else "recbole"
+    with pytest.raises(DataError):
+        load(DataSpec(reader=reader, path=form, where=where))
+    assert os.listdir(tmp_path) == [form]
+
+
+def test_quotation_marks_can_be_text(tmp_path):
+    (tmp_path / "a.tsv").write_text('user\titem\tts\n1\t"abc\t3\n1\tx"\t2\n')
+    found = load(DataSpec(path=str(tmp_path / "a.tsv"), quote=""))
+    assert found.find_labels is not None
+    assert found.find_labels().tolist() == ['"abc', 'x"']
+    assert found.item_ids.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "offsets"),
+    [
+        ("session_id,user_id,item_id,timestamp", ["a,,5,1", "b,NA,6,2", "b,,7,3"], [0, 1, 3]),
+        ("session_id,user_id,item_id,timestamp", ["a,9,5,1", "b,9,6,2", "b,9,7,3"], [0, 3]),
+        ("User ID,Item-ID,Time Stamp", ["a,5,1", "b,6,2", "b,7,3"], [0, 1, 3]),
+    ],
+)
+def test_names_as_people_write_them_and_sessions_without_users(tmp_path, header, rows, offsets):
+    (tmp_path / "a.csv").write_text("\n".join([header, *rows]) + "\n")
+    assert load(DataSpec(path=str(tmp_path / "a.csv"))).offsets.tolist() == offsets
+
+
+@pytest.mark.parametrize(
+    ("times", "read", "unit"),
+    [
+        ("(1600000000123456768::DOUBLE), (1600000000123456512)", [512, 768], "ns"),
+        ("(1600000000.5::DOUBLE), (1600000000.25)", [250, 500], "ms"),
+        ("(1600000000.25::DECIMAL(18, 2)), (1600000000.24)", [240, 250], "ms"),
+        ("(DATE '2020-09-13'), (DATE '2020-09-12')", [800, 200], "s"),
+        (
+            "(TIMESTAMPTZ '2020-09-13 12:26:40.000123+00'), ('2020-09-13 12:26:40+00')",
+            [0, 123],
+            "us",
+        ),
+        (
+            "(TIMESTAMP_MS '2020-09-13 12:26:40.001'), (TIMESTAMP_MS '2020-09-13 12:26:40')",
+            [0, 1],
+            "ms",
+        ),
+    ],
+)
+def test_nothing_of_a_time_in_parquet_is_lost(tmp_path, times, read, unit):
+    select = f"SELECT 1 AS user, row_number() OVER () AS item, t AS ts FROM (VALUES {times}) v(t)"
+    found = load(DataSpec(path=str(write_parquet(tmp_path / "rows.parquet", select))))
+    assert found.times is not None
+    assert (found.times % 1000).tolist() == read
+    assert found.time_unit == unit
+    assert found.item_ids.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("1600000000::FLOAT", "32-bit floats"),
+        ("'infinity'::TIMESTAMP", "all times cannot be read"),
+        ("'nan'::DOUBLE", "'nan' in row 1"),
+        ("TIME '10:00:00'", "a column of TIME is no time"),
+        ("NULL::TIMESTAMP", "1 of 1 rows have no time"),
+    ],
+)
+def test_what_is_no_time_in_parquet_is_refused(tmp_path, value, message):
+    path = write_parquet(tmp_path / "rows.parquet", f"SELECT 1 AS user, 2 AS item, {value} AS ts")
+    with pytest.raises(DataError, match=message):
+        load(DataSpec(path=str(path)))

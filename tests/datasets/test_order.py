@@ -141,3 +141,33 @@ def test_a_data_set_is_called_by_its_file_or_folder(path, name):
     assert spec(name="mine").dataset == "mine"
     assert spec(name="mine").fingerprint("d") == spec().fingerprint("d")
     assert spec(drop="exact").fingerprint("d") != spec().fingerprint("d")
+
+
+@pytest.mark.parametrize("kind", ["text", "sparse", "dense"])
+@pytest.mark.parametrize("minimum", [0, 3])
+def test_the_files_own_ids_travel_with_the_compact_form(tmp_path, kind, minimum):
+    names = {"text": lambda n: f'sku "{n}", é', "sparse": lambda n: 10 * n + 7, "dense": int}[kind]
+    rows = [(u, (u * u + k) % 9, u + k) for u in range(12) for k in range(4)]
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps({"user": u, "item": names(i), "ts": t}) for u, i, t in rows]
+    path.write_text("\n".join(lines) + "\n")
+    spec = DataSpec(path=str(path), min_item_count=minimum, min_user_count=minimum)
+    found = load(spec)
+    convert(spec, tmp_path / "compact")
+    again = load(DataSpec(path=str(tmp_path / "compact")))
+    assert found.find_labels is not None
+    assert again.find_labels is not None
+    labels = found.find_labels()
+    assert again.find_labels().tolist() == labels.tolist()
+    assert len(labels) == found.num_items
+    # Users are whole numbers from 0, so history u is that of user u where none is dropped.
+    if found.num_users == 12:
+        for user in range(12):
+            had = [names(i) for u, i, _ in rows if u == user]
+            kept = [labels[i - 1] for i in found.histories[user]]
+            assert kept == [i for i in had if i in set(labels.tolist())]
+
+
+def test_a_generator_has_no_ids_of_its_own(tmp_path):
+    convert(DataSpec(reader="synthetic", num_users=30, num_items=500), tmp_path / "out")
+    assert not (tmp_path / "out" / "item_ids.parquet").exists()

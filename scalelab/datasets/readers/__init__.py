@@ -1,10 +1,11 @@
-"""Readers: a file (or nothing but options) in, all interactions out, unfiltered.
+"""Readers turn a file, or nothing but options, into all its interactions, unfiltered.
 
 A reader is a frozen dataclass of options with
 
     needs_path: ClassVar[bool]
     def read(self, path: Path | None, into: Path | None = None) -> Interactions
 
-`into` is a folder that takes the arrays as .npy files, for data larger than memory. A reader leaves
-`fingerprint` empty: the loader knows file, options and filters. Raises DataError for bad input.
+`into` is a folder that takes the arrays as .npy files, for data larger than memory. `fingerprint` is
+a digest of ids as text and times in UTC in the order of the file; a reader that leaves it empty has
+the bytes of the file taken. Raises DataError for bad input.
 """

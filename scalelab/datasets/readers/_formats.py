@@ -27,6 +27,11 @@ class Candidate:
         base = rf"regexp_replace({text}, '(:[0-9]{{2}})[.,][0-9]+', '\1')"
         base = rf"regexp_replace({base}, '\s+', ' ', 'g')"
         if self is ISO:
+            # DuckDB 1.4 wants seconds before a zone, and none a blank before an offset.
+            base = (
+                rf"regexp_replace({base}, '([T ][0-9]{{1,2}}:[0-9]{{2}})( |[A-Z+-]|$)', '\1:00\2')"
+            )
+            base = rf"regexp_replace({base}, '(:[0-9]{{2}}) ([+-])', '\1\2')"
             stamp = f"coalesce(TRY_CAST({base} AS TIMESTAMPTZ), {_strptime(base, self.formats)})"
         else:
             stamp = _strptime(base, self.formats)
@@ -53,6 +58,10 @@ def _dates(*orders: str, pattern: str = "") -> Candidate:
     return Candidate(example=orders[-1], formats=formats, pattern=pattern)
 
 
+def _named_zone(form: str) -> Candidate:
+    return Candidate(example=form, formats=(form,), pattern="(UTC|GMT)")
+
+
 def _three_numbers(mark: str) -> list[Candidate]:
     """Day first, month first, year first: which is meant, only the values can tell."""
     few = rf"^[0-9]{{1,2}}\{mark}[0-9]{{1,2}}\{mark}[0-9]{{2}}"
@@ -69,18 +78,30 @@ def _three_numbers(mark: str) -> list[Candidate]:
 ISO = Candidate(
     example="2020-01-31T10:00:00+02:00",
     formats=("%Y-%m-%d %H", "%Y-%m-%dT%H", "%Y/%m/%d %H"),
-    pattern="^[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}([T ]|$)",
+    # Other names of zones than these stand for several: CST is used in China and in Chicago.
+    pattern=r"^[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}([T ][0-9]{1,2}(:[0-9]{2}){0,2}([.,][0-9]+)? ?"
+    r"(Z|UTC|GMT|[+-][0-9]{2}(:?[0-9]{2})?|[A-Z][A-Za-z_]+/[A-Za-z_/+-]+)?)?$",
 )
 CANDIDATES = [
     ISO,
     Candidate(example="%a %b %d %H:%M:%S %z %Y", formats=("%a %b %d %H:%M:%S %z %Y",)),
-    Candidate(example="%a %b %d %H:%M:%S %Z %Y", formats=("%a %b %d %H:%M:%S %Z %Y",)),
+    Candidate(
+        example="%a %b %d %H:%M:%S %Z %Y", formats=("%a %b %d %H:%M:%S %Z %Y",), pattern="(UTC|GMT)"
+    ),
     Candidate(example="%a %b %d %H:%M:%S %Y", formats=("%a %b %d %H:%M:%S %Y",)),
     Candidate(example="%a, %d %b %Y %H:%M:%S %z", formats=("%a, %d %b %Y %H:%M:%S %z",)),
-    Candidate(example="%a, %d %b %Y %H:%M:%S %Z", formats=("%a, %d %b %Y %H:%M:%S %Z",)),
+    Candidate(
+        example="%a, %d %b %Y %H:%M:%S %Z",
+        formats=("%a, %d %b %Y %H:%M:%S %Z",),
+        pattern="(UTC|GMT)",
+    ),
     Candidate(example="%d/%b/%Y:%H:%M:%S %z", formats=("%d/%b/%Y:%H:%M:%S %z",)),
     _dates("%m %d, %Y"),
-    _dates("%B %d, %Y", "%b %d, %Y"),
+    _dates("%B %d, %Y", "%b %d, %Y", "%b %d %Y"),
+    Candidate(
+        example="%Y-%m-%d %I:%M %p",
+        formats=tuple(f"%Y{m}%m{m}%d {c}" for m in "-/" for c in ("%I:%M %p", "%I:%M:%S %p")),
+    ),
     _dates("%d %B %Y", "%d %b %Y"),
     _dates("%d-%B-%Y", "%d-%b-%Y"),
     _dates("%Y.%m.%d", pattern="^[0-9]{4}[.]"),

@@ -3,6 +3,7 @@
 import ast
 import csv
 import json
+import re
 from dataclasses import dataclass
 
 import duckdb
@@ -11,7 +12,7 @@ from scalelab.core.errors import DataError
 from scalelab.datasets.readers._files import Files, first_lines
 from scalelab.datasets.readers._workspace import literal, shown
 
-__all__ = ["FORMS", "Form", "form_of_files"]
+__all__ = ["FORMS", "Form", "form_of_files", "refuse_rounded"]
 
 FORMS = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _DELIMITERS = (",", "\t", ";", "|")
@@ -36,7 +37,7 @@ class Form:
 
 
 def form_of_files(
-    connection: duckdb.DuckDBPyConnection, files: Files, source: object, header: bool
+    connection: duckdb.DuckDBPyConnection, files: Files, source: object, header: bool, quote: str
 ) -> Form:
     """How the table in `files` is read. Without `header`, columns are called 1, 2, 3 ...
 
@@ -49,13 +50,14 @@ def form_of_files(
     if not all(first):
         raise DataError(f"{source} holds no interactions", "check the file")
     if files.form in (".csv", ".tsv"):
-        return _csv(files, first, source, header)
+        return _csv(files, first, source, header, quote)
     return _json(connection, files, first[0][0], source)
 
 
-def _csv(files: Files, first: list[list[str]], source: object, header: bool) -> Form:
+def _csv(files: Files, first: list[list[str]], source: object, header: bool, quote: str) -> Form:
     delimiter = "\t" if files.form == ".tsv" else _delimiter(first[0][0])
-    [cells] = csv.reader(first[0][:1], delimiter=delimiter)
+    style = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    [cells] = csv.reader(first[0][:1], delimiter=delimiter, quotechar=quote or None, quoting=style)
     for path, lines in zip(files.paths, first, strict=True):
         if header and lines[0] != first[0][0]:
             raise DataError(
@@ -66,13 +68,32 @@ def _csv(files: Files, first: list[list[str]], source: object, header: bool) -> 
     names = _distinct(cells) if header else [str(n + 1) for n in range(len(cells))]
     shape = (
         f"{files.sql}, header = {str(header).lower()}, delim = {literal(delimiter)}, "
-        "quote = '\"', escape = '\"', hive_partitioning = false"
+        f"quote = {literal(quote)}, escape = {literal(quote)}, hive_partitioning = false"
     )
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     scan = f"read_csv({shape}, auto_detect = false, columns = {{{columns}}})"
     return Form(
         scan=scan, names=names, is_text=True, typed=f"read_csv({shape}, skip = 0, sample_size = -1)"
     )
+
+
+def refuse_rounded(
+    connection: duckdb.DuckDBPyConnection, files: Files, column: str, source: object
+) -> None:
+    """Raises DataError where JSON numbers of a column have more digits than are read of them."""
+    if files.form not in (".jsonl", ".ndjson", ".json"):
+        return
+    key = re.escape(json.dumps(column, ensure_ascii=False))
+    digits = f"regexp_extract(line, {literal(key + ' *: *-?([0-9]+[.][0-9]+)')}, 1)"
+    [(count,)] = connection.execute(
+        f"SELECT count(*) FILTER (length({digits}) > 18) FROM {files.lines}"
+    ).fetchall()
+    if count:
+        raise DataError(
+            f"{source}: {count} numbers of {column!r} have more than 17 digits, which JSON's "
+            "numbers do not keep",
+            "write them as text, in quotation marks",
+        )
 
 
 def _delimiter(line: str) -> str:

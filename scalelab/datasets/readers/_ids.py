@@ -83,6 +83,7 @@ def _of_text(
     (none,) = one(connection, f"SELECT count(*) FILTER ({missing}) FROM source")
     if numbers + none == rows:
         return f"CASE WHEN {missing} THEN NULL ELSE {number} END", False
+    _refuse_objects(connection, text, source, what)
     bare = f"trim({text}, ' \t\r')"
     value = f"CASE WHEN {bare} IN ({', '.join(map(repr, MISSING))}) THEN NULL ELSE {bare} END"
     real = f"TRY_CAST({value} AS DOUBLE)"
@@ -105,6 +106,29 @@ def _of_text(
             return plain, True
         return f"CAST({plain} AS BIGINT)", False
     return value, True
+
+
+def _refuse_objects(
+    connection: duckdb.DuckDBPyConnection, text: str, source: Path, what: str
+) -> None:
+    """JSON objects and lists are no ids, nor is a text over several lines."""
+    is_object = f"{text} SIMILAR TO '[{{\\[].*' AND json_valid({text})"
+    objects, broken = one(
+        connection,
+        f"SELECT count(*) FILTER ({is_object}), count(*) FILTER (contains({text}, '\n')) "
+        "FROM source",
+    )
+    if objects:
+        raise DataError(
+            f"{source}: {objects} values of the {what} column are objects or lists, no ids",
+            f"set data.{what} to a column of numbers or text",
+        )
+    if broken:
+        raise DataError(
+            f"{source}: {broken} {what} ids hold a line break: a quotation mark opens in one line "
+            "and closes in another",
+            'mend the file, or set data.quote = "" where quotation marks are text',
+        )
 
 
 def _refuse_numbers(

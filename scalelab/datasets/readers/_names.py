@@ -1,5 +1,6 @@
 """Choose the columns of user, item and time among the names of a table."""
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -7,10 +8,11 @@ import duckdb
 from scalelab.core.errors import DataError
 from scalelab.datasets.readers._formats import CANDIDATES
 from scalelab.datasets.readers._forms import Form
+from scalelab.datasets.readers._ids import MISSING
 from scalelab.datasets.readers._times import unit_of
-from scalelab.datasets.readers._workspace import identifier, shown
+from scalelab.datasets.readers._workspace import identifier, literal, shown
 
-__all__ = ["ORDER", "check_columns", "choose", "refuse_hidden_times"]
+__all__ = ["ORDER", "check_columns", "choose", "refuse_hidden_times", "session_instead"]
 
 # What data.time says where the order of the file is meant.
 ORDER = "order"
@@ -28,6 +30,7 @@ _USUAL = {
         last_interaction interaction_time created_at createdat click_time purchase_date order_date
         rating_timestamp""",
 }
+_SESSIONS = ("session", "session_id", "sessionid")
 _WORDS = ("time", "date", "stamp")
 
 
@@ -49,7 +52,7 @@ def choose(found: list[str], asked: dict[str, str], source: Path) -> dict[str, s
         del wanted["time"]
     check_columns(found, wanted, source)
     chosen = dict(wanted)
-    lower = {name.lower(): name for name in reversed(found)}
+    lower = {_plain(name): name for name in reversed(found)}
     for option, usual in _USUAL.items():
         match = next((lower[name] for name in usual.split() if name in lower), None)
         if not asked[option] and match is not None:
@@ -65,7 +68,30 @@ def choose(found: list[str], asked: dict[str, str], source: Path) -> dict[str, s
                 )
             hint = f"set data.{option} to one of: {columns}"
             raise DataError(f"{source} has no column called {option!r}", hint)
+    for option, name in chosen.items():
+        # So are second columns of a name called when a header is read.
+        if any(re.fullmatch(rf"{re.escape(name)} \(\d+\)", other) for other in found):
+            raise DataError(
+                f"{source} has several columns called {name!r} ({option})", "rename one of them"
+            )
     return chosen
+
+
+def session_instead(connection: duckdb.DuckDBPyConnection, form: Form, user: str) -> str | None:
+    """The column of sessions, where there is one and nothing stands in the column of users."""
+    names = {_plain(name): name for name in reversed(form.names)}
+    session = next((names[name] for name in _SESSIONS if name in names), None)
+    if session is None or session == user:
+        return None
+    text = f"trim(CAST({identifier(user)} AS VARCHAR))"
+    query = f"SELECT count(*) FILTER ({text} NOT IN ({', '.join(map(literal, MISSING))})) "
+    [(named,)] = connection.execute(f"{query} FROM {form.scan}").fetchall()
+    return None if named else session
+
+
+def _plain(name: str) -> str:
+    """`User ID` and `user-id` are `user_id`."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def refuse_hidden_times(

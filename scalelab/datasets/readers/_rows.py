@@ -70,6 +70,7 @@ def read_rows(
         _number(connection, "u", "users")
         user_key, user_join = "users.code", " JOIN users ON clean.u = users.id"
     num_items, item_key, item_join = _items(connection, item_is_text)
+    labels = _labels(connection, num_items, bool(item_join))
     query = (
         f"SELECT {user_key} AS u, CAST({item_key} AS INTEGER) AS i{', t' if has_time else ''} "
         f"FROM clean{user_join}{item_join} ORDER BY {user_key}{', t' if has_time else ''}, r"
@@ -86,6 +87,7 @@ def read_rows(
         time_unit=unit,
         fingerprint=digest,
         dropped={},
+        find_labels=lambda: labels,
     )
 
 
@@ -127,6 +129,14 @@ def _items(connection: duckdb.DuckDBPyConnection, is_text: bool) -> tuple[int, s
         if lowest in (0, 1) and highest - lowest + 1 == distinct:
             return distinct, f"i + {1 - lowest}", ""
     return _number(connection, "i", "items"), "items.code", " JOIN items ON clean.i = items.id"
+
+
+def _labels(connection: duckdb.DuckDBPyConnection, num_items: int, numbered: bool) -> np.ndarray:
+    """The file's own ids of items 1, 2, ..."""
+    if not numbered:
+        (lowest,) = one(connection, "SELECT min(i) FROM clean")
+        return np.arange(lowest, lowest + num_items, dtype=np.int64)
+    return np.asarray(connection.execute("SELECT id FROM items ORDER BY code").fetchnumpy()["id"])
 
 
 def _number(connection: duckdb.DuckDBPyConnection, column: str, table: str) -> int:

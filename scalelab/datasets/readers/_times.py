@@ -49,8 +49,11 @@ def time_expression(
         return _of_integers(connection, "t", source)
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         nanos = "CAST(epoch_ns(t) AS HUGEINT)" if kind == "TIMESTAMP_NS" else _micros(kind)
+        _all_read(connection, nanos, source)
         return _coarsest(connection, nanos, source)
-    if kind in ("FLOAT", "DOUBLE") or kind.startswith("DECIMAL"):
+    if kind in ("FLOAT", "DOUBLE"):
+        return _of_floats(connection, kind, source)
+    if kind.startswith("DECIMAL"):
         return _of_numbers(connection, "CAST(t AS VARCHAR)", source)
     if kind != "VARCHAR":
         raise DataError(f"{source}: a column of {shown(kind)} is no time", "set data.time")
@@ -78,6 +81,12 @@ def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Pat
     if not -_LONGEST <= lowest <= highest <= _LONGEST:
         raise DataError(f"{source}: times reach from {lowest} to {highest}", "scale them")
     unit = unit_of(lowest, highest)
+    units = [unit_of(value, value) for value in (lowest, highest)]
+    if not unit and all(units):
+        raise DataError(
+            f"{source}: times are in {units[0]} and in {units[1]}: from {lowest} to {highest}",
+            "write them in one unit",
+        )
     if not unit:
         for digits, form in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S")):
             if 1990 * 10 ** (digits - 4) < lowest <= highest < 2036 * 10 ** (digits - 4):
@@ -89,6 +98,23 @@ def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Pat
     if unit in ("", "s"):
         return Clock(sql=f"CAST({number} AS BIGINT)", unit=unit)
     return _coarsest(connection, f"CAST({number} AS HUGEINT) * {SCALES[unit]}", source)
+
+
+def _of_floats(connection: duckdb.DuckDBPyConnection, kind: str, source: Path) -> Clock:
+    """Whole numbers as they are, to the last digit; others by the digits that tell them apart."""
+    finite = "CASE WHEN isfinite(t) THEN t END"
+    _all_read(connection, finite, source)
+    fractions, largest = one(
+        connection, "SELECT count(*) FILTER (t <> trunc(t)), max(abs(t)) FROM source"
+    )
+    if kind == "FLOAT" and largest >= 2**24:
+        raise DataError(
+            f"{source}: times up to {largest:.0f} are 32-bit floats, which are rounded already",
+            'write them as 64-bit numbers, or set data.time = "order"',
+        )
+    if fractions or largest >= _LONGEST:
+        return _of_numbers(connection, "CAST(t AS VARCHAR)", source)
+    return _of_integers(connection, "CAST(t AS BIGINT)", source)
 
 
 def _of_numbers(connection: duckdb.DuckDBPyConnection, text: str, source: Path) -> Clock:

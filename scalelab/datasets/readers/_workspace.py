@@ -10,7 +10,7 @@ import duckdb
 
 from scalelab.core.errors import DataError
 
-__all__ = ["identifier", "literal", "one", "shown", "workspace"]
+__all__ = ["check_condition", "identifier", "literal", "one", "shown", "workspace"]
 
 _MEMORY_LIMIT = "1200MB"
 # What DuckDB says after its first line that helps to find the place in the file.
@@ -56,6 +56,14 @@ def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
     # All of it is fetched: a result left open keeps the connection from other work.
     [row] = connection.execute(query).fetchall()
     return row
+
+
+def check_condition(connection: duckdb.DuckDBPyConnection, where: str) -> None:
+    """Raises DataError where data.where is more than one expression."""
+    if len(connection.extract_statements(f"SELECT 1 WHERE ({where}\n)")) != 1:
+        raise DataError(
+            f"data.where = {shown(where)!r} is not one condition", 'write such as "rating >= 4"'
+        )
 
 
 def identifier(name: str) -> str:

@@ -9,7 +9,13 @@ from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.readers._files import first_lines, opened
 from scalelab.datasets.readers._names import ORDER, check_columns
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
-from scalelab.datasets.readers._workspace import identifier, literal, shown, workspace
+from scalelab.datasets.readers._workspace import (
+    check_condition,
+    identifier,
+    literal,
+    shown,
+    workspace,
+)
 
 __all__ = ["Recbole"]
 
@@ -64,6 +70,7 @@ class Recbole:
             named += f"{time} AS {{}}t"
             select = f"SELECT {named.replace('{}', '')} FROM {form}"
             if self.where:
+                check_condition(connection, self.where)
                 typed = ", ".join(
                     f"CAST({identifier(name)} AS {_TYPES[kind]}) AS {identifier(name)}"
                     for name, kind in zip(names, kinds, strict=True)
@@ -71,7 +78,7 @@ class Recbole:
                 select = (
                     "SELECT __u AS u, __i AS i, __t AS t FROM "
                     f"(SELECT {typed}, {named.replace('{}', '__')} FROM {form}) "
-                    f"WHERE ({self.where})"
+                    f"WHERE ({self.where}\n)"
                 )
             return read_rows(
                 connection,

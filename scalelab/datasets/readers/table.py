@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import duckdb
 
@@ -10,10 +10,10 @@ from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import form_of, parts_of
 from scalelab.datasets.readers._files import opened
-from scalelab.datasets.readers._forms import FORMS, Form, form_of_files
-from scalelab.datasets.readers._names import choose, refuse_hidden_times
+from scalelab.datasets.readers._forms import FORMS, Form, form_of_files, refuse_rounded
+from scalelab.datasets.readers._names import choose, refuse_hidden_times, session_instead
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
-from scalelab.datasets.readers._workspace import identifier, workspace
+from scalelab.datasets.readers._workspace import check_condition, identifier, workspace
 
 __all__ = ["Table"]
 
@@ -27,7 +27,8 @@ class Table:
     Without a time column the order of the file counts; where a column could be a time and is not
     called so, `time` must name it or be "order". `header` = false names columns by their places
     from 1. `where` is an SQL condition on the columns, such as `rating >= 4`. `time_format` states
-    how times are written, such as "%d/%m/%Y", `encoding` how the text is, such as "latin-1".
+    how times are written, such as "%d/%m/%Y", `encoding` how the text is, such as "latin-1", and
+    `quote` what encloses a field; empty takes quotation marks as text.
     """
 
     user: str | int = ""
@@ -37,6 +38,7 @@ class Table:
     header: bool = True
     time_format: str = ""
     encoding: str = "utf-8"
+    quote: Literal['"', "'", ""] = '"'
 
     needs_path: ClassVar[bool] = True
 
@@ -50,11 +52,16 @@ class Table:
             hint += f'; try data.reader = "{other}"' if other else ""
             raise DataError(f"the reader 'table' cannot read {first.name!r}", hint)
         with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
-            form = form_of_files(connection, files, path, self.header)
+            form = form_of_files(connection, files, path, self.header, self.quote)
             _name_the_reader(form.names, path)
             asked = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
             columns = choose(form.names, asked, path)
-            if "time" not in columns and not self.time:
+            if not self.user:
+                session = session_instead(connection, form, columns["user"])
+                columns["user"] = session or columns["user"]
+            if "time" in columns:
+                refuse_rounded(connection, files, columns["time"], path)
+            elif not self.time:
                 refuse_hidden_times(connection, form, columns, path)
             return read_rows(
                 connection,
@@ -75,13 +82,14 @@ class Table:
         named = ", ".join(f"{c} AS {name}" for c, name in zip(chosen, "uit", strict=True))
         if not self.where:
             return f"SELECT {named} FROM {form.scan}"
+        check_condition(connection, self.where)
         # The condition sees values of the types that all of a column have; ids stay as written.
         kinds = form.types(connection) if form.is_text else {}
         typed = ", ".join(
             f"{_as(identifier(name), kind)} AS {identifier(name)}" for name, kind in kinds.items()
         )
         inner = f"SELECT {typed or '*'}, {named.replace(' AS ', ' AS __')} FROM {form.scan}"
-        return f"SELECT __u AS u, __i AS i, __t AS t FROM ({inner}) WHERE ({self.where})"
+        return f"SELECT __u AS u, __i AS i, __t AS t FROM ({inner}) WHERE ({self.where}\n)"
 
 
 def _as(column: str, kind: str) -> str:
