@@ -6,11 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
 from scalelab.losses._sampled import Slopes, check_batch, sampled_loss
 from scalelab.losses._tiles import inner_dtype, no_autocast
-from scalelab.losses.kernels.choice import Kernel, runs_fused
+from scalelab.losses.kernels.choice import Kernel, refusal_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
 
 __all__ = ["SampledSoftmax"]
@@ -75,7 +74,7 @@ class SampledSoftmax:
             name = "sampled_softmax"
             return runs_fused(name, self.kernel, hidden_ND, item_table_VD, inner, shared=True)
         if self.kernel == "fused":
-            raise SpecError(
+            raise refusal_of(hidden_ND)(
                 "the fused kernel of sampled_softmax needs negatives per batch and no top_k",
                 'write kernel = "auto", or [negatives] per = "batch"',
             )

@@ -10,6 +10,7 @@ from statistics import median
 import torch
 
 from scalelab.core.errors import ScalelabError
+from scalelab.losses import cuda_target
 from scalelab.measure.environment import device_bytes, environment
 from scalelab.measure.gpus import visible_gpus
 from scalelab.planning.devices import calibrated_file, this_machine
@@ -45,10 +46,11 @@ def calibrate(out: Path | None = None) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     name = gpus[0].name if gpus else facts.device
     capability = "{}.{}".format(*gpus[0].capability) if gpus else "0.0"
+    parts = f"multiprocessors = {cuda_target(0).multiprocessors}\n" if gpus else ""
     path.write_text(
         f"# Measured by `scalelab doctor --calibrate` on {facts.host}, torch {facts.torch}, "
         f"{facts.threads} threads.\n"
-        f'name = "{name}"\nkind = "{device.type}"\ncapability = "{capability}"\n'
+        f'name = "{name}"\nkind = "{device.type}"\ncapability = "{capability}"\n{parts}'
         f'memory = "{device_bytes(device) or 2**34}"\n'
         f"bandwidth_gb_s = {copied / 1e9:.4g}\n\n"
         f"[tflops]\n{''.join(f'{name} = {speed:.4g}{chr(10)}' for name, speed in flops.items())}\n"

@@ -246,3 +246,32 @@ def test_a_step_on_a_gpu_is_not_all_launches(
     # What Triton's kernels cannot do, tiles of the GPU's size can, in more time.
     tiled = predict(spec.with_({"loss.kernel": "tiled"}), load_device("h100")).step_s
     assert step.high < tiled.high < 10 * limit_s
+
+
+def test_a_prediction_multiplies_as_its_run_does(small: Small) -> None:
+    """Not as torch's flag says in the process that plans."""
+    device = load_device("h100")
+    fp32 = predict(small({"train.precision": "fp32"}), device)
+    tf32 = predict(small({"train.precision": "tf32"}), device)
+    # Float32 in the kernels is three bfloat16 parts of the hidden states; TF32 needs none.
+    assert tf32.memory["requested"]["total"] < fp32.memory["requested"]["total"]
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        again = predict(small({"train.precision": "fp32"}), device)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    assert again.memory == fp32.memory
+
+
+def test_a_budget_leaves_room_for_the_context(small: Small) -> None:
+    device = load_device("h100")
+    whole = predict(small({}), device, budget_bytes=device.memory_bytes)
+    assert whole.limit_bytes == device.memory_bytes - device.context_bytes
+
+
+def test_a_kernel_that_cannot_run_is_a_row_of_the_plan() -> None:
+    changes = {"loss.name": "sampled_softmax", "loss.kernel": "fused"}
+    (row,) = api.plan("sasrec-synthetic", on="t4", set=changes | {"negatives.per": "batch"})
+    assert row["fits"] is None
+    assert "compute capability 8.0" in row["reason"]

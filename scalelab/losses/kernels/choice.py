@@ -12,7 +12,7 @@ from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import Target, target_of
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss, product_precision
 
-__all__ = ["Kernel", "kernels_used", "runs_fused"]
+__all__ = ["Kernel", "kernels_used", "refusal_of", "runs_fused"]
 
 Kernel = Literal["auto", "fused", "tiled"]
 # "fused" or "tiled" by the name of the loss, as it ran last in this process.
@@ -44,9 +44,7 @@ def runs_fused(
     if fused:
         reason = _unsupported(target_of(hidden_ND), item_table_VD, inner)
         if reason is not None and kernel == "fused":
-            # A plan has a row with the reason, where a run ends with it.
-            refusal = PredictionUnsupported if fake else SpecError
-            raise refusal(
+            raise refusal_of(hidden_ND)(
                 f"{name} cannot run its fused kernel: {reason}", 'write "auto" or "tiled"'
             )
         fused = reason is None
@@ -56,6 +54,12 @@ def runs_fused(
     if not fake:
         kernels_used[name] = "fused" if fused else "tiled"
     return fused
+
+
+def refusal_of(hidden_ND: Tensor) -> type[SpecError]:
+    """What to raise for a kernel that cannot run: a plan has a row with it, a run ends with it."""
+    fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
+    return PredictionUnsupported if fake else SpecError
 
 
 def _unsupported(target: Target, item_table_VD: Tensor, inner: torch.dtype) -> str | None:

@@ -14,7 +14,7 @@ ROOMS = ("gpu", "train", "losses", "models", "batches", "measure", "planning")
 
 def run(call: Call) -> None:
     """All of them; on a CPU they are collected only."""
-    words = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "--no-header", "--tb=short"]
+    words = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "--no-header", "--tb=short"]
     words += ["-p", "no:cacheprovider", "-rfE", "--durations=12"]
     words += [f"tests/{room}" for room in ROOMS] + ([] if call.is_cuda else ["--collect-only"])
     path = call.out / "pytest.txt"
@@ -36,6 +36,7 @@ def run(call: Call) -> None:
     call.note(
         exit_status=status,
         last_line=lines[-1] if lines else "",
-        failed=[line[:200] for line in lines if line.startswith(("FAILED", "ERROR"))][:60],
+        # Of each test's own line, which is there also where pytest could not end.
+        failed=[line[:200] for line in lines if " FAILED" in line or " ERROR" in line][:60],
     )
     call.check("pytest -m gpu passes", status == 0, lines[-1] if lines else "no output")
