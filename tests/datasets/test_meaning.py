@@ -4,6 +4,8 @@ import datetime
 import gzip
 import json
 import os
+import subprocess
+import sys
 import time
 
 import duckdb
@@ -311,6 +313,36 @@ def test_a_fingerprint_is_of_ids_times_and_order_and_nothing_else(tmp_path):
     assert len({first, *changed}) == 7
 
 
+def test_ids_are_told_apart_in_a_fingerprint_wherever_one_ends(tmp_path):
+    prints = {
+        fingerprint(DataSpec(path=str(csv_of(tmp_path / f"{n}.csv", "user,item", rows))))
+        for n, rows in enumerate(
+            ([("u", "ab"), ("u", "c")], [("u", "a"), ("u", "bc")], [("u", "abc")])
+        )
+    }
+    assert len(prints) == 3
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])
+def test_the_zone_of_the_machine_decides_nothing(tmp_path, zone):
+    # A zone is read when a process starts; these hours do not exist, or exist twice, somewhere.
+    hours = ["2020-10-25 00:30:00", "2020-10-25 01:30:00", "2020-03-29 02:30:00+00:00"]
+    path = csv_of(tmp_path / "rows.csv", "user,item,ts", [("u", n, h) for n, h in enumerate(hours)])
+    code = (
+        "from scalelab.core.spec import DataSpec; from scalelab.datasets.load import load; "
+        f"print(load(DataSpec(path={str(path)!r})).times.tolist())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TZ": zone},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = [utc(2020, 3, 29, 2, 30), utc(2020, 10, 25, 0, 30), utc(2020, 10, 25, 1, 30)]
+    assert json.loads(done.stdout) == expected
+
+
 def test_a_file_that_changed_is_read_again(tmp_path):
     path = csv_of(tmp_path / "rows.csv", "user,item,ts", [(1, 5, 10)])
     before = fingerprint(DataSpec(path=str(path)))
@@ -370,6 +402,9 @@ def test_columns_by_place_where_there_is_no_header(tmp_path):
     with pytest.raises(DataError, match="seems to be no header") as caught:
         load(DataSpec(path=str(path)))
     assert "data.header = false" in caught.value.hint
+    with pytest.raises(DataError, match="its item must be told by place") as caught:
+        load(DataSpec(path=str(path), header=False, user=1))
+    assert caught.value.hint == "set data.item to a place from 1 to 4"
     found = load(DataSpec(path=str(path), header=False, user=1, item=2, time=4))
     assert found.item_ids.tolist() == [2, 1]
 

@@ -23,7 +23,8 @@ _USUAL = {
     "item": """item item_id itemid iid item_idx movieid movie_id product_id productid aid
         parent_asin asin article_id articleid business_id gmap_id venueid venue_id track_id trackid
         song_id songid app_id appid video_id videoid book_id bookid isbn sku product movie game_id
-        recipe_id news_id newsid poi_id poi location_id content_id anime_id""",
+        recipe_id items item_ids item_list news_id newsid poi_id poi location_id content_id
+        anime_id""",
     "time": """ts timestamp time datetime unixreviewtime unix_review_time event_time eventtime
         event_timestamp event_ts time_stamp timestamp_ms t_dat last_watch_dt utctimestamp
         utc_timestamp unix_timestamp unixtime date date_added reviewtime review_time review_date
@@ -60,6 +61,11 @@ def choose(found: list[str], asked: dict[str, str], source: Path) -> dict[str, s
     for option in ("user", "item"):
         if option not in chosen:
             columns = shown(", ".join(found), 300)
+            if found == [str(place + 1) for place in range(len(found))]:
+                raise DataError(
+                    f"{source} has no header, so its {option} must be told by place",
+                    f"set data.{option} to a place from 1 to {len(found)}",
+                )
             if any(name.replace(".", "", 1).isdigit() for name in found):
                 raise DataError(
                     f"{source} has no column called {option!r}; its first line seems to be no "
