@@ -1,4 +1,4 @@
-"""This machine in, what works and the command that mends what does not out."""
+"""Show what of this machine works, and the command that fixes what does not."""
 
 from typing import Annotated
 
@@ -30,5 +30,5 @@ def main(
         show_json(checks)
     else:
         rows = [(check.name, check.state, check.detail, check.mend) for check in checks]
-        console().print(grid(("part", "state", "what there is", "mend it with"), rows))
+        console().print(grid(("part", "state", "what there is", "fix it with"), rows))
     return 1 if any(check.state == "bad" for check in checks) else 0

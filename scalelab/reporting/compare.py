@@ -124,7 +124,7 @@ def _published(file: Path) -> list[dict[str, str]]:
             float(line["value"])
         except (TypeError, ValueError) as error:
             message = f"{file}, row {number}: the value {line['value']!r} is no number"
-            raise DataError(message, "mend that row") from error
+            raise DataError(message, "fix that row") from error
     return lines
 
 

@@ -127,7 +127,7 @@ def _refuse_objects(
         raise DataError(
             f"{source}: {broken} {what} ids hold a line break: a quotation mark opens in one line "
             "and closes in another",
-            'mend the file, or set data.quote = "" where quotation marks are text',
+            'fix the file, or set data.quote = "" where quotation marks are text',
         )
 
 
@@ -145,5 +145,5 @@ def _refuse_numbers(
     raise DataError(
         f"{source}: {bad} {what} ids are NaN or not whole numbers, the first is "
         f"{shown(example)!r} in row {row}",
-        f"mend these rows, or set data.{what} to a column of ids",
+        f"fix these rows, or set data.{what} to a column of ids",
     )

@@ -34,7 +34,7 @@ def unrolled(connection: duckdb.DuckDBPyConnection, source: Path, has_time: bool
         if uneven:
             raise DataError(
                 f"{source}: in {uneven} rows the list of items is not as long as that of times",
-                "mend these rows",
+                "fix these rows",
             )
         time = f"unnest({times})"
     connection.execute(

@@ -178,7 +178,7 @@ def _card_says(source: Path) -> bool | None:
     try:
         said = json.loads(card.read_text(encoding="utf-8")).get("timestamps")
     except (ValueError, AttributeError) as error:
-        raise DataError(f"{card} is no JSON object", "mend or remove it") from error
+        raise DataError(f"{card} is no JSON object", "fix or remove it") from error
     return None if said is None else str(said).startswith("order")
 
 

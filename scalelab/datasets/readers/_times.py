@@ -21,7 +21,7 @@ SCALES = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EARLIEST, _LATEST = 631_152_000, 2_082_758_400
 _LONGEST = 2**63 - 1
 _DECIMAL = "DECIMAL(38, 12)"
-_HINT = 'set data.time_format, such as "%d/%m/%Y %H:%M", or mend these rows'
+_HINT = 'set data.time_format, such as "%d/%m/%Y %H:%M", or fix these rows'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +229,7 @@ def _coarsest(connection: duckdb.DuckDBPyConnection, nanos: str, source: Path) -
     unit = next((u for u, held in zip(SCALES, holds, strict=True) if held), "s")
     if largest is not None and largest // SCALES[unit] > _LONGEST:
         raise DataError(
-            f"{source}: times so far from 1970 cannot be held in {unit}", "mend these rows"
+            f"{source}: times so far from 1970 cannot be held in {unit}", "fix these rows"
         )
     return Clock(sql=f"CAST({nanos} // {SCALES[unit]} AS BIGINT)", unit=unit)
 

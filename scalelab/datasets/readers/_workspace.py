@@ -17,7 +17,7 @@ _MEMORY_LIMIT = "1200MB"
 _PLACES = ("Original Line", "Expected Number of Columns", "Column with name", "Error when")
 _HINTS = (
     ("unicode", 'set data.encoding, such as "latin-1" or "utf-16"'),
-    ("CSV Error", "mend or remove this line; files put together keep one header"),
+    ("CSV Error", "fix or remove this line; files put together keep one header"),
 )
 
 

@@ -55,7 +55,7 @@ class Lines:
                 [(line, row)] = odd
                 raise DataError(
                     f"{path}: row {row} has not {width} words as the others: {shown(line)!r}",
-                    "mend or remove this line",
+                    "fix or remove this line",
                 )
             user, item, time = _PLACES[width]
             time = self._time(time, width)

@@ -47,7 +47,7 @@ class Recbole:
             [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
             for part in files.paths[1:]:
                 if first_lines(connection, part, 1) != [first]:
-                    raise DataError(f"{part} has another header than the first part", "mend it")
+                    raise DataError(f"{part} has another header than the first part", "fix it")
             header = first.split("\t")
             names = [column.partition(":")[0] for column in header]
             kinds = [column.partition(":")[2] for column in header]
