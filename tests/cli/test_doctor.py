@@ -48,7 +48,7 @@ def test_a_data_folder_that_is_not_there_is_bad(
 def test_it_reads_as_a_table(scalelab: Callable) -> None:
     done = scalelab("doctor")
     assert done.code in (0, 1)
-    for word in ("torch", "cuda", "duckdb", "state", "mend"):
+    for word in ("torch", "cuda", "duckdb", "state", "fix"):
         assert word in done.out
 
 
