@@ -1,4 +1,4 @@
-"""Launch a Triton kernel, at a third of the usual cost in Python from the second time on.
+"""Launch a Triton kernel, without Triton's look-up from the second time on.
 
 Triton looks at every argument of every launch, since any may ask for other code. These kernels ask
 for other code only where types, constants or missing arguments differ; their numbers are not

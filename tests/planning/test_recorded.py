@@ -1,0 +1,48 @@
+"""Predictions for an H200 against what runs took there (tests/gpu/results)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalelab.core.spec import RunSpec
+from scalelab.core.units import MIB
+from scalelab.planning.devices import load_device
+from scalelab.planning.predict import predict
+
+RECORD = Path(__file__).parents[1] / "gpu/results/H200-2026-11-26/recomputed.json"
+RUNS = json.loads(RECORD.read_text(encoding="utf-8"))["runs"]
+# Logits in bfloat16; at a million items full cross-entropy, whose evaluation finds what training has
+# cut up, negatives for the batch, and RECE.
+CHOSEN = (3, 4, 7, 16)
+
+
+def spec_of(run: dict[str, Any]) -> RunSpec:
+    facts = run["spec"]
+    changes: dict[str, Any] = {
+        "device.name": "cuda",
+        "data.num_users": 2000,
+        "data.max_eval_users": 200,
+        "train.max_steps": 3,
+        "data.num_items": facts["num_items"],
+        "loss.name": facts["loss"],
+        "train.precision": facts["precision"],
+    }
+    if facts["negatives"]:
+        ((number, per),) = facts["negatives"]
+        changes |= {"negatives.num_negatives": number, "negatives.per": per}
+    return RunSpec.load("sasrec-synthetic", changes)
+
+
+@pytest.mark.parametrize("number", CHOSEN)
+def test_what_an_h200_took_is_predicted(number: int) -> None:
+    run = RUNS[number]
+    found = predict(spec_of(run), load_device("h200"))
+    for stage, kinds in (("train", found.memory), ("eval", found.evaluation)):
+        names = ("requested", "allocated", "reserved")
+        measured = {name: run["bytes"][f"{stage} {name}"]["measured"] for name in names}
+        assert kinds["requested"]["total"] == pytest.approx(measured["requested"], abs=32)
+        assert kinds["allocated"]["total"] == pytest.approx(measured["allocated"], rel=0.01)
+        near = max(0.05 * measured["reserved"], 20 * MIB)
+        assert kinds["reserved"]["total"] == pytest.approx(measured["reserved"], abs=near)
