@@ -13,8 +13,8 @@ from scalelab.planning.predict import predict
 
 RECORD = Path(__file__).parents[1] / "gpu/results/H200-2026-11-26/recomputed.json"
 RUNS = json.loads(RECORD.read_text(encoding="utf-8"))["runs"]
-# Logits in bfloat16; at a million items full cross-entropy, whose evaluation finds what training has
-# cut up, negatives for the batch, and RECE.
+# Logits in bfloat16; then at a million items full cross-entropy, whose evaluation finds what
+# training has cut up, negatives for the batch, and RECE.
 CHOSEN = (3, 4, 7, 16)
 
 
