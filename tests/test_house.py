@@ -21,10 +21,10 @@ DOORS = {
     "duckdb": ("store/", "datasets/readers/"),
     "liger_kernel": ("losses/liger_ce.py",),
     "numba": ("batches/", "datasets/"),
-    "optuna": ("sweeping/search.py",),
+    "optuna": ("studies/search.py",),
     "pyarrow": ("store/", "reporting/"),
     "pynvml": ("measure/probes/nvml.py",),
-    "ray": ("sweeping/executors/cluster.py",),
+    "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
     "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
     "triton": ("losses/",),
@@ -39,7 +39,7 @@ PLUGIN_FOLDERS = (
     "measure/probes",
     "models",
     "reporting/charts",
-    "sweeping/executors",
+    "workers/executors",
 )
 PLUGINS = [
     file

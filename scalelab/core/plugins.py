@@ -26,7 +26,7 @@ KINDS = {
     "readers": "scalelab.datasets.readers",
     "probes": "scalelab.measure.probes",
     "charts": "scalelab.reporting.charts",
-    "executors": "scalelab.sweeping.executors",
+    "executors": "scalelab.workers.executors",
 }
 _SINGULAR = {"losses": "loss", "negatives": "source of negatives"}
 _EXTRAS = {

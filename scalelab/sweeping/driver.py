@@ -14,11 +14,11 @@ from scalelab.core.events import Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
+from scalelab.sweeping.device_memory import find_room
+from scalelab.sweeping.jobs import Job
 from scalelab.sweeping.median_rule import MedianRule
-from scalelab.sweeping.planner import Job
-from scalelab.sweeping.room import find_room
 from scalelab.sweeping.signals import Stops
-from scalelab.sweeping.task import Executor, Limits, Task, ended
+from scalelab.workers.task import Executor, Limits, Task, ended
 
 __all__ = ["Driver"]
 

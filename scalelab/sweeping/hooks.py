@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scalelab.core.spec import DataSpec, RunSpec
-from scalelab.sweeping import lab
-from scalelab.sweeping.planner import Forecast
+from scalelab.studies.forecast import Forecast, forecast
+from scalelab.sweeping import this_machine
+from scalelab.workers import run_task
 
 __all__ = ["ForecastFunction", "Hooks"]
 
@@ -16,12 +17,12 @@ ForecastFunction = Callable[
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """They are the lab's; tests put in quick ones."""
+    """The real functions by default; tests put in quick ones."""
 
-    run: str = lab.RUN
-    modules: Callable[[Sequence[RunSpec]], Sequence[str]] = lab.modules
-    fingerprint: Callable[[DataSpec], str] = lab.fingerprint
-    check_device: Callable[[Sequence[RunSpec]], None] = lab.check_device
-    forecast: ForecastFunction = lab.forecast
-    on_this_machine: Callable[[RunSpec], RunSpec] = lab.on_this_machine
-    gpus: Callable[[], Sequence[str]] = lab.gpu_uuids
+    run: str = run_task.RUN
+    modules: Callable[[Sequence[RunSpec]], Sequence[str]] = run_task.modules
+    fingerprint: Callable[[DataSpec], str] = this_machine.fingerprint
+    check_device: Callable[[Sequence[RunSpec]], None] = this_machine.check_device
+    forecast: ForecastFunction = forecast
+    on_this_machine: Callable[[RunSpec], RunSpec] = this_machine.on_this_machine
+    gpus: Callable[[], Sequence[str]] = this_machine.gpu_uuids

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
-from scalelab.sweeping.planner import Job
+from scalelab.sweeping.jobs import Job
 
 __all__ = ["MedianRule"]
 

@@ -17,16 +17,17 @@ from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes, parse_seconds
 from scalelab.store.ledger import Attempt, Ledger
 from scalelab.store.writer import LedgerWriter
+from scalelab.studies.forecast import Forecast
+from scalelab.studies.grid import Cell, expand
+from scalelab.studies.study_toml import toml_of
 from scalelab.sweeping.driver import Driver
-from scalelab.sweeping.final import best_cells, check_final
-from scalelab.sweeping.grid import Cell, expand
+from scalelab.sweeping.final_seeds import best_cells, check_final
 from scalelab.sweeping.hooks import Hooks
+from scalelab.sweeping.jobs import Job, Planner, again, in_order
 from scalelab.sweeping.median_rule import MedianRule
-from scalelab.sweeping.planner import Forecast, Job, Planner, again, in_order
-from scalelab.sweeping.server import threads_each
 from scalelab.sweeping.signals import listening
-from scalelab.sweeping.study_text import toml_of
-from scalelab.sweeping.task import Executor, Limits, utc_now
+from scalelab.workers.fork_server import threads_each
+from scalelab.workers.task import Executor, Limits, utc_now
 
 __all__ = ["Hooks", "SweepResult", "sweep"]
 
@@ -125,7 +126,7 @@ def _executor(name: str, workers: int, address: str | None) -> Executor:
 def _searching(study: StudySpec, overrides: Mapping[str, Any]) -> tuple[Any, Any]:
     """The loop of a search and the search itself. Raises MissingExtra without Optuna."""
     try:
-        from scalelab.sweeping.search import Search
+        from scalelab.studies.search import Search
         from scalelab.sweeping.search_loop import search_cells
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "optuna":

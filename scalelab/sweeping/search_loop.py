@@ -4,10 +4,10 @@ from collections.abc import Callable, Collection
 
 from scalelab.store.ledger import Ledger
 from scalelab.store.writer import LedgerWriter
+from scalelab.studies.grid import Cell
+from scalelab.studies.search import Figures, Search
 from scalelab.sweeping.driver import Driver
-from scalelab.sweeping.grid import Cell
-from scalelab.sweeping.planner import Job
-from scalelab.sweeping.search import Figures, Search
+from scalelab.sweeping.jobs import Job
 
 __all__ = ["figures_of", "search_cells"]
 

@@ -29,13 +29,14 @@ from scalelab.core.records import Outcome
 from scalelab.core.study import StudySpec
 from scalelab.reporting.rows import save
 from scalelab.store.ledger import Ledger
-from scalelab.sweeping import runner
+from scalelab.studies.forecast import forecast
+from scalelab.studies.grid import expand
+from scalelab.studies.search import Figures, Search
+from scalelab.sweeping import runner, this_machine
 from scalelab.sweeping.driver import Driver
-from scalelab.sweeping.grid import expand
-from scalelab.sweeping.planner import Planner, in_order
-from scalelab.sweeping.search import Figures, Search
+from scalelab.sweeping.jobs import Planner, in_order
 from scalelab.sweeping.signals import Stops
-from scalelab.sweeping.task import Limits, utc_now
+from scalelab.workers.task import Limits, utc_now
 
 
 def made(folder: Path, **tables) -> StudySpec:
@@ -124,8 +125,8 @@ def scale(folder: Path, cells: int = 10_000, workers: int = 200) -> dict:
     planner = Planner(
         attempts={},
         rerun=frozenset(),
-        fingerprint=lab.fingerprint,
-        forecast=lambda specs: lab.forecast(specs, None)[0],
+        fingerprint=this_machine.fingerprint,
+        forecast=lambda specs: forecast(specs, None)[0],
     )
     jobs = in_order(planner.jobs(expand(study)), "cost")
     planned = time.process_time()

@@ -68,7 +68,7 @@ def test_a_study_of_the_readme_is_shipped_or_the_readers_own(line: str) -> None:
 @pytest.mark.parametrize("block", re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL))
 def test_a_study_of_the_readme_is_a_study(block: str, tmp_path: Path) -> None:
     from scalelab.core.study import StudySpec
-    from scalelab.sweeping.grid import expand
+    from scalelab.studies.grid import expand
 
     assert "base" in tomllib.loads(block)
     file = tmp_path / "readme.toml"

@@ -9,9 +9,9 @@ from sweeping_helpers import hooks
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.store.ledger import Ledger
-from scalelab.sweeping import child
-from scalelab.sweeping.server import Exit
-from scalelab.sweeping.task import Limits, Task
+from scalelab.workers import child
+from scalelab.workers.fork_server import Exit
+from scalelab.workers.task import Limits, Task
 
 
 def _task(device):

@@ -9,7 +9,8 @@ from scalelab.core.spec import RunSpec
 from scalelab.core.units import GIB
 from scalelab.measure import gpus
 from scalelab.planning import devices
-from scalelab.sweeping.lab import check_device, forecast
+from scalelab.studies.forecast import forecast
+from scalelab.sweeping.this_machine import check_device
 
 TINY = {
     "data.num_users": 60,

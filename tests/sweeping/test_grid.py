@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from scalelab.core.errors import SpecError
 from scalelab.core.study import StudySpec
-from scalelab.sweeping.grid import expand, with_seed
+from scalelab.studies.grid import expand, with_seed
 
 AXES = {
     "batch.size": [1, 2, 3, 4],

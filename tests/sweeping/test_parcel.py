@@ -5,7 +5,7 @@ import pytest
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.compact import convert
 from scalelab.datasets.load import load
-from scalelab.sweeping.parcel import pack, unpack
+from scalelab.workers.dataset_transfer import pack, unpack
 
 
 @pytest.mark.parametrize("place", ["set/0.csv", "set", "set/*.csv", "compact"])

@@ -10,7 +10,7 @@ from sweeping_helpers import Heard, hooks
 from scalelab.core.errors import LedgerError, SpecError
 from scalelab.core.records import Memory
 from scalelab.store.ledger import Ledger
-from scalelab.sweeping.planner import Forecast
+from scalelab.studies.forecast import Forecast
 
 
 def rows(path, sql):

@@ -9,7 +9,7 @@ from scalelab.store.ledger import Ledger
 
 pytest.importorskip("optuna", reason="needs the extra `search`")
 
-from scalelab.sweeping.search import Figures, Search
+from scalelab.studies.search import Figures, Search
 
 AXES = {"batch.size": [4, 8, 16, 32, 64], "train.epochs": [1, 2, 3, 4]}
 

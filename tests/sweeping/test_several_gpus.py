@@ -6,10 +6,11 @@ from sweeping_helpers import hooks
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import RunSpec
 from scalelab.store.ledger import Ledger
-from scalelab.sweeping import lab
-from scalelab.sweeping.grid import Cell
-from scalelab.sweeping.planner import Forecast, Job
-from scalelab.sweeping.room import find_room
+from scalelab.studies.forecast import Forecast
+from scalelab.studies.grid import Cell
+from scalelab.sweeping.device_memory import find_room
+from scalelab.sweeping.jobs import Job
+from scalelab.workers import run_task
 
 GIB = 2**30
 GPUS = ("GPU-aaaa", "GPU-bbbb", "GPU-cccc")
@@ -121,5 +122,5 @@ def test_the_warm_process_imports_no_package_that_asks_for_gpus():
         specs[0].model_copy(update={"loss": loss.model_copy(update={"name": name})})
         for name in ("cut_ce", "liger_ce")
     ]
-    losses = {name for name in lab.modules(specs) if ".losses." in name}
+    losses = {name for name in run_task.modules(specs) if ".losses." in name}
     assert losses == {"scalelab.losses.cross_entropy"}

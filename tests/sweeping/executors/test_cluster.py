@@ -7,7 +7,7 @@ import pytest
 from sweeping_helpers import hooks
 
 from scalelab.store.ledger import Ledger
-from scalelab.sweeping.planner import Forecast
+from scalelab.studies.forecast import Forecast
 
 ray = pytest.importorskip("ray", reason="needs the extra `ray`")
 pytestmark = [
@@ -98,7 +98,7 @@ def predicted(sizes):
 
 
 def test_runs_go_where_their_prediction_fits(two_gpus, study, sweep, tmp_path, monkeypatch):
-    from scalelab.sweeping.executors import cluster
+    from scalelab.workers.executors import cluster
 
     # Asked for real, these nodes have no NVML, and a run is not kept from what is not known.
     assert all(cluster.Cluster()._gpu({"NodeID": name}) is None for name in two_gpus)

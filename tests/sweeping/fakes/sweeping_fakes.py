@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Memory, Metric, Outcome, Record, Run
-from scalelab.sweeping.task import utc_now
+from scalelab.workers.task import utc_now
 
 MIB = 2**20
 

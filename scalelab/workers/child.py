@@ -10,12 +10,12 @@ from multiprocessing.connection import Connection
 from scalelab.core.events import Progress
 from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.sweeping.oom_kills import OomKills
-from scalelab.sweeping.partial import Partial
-from scalelab.sweeping.process_memory import anonymous_bytes
-from scalelab.sweeping.server import Exit
-from scalelab.sweeping.task import Task, ended, utc_now
-from scalelab.sweeping.worker import ALLOWANCE
+from scalelab.workers.fork_server import Exit
+from scalelab.workers.last_progress import Partial
+from scalelab.workers.oom_kills import OomKills
+from scalelab.workers.process_memory import anonymous_bytes
+from scalelab.workers.task import Task, ended, utc_now
+from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["Child"]
 

@@ -12,9 +12,9 @@ from multiprocessing.connection import Connection
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
-from scalelab.sweeping.partial import Partial
-from scalelab.sweeping.process_memory import anonymous_bytes, data_bytes
-from scalelab.sweeping.task import Stop, Task, ended, find_run, utc_now
+from scalelab.workers.last_progress import Partial
+from scalelab.workers.process_memory import anonymous_bytes, data_bytes
+from scalelab.workers.task import Stop, Task, ended, find_run, utc_now
 
 __all__ = ["ALLOWANCE", "die_with_parent", "guarded", "work"]
 

@@ -6,9 +6,9 @@ from multiprocessing.connection import wait
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
-from scalelab.sweeping.child import Child
-from scalelab.sweeping.server import Server
-from scalelab.sweeping.task import Task
+from scalelab.workers.child import Child
+from scalelab.workers.fork_server import Server
+from scalelab.workers.task import Task
 
 __all__ = ["Order", "supervise"]
 

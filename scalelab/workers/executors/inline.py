@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
-from scalelab.sweeping.task import Task, find_run
-from scalelab.sweeping.worker import guarded
+from scalelab.workers.task import Task, find_run
+from scalelab.workers.worker import guarded
 
 __all__ = ["Inline"]
 

@@ -11,7 +11,7 @@ import optuna
 
 from scalelab.core.errors import SpecError
 from scalelab.core.study import SearchSpec, StudySpec
-from scalelab.sweeping.grid import Cell, base_tables, combinations, resolve, varied_keys
+from scalelab.studies.grid import Cell, base_tables, combinations, resolve, varied_keys
 
 __all__ = ["Figures", "Search"]
 

@@ -16,7 +16,7 @@ from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.core.tables import read_toml
 from scalelab.core.units import parse_bytes
-from scalelab.sweeping.grid import Cell, expand
+from scalelab.studies.grid import Cell, expand
 
 __all__ = ["cells_of", "foresee"]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from scalelab.sweeping.planner import Job
-from scalelab.sweeping.worker import ALLOWANCE
+from scalelab.sweeping.jobs import Job
+from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["find_room"]
 

@@ -15,10 +15,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_bytes
-from scalelab.sweeping.parcel import Parcel, pack, unpack
-from scalelab.sweeping.supervise import Order, supervise
-from scalelab.sweeping.task import Task, ended
-from scalelab.sweeping.worker import ALLOWANCE
+from scalelab.workers.dataset_transfer import Parcel, pack, unpack
+from scalelab.workers.supervise import Order, supervise
+from scalelab.workers.task import Task, ended
+from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["Cluster"]
 

@@ -1,4 +1,4 @@
-"""Cells and a ledger in, jobs out: what will run, in which order, and what need not."""
+"""Decide which configurations of a study have to run, in which order, and which need not."""
 
 import json
 import random
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.events import Planned
-from scalelab.core.records import Memory, Outcome
+from scalelab.core.records import Outcome
 from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.store.ledger import Attempt
-from scalelab.sweeping.grid import Cell
+from scalelab.studies.forecast import Forecast
+from scalelab.studies.grid import Cell
 
-__all__ = ["ORDERS", "Forecast", "Job", "Planner", "again", "in_order"]
+__all__ = ["ORDERS", "Job", "Planner", "again", "in_order"]
 
 ORDERS = ("cost", "costly", "given", "random")
 _AGAIN = {
@@ -21,25 +22,6 @@ _AGAIN = {
     "all": frozenset(Outcome),
 }
 _UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Forecast:
-    """What a run is expected to take. `memory` are the rows stored beside the measured ones.
-
-    `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
-    for it, which on a GPU is more, and `device_bytes` what it has. `too_large` says why it should
-    not even be tried, None where it should. `num_items` is the size of its catalog, which a run
-    that does not start cannot tell.
-    """
-
-    total_bytes: int | None
-    needed_bytes: int | None = None
-    device_bytes: int | None = None
-    seconds: float | None
-    too_large: str | None = None
-    memory: tuple[Memory, ...] = ()
-    num_items: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

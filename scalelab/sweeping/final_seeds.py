@@ -7,7 +7,7 @@ from scalelab.core.errors import SpecError
 from scalelab.core.study import FinalSpec, StudySpec
 from scalelab.store.ledger import Ledger
 from scalelab.store.schema import valid_columns
-from scalelab.sweeping.grid import Cell, first_cell, repeat_of
+from scalelab.studies.grid import Cell, first_cell, repeat_of
 
 __all__ = ["best_cells", "check_final"]
 

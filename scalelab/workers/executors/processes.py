@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
-from scalelab.sweeping.child import Child
-from scalelab.sweeping.oom_kills import OomKills
-from scalelab.sweeping.server import Server, ServerGone
-from scalelab.sweeping.task import Task
+from scalelab.workers.child import Child
+from scalelab.workers.fork_server import Server, ServerGone
+from scalelab.workers.oom_kills import OomKills
+from scalelab.workers.task import Task
 
 __all__ = ["Processes"]
 

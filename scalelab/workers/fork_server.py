@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from scalelab.core.errors import ScalelabError
-from scalelab.sweeping import worker
+from scalelab.workers import worker
 
 __all__ = ["Exit", "Server", "ServerGone", "serve", "threads_each"]
 
@@ -72,7 +72,7 @@ class Server:
         # would start CUDA there, and no process forked afterwards could use it.
         environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        code = "import sys; from scalelab.sweeping.server import serve; serve(*sys.argv[1:])"
+        code = "import sys; from scalelab.workers.fork_server import serve; serve(*sys.argv[1:])"
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code, str(theirs.fileno()), str(os.getpid()), run, *modules],

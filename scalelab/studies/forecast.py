@@ -1,0 +1,97 @@
+"""Predict what each run of a study will take, before any of them starts.
+
+torch is imported by the function that needs it: a study that is refused must not wait for it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scalelab.core.errors import DataError, MissingExtra, PredictionUnsupported, SpecError
+from scalelab.core.records import Memory
+from scalelab.core.spec import RunSpec
+
+__all__ = ["Forecast", "forecast"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a run is expected to take. `memory` are the rows stored beside the measured ones.
+
+    `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
+    for it, which on a GPU is more, and `device_bytes` what it has. `too_large` says why it should
+    not even be tried, None where it should. `num_items` is the size of its catalog, which a run
+    that does not start cannot tell.
+    """
+
+    total_bytes: int | None
+    needed_bytes: int | None = None
+    device_bytes: int | None = None
+    seconds: float | None
+    too_large: str | None = None
+    memory: tuple[Memory, ...] = ()
+    num_items: int | None = None
+
+
+def forecast(
+    specs: Sequence[RunSpec], budget_bytes: int | None
+) -> tuple[list[Forecast | None], list[str]]:
+    """What each run is expected to take, and remarks on those that nothing can be said about.
+
+    A run that would not fit under the budget is too large; so is one that would not fit into this
+    machine's memory, where the kernel might end something else in its place. What refuses to be
+    rehearsed is a remark: the run itself may work. Raises DataError, and SpecError for a budget
+    that the device does not have and for parts that cannot be built.
+    """
+    from scalelab.datasets.load import LengthsOnly, lengths
+    from scalelab.measure.gpus import visible_gpus
+    from scalelab.planning.buildable import check_buildable
+    from scalelab.planning.devices import DeviceProfile, this_machine
+    from scalelab.planning.predict import limit_bytes, predict
+
+    known: dict[str, LengthsOnly] = {}
+    devices: dict[str, DeviceProfile] = {}
+    number = len(visible_gpus())
+    found: list[Forecast | None] = []
+    remarks: list[str] = []
+    for spec in specs:
+        key = spec.data.model_dump_json()
+        if key not in known:
+            known[key] = lengths(spec.data)
+        name = spec.device.name
+        if name != "cpu" and int(name.partition(":")[2] or 0) >= number:
+            found.append(None)  # another machine will run it
+            continue
+        if name not in devices:
+            devices[name] = this_machine(name)
+        device = devices[name]
+        limit_bytes(device, budget_bytes)
+        try:
+            prediction = predict(spec, device, budget_bytes=budget_bytes, data=known[key])
+        except (PredictionUnsupported, MissingExtra) as error:
+            remarks.append(f"no prediction for {spec.loss.name}: {error}")
+            found.append(None)
+            continue
+        except DataError:
+            raise
+        except Exception as error:  # what cannot be rehearsed can still be run
+            if isinstance(error, SpecError):
+                check_buildable(spec, known[key].num_items)
+            line = " ".join(str(error).split())
+            remarks.append(f"no prediction for {spec.loss.name}: {type(error).__name__}: {line}")
+            found.append(None)
+            continue
+        must_fit = budget_bytes is not None or device.kind == "cpu"
+        found.append(
+            Forecast(
+                total_bytes=prediction.peak_bytes,
+                # A process takes its context beside what is held against a budget.
+                needed_bytes=prediction.needed_bytes + device.context_bytes,
+                device_bytes=device.memory_bytes,
+                seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
+                too_large=prediction.reason if must_fit else None,
+                memory=tuple(prediction.rows()),
+                num_items=known[key].num_items,
+            )
+        )
+    return found, remarks

@@ -1,1 +1,0 @@
-"""Where runs run: one file an executor; what they promise is `Executor` in `sweeping/task.py`."""

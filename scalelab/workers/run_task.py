@@ -1,0 +1,54 @@
+"""Run a task in the current process, and name the modules that its run will import.
+
+torch is imported by the functions that need it: a study that cannot run must not wait for it.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from scalelab.core import plugins
+from scalelab.core.events import Progress
+from scalelab.core.records import Record
+from scalelab.core.spec import RunSpec
+from scalelab.workers.task import Stop, Task
+
+__all__ = ["RUN", "modules", "run"]
+
+RUN = "scalelab.workers.run_task:run"
+# Slow to import and wanted by every run: the optimizers of torch pull in its compiler.
+_EVERY_RUN = ("torch._dynamo", "scalelab.measure.session", "scalelab.planning.predict")
+# Their packages ask for GPUs when they are imported. In the process that runs are forked from, that
+# could start CUDA, and no process forked afterwards could use it.
+_ONLY_IN_THE_RUN = frozenset({"cut_ce", "liger_ce"})
+
+
+def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
+    """Train and measure, in this process."""
+    from scalelab.measure import session
+
+    return session.run(
+        task.spec,
+        run_id=task.run_id,
+        study_id=task.study_id,
+        attempt=task.attempt,
+        limits=session.Limits(memory_bytes=task.limits.memory_bytes, time_s=task.limits.time_s),
+        report=report,
+        stop=stop,
+        keep=None if task.keep is None else Path(task.keep),
+    )
+
+
+def modules(specs: Sequence[RunSpec]) -> list[str]:
+    """What the runs of these specs will import, each once."""
+    parts = {
+        f"{plugins.KINDS[kind]}.{name}"
+        for spec in specs
+        for kind, name in (
+            ("models", spec.model.name),
+            *(("losses", name) for name in {spec.loss.name} - _ONLY_IN_THE_RUN),
+            ("packers", spec.batch.packer),
+            ("readers", spec.data.reader),
+            *(("negatives", source.name) for source in spec.negatives),
+        )
+    }
+    return [*_EVERY_RUN, *sorted(parts)]
