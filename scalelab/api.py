@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scalelab.core.events import Progress, SweepObserver
     from scalelab.core.parts import Part
     from scalelab.measure.checks import Check
-    from scalelab.sweeping.runner import SweepResult
+    from scalelab.sweeping.result import SweepResult
 
 __all__ = [
     "calibrate",

@@ -10,7 +10,7 @@ from typing import Any
 
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, SpecError
-from scalelab.core.events import Planned, SweepObserver
+from scalelab.core.events import SweepObserver
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
@@ -25,33 +25,16 @@ from scalelab.sweeping.final_seeds import best_cells, check_final
 from scalelab.sweeping.hooks import Hooks
 from scalelab.sweeping.jobs import Job, Planner, again, in_order
 from scalelab.sweeping.median_rule import MedianRule
+from scalelab.sweeping.result import SweepResult
 from scalelab.sweeping.signals import listening
 from scalelab.workers.fork_server import threads_each
 from scalelab.workers.task import Executor, Limits, utc_now
 
-__all__ = ["Hooks", "SweepResult", "sweep"]
+__all__ = ["Hooks", "sweep"]
 
 
 # From here on predictions take long enough for a person to wonder.
 _MANY = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepResult:
-    """How the study stands: the number of cells by outcome, `waiting` for those yet to be run."""
-
-    study_id: str
-    ledger: Path
-    counts: Mapping[str, int]
-    cells: tuple[Planned, ...]
-    interrupted: bool
-
-    @property
-    def exit_code(self) -> int:
-        """130 if it was interrupted, 1 if a run failed or somebody else killed one, else 0."""
-        if self.interrupted:
-            return 130
-        return 1 if {Outcome.FAILED, Outcome.INTERRUPTED} & self.counts.keys() else 0
 
 
 def sweep(

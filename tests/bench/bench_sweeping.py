@@ -29,10 +29,9 @@ from scalelab.core.records import Outcome
 from scalelab.core.study import StudySpec
 from scalelab.reporting.rows import save
 from scalelab.store.ledger import Ledger
-from scalelab.studies.forecast import forecast
 from scalelab.studies.grid import expand
 from scalelab.studies.search import Figures, Search
-from scalelab.sweeping import runner, this_machine
+from scalelab.sweeping import runner
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.jobs import Planner, in_order
 from scalelab.sweeping.signals import Stops
@@ -52,9 +51,9 @@ def overhead(folder: Path, number: int = 50) -> dict:
         axes={"batch.size": list(range(1, number + 1))},
         set={"train.epochs": 1, "train.learning_rate": 1.0},
     )
-    lab = hooks(modules=lambda specs: ["scalelab.measure.session", "torch._dynamo"])
+    quick = hooks(modules=lambda specs: ["scalelab.measure.session", "torch._dynamo"])
     since = time.monotonic()
-    result = runner.sweep(study, folder / "overhead.duckdb", executor="processes", hooks=lab)
+    result = runner.sweep(study, folder / "overhead.duckdb", executor="processes", hooks=quick)
     whole = time.monotonic() - since
     gaps = Ledger(folder / "overhead.duckdb").query(
         """SELECT date_diff('millisecond', lag(started_at) OVER (ORDER BY started_at), started_at)
@@ -121,12 +120,12 @@ def scale(folder: Path, cells: int = 10_000, workers: int = 200) -> dict:
     )
     began = time.process_time()
     ledger = Ledger.create_or_open(folder / "scale.duckdb")
-    lab = hooks()
+    quick = hooks()
     planner = Planner(
         attempts={},
         rerun=frozenset(),
-        fingerprint=this_machine.fingerprint,
-        forecast=lambda specs: forecast(specs, None)[0],
+        fingerprint=quick.fingerprint,
+        forecast=lambda specs: quick.forecast(specs, None)[0],
     )
     jobs = in_order(planner.jobs(expand(study)), "cost")
     planned = time.process_time()
