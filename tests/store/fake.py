@@ -21,6 +21,7 @@ from scalelab.core.records import (
     Sample,
     TimelineEvent,
 )
+from scalelab.core.spec import RESULTS_VERSION
 
 LOSSES = ("dense_ce", "cross_entropy", "bce", "gbce", "sampled_softmax", "rece")
 STUDY_TOML = """base = "sasrec-synthetic"
@@ -113,6 +114,13 @@ def record(
         epochs=num_epochs if kept else None,
         tokens_per_s=2e6 / train_s if kept else None,
         wait_fraction=0.002 if kept else None,
+        resolved=None,
+        origin=None,
+        stopped=None,
+        account_error=None,
+        tied_targets=None,
+        repeated_targets=None,
+        results_version=RESULTS_VERSION,
     )
     return Record(
         run=run,
