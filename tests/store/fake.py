@@ -70,7 +70,7 @@ def record(
         "batch": {"packer": "first_fit", "size": batch_size, "max_len": max_len},
         "negatives": [] if full else [{"name": "uniform", "num_negatives": num_negatives}],
         "model": {"name": "sasrec", "hidden_dim": hidden_dim},
-        "loss": {"name": loss, "positions": "all"},
+        "loss": {"name": loss, "train_on": "all"},
         "train": {"epochs": 30, "learning_rate": 1e-3, "seed": seed},
         "device": {"name": "cuda" if cuda else "cpu", "threads": 2},
     }
