@@ -40,7 +40,7 @@ def main(
     as_json: Json = False,
 ) -> None:
     """Draw a study on one self-contained page that needs no network."""
-    files = api.report(ledger, out=out, charts=chart, form=form.value if form else None)
+    files = api.report(ledger, out=out, charts=chart, format=form.value if form else None)
     if as_json:
         show_json({"files": files})
         return

@@ -23,7 +23,7 @@ class BERT4Rec(nn.Module):
     trained on that share of each history's items (at least one), masked in the input, in place of
     the next items, and asked for the item in a masked place behind the history. Every loss takes
     its states; the paper's is cross-entropy over all items ("Turning dross into gold loss", section
-    3). `positions` "last" masks the last item alone.
+    3). `train_on` "last" masks the last item alone.
 
     As in the paper: post-norm blocks with GELU, an inner width of four times `hidden_dim`
     (`inner_dim` = 0), and a layer with GELU and norm before the scores (its Eq. 7); its bias for

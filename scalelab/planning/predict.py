@@ -142,7 +142,7 @@ def predict(
         data.train,
         batch=spec.batch,
         seed=spec.train.seed,
-        positions=spec.loss.positions,
+        train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
     )
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))

@@ -1,17 +1,17 @@
-"""A form that was asked for and the name of a file in, the form to write out."""
+"""A format that was asked for and the name of a file in, the format to write out."""
 
 from collections.abc import Collection
 from pathlib import Path
 
 from scalelab.core.errors import SpecError
 
-__all__ = ["form_of"]
+__all__ = ["format_of"]
 
 
-def form_of(asked: str | None, out: Path | None, known: Collection[str], plain: str) -> str:
+def format_of(asked: str | None, out: Path | None, known: Collection[str], plain: str) -> str:
     """`asked`, else what the ending of `out` says, else `plain`.
 
-    Raises SpecError for a form that is not among the `known`, or one that the file's name denies:
+    Raises SpecError for a format that is not among the `known`, or one that the file's name denies:
     a page in a file called chart.png would be found out much later.
     """
     if asked is not None and asked not in known:
