@@ -29,6 +29,6 @@ def main(
     if as_json:
         show_json(checks)
     else:
-        rows = [(check.name, check.state, check.detail, check.mend) for check in checks]
-        console().print(grid(("part", "state", "what there is", "fix it with"), rows))
+        rows = [(check.name, check.state, check.detail, check.fix) for check in checks]
+        console().print(grid(("part", "state", "what there is", "fix"), rows))
     return 1 if any(check.state == "bad" for check in checks) else 0
