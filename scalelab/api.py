@@ -58,7 +58,7 @@ def list_parts(kind: str | None = None) -> dict[str, tuple[Part, ...]]:
 
 
 def doctor() -> list[Check]:
-    """What of this machine works, what does not, and the command that mends it."""
+    """What of this machine works, what does not, and the command that fixes it."""
     from scalelab.measure.checks import checks
 
     return checks()

@@ -1,4 +1,4 @@
-"""A ledger and a table of published results in, both side by side out."""
+"""Join the results of a ledger with a table of published results."""
 
 import csv
 import re
@@ -60,7 +60,7 @@ SELECT configuration, device, 'peak_gb', peak_bytes / $gb FROM latest WHERE peak
 
 
 def compare(ledger: Ledger, published: Path) -> pa.Table:
-    """Published figures that a finished configuration of ours speaks to, one row each.
+    """Published figures for which a finished configuration of ours exists, one row each.
 
     Of our configurations with that data set, model, loss (as its paper calls it) and kind of split,
     the best on validation stands beside it: mean and standard deviation over its seeds, and ours
@@ -123,13 +123,13 @@ def _published(file: Path) -> list[dict[str, str]]:
         try:
             float(line["value"])
         except (TypeError, ValueError) as error:
-            message = f"{file}, row {number}: the value {line['value']!r} is no number"
+            message = f"{file}, row {number}: value {line['value']!r} is not a number"
             raise DataError(message, "fix that row") from error
     return lines
 
 
 def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> dict[str, Any] | None:
-    """The first of `ours`, which come best first, that is what `line` speaks of."""
+    """The best of `ours` (which are sorted, best first) that `line` describes."""
     wanted = (_plain(line["dataset"]), _plain(line["model"]))
     return next(
         (

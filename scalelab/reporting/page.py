@@ -1,4 +1,4 @@
-"""A ledger in, one self-contained HTML page or single chart files out, without any network."""
+"""Write a ledger as one self-contained HTML page or as single charts, without network access."""
 
 import io
 import json
@@ -95,7 +95,7 @@ def page(ledger: Ledger, charts: Sequence[str] | None = None) -> str:
     parts = [sections.head(ledger, title)]
     parts += [_chart_section(name, draw(ledger, name), name) for name in names]
     parts += [
-        sections.fronts(ledger),
+        sections.pareto_fronts(ledger),
         sections.configurations(ledger),
         sections.runs(ledger),
         sections.unfinished(ledger),

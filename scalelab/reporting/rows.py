@@ -1,4 +1,4 @@
-"""Rows of a ledger in, text for people and for other programs out."""
+"""Write rows of a ledger as csv, json or parquet."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def as_text(rows: pa.Table, format: str) -> str:
         return _as_csv(rows)
     if format == "json":
         return _as_json(rows)
-    raise SpecError(f"{format} is not text", "add --out FILE")
+    raise SpecError(f"{format} cannot be printed", "add --out FILE")
 
 
 def save(rows: pa.Table, format: str | None, out: Path) -> None:

@@ -113,7 +113,7 @@ def test_the_best_on_validation_stands_for_a_loss(fake, ledger, published):
 def test_a_table_that_cannot_be_read_gives_one_line(ledger, published, tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         compare(ledger, tmp_path / "none.csv")
-    with pytest.raises(DataError, match=r"row 2.*no number"):
+    with pytest.raises(DataError, match=r"row 2.*not a number"):
         compare(ledger, published("p,d,,m,bce,,ndcg@10,good"))
     with pytest.raises(DataError, match="no column 'model'"):
         compare(ledger, published("a,1", header="dataset,value\n"))

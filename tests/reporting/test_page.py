@@ -73,7 +73,7 @@ def test_the_page_shows_results_failures_environment_and_study(read):
     words = " ".join(read.words)
     for wanted in (
         "Configurations",
-        "The front of quality and memory",
+        "The Pareto front of quality and memory",
         "Finished runs (60)",
         "What did not finish",
         "out of memory: 38.1 GiB asked for the logits",
@@ -131,10 +131,13 @@ def test_the_name_of_the_file_is_its_form(study, tmp_path):
     assert file.read_bytes().startswith(b"\x89PNG")
     (file,) = page.report(study, tmp_path / "page.html")
     assert file.read_bytes().startswith(b"<!DOCTYPE")
-    with pytest.raises(SpecError, match=r"html into a file called .*kinds\.png") as caught:
+    with pytest.raises(SpecError, match=r"html contradicts .*kinds\.png") as caught:
         page.report(study, tmp_path / "kinds.png", charts=["kinds"], format="html")
     assert "kinds.html" in caught.value.hint
     assert file.is_file()
+    with pytest.raises(SpecError, match=r"page\.bmp.* ends in \.bmp"):
+        page.report(study, tmp_path / "page.bmp")
+    assert not (tmp_path / "page.bmp").exists()
 
 
 def test_unknown_names_and_places_give_one_line(study, tmp_path):

@@ -1,4 +1,4 @@
-"""Measured peaks of every kind in, the numbers that people mix up side by side out."""
+"""Draw the measured peaks of each kind of memory side by side, since they are easily confused."""
 
 from dataclasses import dataclass
 
@@ -63,7 +63,7 @@ class Kinds:
         title = "Kinds of memory, side by side"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         present = sorted(set(theme.values(rows, "kind")), key=lambda k: [*KINDS, k].index(k))
         colours = [_COLOURS.get(kind, "#777777") for kind in present]
         found = theme.numbers(rows, "bytes")
@@ -91,7 +91,7 @@ class Kinds:
         owners = list(zip(rows["device"].to_pylist(), rows["label"].to_pylist(), strict=True))
         parts = [
             panels.properties(
-                data=shelf.data(rows.filter(pa.array([own == place for own in owners]))),
+                data=chart_data.data(rows.filter(pa.array([own == place for own in owners]))),
                 title=alt.TitleParams(f"{place[1]} ({place[0]})", fontSize=12),
             )
             for place in dict.fromkeys(owners)
@@ -99,4 +99,4 @@ class Kinds:
         legend = [f"{k.replace('_', ' ')}: {KINDS[k]}" for k in present if k in KINDS]
         subtitle = ["the largest run of each loss", *legend]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=12)
-        return theme.themed(alt.vconcat(*parts, title=heading, spacing=14), shelf)
+        return theme.themed(alt.vconcat(*parts, title=heading, spacing=14), chart_data)

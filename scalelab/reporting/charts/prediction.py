@@ -1,4 +1,4 @@
-"""Predicted and measured peaks in, how far they agree out."""
+"""Draw predicted against measured peaks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -42,19 +42,19 @@ class Prediction:
         title = "Predicted against measured peaks"
         if not rows.num_rows:
             return theme.nothing_to_show(title, "no finished runs with a prediction")
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         kinds = rows["kind"].to_pylist()
         panels = [
-            self._panels(shelf, rows.filter(pa.array([k == kind for k in kinds])), kind)
+            self._panels(chart_data, rows.filter(pa.array([k == kind for k in kinds])), kind)
             for kind in dict.fromkeys(kinds)
         ]
         errors = sorted(abs(e) for e in theme.numbers(rows, "error_percent"))
         middle = errors[len(errors) // 2]
         subtitle = f"{len(errors)} peaks; error: median {middle:.2g} %, largest {errors[-1]:.2g} %"
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
-        return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), shelf)
+        return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 
-    def _panels(self, shelf: theme.Shelf, rows: pa.Table, kind: str) -> alt.HConcatChart:
+    def _panels(self, chart_data: theme.ChartData, rows: pa.Table, kind: str) -> alt.HConcatChart:
         both = theme.numbers(rows, "measured_bytes") + theme.numbers(rows, "predicted_bytes")
         losses = theme.values(rows, "loss")
         colour, shape = theme.loss_color(losses), theme.loss_shape(losses)
@@ -70,7 +70,7 @@ class Prediction:
             alt.Tooltip("run_id:N"),
         ]
         points = (
-            shelf.chart(rows)
+            chart_data.chart(rows)
             .mark_point(filled=True, size=60, opacity=0.7)
             .encode(
                 x=alt.X("measured_bytes:Q", **theme.axis_of(both, "measured", unit="byte")),
@@ -82,7 +82,7 @@ class Prediction:
         )
         ends = pa.table({"measured_bytes": [min(both), max(both)]})
         equal = (
-            shelf.chart(ends)
+            chart_data.chart(ends)
             .mark_line(color="#777777", strokeDash=[4, 3], strokeWidth=1)
             .encode(x="measured_bytes:Q", y=alt.Y("measured_bytes:Q"))
         )
@@ -95,7 +95,7 @@ class Prediction:
             scale=alt.Scale(domain=[-widest, widest], nice=False),
         )
         strip = (
-            shelf.chart(rows)
+            chart_data.chart(rows)
             .transform_calculate(jitter="random() - 0.5")
             .mark_point(filled=True, size=50, opacity=0.7)
             .encode(
@@ -107,7 +107,7 @@ class Prediction:
                 tooltip=tooltip,
             )
         )
-        one = shelf.chart(rows.slice(0, 1))
+        one = chart_data.chart(rows.slice(0, 1))
         promised = one.mark_rect(color="#009E73", opacity=0.1).encode(
             y=alt.YDatum(-0.5), y2=alt.Y2Datum(0.5)
         )

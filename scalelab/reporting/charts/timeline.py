@@ -1,4 +1,4 @@
-"""The changes inside one profiled step in, live bytes by component over that step out."""
+"""Draw the live bytes by component during one training step."""
 
 from dataclasses import dataclass
 
@@ -71,14 +71,14 @@ class Timeline:
         title = "Memory through one training step"
         if not rows.num_rows:
             return theme.nothing_to_show(title, "no finished runs with a timeline")
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         first = rows.slice(0, 1).to_pylist()[0]
         peak = first["peak_bytes"]
         across = alt.X(
             "event:Q", title="allocations and frees, in order", scale=alt.Scale(nice=False)
         )
         up = theme.axis_of([1.05 * peak], "live bytes (requested)", unit="byte", zero=True)
-        base = shelf.chart(rows)
+        base = chart_data.chart(rows)
         area = base.mark_area(interpolate="step-after").encode(
             x=across,
             y=alt.Y("bytes:Q", stack="zero", **up),
@@ -97,7 +97,7 @@ class Timeline:
             x="start:Q", y=alt.value(0), text="phase:N"
         )
         top = (
-            shelf.chart(rows.slice(0, 1))
+            chart_data.chart(rows.slice(0, 1))
             .mark_rule(color="#111111", strokeWidth=1)
             .encode(y=alt.Y("peak_bytes:Q"))
         )
@@ -109,4 +109,4 @@ class Timeline:
             height=self.height,
             title=alt.TitleParams(title, subtitle=subtitle, offset=18),
         )
-        return theme.themed(chart, shelf)
+        return theme.themed(chart, chart_data)
