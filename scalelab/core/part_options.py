@@ -29,7 +29,7 @@ _NAMES: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PartOption:
-    """A keyword of a part: its default as it is written, the values allowed, and what it means."""
+    """A keyword of a part: its default as in TOML, the values allowed, and what it means."""
 
     name: str
     default: str
@@ -112,11 +112,23 @@ def _option(name: str, written: ast.expr | None, default: ast.expr, file: Path) 
     annotation = Any if written is None else _evaluated(written, file)
     return PartOption(
         name=name,
-        default=ast.unparse(default),
+        default=_as_toml(ast.unparse(default)),
         allowed=allowed(annotation),
-        meaning=meaning_of(annotation),
+        meaning=_sentence(meaning_of(annotation)),
         annotation=annotation,
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _as_toml(written: str) -> str:
+    """A default as TOML writes it, where that differs from Python; "" for None."""
+    words = {"True": "true", "False": "false", "None": ""}
+    if written[:1] == "'" and '"' not in written:
+        return f'"{written[1:-1]}"'
+    return words.get(written, written)
 
 
 def _evaluated(written: ast.expr, file: Path) -> Any:
