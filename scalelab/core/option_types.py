@@ -81,7 +81,7 @@ def _alternatives(annotation: Any, bounds: Bounds | None = None) -> list[str]:
     if origin is Literal:
         return ['""' if word == "" else str(word) for word in arguments]
     if annotation is type(None):
-        return ["nothing"]
+        return ["left out"]
     if origin in (tuple, list):
         inner = next((part for part in arguments if part is not Ellipsis), Any)
         return [f"a list of: {allowed(inner)}"]

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from scalelab.core.option_types import allowed, meaning_of
 
@@ -23,7 +23,8 @@ _PACKAGE = Path(__file__).parent.parent
 _NAMES: dict[str, Any] = {
     "Annotated": Annotated, "Any": Any, "Field": Field, "Literal": Literal, "math": math,
     "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str,
-    "tuple": tuple, "__builtins__": types.MappingProxyType({}),
+    "tuple": tuple, "NonNegativeFloat": NonNegativeFloat, "NonNegativeInt": NonNegativeInt,
+    "PositiveFloat": PositiveFloat, "PositiveInt": PositiveInt, "__builtins__": types.MappingProxyType({}),
 }  # fmt: skip
 
 
