@@ -105,11 +105,9 @@ def _dotted(run: Mapping[str, Any]) -> dict[str, _Schema]:
         for rule in definition.get("allOf", ()):
             for key, value in rule["then"]["properties"].items():
                 # Parts may differ in what they allow under one name.
-                known = found.get(f"{section}.{key}")
-                alike = known is None or known == value
-                found[f"{section}.{key}"] = (
-                    value if alike else {"description": known["description"]}
-                )
+                known = found.setdefault(f"{section}.{key}", value)
+                if known != value:
+                    found[f"{section}.{key}"] = {"description": known["description"]}
     return found
 
 

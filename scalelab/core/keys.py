@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from scalelab.core.option_types import allowed, annotation_of, section_of
+from scalelab.core.option_types import allowed, annotation_of, section_of, words_of
 from scalelab.core.parts import list_kind
 from scalelab.core.run_tables import PartSpec
 from scalelab.core.spec import RunSpec
@@ -20,7 +20,8 @@ __all__ = ["Key", "list_keys"]
 class Key:
     """One key. `parts` are those that take it, none where every run or study does.
 
-    `place` is "run" or "study"; `default` is written as in TOML, "" where there is none.
+    `place` is "run" or "study"; `default` is written as in TOML, "" where there is none;
+    `words` are the allowed words, where only some are.
     """
 
     key: str
@@ -28,6 +29,7 @@ class Key:
     parts: tuple[str, ...]
     default: str
     allowed: str
+    words: tuple[str, ...]
     meaning: str
 
 
@@ -57,10 +59,9 @@ def _of_sections(model: type[BaseModel], prefix: str, place: str) -> Iterator[Ke
             key=prefix + name,
             place=place,
             parts=(),
-            default=""
-            if field.is_required()
-            else _written(field.get_default(call_default_factory=True)),
+            default=_default_of(field),
             allowed=allowed(annotation_of(field)),
+            words=words_of(annotation_of(field)),
             meaning=(field.description or "").rstrip("."),
         )
 
@@ -74,6 +75,7 @@ def _of_parts(kind: str, prefix: str, place: str) -> Iterator[Key]:
                 parts=(part.name,),
                 default=option.default,
                 allowed=option.allowed,
+                words=words_of(option.annotation),
                 meaning=option.meaning,
             )
 
@@ -88,7 +90,7 @@ def _written(value: Any) -> str:
     if isinstance(value, str):
         return f'"{value}"'
     if isinstance(value, tuple | list):
-        parts: Iterable[Any] = value
+        parts = cast("Iterable[Any]", value)
         return f"[{', '.join(map(_written, parts))}]"
     if isinstance(value, dict):
         return "{}"

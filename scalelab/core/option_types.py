@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = ["Bounds", "allowed", "annotation_of", "hint_for", "meaning_of", "section_of"]
+__all__ = ["Bounds", "allowed", "annotation_of", "hint_for", "meaning_of", "section_of", "words_of"]
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -55,6 +55,15 @@ def annotation_of(field: FieldInfo) -> Any:
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
 
 
+def words_of(annotation: Any) -> tuple[str, ...]:
+    """The words that an annotation names, in their order; none where it takes any text."""
+    if get_origin(annotation) is Literal:
+        return tuple(word for word in get_args(annotation) if isinstance(word, str))
+    if annotation is bool:
+        return ("true", "false")
+    return tuple(word for part in get_args(annotation) for word in words_of(part))
+
+
 def section_of(annotation: Any) -> type[BaseModel] | None:
     """The section that an annotation holds: itself, or one of several, or none at all."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -65,8 +74,8 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
 
 def hint_for(annotation: Any, value: Any) -> str:
     """What to write in place of `value`: the nearest allowed word, else all that is allowed."""
-    words = [word for word in _words(annotation) if isinstance(word, str)]
-    close = difflib.get_close_matches(str(value), words, n=1) if isinstance(value, str) else []
+    is_text = isinstance(value, str)
+    close = difflib.get_close_matches(value, words_of(annotation), n=1) if is_text else []
     return f"did you mean {close[0]!r}?" if close else f"allowed: {allowed(annotation)}"
 
 
@@ -104,12 +113,6 @@ def _bounds(annotation: Any) -> Bounds | None:
 
 def _fields(annotation: Any) -> list[FieldInfo]:
     return [extra for extra in get_args(annotation)[1:] if isinstance(extra, FieldInfo)]
-
-
-def _words(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is Literal:
-        return list(get_args(annotation))
-    return [word for part in get_args(annotation) for word in _words(part)]
 
 
 def _joined(texts: Mapping[str, None]) -> str:

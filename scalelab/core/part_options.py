@@ -24,7 +24,8 @@ _NAMES: dict[str, Any] = {
     "Annotated": Annotated, "Any": Any, "Field": Field, "Literal": Literal, "math": math,
     "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str,
     "tuple": tuple, "NonNegativeFloat": NonNegativeFloat, "NonNegativeInt": NonNegativeInt,
-    "PositiveFloat": PositiveFloat, "PositiveInt": PositiveInt, "__builtins__": types.MappingProxyType({}),
+    "PositiveFloat": PositiveFloat, "PositiveInt": PositiveInt,
+    "__builtins__": types.MappingProxyType({}),
 }  # fmt: skip
 
 
