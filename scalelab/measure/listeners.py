@@ -55,7 +55,9 @@ class PhaseWatch(Observer):
 
 
 class Clock(Observer):
-    """Seconds spent in evaluation, and those that checkpoints carry over to a later process."""
+    """Seconds spent in evaluation, those that checkpoints carry over to a later process, and when
+    each epoch ended, with its loss.
+    """
 
     def __init__(self, fit: Fit) -> None:
         self.evaluate_s = 0.0
@@ -79,6 +81,7 @@ class Clock(Observer):
             "train": self.before("train") + here_s,
             "evaluate": self.before("evaluate") + self.evaluate_s,
         }
+        self._fit.epoch_ends.append((epoch, loss, sum(self._fit.spent_s.values())))
 
     def on_phase_start(self, phase: Phase) -> None:
         """Evaluation starts."""
