@@ -22,7 +22,6 @@ from scalelab.core.records import (
     TimelineEvent,
 )
 from scalelab.core.spec import RunSpec
-from scalelab.datasets.baselines import baseline_rows
 from scalelab.datasets.compact import write_item_ids
 from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
@@ -37,7 +36,7 @@ from scalelab.measure.probes.kernel_used import KernelUsed
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
-from scalelab.measure.rows import new_row
+from scalelab.measure.rows import baselines_of, new_row
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
@@ -132,7 +131,7 @@ def run(
             ):
                 trainer = _prepare(spec, state)
                 if baselines:
-                    state.baselines = _baselines(trainer, state.row)
+                    state.baselines = baselines_of(trainer, state.row)
                 _measure(trainer, state, limits, timeline=timeline, out=out)
                 ended = _train(trainer, state, limits, report, stop, keep)
             if ended is Outcome.DONE and save_model is not None:
@@ -170,17 +169,6 @@ def _prepare(spec: RunSpec, state: _State) -> Trainer:
         num_interactions=interactions.num_interactions,
     )
     return assemble(spec, data)
-
-
-def _baselines(trainer: Trainer, row: Run) -> tuple[Baseline, ...]:
-    assert row.data_fingerprint is not None
-    return baseline_rows(
-        trainer.data.interactions,
-        trainer.data.split,
-        trainer.spec.data,
-        data_fingerprint=row.data_fingerprint,
-        protocol=row.protocol,
-    )
 
 
 def _measure(
