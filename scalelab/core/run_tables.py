@@ -193,7 +193,7 @@ class TrainSpec(Table, frozen=True):
     compile: bool = False
     """Whether torch.compile makes the encoder."""
     patience: NonNegativeInt = 10
-    """Evaluations without a better NDCG@10 before training stops, once above popularity; 0: never."""
+    """Evaluations without a better NDCG@10 before training stops (see above); 0: never."""
     eval_every: PositiveInt = 1
     """Epochs between two evaluations."""
     max_steps: NonNegativeInt = 0
