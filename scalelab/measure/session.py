@@ -18,7 +18,7 @@ from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with, environment
 from scalelab.measure.gpus import on_this_machine
-from scalelab.measure.listeners import Stop, TimeUp
+from scalelab.measure.listeners import Stop, TimeLimitReached
 from scalelab.measure.memory_errors import OverBudget, out_of_memory
 from scalelab.measure.probes import Probe
 from scalelab.measure.probes.host_rss import HostRss
@@ -205,7 +205,7 @@ def _train(
     fit = Fit()
     clock = listeners.Clock(fit)
     reporter = listeners.Reporter(trainer, state, report)
-    asked = listeners.Asked(stop)
+    stop_request = listeners.StopRequest(stop)
     guard = listeners.TimeGuard(limits.time_s, state.now)
     for probe in state.probes:
         probe.open(trainer.parts.device, state.now)
@@ -214,14 +214,14 @@ def _train(
         with trainer.observed_by([watch, clock, *state.probes, reporter, guard]):
             begun = time.perf_counter()
             try:
-                trainer.fit(asked, keep=keep, keep_when=listeners.every(60.0), fit=fit)
+                trainer.fit(stop_request, keep=keep, keep_when=listeners.every(60.0), fit=fit)
             finally:
                 here_s = time.perf_counter() - begun - clock.evaluate_s
                 _note_training(trainer, state, fit, timer, here_s, waited)
                 train_s = clock.before("train") + here_s
                 state.row = replace(state.row, train_s=train_s)
             if fit.stopped == "asked":
-                return asked.outcome
+                return stop_request.outcome
             metrics = trainer.evaluate("test")
             state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
             state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
@@ -257,7 +257,7 @@ def _ended_by(error: Exception, state: _State, device: str) -> Outcome:
     state.row = replace(state.row, error=line)
     if isinstance(error, Diverged):
         return Outcome.DIVERGED
-    if isinstance(error, TimeUp):
+    if isinstance(error, TimeLimitReached):
         return Outcome.TIMEOUT
     if out_of_memory(error):
         state.memory += passes.last_known(device, state.account, state.memory)
