@@ -28,7 +28,7 @@ from scalelab.measure.components import Account
 from scalelab.measure.device_budget import must_fit, on_device
 from scalelab.measure.environment import computing_with, environment
 from scalelab.measure.gpus import on_this_machine
-from scalelab.measure.listeners import Stop, TimeUp
+from scalelab.measure.listeners import Stop, TimeLimitReached
 from scalelab.measure.memory_errors import out_of_memory
 from scalelab.measure.probes import Probe
 from scalelab.measure.probes.host_rss import HostRss
@@ -218,7 +218,7 @@ def _train(
     fit = Fit()
     clock = listeners.Clock(fit)
     reporter = listeners.Reporter(trainer, state, report)
-    asked = listeners.Asked(stop)
+    stop_request = listeners.StopRequest(stop)
     guard = listeners.TimeGuard(limits.time_s, state.now)
     for probe in state.probes:
         probe.open(trainer.parts.device, state.now)
@@ -227,14 +227,14 @@ def _train(
         with trainer.observed_by([watch, clock, *state.probes, reporter, guard]):
             begun = time.perf_counter()
             try:
-                trainer.fit(asked, keep=keep, keep_when=listeners.every(60.0), fit=fit)
+                trainer.fit(stop_request, keep=keep, keep_when=listeners.every(60.0), fit=fit)
             finally:
                 here_s = time.perf_counter() - begun - clock.evaluate_s
                 _note_training(trainer, state, fit, timer, here_s, waited)
                 train_s = clock.before("train") + here_s
                 state.row = replace(state.row, train_s=train_s)
             if fit.stopped == "request":
-                return asked.outcome
+                return stop_request.outcome
             metrics = trainer.evaluate("test")
             state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
             state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
@@ -274,7 +274,7 @@ def _ended_by(error: Exception, state: _State, device: str) -> Outcome:
     if isinstance(error, Diverged):
         state.row = replace(state.row, stopped=Stopped.DIVERGED)
         return Outcome.DIVERGED
-    if isinstance(error, TimeUp):
+    if isinstance(error, TimeLimitReached):
         state.row = replace(state.row, stopped=Stopped.TIME)
         return Outcome.TIMEOUT
     if out_of_memory(error):
