@@ -9,7 +9,7 @@ from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.global_time import moment
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.load import load, split
+from scalelab.datasets.load import Dataset, split
 from scalelab.datasets.order import tied_shares
 from scalelab.datasets.splits import SHORTEST, HeldOut, Split, cut_time
 
@@ -18,12 +18,12 @@ __all__ = ["describe", "gini"]
 _SPLITS = ("leave_one_out", "temporal", "global_time")
 
 
-def describe(data: DataSpec) -> dict[str, Any]:
-    """Facts after the filters of `data`, as plain dictionaries. Raises DataError, SpecError.
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What is left after the filters, as plain dictionaries. Raises DataError.
 
     A split that the data do not allow has the reason in the place of its sizes.
     """
-    interactions = load(data)
+    data, interactions = dataset.spec, dataset.load()
     counts = np.bincount(interactions.item_ids, minlength=interactions.num_items + 1)[1:]
     lengths = np.diff(interactions.offsets)
     pairs = interactions.num_users * interactions.num_items

@@ -1,43 +1,45 @@
-"""Turn what a person said about a data set into its spec."""
+"""Turn a file, a reader's name and settings, as a person types them, into a data set."""
 
 import gzip
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
 from scalelab.core.tables import checked
-from scalelab.datasets.locate import form_of, locate, parts_of
+from scalelab.datasets.load import Dataset
+from scalelab.datasets.locate import Location, locate
+from scalelab.datasets.sources import resolve
 
-__all__ = ["data_spec"]
+__all__ = ["request"]
 
 # Suffixes that mean a format of their own; all else is a table with named columns.
 _READERS = {".inter": "recbole", ".dat": "movielens", ".data": "movielens"}
 
 
-def data_spec(file: str | Path | None, reader: str | None, settings: Mapping[str, Any]) -> DataSpec:
+def request(file: str | Path | None, reader: str | None, settings: Mapping[str, Any]) -> Dataset:
     """`file` read by `reader` (None: by its suffix), `settings` with or without `data.` before.
 
-    Raises SpecError.
+    Raises DataError and SpecError.
     """
-    tables = {key.removeprefix("data."): value for key, value in settings.items()}
-    usual = None
+    options = {key.removeprefix("data."): value for key, value in settings.items()}
+    if reader is not None:
+        options["reader"] = reader
+    location = None
     if file is not None:
-        tables["path"] = str(file)
-        usual = _usual_reader(str(file))
-    if reader is not None or (usual is not None and "reader" not in tables):
-        tables["reader"] = reader or usual
-    return checked(DataSpec, tables, "the data set").resolved()
+        options["path"] = str(file)
+        location = locate(options["path"], options.get("reader", "table"))
+        usual = _usual_reader(location)
+        if usual is not None:
+            options.setdefault("reader", usual)
+    data = checked(DataSpec, options, "the data set").resolved()
+    return Dataset(data, resolve(data, location))
 
 
-def _usual_reader(file: str) -> str | None:
-    try:
-        first = parts_of(locate(file))[0]
-    except (DataError, IndexError):
-        first = Path(file)  # whoever reads it says what is missing
-    form = form_of(first)
-    return _of_text(first) if form == ".txt" else _READERS.get(form)
+def _usual_reader(location: Location) -> str | None:
+    if location.format == ".txt":
+        return _of_text(location.parts[0])
+    return _READERS.get(location.format)
 
 
 def _of_text(file: Path) -> str:

@@ -1,9 +1,9 @@
-"""Forms in which times are written as text, each as SQL that gives microseconds since 1970."""
+"""List the formats in which times are written as text, each as SQL that gives microseconds."""
 
 import re
 from dataclasses import dataclass
 
-from scalelab.datasets.readers._workspace import literal
+from scalelab.datasets.readers._connection import literal
 
 __all__ = ["CANDIDATES", "ISO", "Candidate", "stated"]
 
@@ -46,7 +46,7 @@ def _strptime(text: str, formats: tuple[str, ...]) -> str:
 
 
 def stated(time_format: str) -> Candidate:
-    """The form that data.time_format states."""
+    """The format that data.time_format states."""
     # Fractions are taken by their digits, so that none is lost.
     plain = re.sub(r"%S[.,]%[fgn]", "%S", time_format)
     fine = any(code in plain for code in ("%f", "%n", "%g"))
@@ -58,8 +58,8 @@ def _dates(*orders: str, pattern: str = "") -> Candidate:
     return Candidate(example=orders[-1], formats=formats, pattern=pattern)
 
 
-def _named_zone(form: str) -> Candidate:
-    return Candidate(example=form, formats=(form,), pattern="(UTC|GMT)")
+def _named_zone(format: str) -> Candidate:
+    return Candidate(example=format, formats=(format,), pattern="(UTC|GMT)")
 
 
 def _three_numbers(mark: str) -> list[Candidate]:
