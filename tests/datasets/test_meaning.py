@@ -399,7 +399,7 @@ def test_a_column_that_could_be_a_time_is_never_passed_over(tmp_path, name, valu
 def test_columns_by_place_where_there_is_no_header(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("b,7,5.0,1600000001\nb,8,4.0,1600000000\n")
-    with pytest.raises(DataError, match="seems to be no header") as caught:
+    with pytest.raises(DataError, match="seems not to be a header") as caught:
         load(DataSpec(path=str(path)))
     assert "data.header = false" in caught.value.hint
     with pytest.raises(DataError, match="its item must be needs a place") as caught:
