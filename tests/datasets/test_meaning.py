@@ -402,7 +402,7 @@ def test_columns_by_place_where_there_is_no_header(tmp_path):
     with pytest.raises(DataError, match="seems not to be a header") as caught:
         load(DataSpec(path=str(path)))
     assert "data.header = false" in caught.value.hint
-    with pytest.raises(DataError, match="its item must be needs a place") as caught:
+    with pytest.raises(DataError, match="its item needs a place") as caught:
         load(DataSpec(path=str(path), header=False, user=1))
     assert caught.value.hint == "set data.item to a place from 1 to 4"
     found = load(DataSpec(path=str(path), header=False, user=1, item=2, time=4))

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import one, shown, workspace
 from scalelab.datasets.readers._files import opened
+from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
 
 __all__ = ["Lines"]
@@ -25,9 +29,14 @@ class Lines:
     order of the file. `time_format` and `encoding` are those of the reader `table`.
     """
 
-    time: str | int = 0
-    time_format: str = ""
-    encoding: str = "utf-8"
+    time: Annotated[
+        str | int,
+        Field(
+            description="place of the time from 1; 0: by the number of words; order: as in the file"
+        ),
+    ] = 0
+    time_format: TimeFormat = ""
+    encoding: Encoding = "utf-8"
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""

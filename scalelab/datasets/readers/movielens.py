@@ -11,6 +11,7 @@ from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import literal, shown, workspace
 from scalelab.datasets.readers._files import first_lines, opened
+from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import read_rows
 
 __all__ = ["Movielens"]
@@ -26,9 +27,12 @@ class Movielens:
     Rows with a rating below `min_rating` are left out; the default keeps all, as SASRec does.
     """
 
-    min_rating: Annotated[float, Field(ge=0)] = 0.0
-    time_format: str = ""
-    encoding: str = "utf-8"
+    min_rating: Annotated[
+        float,
+        Field(ge=0, description="rows with a lower rating are left out"),
+    ] = 0.0
+    time_format: TimeFormat = ""
+    encoding: Encoding = "utf-8"
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import workspace
 from scalelab.datasets.readers._files import opened
+from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
 
 __all__ = ["Sequences"]
@@ -21,8 +25,11 @@ class Sequences:
     appear. Lines of one interaction each are for the reader `lines`.
     """
 
-    has_user: bool = True
-    encoding: str = "utf-8"
+    has_user: Annotated[
+        bool,
+        Field(description="whether a line begins with its user"),
+    ] = True
+    encoding: Encoding = "utf-8"
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Histories in the order of their lines. Raises DataError."""

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import duckdb
+from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import literal, shown, workspace
 from scalelab.datasets.readers._files import Files, first_lines, opened
+from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import read_rows
 
 __all__ = ["Sessions"]
@@ -49,9 +51,15 @@ class Sessions:
     `sessionId;userId;itemId;timeframe;eventdate`, timed by date and then by time frame.
     """
 
-    format: Literal["auto", "otto", "yoochoose", "diginetica"] = "auto"
-    events: str = ""
-    encoding: str = "utf-8"
+    format: Annotated[
+        Literal["auto", "otto", "yoochoose", "diginetica"],
+        Field(description="whose click log it is; auto: by its first line"),
+    ] = "auto"
+    events: Annotated[
+        str,
+        Field(description="type of OTTO's events, such as clicks; empty: all"),
+    ] = ""
+    encoding: Encoding = "utf-8"
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Sessions in the order of ids, events by time and place in the file. Raises DataError."""
