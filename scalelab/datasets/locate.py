@@ -80,7 +80,7 @@ def _format_of(path: Path) -> str:
 
 
 def _expanded(path: str) -> Path:
-    # A name such as ~x, of which there is no such user, is a name.
+    # ~x means a file of that name where there is no user x.
     try:
         return Path(path).expanduser()
     except RuntimeError:

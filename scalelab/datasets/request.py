@@ -43,7 +43,7 @@ def _usual_reader(location: Location) -> str | None:
 
 
 def _of_text(file: Path) -> str:
-    """Interactions where the first word repeats over lines of few words, else one user a line."""
+    """Interactions where the first word repeats over lines of few words, else one user per line."""
     try:
         with (
             gzip.open(file, "rt", errors="replace")

@@ -7,7 +7,7 @@ from scalelab.core.errors import SpecError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.load import lengths, load, split
 from scalelab.datasets.splits import leave_one_out
-from scalelab.datasets.synthetic import draws, ranking
+from scalelab.datasets.synthetic import draws, oracle
 from scalelab.datasets.synthetic.model import Synthetic
 
 TINY = {
@@ -170,7 +170,7 @@ def test_options_that_cannot_be_are_refused(options):
     ],
 )
 def test_the_gain_is_the_mean_over_the_places_that_a_tie_leaves_open(ahead, ties, k, gain):
-    assert ranking.expected_gain(ahead, ties, k) == pytest.approx(gain)
+    assert oracle.expected_gain(ahead, ties, k) == pytest.approx(gain)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 1.8])
@@ -180,7 +180,7 @@ def test_probabilities_of_all_items_add_up_to_one(exponent):
     tastes, following = np.array([1, 3, 1]), np.array([5, 9, 5])
     shares = model._taste_shares(), model._successor_shares()
     values = [
-        ranking.probability(law, rank, tastes, shares[0], following, shares[1])
+        oracle.probability(law, rank, tastes, shares[0], following, shares[1])
         for rank in range(model.num_items)
     ]
     assert sum(values) == pytest.approx(1.0)

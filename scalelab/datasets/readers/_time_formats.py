@@ -58,10 +58,6 @@ def _dates(*orders: str, pattern: str = "") -> Candidate:
     return Candidate(example=orders[-1], formats=formats, pattern=pattern)
 
 
-def _named_zone(format: str) -> Candidate:
-    return Candidate(example=format, formats=(format,), pattern="(UTC|GMT)")
-
-
 def _three_numbers(mark: str) -> list[Candidate]:
     """Day first, month first, year first: which is meant, only the values can tell."""
     few = rf"^[0-9]{{1,2}}\{mark}[0-9]{{1,2}}\{mark}[0-9]{{2}}"

@@ -1,4 +1,4 @@
-"""Read a text file with one interaction a line, separated by blanks or tabs, without a header."""
+"""Read a text file with one interaction per line, separated by blanks or tabs, without a header."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ class Lines:
             if width not in _PLACES:
                 raise DataError(
                     f"{source}: its lines have {width} words",
-                    f'this reader reads {_FORMATS}; data.reader = "sequences" one user a line',
+                    f'this reader reads {_FORMATS}; data.reader = "sequences" one user per line',
                 )
             odd = connection.execute(
                 f"SELECT line, n FROM words WHERE len(words) <> {width} ORDER BY n LIMIT 1"

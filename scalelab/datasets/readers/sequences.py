@@ -63,7 +63,7 @@ class Sequences:
         if users < lines:
             hint = "one line per user; set data.has_user = false where lines hold items only"
             if shortest == longest and longest in (2, 3, 4):
-                hint = 'set data.reader = "lines", which reads one interaction a line'
+                hint = 'set data.reader = "lines", which reads one interaction per line'
             raise DataError(
                 f"{source}: {lines} lines begin with only {users} different users", hint
             )

@@ -1,4 +1,4 @@
-"""Read parquet, csv, tsv and json files that hold one interaction a row."""
+"""Read parquet, csv, tsv and json files that hold one interaction per row."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -18,7 +18,7 @@ from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.splits import HeldOut
 from scalelab.datasets.synthetic.draws import Law, fill_lengths
 from scalelab.datasets.synthetic.histories import fill_histories
-from scalelab.datasets.synthetic.ranking import sum_of_ndcg
+from scalelab.datasets.synthetic.oracle import sum_of_ndcg
 
 __all__ = ["Synthetic"]
 
