@@ -167,10 +167,10 @@ class _Data:
 
         `reader` None goes by the file's suffix. Raises DataError, SpecError.
         """
-        from scalelab.datasets.asked import data_spec
         from scalelab.datasets.describe import describe
+        from scalelab.datasets.request import request
 
-        return describe(data_spec(file, reader, _overrides(set)))
+        return describe(request(file, reader, _overrides(set)))
 
     def convert(
         self,
@@ -181,17 +181,17 @@ class _Data:
         set: Settings = None,
     ) -> dict[str, Any]:
         """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(file, reader, _overrides(set)), Path(out))
+        return convert(request(file, reader, _overrides(set)), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
         """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(None, "synthetic", _overrides(set)), Path(out))
+        return convert(request(None, "synthetic", _overrides(set)), Path(out))
 
 
 data = _Data()
