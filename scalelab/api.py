@@ -133,10 +133,12 @@ def plan(
     cell is that with the largest `value` that fits. Raises SpecError and DataError.
     """
     from scalelab.core.units import parse_bytes
-    from scalelab.studies.predictions import foresee
+    from scalelab.studies.predictions import predictions_of
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
-    return foresee(run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve)
+    return predictions_of(
+        run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve
+    )
 
 
 def report(
@@ -192,10 +194,10 @@ class _Data:
 
         `reader` None goes by the file's suffix. Raises DataError, SpecError.
         """
-        from scalelab.datasets.asked import data_spec
         from scalelab.datasets.describe import describe
+        from scalelab.datasets.request import request
 
-        return describe(data_spec(file, reader, _overrides(set)))
+        return describe(request(file, reader, _overrides(set)))
 
     def convert(
         self,
@@ -206,17 +208,17 @@ class _Data:
         set: Settings = None,
     ) -> dict[str, Any]:
         """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(file, reader, _overrides(set)), Path(out))
+        return convert(request(file, reader, _overrides(set)), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
         """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(None, "synthetic", _overrides(set)), Path(out))
+        return convert(request(None, "synthetic", _overrides(set)), Path(out))
 
 
 data = _Data()

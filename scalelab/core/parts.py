@@ -30,8 +30,12 @@ def list_kind(kind: str) -> tuple[Part, ...]:
     if kind in PRESET_KINDS:
         folder = PRESET_KINDS[kind]
         return tuple(_preset(folder, name) for name in preset_names(folder))
-    folder = Path(__file__).parent.parent.joinpath(*plugins.KINDS[kind].split(".")[1:])
-    return tuple(_part(folder / f"{name}.py", name) for name in plugins.available(kind))
+    return tuple(_part(_file_of(kind, name), name) for name in plugins.available(kind))
+
+
+def _file_of(kind: str, name: str) -> Path:
+    _, *names = plugins.module_of(kind, name).split(".")
+    return Path(__file__).parent.parent.joinpath(*names).with_suffix(".py")
 
 
 def _part(file: Path, name: str) -> Part:
