@@ -58,7 +58,7 @@ def list_parts(kind: str | None = None) -> dict[str, tuple[Part, ...]]:
 
 
 def doctor() -> list[Check]:
-    """What of this machine works, what does not, and the command that mends it."""
+    """What of this machine works, what does not, and the command that fixes it."""
     from scalelab.measure.checks import checks
 
     return checks()
@@ -119,18 +119,18 @@ def report(
     *,
     out: str | Path | None = None,
     charts: Sequence[str] | None = None,
-    form: str | None = None,
+    format: str | None = None,
 ) -> list[Path]:
     """Write one page of a study's charts and tables, or single charts. Returns the files.
 
-    Single charts where `charts` names some or `form` is not html; None takes the form that the
+    Single charts where `charts` names some or `format` is not html; None takes the format that the
     name of `out` says, else html. Raises SpecError, LedgerError.
     """
     from scalelab.reporting import page
     from scalelab.store.ledger import Ledger
 
     target = Path(out) if out is not None else None
-    return page.report(Ledger(ledger), target, charts=charts or None, form=form)
+    return page.report(Ledger(ledger), target, charts=charts or None, format=format)
 
 
 def compare(ledger: str | Path, published: str | Path) -> pa.Table:
@@ -144,16 +144,16 @@ def compare(ledger: str | Path, published: str | Path) -> pa.Table:
     return join(Ledger(ledger), Path(published))
 
 
-def write_rows(rows: pa.Table, form: str | None = None, out: str | Path | None = None) -> str:
+def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None = None) -> str:
     """Rows as csv, json or parquet; returned as text, or written to `out` and "" returned.
 
-    `form` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
+    `format` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
     """
     from scalelab.reporting.rows import as_text, save
 
     if out is None:
-        return as_text(rows, form or "csv")
-    save(rows, form, Path(out))
+        return as_text(rows, format or "csv")
+    save(rows, format, Path(out))
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Arguments in, an exit code out: the app, and `run`, the one place that catches."""
+"""Build the command line and run one command; `run` is the one place that catches errors."""
 
 import atexit
 import gc
@@ -16,8 +16,8 @@ from scalelab.core.errors import ScalelabError
 
 __all__ = ["app", "run"]
 
-# Typer carries its own copy of click in some versions and needs click itself in others; the class
-# that all its usage errors share is the parent of the one that it exports.
+# Some versions of Typer contain a copy of click, others import click. The class that all usage
+# errors share is the parent of the one that Typer exports.
 _ClickError: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
@@ -62,13 +62,13 @@ def run(arguments: Sequence[str] | None = None) -> None:
 
 
 def _leave_garbage() -> None:
-    """What is left at the end goes with the process; looking through all of torch takes 0.8 s."""
+    """Skip the last garbage collection: going through all objects of torch takes 0.8 s."""
     if not _leaks_are_listed():
         gc.freeze()
 
 
 def _leaks_are_listed() -> bool:
-    """DuckDB's binding wants its objects collected, or lists them as leaks; so does Triton's."""
+    """Whether a library in use reports objects as leaks that are not collected at the end."""
     if "duckdb" in sys.modules:
         return True
     # From Triton 3.9 on. torch's FLOP counter imports it, so a plan does where it is installed.
@@ -77,8 +77,8 @@ def _leaks_are_listed() -> bool:
 
 
 def _set_up_logging() -> None:
-    """What the library logs is told in records and messages already; with tracebacks on request."""
-    # torch's profiler writes lines of its own from C++, into the picture; read when torch starts.
+    """Hide log lines (records and messages repeat them) unless tracebacks are asked for."""
+    # torch's profiler writes lines from C++ into the live view. Torch reads this when it starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     if os.environ.get("SCALELAB_TRACEBACK"):
         logging.basicConfig(level=logging.WARNING)
@@ -103,7 +103,7 @@ def _run(given: list[str]) -> int:
     except Exception as error:
         if os.environ.get("SCALELAB_TRACEBACK"):
             raise
-        hint = "this is a fault of scalelab; run again with SCALELAB_TRACEBACK=1 to see where"
+        hint = "this is a bug in scalelab; set SCALELAB_TRACEBACK=1 to see the traceback"
         message = f"{type(error).__name__}: {error}"
         return fail("internal", message, hint, 1, as_json=as_json)
 

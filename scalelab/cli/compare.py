@@ -1,4 +1,4 @@
-"""A ledger and published results in, both side by side out."""
+"""Print the results of a ledger beside published results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,7 +23,7 @@ def main(
     published: Annotated[Path, typer.Option(help="A table of published results (CSV).")],
     as_json: Json = False,
 ) -> None:
-    """Our results beside published ones: dataset, model, loss, metric, both values, ratio."""
+    """Print your results beside published ones: dataset, model, loss, metric, values, ratio."""
     rows = api.compare(ledger, published).to_pylist()
     if as_json:
         show_json(rows)
@@ -31,7 +31,7 @@ def main(
         cells = [[_cell(row[name]) for name in _COLUMNS] for row in rows]
         console().print(grid(_COLUMNS, cells, right="published ours spread ratio seeds"))
     else:
-        note("no published result has the data set, loss and metric of a finished run")
+        note("no finished run has the data set, model, loss and metric of a published result")
 
 
 def _cell(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Data sets in, what is in them, their compact form, or synthetic ones out."""
+"""Describe data sets, convert them to the compact format, and generate synthetic ones."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,58 +13,68 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Describe, convert and synthesize data sets.")
 
-_DATA_SET = "Any field of [data], such as --set split=temporal; may be repeated."
+_DATA_SET = "Set a key of the section data, such as --set split=temporal. May be repeated."
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=_DATA_SET)]
 Reader = Annotated[
-    str | None, typer.Option(help="How to read it (scalelab list readers); else by its name.")
+    str | None,
+    typer.Option(
+        help="The reader (see: scalelab list readers). Default: chosen by the name of the file."
+    ),
+]
+_File = Annotated[
+    str, typer.Argument(help="A file, or the name of a data set in the folder SCALELAB_DATA.")
 ]
 
 
 @app.command(epilog="Example: scalelab data describe ratings.dat --reader movielens")
 def describe(
-    file: Annotated[str, typer.Argument(help="A file, or a name under SCALELAB_DATA.")],
+    file: Annotated[
+        str, typer.Argument(help="A file, or the name of a data set in the folder SCALELAB_DATA.")
+    ],
     reader: Reader = None,
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Counts, lengths, popularity, split sizes, and what would be dropped and why."""
+    """Print counts, lengths, popularity, sizes of the split, and what would be dropped and why."""
     facts = api.data.describe(file, reader=reader, set=settings)
     if as_json:
         show_json(facts)
         return
-    console().print(grid(("what", "value"), _flat(facts)))
+    console().print(grid(("name", "value"), _flat(facts)))
 
 
 @app.command(epilog="Example: scalelab data convert clicks.parquet clicks --set user=session")
 def convert(
-    file: Annotated[str, typer.Argument(help="A file, or a name under SCALELAB_DATA.")],
-    out: Annotated[Path, typer.Argument(help="The folder of the compact form.")],
+    file: Annotated[
+        str, typer.Argument(help="A file, or the name of a data set in the folder SCALELAB_DATA.")
+    ],
+    out: Annotated[Path, typer.Argument(help="The folder to write, in the compact format.")],
     reader: Reader = None,
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Write the compact, memory-mapped form: offsets, item ids, times."""
+    """Write the compact, memory-mapped format: offsets, item ids, times."""
     facts = api.data.convert(file, out, reader=reader, set=settings)
     if as_json:
         show_json(facts)
     else:
         note(f"wrote {out}")
-        console().print(grid(("what", "value"), _flat(facts)))
+        console().print(grid(("name", "value"), _flat(facts)))
 
 
 @app.command(epilog="Example: scalelab data synthesize big --set num_items=10_000_000")
 def synthesize(
-    out: Annotated[Path, typer.Argument(help="The folder of the compact form.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write, in the compact format.")],
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Generate a synthetic catalog with tastes and transitions, in the compact form."""
+    """Generate a synthetic data set in the compact format; its best possible ranking is known."""
     facts = api.data.synthesize(out, set=settings)
     if as_json:
         show_json(facts)
     else:
         note(f"wrote {out}")
-        console().print(grid(("what", "value"), _flat(facts)))
+        console().print(grid(("name", "value"), _flat(facts)))
 
 
 def _flat(facts: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -80,7 +90,7 @@ def _flat(facts: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 def _text(key: str, value: Any) -> str:
     if key in ("first", "last", "cut_time"):
-        return str(value)  # a time: no quantity, so no separators
+        return str(value)  # a time, not a quantity: no separators
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

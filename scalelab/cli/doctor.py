@@ -1,4 +1,4 @@
-"""Show what of this machine works, and the command that fixes what does not."""
+"""Print what works on this machine, and the command that fixes what does not."""
 
 from typing import Annotated
 
@@ -16,19 +16,19 @@ _COLOURS = {"ok": "green", "absent": "yellow", "bad": "red"}
 
 def main(
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Measure this machine; write a device profile.")
+        bool, typer.Option("--calibrate", help="Measure this machine and write a device profile.")
     ] = False,
     out: Out = None,
     as_json: Json = False,
 ) -> int:
-    """Look at Python, torch, CUDA, NVML, threads, memory, disk and optional parts."""
+    """Check Python, torch, CUDA, NVML, threads, memory, disk and optional packages."""
     checks = api.doctor()
     if calibrate:
         profile = api.calibrate(out)
-        note(f"wrote {profile}; use it as: scalelab plan RUN --on {profile}")
+        note(f"wrote {profile}; use it with: scalelab plan RUN --on {profile}")
     if as_json:
         show_json(checks)
     else:
-        rows = [(check.name, check.state, check.detail, check.mend) for check in checks]
-        console().print(grid(("part", "state", "what there is", "fix it with"), rows))
+        rows = [(check.name, check.state, check.detail, check.fix) for check in checks]
+        console().print(grid(("part", "state", "found", "fix"), rows))
     return 1 if any(check.state == "bad" for check in checks) else 0

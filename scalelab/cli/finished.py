@@ -1,4 +1,4 @@
-"""A record in, the line of it that tables show out."""
+"""Extract from the record of a run what tables show of it."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ __all__ = ["Finished", "comparable", "finished_of", "settings_of", "without_seed
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A run that is over. Quality is NDCG@10 over the whole catalog; None where there is none."""
+    """A finished run. `valid` and `test` are NDCG@10 over the whole catalog, or None."""
 
     label: str
     outcome: Outcome
@@ -23,7 +23,7 @@ class Finished:
 
 
 def finished_of(label: str, record: Record) -> Finished:
-    """What tables show of a record."""
+    """The figures of a record that tables show."""
     run = record.run
     return Finished(
         label=label,

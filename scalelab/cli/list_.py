@@ -1,4 +1,4 @@
-"""A kind of part in, the parts that can be named out."""
+"""List the parts (losses, models, ...) that a run can name."""
 
 from typing import Annotated
 
@@ -17,12 +17,12 @@ def main(
         str | None,
         typer.Argument(
             help="models, losses, packers, negatives, readers, probes, charts, executors, "
-            "profiles, devices or studies; all of them if left out."
+            "profiles, devices or studies. Default: all of them."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List the parts that can be named, each with its options, defaults and source."""
+    """List the parts that a run can name, with their options, defaults and sources."""
     found = api.list_parts(kind)
     if as_json:
         show_json(found)
@@ -33,4 +33,4 @@ def main(
         for part in parts:
             options = [f"{option.name} = {option.default}" for option in part.options]
             rows.append((part.name, part.summary, "\n".join(options), part.source))
-        screen.print(grid(("name", "what", "options", "source"), rows, title=name))
+        screen.print(grid(("name", "description", "options", "source"), rows, title=name))

@@ -1,4 +1,4 @@
-"""What a sweep announces in, one snapshot of where it stands out; it draws nothing."""
+"""Collect the events of a sweep and give snapshots of its state, without drawing anything."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from scalelab.cli.finished import Finished, comparable, finished_of, settings_of, without_seed
-from scalelab.cli.front import Front, Point, budgets_around
+from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
 
@@ -21,7 +21,7 @@ _FAULTS = (Outcome.FAILED, Outcome.DIVERGED, Outcome.TIMEOUT)
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A run that a worker has. `limit_bytes` is the budget, else what was predicted."""
+    """A run in progress. `limit_bytes` is the budget, else the predicted peak."""
 
     label: str
     elapsed_s: float
@@ -31,7 +31,7 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Where a sweep stands at one instant. `left_s` is None while nothing is known about it."""
+    """The state of a sweep at one instant. `left_s` is None while it cannot be estimated."""
 
     name: str
     device: str
@@ -41,21 +41,21 @@ class Snapshot:
     counts: dict[str, int]
     running: tuple[Running, ...]
     finished: tuple[Finished, ...]
-    front: tuple[Point, ...]
+    pareto_front: tuple[Point, ...]
     budgets: tuple[int, ...]
     messages: tuple[str, ...]
 
     @property
     def over(self) -> int:
-        """Cells that need no more work, those of earlier sweeps included."""
+        """Runs that need no more work, including those of earlier sweeps."""
         return sum(self.counts.values())
 
 
 class LiveState(SweepObserver):
-    """Folds the events of a sweep. Events and snapshots may come from different threads.
+    """The state of a sweep, built from its events; threads may share it.
 
-    `budget_bytes` is the memory that a run may take, `workers` how many run at a time; `clock`
-    gives seconds.
+    `budget_bytes` is the memory that a run may use, `workers` how many run at a time; `clock`
+    returns seconds.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class LiveState(SweepObserver):
         self._progress: dict[str, Progress] = {}
         self._finished: deque[Finished] = deque(maxlen=_KEPT_FINISHED)
         self._messages: deque[str] = deque(maxlen=_KEPT_MESSAGES)
-        # One a data set, protocol and device: across those, qualities and peaks do not compare.
-        self._fronts: dict[tuple[str, ...], Front] = {}
-        # Sums over cells whose seconds were predicted, so that a snapshot costs no pass over them.
+        # One per data set, protocol and device: across those, nothing is comparable.
+        self._pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
+        # Sums over runs with predicted seconds, so that a snapshot needs no pass over all runs.
         self._waiting_s = 0.0
         self._waiting_unknown = 0
         self._done_predicted_s = 0.0
@@ -126,9 +126,9 @@ class LiveState(SweepObserver):
                 text = f"{finished.outcome.value}{where}: {finished.label}: {finished.error}"
                 self._messages.append(" ".join(text.split()))
             if record.run.outcome is Outcome.DONE:
-                self._learn(run_id, elapsed_s)
-                front = self._fronts.setdefault(comparable(record), Front())
-                front.add(settings_of(record), without_seed(finished.label), finished)
+                self._record_seconds(run_id, elapsed_s)
+                pareto_front = self._pareto_fronts.setdefault(comparable(record), ParetoFront())
+                pareto_front.add(settings_of(record), without_seed(finished.label), finished)
 
     def on_message(self, text: str) -> None:
         with self._lock:
@@ -139,16 +139,18 @@ class LiveState(SweepObserver):
             self._ended = self._clock()
 
     def label(self, run_id: str) -> str:
-        """What tells this run from its neighbours."""
+        """The settings in which this run differs from the others of its study."""
         with self._lock:
             cell = self._cells.get(run_id)
         return cell.label if cell is not None else run_id
 
     def snapshot(self) -> Snapshot:
-        """Where the sweep stands now."""
+        """The state of the sweep now."""
         with self._lock:
             now = self._clock() if self._ended is None else self._ended
-            points = tuple(p for front in self._fronts.values() for p in front.points())
+            points = tuple(
+                p for pareto_front in self._pareto_fronts.values() for p in pareto_front.points()
+            )
             return Snapshot(
                 name=self._name,
                 device=self._device,
@@ -158,7 +160,7 @@ class LiveState(SweepObserver):
                 counts=dict(self._counts),
                 running=tuple(self._running(run_id, now) for run_id in self._started),
                 finished=tuple(self._finished),
-                front=points,
+                pareto_front=points,
                 budgets=budgets_around(self._budget_bytes, points),
                 messages=tuple(self._messages),
             )
@@ -176,7 +178,7 @@ class LiveState(SweepObserver):
             self._wait(cell.run_id, 1)
 
     def _add_unplanned(self, run_id: str) -> None:
-        """A run that no plan named: the next attempt of a cell that was lost, or a trial's."""
+        """Add a run that was not planned: a new attempt of an interrupted one, or of a search."""
         fingerprint = run_id.rpartition("-")[0]
         for earlier in [key for key in self._cells if key.rpartition("-")[0] == fingerprint]:
             if self._ending.get(earlier) == Outcome.INTERRUPTED.value:
@@ -199,7 +201,7 @@ class LiveState(SweepObserver):
         else:
             self._waiting_s += sign * predicted_s
 
-    def _learn(self, run_id: str, elapsed_s: float | None) -> None:
+    def _record_seconds(self, run_id: str, elapsed_s: float | None) -> None:
         if elapsed_s is None:
             return
         self._done_seconds += elapsed_s
@@ -210,7 +212,7 @@ class LiveState(SweepObserver):
             self._done_measured_s += elapsed_s
 
     def _left(self, now: float) -> float | None:
-        """Seconds to the end: predictions, scaled by how wrong they were for the finished runs."""
+        """Seconds to the end: predictions, corrected by their error in the finished runs."""
         if self._ended is not None:
             return 0.0
         known = self._done_predicted_s > 0

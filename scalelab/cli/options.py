@@ -1,4 +1,4 @@
-"""Options that several commands share, written once."""
+"""Define the options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,16 +7,17 @@ import typer
 
 __all__ = ["Budget", "Device", "Json", "Out", "Quiet", "Set"]
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any field of the run; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the run. May be repeated."),
 ]
 Budget = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Memory of a run, such as 300MiB or 24GiB.")
+    str | None,
+    typer.Option(metavar="SIZE", help="The memory that one run may use, such as 300MiB or 24GiB."),
 ]
 Device = Annotated[
-    str | None, typer.Option(help="auto, cpu, cuda or cuda:1; else as the profile says.")
+    str | None, typer.Option(help="auto, cpu, cuda or cuda:1. Default: what the profile says.")
 ]
-Out = Annotated[Path | None, typer.Option(help="Write here.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Out = Annotated[Path | None, typer.Option(help="The file or folder to write.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")]

@@ -1,6 +1,6 @@
-"""Write what a person reads, or one JSON document, on the two streams.
+"""Print text, tables and JSON so that nothing in them controls the terminal.
 
-Names and errors come from files that anybody may have written: nothing in them steers the terminal.
+Names and errors come from files that anybody may have written.
 """
 
 import dataclasses
@@ -34,15 +34,15 @@ __all__ = [
     "show_rows",
 ]
 
-# Where nothing says how wide the reader is (a file, a pipe), tables are as wide as this.
+# The width of tables in files and pipes, which have no width of their own.
 _WIDTH_OF_FILES = 120
-# Control characters of one byte or two but tabs and line ends, changes of the direction of writing,
-# and what stands for bytes that are no text.
+# Control characters (C0 and C1) except tab and line end, marks that change the direction of
+# writing, and surrogates, which stand for bytes that are not text.
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool) -> int:
-    """Say what went wrong, in one line of message and one of hint, and return `code`."""
+    """Print one line of message and one of hint on standard error, and return `code`."""
     message, hint = one_line(message), one_line(hint)
     if as_json:
         show_json({"error": {"kind": kind, "message": message, "hint": hint}})
@@ -54,7 +54,7 @@ def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool) -> int
 
 
 def clean(text: str) -> str:
-    """The same with everything that would steer a terminal written out, such as \\x1b."""
+    """`text` with control characters written out, such as \\x1b, so that it is only shown."""
     return _STEERS.sub(_written_out, text)
 
 
@@ -64,7 +64,7 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same with every run of white space, line ends included, as one space."""
+    """`text` on one line: each stretch of white space becomes one space."""
     return " ".join(str(text).split())
 
 
@@ -73,7 +73,7 @@ def note(text: str) -> None:
     try:
         sys.stderr.write(f"{clean(text)}\n")
         sys.stderr.flush()
-    except OSError as error:  # nobody listens to standard error any more; the work goes on
+    except OSError as error:  # standard error is closed; the work goes on
         if error.errno not in (errno.EPIPE, errno.EIO, errno.EBADF):
             raise
 
@@ -85,19 +85,19 @@ def show_json(document: Any) -> None:
 
 
 def show_rows(text: str, *, as_json: bool) -> None:
-    """Rows on standard output: as they are, but where that is a terminal."""
+    """Rows on standard output; control characters are written out where that is a terminal."""
     if as_json:
         text = _safe_json(text)
     _write(clean(text) if sys.stdout.isatty() else text)
 
 
 def say(text: str) -> None:
-    """A line on standard output, however long."""
+    """One line on standard output, not wrapped."""
     console().print(clean(text), soft_wrap=True)
 
 
 def _safe_json(text: str) -> str:
-    """The same document: JSON may write any character of a text as an escape."""
+    """The same document with control characters as JSON escapes."""
     return _STEERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -130,9 +130,9 @@ def plain(value: Any) -> Any:
 
 
 def console(*, stderr: bool = False, width: int | None = None) -> "Console":
-    """A rich console on one stream; no control codes and no cut lines where that is no terminal.
+    """A rich console on one stream; outside a terminal it writes no control codes, cuts no line.
 
-    Brackets in a text are brackets: styles are given in code.
+    Markup in a text is not interpreted: styles are given in code.
     """
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Predict what a run or a study would take; nothing runs."""
+"""Print the predicted memory and time of a run or a study, without running it."""
 
 import gc
 from typing import Annotated, Any
@@ -15,14 +15,19 @@ __all__ = ["EXAMPLE", "main"]
 EXAMPLE = "Example: scalelab plan sasrec-synthetic --on rtx3090 --solve batch.size"
 
 _KINDS = ("requested", "allocated", "reserved", "device_used")
-_WHY_LAST = {"batch.size": ": these are all sequences in one step"}
+_WHY_LAST = {"batch.size": ": one step already holds all sequences"}
 
 
 def main(
-    run_or_study: Annotated[str, typer.Argument(help="A run profile or a study: name or file.")],
+    run_or_study: Annotated[
+        str, typer.Argument(help="A run profile or a study: its name or its file.")
+    ],
     on: Annotated[
         str | None,
-        typer.Option(metavar="PROFILE", help="A device profile; else what the run names."),
+        typer.Option(
+            metavar="PROFILE",
+            help="A device profile (see: scalelab list devices). Default: the device of the run.",
+        ),
     ] = None,
     budget: Budget = None,
     solve: Annotated[
@@ -31,9 +36,9 @@ def main(
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Predict bytes by component, reserved bytes and seconds, and whether it fits."""
-    # Torch's imports make objects by the hundred thousand, through which the collector goes again
-    # and again: a third of the time of a plan, and there is next to nothing to collect.
+    """Predict the memory (by component) and the time of a run or a study, and whether it fits."""
+    # Importing torch makes hundreds of thousands of objects. Collecting garbage among them takes a
+    # third of the time of a plan and finds almost nothing.
     gc.disable()
     try:
         cells = api.plan(run_or_study, on=on, budget=budget, solve=solve, set=settings)
@@ -48,18 +53,18 @@ def main(
 def _show(cells: list[dict[str, Any]]) -> None:
     screen = console()
     solved = ("value",) if "value" in cells[0] else ()
-    # A CPU has no allocator of its own: what no cell has is no column.
+    # A CPU has no allocator of its own, so columns without any value are left out.
     kinds = [kind for kind in _KINDS if any(kind in cell["memory"] for cell in cells)]
-    columns = ("cell", *solved, *kinds, "evaluation", "a step", "a run", "fits")
+    columns = ("configuration", *solved, *kinds, "evaluation", "per step", "per run", "fits")
     rows = [
         (
-            cell["label"] or "the run",
+            cell["label"] or "this run",
             *(_value(cell) for _ in solved),
             *(_total(cell["memory"], kind) for kind in kinds),
             _total(cell["evaluation"], "requested"),
             _range(cell["seconds"]["step"]),
             _range(cell["seconds"]["run"]),
-            {True: "yes", False: "no", None: "not known"}[cell["fits"]],
+            {True: "yes", False: "no", None: "unknown"}[cell["fits"]],
         )
         for cell in cells
     ]
@@ -76,13 +81,13 @@ def _show(cells: list[dict[str, Any]]) -> None:
     for reason in dict.fromkeys(cell["reason"] for cell in cells if not cell["fits"]):
         note(reason)
     if any(cell["fits"] and _reserved(cell) > cell["limit_bytes"] for cell in cells):
-        note("reserved is told as without a limit; near it the allocator gives back what it caches")
+        note("reserved is predicted without a limit; near it the allocator frees what it caches")
     for found in dict.fromkeys(_value(cell) for cell in cells if _is_last(cell)):
-        note(f"{found} fits; no larger value is tried{_WHY_LAST.get(cells[0]['key'], '')}")
+        note(f"{found} fits; no larger value was tried{_WHY_LAST.get(cells[0]['key'], '')}")
 
 
 def _components(cell: dict[str, Any]) -> Any:
-    """Requested bytes at the two peaks, those of training from the largest down."""
+    """Requested bytes by component at the peaks of training and evaluation, largest first."""
     step, evaluation = (cell[stage].get("requested", {}) for stage in ("memory", "evaluation"))
     names = sorted({**step, **evaluation}, key=lambda name: (-step.get(name, 0), name))
     sizes = [

@@ -1,4 +1,4 @@
-"""A run in, all that was recorded of it out."""
+"""Run once, record everything, and print what was recorded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,18 +18,20 @@ EXAMPLE = "Example: scalelab profile sasrec-synthetic --set loss.name=gbce --ste
 
 
 def main(
-    run: Annotated[str, typer.Argument(help="A run profile: a name or a TOML file.")],
+    run: Annotated[str, typer.Argument(help="A run profile: its name or its TOML file.")],
     settings: Set = None,
     out: Out = None,
-    steps: Annotated[int, typer.Option(min=0, help="Stop after N training steps; 0: all.")] = 0,
+    steps: Annotated[
+        int, typer.Option(min=0, help="Stop after N training steps; 0 trains to the end.")
+    ] = 0,
     save_model: Annotated[
-        Path | None, typer.Option(help="Keep the weights (safetensors) and the spec here.")
+        Path | None, typer.Option(help="The folder for the weights (safetensors) and the settings.")
     ] = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Run once with everything recorded: components at the peak, timeline, trace, quality."""
+    """Run once and record everything: memory by component, timeline, trace, time, quality."""
     from scalelab.cli.watch import watching
 
     with watching(quiet=quiet) as observer:

@@ -1,4 +1,4 @@
-"""SQL in, rows of a ledger out."""
+"""Run an SQL query on a ledger and print the rows."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,14 +10,14 @@ import typer
 from scalelab import api
 from scalelab.cli.output import clean, console, grid, note, show_rows
 
-__all__ = ["EXAMPLE", "Format", "main"]
+__all__ = ["EXAMPLE", "OutputFormat", "main"]
 
 EXAMPLE = 'Example: scalelab query quickstart.duckdb "FROM results ORDER BY test_ndcg_10 DESC"'
 _MOST_ROWS = 500
 
 
-class Format(StrEnum):
-    """How rows are written."""
+class OutputFormat(StrEnum):
+    """The format of rows."""
 
     TABLE = "table"
     CSV = "csv"
@@ -27,23 +27,23 @@ class Format(StrEnum):
 
 def main(
     ledger: Annotated[Path, typer.Argument(help="A ledger, such as quickstart.duckdb.")],
-    sql: Annotated[str, typer.Argument(help="One statement that reads.")],
-    form: Annotated[
-        Format | None,
-        typer.Option("--format", help="How rows are written; else as --out is called, or a table."),
+    sql: Annotated[str, typer.Argument(help="One SQL statement that only reads.")],
+    format: Annotated[
+        OutputFormat | None,
+        typer.Option("--format", help="The format. Default: the ending of --out, else a table."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write to this file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Same as --format json.")] = False,
 ) -> None:
-    """Ask a ledger something in SQL, read-only, also while a sweep writes to it."""
-    form = Format.JSON if as_json else form
+    """Query a ledger with SQL, read-only; works while a sweep writes to it."""
+    format = OutputFormat.JSON if as_json else format
     rows = api.query(ledger, sql)
-    if out is not None or form not in (None, Format.TABLE):
-        text = api.write_rows(rows, form.value if form else None, out)
+    if out is not None or format not in (None, OutputFormat.TABLE):
+        text = api.write_rows(rows, format.value if format else None, out)
         if out is None:
-            show_rows(text, as_json=form is Format.JSON)
+            show_rows(text, as_json=format is OutputFormat.JSON)
         else:
-            note(f"{rows.num_rows} rows in {out}")
+            note(f"wrote {rows.num_rows} rows to {out}")
         return
     cells = [
         [_cell(value) for value in row.values()] for row in rows.slice(0, _MOST_ROWS).to_pylist()
@@ -54,7 +54,7 @@ def main(
 
 
 def _show(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table as wide as it is; on a terminal that is narrower, one block of lines a row."""
+    """Print a table; where a terminal is too narrow for it, one block of lines per row."""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     natural = sum(widths) + 3 * len(widths)
     screen = console()

@@ -1,4 +1,4 @@
-"""A ledger in, a page or single charts out."""
+"""Write a ledger as one HTML page, or as single charts."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,13 +10,13 @@ from scalelab import api
 from scalelab.cli.options import Json, Out
 from scalelab.cli.output import note, show_json
 
-__all__ = ["EXAMPLE", "Format", "main"]
+__all__ = ["EXAMPLE", "OutputFormat", "main"]
 
 EXAMPLE = "Example: scalelab report quickstart.duckdb --chart pareto --format png"
 
 
-class Format(StrEnum):
-    """How single charts are written."""
+class OutputFormat(StrEnum):
+    """The format of a page or chart."""
 
     HTML = "html"
     PNG = "png"
@@ -29,18 +29,17 @@ def main(
     ledger: Annotated[Path, typer.Argument(help="A ledger, such as quickstart.duckdb.")],
     out: Out = None,
     chart: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Only this chart; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Write only this chart. May be repeated."),
     ] = None,
-    form: Annotated[
-        Format | None,
-        typer.Option(
-            "--format", help="How single charts are written; else as --out is called, or html."
-        ),
+    format: Annotated[
+        OutputFormat | None,
+        typer.Option("--format", help="The format. Default: the ending of --out, else html."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw a study on one self-contained page that needs no network."""
-    files = api.report(ledger, out=out, charts=chart, form=form.value if form else None)
+    """Write the results as one self-contained HTML page that needs no network."""
+    files = api.report(ledger, out=out, charts=chart, format=format.value if format else None)
     if as_json:
         show_json({"files": files})
         return

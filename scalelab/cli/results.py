@@ -1,4 +1,4 @@
-"""A sweep that is over in, its results, its front and the next commands out."""
+"""Print the results of a finished sweep, its Pareto front and the next commands."""
 
 import shlex
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab import api
 from scalelab.cli.finished import Finished, without_seed
-from scalelab.cli.front import Front, Point, budgets_around
 from scalelab.cli.output import console, grid, note, one_line, say
+from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.cli.screen import best_under, summary
 from scalelab.core.events import Planned
 from scalelab.core.records import Outcome
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["as_document", "show_dry_run", "show_results"]
 
-# A study of thousands of cells belongs into a query, not into a terminal.
+# The results of thousands of runs are read with a query, not in a terminal.
 _MOST_ROWS = 50
 
 
 def as_document(result: "SweepResult", *, dry_run: bool) -> dict[str, Any]:
-    """The JSON form: how the study stands, and each of its cells."""
+    """The JSON document: the state of the study, and each of its runs under `cells`."""
     rows = {} if dry_run else _rows(result)
     cells = [
         {
@@ -48,7 +48,7 @@ def as_document(result: "SweepResult", *, dry_run: bool) -> dict[str, Any]:
 
 
 def show_dry_run(result: "SweepResult") -> None:
-    """The cells with their predictions."""
+    """Print the planned runs with their predictions."""
     rows = [
         (
             cell.label or "base",
@@ -58,15 +58,15 @@ def show_dry_run(result: "SweepResult") -> None:
         )
         for cell in result.cells
     ]
-    console().print(grid(("cell", "memory", "time", "would"), rows, right="memory time"))
+    console().print(grid(("configuration", "memory", "time", "action"), rows, right="memory time"))
     known = [cell.predicted_s for cell in result.cells if _would_run(cell)]
     total_s = sum(seconds for seconds in known if seconds is not None)
-    about = f", about {format_seconds(total_s)} one after the other" if total_s else ""
-    note(f"{len(known)} of {len(result.cells)} cells would run{about}")
+    about = f", about {format_seconds(total_s)} in total with one worker" if total_s else ""
+    note(f"{len(known)} of {len(result.cells)} runs would start{about}")
 
 
 def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
-    """Results best first, the front, where the ledger is and what to type next."""
+    """Print the results, best first, the Pareto front, the ledger's path and the next commands."""
     rows = _rows(result)
     labels = {_fingerprint(cell): cell.label or "base" for cell in result.cells}
     found = [(rows[key], _finished(labels[key], rows[key])) for key in labels if key in rows]
@@ -75,25 +75,27 @@ def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
     if found:
         screen.print(_results_table([finished for _, finished in found[:_MOST_ROWS]]))
     if len(found) > _MOST_ROWS:
-        screen.print(f"... and {len(found) - _MOST_ROWS} more (scalelab query)")
-    _show_front(found, budget_bytes)
+        screen.print(f"... and {len(found) - _MOST_ROWS} more (see: scalelab query)")
+    _show_pareto_front(found, budget_bytes)
     oracle = {row["oracle_ndcg_10"] for row, _ in found} - {None}
     if oracle:
         low, high = f"{min(oracle):.4f}", f"{max(oracle):.4f}"
         bound = low if low == high else f"{low} to {high}"
-        screen.print(f"no model can score more than {bound} (oracle, test NDCG@10)")
+        screen.print(
+            f"no model can score more than {bound} in test NDCG@10 (oracle: the true probabilities)"
+        )
     _show_misses([row for row, _ in found])
-    say(f"{summary(dict(result.counts)) or 'nothing was run'}; ledger: {result.ledger}")
+    say(f"{summary(dict(result.counts)) or 'no runs'}; ledger: {result.ledger}")
     ledger = shlex.quote(str(result.ledger))
     say(f"next: scalelab report {ledger}")
     say(f'      scalelab query {ledger} "FROM pareto_memory"')
     counts = result.counts
     if result.interrupted or counts.get("waiting") or counts.get(Outcome.INTERRUPTED):
-        say("not all cells have run: type the same command again to go on")
+        say("some runs are missing: type the same command again to continue")
 
 
 def _show_misses(rows: list[dict[str, Any]]) -> None:
-    """Where most test targets are misses by the rule of seen items, not by the model's doing."""
+    """Say where most test targets are misses because seen items are excluded, not by the model."""
     shares = [
         row["test_seen_before"]
         for row in rows
@@ -107,20 +109,24 @@ def _show_misses(rows: list[dict[str, Any]]) -> None:
         )
 
 
-def _show_front(found: list[tuple[dict[str, Any], Finished]], budget_bytes: int | None) -> None:
-    fronts: dict[tuple[str, ...], Front] = {}
+def _show_pareto_front(
+    found: list[tuple[dict[str, Any], Finished]], budget_bytes: int | None
+) -> None:
+    pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
     for row, finished in found:
         if finished.outcome is Outcome.DONE:
             key = tuple(str(row[name]) for name in ("data_fingerprint", "protocol", "device"))
-            front = fronts.setdefault(key, Front())
-            front.add(row["configuration"], without_seed(finished.label), finished)
-    points = tuple(point for front in fronts.values() for point in front.points())
+            pareto_front = pareto_fronts.setdefault(key, ParetoFront())
+            pareto_front.add(row["configuration"], without_seed(finished.label), finished)
+    points = tuple(
+        point for pareto_front in pareto_fronts.values() for point in pareto_front.points()
+    )
     if points:
-        console().print(_front_table(points, budget_bytes))
+        console().print(_pareto_table(points, budget_bytes))
 
 
 def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
-    """By fingerprint, the last attempt as the ledger has it."""
+    """The last attempt of each run in the ledger, by fingerprint."""
     if not Path(result.ledger).exists():
         return {}
     fingerprints = [_fingerprint(cell) for cell in result.cells]
@@ -147,11 +153,11 @@ def _results_table(runs: list[Finished]) -> Any:
     ]
     if not any(run.error for run in runs):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    title = "Results (NDCG@10, memory of training, time of training)"
+    title = "Results: NDCG@10 on validation and test, peak memory and time of training"
     return grid(columns, rows, title=title, right="valid test peak train")
 
 
-def _front_table(points: tuple[Point, ...], budget_bytes: int | None) -> Any:
+def _pareto_table(points: tuple[Point, ...], budget_bytes: int | None) -> Any:
     budgets = budgets_around(budget_bytes, points)
     rows = []
     for point in points:
@@ -168,7 +174,9 @@ def _front_table(points: tuple[Point, ...], budget_bytes: int | None) -> Any:
             )
         )
     columns = ("configuration", "valid", "test", "peak", "train", "best under")
-    title = "Front: what nothing beats on validation quality and memory"
+    title = (
+        "Pareto front: configurations that no other beats in validation quality and memory at once"
+    )
     return grid(columns, rows, title=title, right="valid test peak train")
 
 
@@ -190,8 +198,8 @@ def _would_run(cell: Planned) -> bool:
 
 def _plan_of(cell: Planned) -> str:
     if cell.finished_before:
-        return "be kept: done before"
-    return f"be skipped: {cell.skipped_because}" if cell.skipped_because else "run"
+        return "keep: done before"
+    return f"skip: {cell.skipped_because}" if cell.skipped_because else "run"
 
 
 def _quality(value: float | None) -> str:

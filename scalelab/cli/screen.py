@@ -1,4 +1,4 @@
-"""Snapshots of a sweep in, a picture that fits the terminal out."""
+"""Draw the live view of a sweep so that it fits the terminal."""
 
 from datetime import datetime, timedelta
 
@@ -8,12 +8,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from scalelab.cli.finished import Finished
-from scalelab.cli.front import Point
 from scalelab.cli.live import Running, Snapshot
 from scalelab.cli.output import clean
+from scalelab.cli.pareto_front import Point
 from scalelab.core.units import format_bytes, format_seconds
 
-__all__ = ["COLOURS", "best_under", "draw", "front_table", "summary"]
+__all__ = ["COLOURS", "best_under", "draw", "pareto_table", "summary"]
 
 COLOURS = {
     "done": "green",
@@ -41,27 +41,27 @@ def draw(
     bar = _overall(snapshot, width, ascii_only)
     parts: list[RenderableType] = [_header(snapshot), bar, _counts(snapshot)]
     running, messages = len(snapshot.running), len(snapshot.messages)
-    # Every part gets its least; what is left over goes to the parts in this order.
+    # Every part gets its smallest height; the remaining lines go to the parts in this order.
     wanted = {
         "messages": messages and messages,
         "running": running and running + 1,
-        "front": len(snapshot.front) and len(snapshot.front) + 1,
+        "pareto_front": len(snapshot.pareto_front) and len(snapshot.pareto_front) + 1,
         "finished": len(snapshot.finished) and len(snapshot.finished) + 1,
     }
-    least = {"messages": 2, "running": 5, "front": 5, "finished": 4}
-    most = {"messages": 4, "running": room, "front": max(6, room // 3), "finished": room}
+    least = {"messages": 2, "running": 5, "pareto_front": 5, "finished": 4}
+    most = {"messages": 4, "running": room, "pareto_front": max(6, room // 3), "finished": room}
     given = {name: min(lines, least[name]) for name, lines in wanted.items()}
     spare = room - sum(given.values())
-    for name in ("running", "front", "messages", "finished"):
+    for name in ("running", "pareto_front", "messages", "finished"):
         more = max(0, min(spare, min(wanted[name], most[name]) - given[name]))
         given[name] += more
         spare -= more
     if running and room >= 2:
         parts.append(_running(snapshot.running, min(given["running"], room)))
         room -= min(given["running"], room)
-    if snapshot.front and room >= 2:
-        lines = min(given["front"], room)
-        parts.append(front_table(snapshot.front, snapshot.budgets, lines - 1))
+    if snapshot.pareto_front and room >= 2:
+        lines = min(given["pareto_front"], room)
+        parts.append(pareto_table(snapshot.pareto_front, snapshot.budgets, lines - 1))
         room -= lines
     if snapshot.finished and room >= 2:
         lines = min(given["finished"], room)
@@ -81,28 +81,30 @@ def summary(counts: dict[str, int]) -> str:
     return ", ".join(shown)
 
 
-def best_under(point: Point, front: tuple[Point, ...], budgets: tuple[int, ...]) -> list[int]:
-    """The budgets under which no other point of the front has a better quality."""
+def best_under(
+    point: Point, pareto_front: tuple[Point, ...], budgets: tuple[int, ...]
+) -> list[int]:
+    """The budgets under which no other point of the Pareto front has a better quality."""
     found: list[int] = []
     for budget in budgets:
-        fitting = [other for other in front if other.peak_bytes <= budget]
+        fitting = [other for other in pareto_front if other.peak_bytes <= budget]
         if fitting and max(fitting, key=lambda other: other.valid) == point:
             found.append(budget)
     return found
 
 
-def front_table(front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) -> Table:
-    """The front, best first; the first column names the budgets for which a row is the answer."""
+def pareto_table(pareto_front: tuple[Point, ...], budgets: tuple[int, ...], lines: int) -> Table:
+    """The Pareto front, best first, with the largest budget under which each row is the best."""
     table = _table(
         Column("best under", width=10),
-        Column("front: quality against memory", ratio=1),
+        Column("Pareto front: quality and memory", ratio=1),
         Column("valid", justify="right", width=6),
         Column("test", justify="right", width=6),
         Column("peak", justify="right", width=8),
         Column("train", justify="right", width=7),
     )
-    for point in front[:lines]:
-        under = best_under(point, front, budgets)
+    for point in pareto_front[:lines]:
+        under = best_under(point, pareto_front, budgets)
         label = point.label + (f" ({point.seeds} seeds)" if point.seeds > 1 else "")
         table.add_row(
             format_bytes(max(under)) if under else "",
@@ -121,7 +123,7 @@ def _header(snapshot: Snapshot) -> Text:
     where = f" on {clean(snapshot.device)}" if snapshot.device else ""
     text.append(f"{where}, {_whole(snapshot.elapsed_s)} elapsed")
     if snapshot.left_s is None:
-        text.append(", end not known yet")
+        text.append(", remaining time unknown")
     elif snapshot.over < snapshot.total:
         end = datetime.now() + timedelta(seconds=snapshot.left_s)
         form = "%H:%M" if snapshot.left_s < 12 * 3600 else "%a %H:%M"
@@ -130,7 +132,7 @@ def _header(snapshot: Snapshot) -> Text:
 
 
 def _overall(snapshot: Snapshot, width: int, ascii_only: bool) -> Table:
-    """A bar whose parts are the outcomes, then the number of cells that are over."""
+    """A bar with one part per outcome, then the number of runs that have ended."""
     count = f" {snapshot.over}/{snapshot.total}"
     cells = max(1, width - len(count))
     full, empty = ("#", "-") if ascii_only else (_FULL, _EMPTY)

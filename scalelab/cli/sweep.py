@@ -1,4 +1,4 @@
-"""A study in, a ledger full of runs out: the terminal UI."""
+"""Run a study and store its results in a ledger, with a live view in the terminal."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,7 @@ EXAMPLE = "Example: scalelab sweep quickstart --set data.num_items=50_000 --work
 
 
 class Executor(StrEnum):
-    """Where runs run."""
+    """What executes the runs."""
 
     PROCESSES = "processes"
     INLINE = "inline"
@@ -25,7 +25,7 @@ class Executor(StrEnum):
 
 
 class Rerun(StrEnum):
-    """Which finished runs run again."""
+    """Which finished runs are run again."""
 
     FAILED = "failed"
     OOM = "oom"
@@ -33,7 +33,7 @@ class Rerun(StrEnum):
 
 
 class Order(StrEnum):
-    """Which cells come first."""
+    """Which runs come first."""
 
     COST = "cost"
     COSTLY = "costly"
@@ -42,34 +42,49 @@ class Order(StrEnum):
 
 
 def main(
-    study: Annotated[str, typer.Argument(help="A study: the name of a preset or a path.")],
+    study: Annotated[
+        str, typer.Argument(help="A study: its name (see: scalelab list studies) or its TOML file.")
+    ],
     ledger: Annotated[
-        Path | None, typer.Option(help="The DuckDB file; else STUDYNAME.duckdb in this folder.")
+        Path | None,
+        typer.Option(
+            help="The DuckDB file for the results. Default: STUDYNAME.duckdb in this folder."
+        ),
     ] = None,
     settings: Set = None,
-    executor: Annotated[Executor, typer.Option(help="Where runs run.")] = Executor.PROCESSES,
+    executor: Annotated[
+        Executor, typer.Option(help="What executes the runs.")
+    ] = Executor.PROCESSES,
     address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster, for --executor cluster.")
+        str | None, typer.Option(help="The address of a Ray cluster, for --executor cluster.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="How many runs at the same time.")] = 1,
     device: Device = None,
     budget: Budget = None,
     time_budget: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="Of the whole sweep, such as 90s, 10min or 2h."),
+        typer.Option(
+            metavar="DURATION", help="The time of the whole sweep, such as 90s, 10min or 2h."
+        ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print cells and predictions; run nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the planned runs with predictions; run nothing."),
     ] = False,
     rerun: Annotated[
-        Rerun | None, typer.Option(help="Run these again, though the ledger has them.")
+        Rerun | None, typer.Option(help="Run these again although the ledger has their results.")
     ] = None,
-    order: Annotated[Order, typer.Option(help="Which cells come first.")] = Order.COST,
+    order: Annotated[
+        Order,
+        typer.Option(
+            help="Which runs come first: the cheapest, the most expensive, as given, or random."
+        ),
+    ] = Order.COST,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> int:
-    """Plan, run and store every cell of a study. Interrupted, it resumes by being typed again."""
-    # Only now: the picture needs rich, which no other command should wait for.
+    """Run every configuration of a study and store the results. The same command resumes it."""
+    # Imported here because the live view needs rich, which other commands should not wait for.
     from scalelab.cli.results import as_document, show_dry_run, show_results
     from scalelab.cli.watch import watching
 

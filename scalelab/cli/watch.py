@@ -1,4 +1,4 @@
-"""A sweep's events in, a live picture or plain lines on standard error out."""
+"""Show a running sweep on standard error: a live view in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ from scalelab.core.units import format_bytes, format_seconds
 __all__ = ["PlainLines", "watching"]
 
 _FRAMES_PER_S = 4
-# On wider terminals the eye would lose the row between a name and its figures.
+# On wider terminals a name and its figures would be too far apart to read as one row.
 _WIDEST = 140
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -24,10 +24,10 @@ _SECONDS_BETWEEN_LINES = 30.0
 def watching(
     budget_bytes: int | None = None, workers: int = 1, *, quiet: bool
 ) -> Iterator[LiveState]:
-    """An observer to hand to a sweep, shown while the body runs.
+    """Give an observer for a sweep and show its state while the body runs.
 
-    The live picture needs a terminal on both streams: where the results are piped away, a picture
-    on standard error would mix with what the reader of the pipe writes.
+    The live view needs a terminal on both streams: where the results go into a pipe, it would mix
+    with what the program behind the pipe prints.
     """
     if quiet:
         yield LiveState(budget_bytes, workers)
@@ -48,12 +48,12 @@ def _live(state: "_Picture") -> Iterator[LiveState]:
     def picture() -> RenderableType:
         nonlocal shown_size
         if screen.size != shown_size:
-            # Lines drawn for another width have been wrapped by the terminal: they cannot be
-            # erased by counting, and would stay behind as doubles.
+            # The terminal has wrapped lines that were drawn for another width. They cannot be
+            # erased by counting lines and would stay on the screen.
             shown_size = screen.size
             screen.clear()
         ascii_only = screen.options.ascii_only
-        # Two lines less than there are: a picture that fills the terminal scrolls it when it goes.
+        # Two lines less than the terminal has: a full one scrolls when the view is removed.
         width, height = min(screen.width, _WIDEST), screen.height - 2
         return Constrain(draw(state.snapshot(), width, height, ascii_only=ascii_only), width)
 
@@ -72,7 +72,7 @@ def _live(state: "_Picture") -> Iterator[LiveState]:
 
 
 class _Picture(LiveState):
-    """Keeps all messages: they are written out when the picture is gone."""
+    """Keeps all messages, which are printed when the live view is removed."""
 
     def __init__(self, budget_bytes: int | None, workers: int) -> None:
         super().__init__(budget_bytes, workers)
@@ -84,7 +84,7 @@ class _Picture(LiveState):
 
 
 class PlainLines(LiveState):
-    """One line an event, no control codes: for files, pipes and batch systems."""
+    """Prints one line per event without control codes, for files, pipes and batch systems."""
 
     def __init__(
         self,
@@ -96,29 +96,29 @@ class PlainLines(LiveState):
         super().__init__(budget_bytes, workers, clock)
         self._write = write
         self._now = clock
-        self._told: dict[str, float] = {}
+        self._printed: dict[str, float] = {}
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
-        # A search plans cell by cell and [final] plans again; only the first plan is news.
+        # A search plans one run at a time and [final] plans again; only the first plan is printed.
         first = not self.snapshot().total
         super().on_plan(name, device, cells)
         if first:
             before = sum(cell.finished_before for cell in cells)
-            number = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+            number = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
             line = f"{name} on {device}: {number}" if device else f"{name}: {number}"
             self._write(line + (f", {before} done before" if before else ""))
 
     def on_run_start(self, run_id: str) -> None:
         super().on_run_start(run_id)
-        self._told[run_id] = self._now()
+        self._printed[run_id] = self._now()
         self._write(f"{self._place()} start {self.label(run_id)}")
 
     def on_progress(self, progress: Progress) -> None:
         super().on_progress(progress)
         now = self._now()
-        if now - self._told.get(progress.run_id, now) < _SECONDS_BETWEEN_LINES:
+        if now - self._printed.get(progress.run_id, now) < _SECONDS_BETWEEN_LINES:
             return
-        self._told[progress.run_id] = now
+        self._printed[progress.run_id] = now
         parts = [f"epoch {progress.epoch}/{progress.epochs}", progress.phase]
         if progress.metric is not None:
             parts.append(f"NDCG@10 {progress.metric:.4f}")
@@ -126,11 +126,11 @@ class PlainLines(LiveState):
             parts.append(format_bytes(progress.used_bytes))
         if progress.tokens_per_s is not None:
             parts.append(f"{progress.tokens_per_s:,.0f} tokens/s")
-        self._write(f"{self._place()} still {self.label(progress.run_id)}: {', '.join(parts)}")
+        self._write(f"{self._place()} running {self.label(progress.run_id)}: {', '.join(parts)}")
 
     def on_run_end(self, record: Record) -> None:
         super().on_run_end(record)
-        self._told.pop(record.run.run_id, None)
+        self._printed.pop(record.run.run_id, None)
         finished = self.snapshot().finished[-1]
         parts: list[str] = []
         if finished.valid is not None:
@@ -155,7 +155,7 @@ class PlainLines(LiveState):
     def on_end(self) -> None:
         super().on_end()
         now = self.snapshot()
-        counts = summary(now.counts) or "nothing done"
+        counts = summary(now.counts) or "no runs"
         self._write(f"{now.name}: {counts}, {format_seconds(now.elapsed_s)}")
 
     def _place(self) -> str:

@@ -23,7 +23,7 @@ __all__ = [
 
 
 class ScalelabError(Exception):
-    """An error that a person can mend: one line of message, one line of hint, an exit code."""
+    """An error that a person can fix: one line of message, one line of hint, an exit code."""
 
     exit_code = 1
     kind = "error"

@@ -36,7 +36,7 @@ class Check:
     name: str
     state: str
     detail: str
-    mend: str
+    fix: str
 
 
 def checks() -> list[Check]:
@@ -107,7 +107,7 @@ def _slices() -> Check:
         named = "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", "")
         if named or any(gpu.is_sliced for gpu in probe.gpus() or ()):
             text = "a GPU is cut into MIG slices: device_used is not read, all else is the slice's"
-            return _absent("mig", text, "nothing to mend: reserved memory is measured as ever")
+            return _absent("mig", text, "nothing to do: reserved memory is measured as without MIG")
         return _ok("mig", "no GPU is cut into slices")
 
     return _tried("mig", read, "pip install nvidia-ml-py")
@@ -176,28 +176,28 @@ def _extra(module: str, extra: str, what: str) -> Check:
 def _data() -> Check:
     folder = os.environ.get("SCALELAB_DATA")
     if not folder:
-        mend = "export SCALELAB_DATA=FOLDER to name data sets without a path"
-        return _absent("SCALELAB_DATA", "not set", mend)
+        fix = "export SCALELAB_DATA=FOLDER to name data sets without a path"
+        return _absent("SCALELAB_DATA", "not set", fix)
     if not Path(folder).is_dir():
         return _bad("SCALELAB_DATA", f"no folder {folder}", "set it to a folder that exists")
     return _ok("SCALELAB_DATA", f"{folder}, {len(list(Path(folder).iterdir()))} entries")
 
 
-def _tried(name: str, read: Callable[[], Check], mend: str) -> Check:
+def _tried(name: str, read: Callable[[], Check], fix: str) -> Check:
     """What `read` finds, or what kept it from looking. A broken library fails in many ways."""
     try:
         return read()
     except Exception as error:
-        return _bad(name, " ".join(f"{type(error).__name__}: {error}".split()), mend)
+        return _bad(name, " ".join(f"{type(error).__name__}: {error}".split()), fix)
 
 
-def _ok(name: str, detail: str, mend: str = "") -> Check:
-    return Check(name=name, state="ok", detail=detail, mend=mend)
+def _ok(name: str, detail: str, fix: str = "") -> Check:
+    return Check(name=name, state="ok", detail=detail, fix=fix)
 
 
-def _absent(name: str, detail: str, mend: str) -> Check:
-    return Check(name=name, state="absent", detail=detail, mend=mend)
+def _absent(name: str, detail: str, fix: str) -> Check:
+    return Check(name=name, state="absent", detail=detail, fix=fix)
 
 
-def _bad(name: str, detail: str, mend: str) -> Check:
-    return Check(name=name, state="bad", detail=detail, mend=mend)
+def _bad(name: str, detail: str, fix: str) -> Check:
+    return Check(name=name, state="bad", detail=detail, fix=fix)

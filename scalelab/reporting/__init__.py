@@ -1,1 +1,1 @@
-"""A ledger in, charts, tables and one offline page out. Knows no torch."""
+"""Write the results of a ledger as charts, tables and one offline page, without torch."""

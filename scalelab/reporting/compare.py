@@ -1,4 +1,4 @@
-"""A ledger and a table of published results in, both side by side out."""
+"""Join the results of a ledger with a table of published results."""
 
 import csv
 import re
@@ -38,7 +38,7 @@ _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax
 _GB = 10**9
 _OURS = """
 SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
-    coalesce(c.spec->>'$.loss.positions', 'all') AS positions,
+    coalesce(c.spec->>'$.loss.train_on', 'all') AS train_on,
     try_cast(c.spec->>'$.loss.top_k' AS BIGINT) AS top_k,
     c.valid_ndcg_10
 FROM configurations AS c
@@ -60,7 +60,7 @@ SELECT configuration, device, 'peak_gb', peak_bytes / $gb FROM latest WHERE peak
 
 
 def compare(ledger: Ledger, published: Path) -> pa.Table:
-    """Published figures that a finished configuration of ours speaks to, one row each.
+    """Published figures for which a finished configuration of ours exists, one row each.
 
     Of our configurations with that data set, model, loss (as its paper calls it) and kind of split,
     the best on validation stands beside it: mean and standard deviation over its seeds, and ours
@@ -123,13 +123,13 @@ def _published(file: Path) -> list[dict[str, str]]:
         try:
             float(line["value"])
         except (TypeError, ValueError) as error:
-            message = f"{file}, row {number}: the value {line['value']!r} is no number"
+            message = f"{file}, row {number}: value {line['value']!r} is not a number"
             raise DataError(message, "fix that row") from error
     return lines
 
 
 def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> dict[str, Any] | None:
-    """The first of `ours`, which come best first, that is what `line` speaks of."""
+    """The best of `ours` (which are sorted, best first) that `line` describes."""
     wanted = (_plain(line["dataset"]), _plain(line["model"]))
     return next(
         (
@@ -147,8 +147,8 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
     """Whether our loss is what a paper calls `published`."""
     ours = own["loss"]
     if published in ("ce", "ce_last"):
-        positions = "last" if published == "ce_last" else "all"
-        return ours in _CROSS_ENTROPIES and own["positions"] == positions
+        train_on = "last" if published == "ce_last" else "all"
+        return ours in _CROSS_ENTROPIES and own["train_on"] == train_on
     if published in ("bce", "bce+"):
         return ours == "bce" and (own["num_negatives"] > 1) == (published == "bce+")
     if published == "tron":

@@ -1,4 +1,4 @@
-"""Points and words in, places for the words out that cover neither each other nor many points."""
+"""Place the labels of points so that they cover neither each other nor many points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

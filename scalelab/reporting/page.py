@@ -1,4 +1,4 @@
-"""A ledger in, one self-contained HTML page or single chart files out, without any network."""
+"""Write a ledger as one self-contained HTML page or as single charts, without network access."""
 
 import io
 import json
@@ -16,13 +16,13 @@ import vl_convert
 from scalelab.core import plugins
 from scalelab.core.errors import LedgerError
 from scalelab.reporting import sections
-from scalelab.reporting.forms import form_of
+from scalelab.reporting.formats import format_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["chart_names", "draw", "page", "report", "save_chart"]
 
 _DEFAULT = ("pareto", "breakdown")
-_FORMS = ("html", "png", "svg", "pdf", "json")
+_FORMATS = ("html", "png", "svg", "pdf", "json")
 
 
 def report(
@@ -30,17 +30,17 @@ def report(
     out: Path | None = None,
     *,
     charts: Sequence[str] | None = None,
-    form: str | None = None,
+    format: str | None = None,
 ) -> list[Path]:
-    """Writes one page, or where `charts` or another `form` than html is asked for, single charts.
+    """Writes one page, or where `charts` or another `format` than html is asked for, single charts.
 
     `out` is the page's file (default: the ledger's name with .html), a chart's file where there is
-    one chart, or a folder for several. Its name decides the form where none is given. Returns the
-    files. Raises SpecError for an unknown chart or form, or one that contradicts the file's name;
+    one chart, or a folder for several. Its name decides the format where none is given. Returns the
+    files. Raises SpecError for an unknown chart or format, or one that contradicts the file's name;
     LedgerError where a file cannot be written.
     """
-    form = form_of(form, out, _FORMS, "html")
-    if charts is None and form == "html":
+    format = format_of(format, out, _FORMATS, "html")
+    if charts is None and format == "html":
         file = _in_folder(out, f"{ledger.path.stem}.html") or ledger.path.with_suffix(".html")
         _write(file, page(ledger).encode())
         return [file]
@@ -49,9 +49,9 @@ def report(
     if out is not None and len(names) == 1 and not out.is_dir():
         files = [out]
     else:
-        files = [(out or Path()) / f"{name}.{form}" for name in names]
+        files = [(out or Path()) / f"{name}.{format}" for name in names]
     for file, chart in zip(files, drawn.values(), strict=True):
-        save_chart(chart, file, form)
+        save_chart(chart, file, format)
     return files
 
 
@@ -74,15 +74,15 @@ def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
     return chart.draw(chart.rows(ledger))
 
 
-def save_chart(chart: alt.Chart, file: Path, form: str) -> None:
+def save_chart(chart: alt.Chart, file: Path, format: str) -> None:
     """Writes a chart as html, png, svg, pdf or json (its Vega-Lite spec). Raises LedgerError."""
-    if form == "html":
+    if format == "html":
         content = _filled(file.stem, _chart_section(file.stem, chart)).encode()
-    elif form == "json":
+    elif format == "json":
         content = chart.to_json(indent=2).encode()
     else:
-        stream = io.StringIO() if form == "svg" else io.BytesIO()
-        chart.save(stream, format=_saved(form), scale_factor=2 if form == "png" else 1)
+        stream = io.StringIO() if format == "svg" else io.BytesIO()
+        chart.save(stream, format=_saved(format), scale_factor=2 if format == "png" else 1)
         value = stream.getvalue()
         content = value.encode() if isinstance(value, str) else value
     _write(file, content)
@@ -95,7 +95,7 @@ def page(ledger: Ledger, charts: Sequence[str] | None = None) -> str:
     parts = [sections.head(ledger, title)]
     parts += [_chart_section(name, draw(ledger, name), name) for name in names]
     parts += [
-        sections.fronts(ledger),
+        sections.pareto_fronts(ledger),
         sections.configurations(ledger),
         sections.runs(ledger),
         sections.unfinished(ledger),
@@ -126,9 +126,9 @@ def _filled(title: str, body: str) -> str:
     return template.substitute(title=escape(title), body=body, bundle=bundle)
 
 
-def _saved(form: str) -> Any:
+def _saved(format: str) -> Any:
     # Altair types its formats as literals; here they come from a person and were checked.
-    return form
+    return format
 
 
 def _in_folder(out: Path | None, name: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Rows of a ledger in, text for people and for other programs out."""
+"""Write rows of a ledger as csv, json or parquet."""
 
 import csv
 import io
@@ -12,33 +12,33 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scalelab.core.errors import LedgerError, SpecError
-from scalelab.reporting.forms import form_of
+from scalelab.reporting.formats import format_of
 
 __all__ = ["as_text", "save"]
 
-_FORMS = ("csv", "json", "parquet")
+_FORMATS = ("csv", "json", "parquet")
 
 
-def as_text(rows: pa.Table, form: str) -> str:
+def as_text(rows: pa.Table, format: str) -> str:
     """Rows as csv or json (one document: a list of objects). Raises SpecError for parquet."""
-    if form == "csv":
+    if format == "csv":
         return _as_csv(rows)
-    if form == "json":
+    if format == "json":
         return _as_json(rows)
-    raise SpecError(f"{form} is not text", "add --out FILE")
+    raise SpecError(f"{format} cannot be printed", "add --out FILE")
 
 
-def save(rows: pa.Table, form: str | None, out: Path) -> None:
+def save(rows: pa.Table, format: str | None, out: Path) -> None:
     """Write rows as csv, json or parquet; None takes what the file's name says, else csv.
 
     Raises SpecError where both are given and differ, LedgerError where it cannot be written.
     """
-    form = form_of(form, out, _FORMS, "csv")
+    format = format_of(format, out, _FORMATS, "csv")
     try:
-        if form == "parquet":
+        if format == "parquet":
             pq.write_table(rows, out)
         else:
-            out.write_text(as_text(rows, form), encoding="utf-8")
+            out.write_text(as_text(rows, format), encoding="utf-8")
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise LedgerError(f"cannot write {out}: {reason}", "choose another file") from error

@@ -1,4 +1,4 @@
-"""A ledger in, the words and tables of the report page out, as HTML with everything escaped."""
+"""Collect the tables and sentences of the report page from a ledger."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,8 +12,8 @@ __all__ = [
     "configurations",
     "environments",
     "foot",
-    "fronts",
     "head",
+    "pareto_fronts",
     "runs",
     "studies",
     "title",
@@ -87,11 +87,11 @@ def _finding(row: dict[str, Any]) -> str:
     return f"{escape(where)}: <b>{escape(what)}</b>, {test}training peak {escape(peak)}"
 
 
-def fronts(ledger: Ledger) -> str:
+def pareto_fronts(ledger: Ledger) -> str:
     """The configurations that nothing beats on validation quality and memory."""
     rows = _rows(ledger, f"SELECT {_SETTINGS}, {_FIGURES} FROM pareto_memory")
     words = "Configurations that nothing beats on validation quality and memory at once."
-    return _section("The front of quality and memory", words, rows)
+    return _section("The Pareto front of quality and memory", words, rows)
 
 
 def configurations(ledger: Ledger) -> str:

@@ -1,4 +1,4 @@
-"""Words and numbers in, the one look of all charts out: colours, shapes, sizes, axes of bytes."""
+"""Define the look that all charts share: colours, shapes, fonts and axes of bytes and seconds."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from scalelab.core.units import GIB, KIB, MIB
 
 __all__ = [
     "COMPONENTS",
-    "Shelf",
+    "ChartData",
     "axis_of",
     "component_color",
     "loss_color",
@@ -24,7 +24,7 @@ __all__ = [
     "values",
 ]
 
-# After Okabe and Ito: hues that colour-blind eyes tell apart, darkened for white paper.
+# After Okabe and Ito: hues that colour-blind people can distinguish, darker for white paper.
 # A loss keeps its colour and its shape in every chart; related losses share a hue.
 _LOSSES = {
     "dense_ce": ("#0072B2", "circle"),
@@ -136,7 +136,7 @@ def axis_of(
 
 
 def position(scale: alt.Scale, value: float) -> float:
-    """Where `value` lies on a scale of `axis_of`: 0 at its start, 1 at its end."""
+    """The position of `value` on a scale of `axis_of`: 0 at its start, 1 at its end."""
     asked = scale.to_dict()
     low, high = asked["domain"]
     if asked["type"] == "log":
@@ -204,10 +204,10 @@ def _linear_ticks(low: float, high: float, unit: str) -> list[float]:
     return [float(f"{step * n:.12g}") for n in ticks]
 
 
-class Shelf:
-    """The tables of one chart: each is carried once, its layers only name it.
+class ChartData:
+    """The tables of one chart. Each is stored once, and the layers refer to it by name.
 
-    Altair copies what a chart holds whenever charts are put together; names are cheap to copy.
+    Altair copies what a chart holds whenever charts are combined; names are cheap to copy.
     """
 
     def __init__(self) -> None:
@@ -242,12 +242,12 @@ def _finite(value: Any) -> Any:
 def nothing_to_show(title: str, reason: str = "no finished runs") -> alt.Chart:
     """The chart of an empty ledger: it says that there is nothing yet."""
     rows = pa.table({"message": [reason]})
-    shelf = Shelf()
-    text = shelf.chart(rows).mark_text(size=14, color="#666666").encode(text="message:N")
-    return themed(text.properties(title=title, width=360, height=120), shelf)
+    chart_data = ChartData()
+    text = chart_data.chart(rows).mark_text(size=14, color="#666666").encode(text="message:N")
+    return themed(text.properties(title=title, width=360, height=120), chart_data)
 
 
-def themed(chart: Any, shelf: Shelf) -> Any:
+def themed(chart: Any, chart_data: ChartData) -> Any:
     """`chart` with its tables, and the fonts, greys and grid that all charts share."""
     # Set, not configured: each configure_...() of Altair copies the whole chart.
     chart.config = alt.Config(
@@ -271,5 +271,5 @@ def themed(chart: Any, shelf: Shelf) -> Any:
         ),
         legend=alt.LegendConfig(labelFontSize=11, titleFontSize=12, titleFontWeight="normal"),
     )
-    chart.datasets = shelf.datasets()
+    chart.datasets = chart_data.datasets()
     return chart

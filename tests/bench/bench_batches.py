@@ -1,10 +1,10 @@
 """Training batches of amazon-beauty on one core, against a loader written the way gSASRec's is.
 
-Run with `python tests/bench/bench_batches.py [ROUNDS]`; prints a JSON document with sequences a
+Run with `python tests/bench/bench_batches.py [ROUNDS]`; prints a JSON document with sequences per
 second, by the clock and by the processor's time (which leaves out what other programs take of the
-core), over epochs, and the median ratio to the rival, which takes its turn in the same process. It
-pads and does not reject, as gSASRec: a slice and left padding per user, collated by torch,
-negatives by `torch.randint`.
+core), over epochs, and the median ratio to the external implementation, which takes its turn in
+the same process. That one pads and does not reject, as gSASRec: a slice and left padding per user,
+collated by torch, negatives by `torch.randint`.
 """
 
 import json
@@ -40,13 +40,15 @@ def main() -> None:
     rows = []
     for (num_negatives, reject), promised in PROMISED.items():
         ours = loader(parts.train, parts.num_items, num_negatives, reject)
-        rival = Rival(parts.train, parts.num_items, num_negatives)
+        implementation = Implementation(parts.train, parts.num_items, num_negatives)
         clock, processor, ratios = [], [], []
         for epoch in range(rounds):
             by_clock, by_processor = rates(partial(ours.epoch, epoch), ours.num_sequences)
             clock.append(by_clock)
             processor.append(by_processor)
-            ratios.append(by_processor / rates(rival.steps, rival.size_of_part)[1])
+            ratios.append(
+                by_processor / rates(implementation.steps, implementation.size_of_part)[1]
+            )
         rows.append(
             {
                 "num_negatives": num_negatives,
@@ -97,7 +99,7 @@ def summary(values: list[float]) -> dict[str, int]:
     return {"median": round(statistics.median(values)), "max": round(max(values))}
 
 
-class Rival:
+class Implementation:
     """Padded batches from a list of histories; a pass takes 20 steps, for it is slow."""
 
     def __init__(self, train: Histories, num_items: int, num_negatives: int) -> None:

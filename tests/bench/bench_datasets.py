@@ -1,7 +1,8 @@
 """Synthetic interactions a second, by the clock and by the processor's time, at several sizes.
 
-Run with `python tests/bench/bench_datasets.py [USERS]`; prints a JSON document. A rival draws the
-same number of items by popularity alone, with numpy's searchsorted on one core.
+Run with `python tests/bench/bench_datasets.py [USERS]`; prints a JSON document. The implementation
+that it is compared with draws the same number of items by popularity alone, with numpy's
+searchsorted on one core.
 """
 
 import json
@@ -27,7 +28,7 @@ def main() -> None:
 
 def measure(users: int, num_items: int) -> dict[str, float]:
     reader = Synthetic(num_users=users, num_items=num_items)
-    walls, processors, rivals = [], [], []
+    walls, processors, implementations = [], [], []
     count = 0
     for _ in range(3):
         wall, processor = time.perf_counter(), time.process_time()
@@ -36,13 +37,13 @@ def measure(users: int, num_items: int) -> dict[str, float]:
         processors.append(time.process_time() - processor)
         wall = time.perf_counter()
         draw_by_popularity(count, num_items)
-        rivals.append(time.perf_counter() - wall)
+        implementations.append(time.perf_counter() - wall)
     return {
         "num_items": num_items,
         "num_interactions": count,
         "per_s": count / statistics.median(walls),
         "per_processor_s": count / statistics.median(processors),
-        "ratio_to_rival": statistics.median(rivals) / statistics.median(walls),
+        "ratio_to_implementation": statistics.median(implementations) / statistics.median(walls),
     }
 
 

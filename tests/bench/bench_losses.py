@@ -1,10 +1,10 @@
 """Time and memory of the losses against dense cross-entropy and plain formulations, in one process.
 
 Run with `python tests/bench/bench_losses.py [N,V ...] [--only full|sampled] [--repeats R]
-[--threads T] [--csv FILE]`; prints Markdown. Every repeat runs all rivals in turn, medians are
-taken; a second process started with `THP_MEM_ALLOC_ENABLE=1` has huge pages. Memory is the largest
-sum of what the allocator handed out and not yet got back, beyond hidden states, table and their two
-gradients, with the ids of the negatives counted in. Seconds of processor time stand beside seconds
+[--threads T] [--csv FILE]`; prints Markdown. Every repeat runs all implementations in turn, medians
+are taken; a second process started with `THP_MEM_ALLOC_ENABLE=1` has huge pages. Memory is the
+largest sum of what the allocator handed out and not yet got back, beyond hidden states, table and
+their two gradients, with the ids of the negatives counted in. Seconds of processor time stand beside seconds
 on the clock, since other work on the machine moves the latter alone.
 """
 
@@ -33,7 +33,7 @@ from scalelab.losses.top1_max import TOP1Max
 
 DEPTH, LENGTH = 64, 50
 POINTS = ["6400,12101", "6400,100000", "25600,12101", "2560,1000000"]
-Rival = Callable[[Tensor, Tensor, LossBatch], Tensor]
+Implementation = Callable[[Tensor, Tensor, LossBatch], Tensor]
 Taken = tuple[float, float]
 
 
@@ -77,15 +77,15 @@ def plain_tron(hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> Tensor:
     return plain_softmax(hidden_ND, table_VD, batch, top_k=100)
 
 
-def full(num_positions: int, num_items: int) -> dict[str, dict[str, Rival]]:
+def full(num_positions: int, num_items: int) -> dict[str, dict[str, Implementation]]:
     """Rivals over the whole catalog; a dense logit matrix only where it fits."""
-    found: dict[str, Rival] = {}
+    found: dict[str, Implementation] = {}
     if num_positions * num_items < 10**9:
         found["dense_ce"] = DenseCE()
     return {"": found | {"linear_ce": LinearCE(), "cross_entropy": CrossEntropy()}}
 
 
-def sampled() -> dict[str, dict[str, Rival]]:
+def sampled() -> dict[str, dict[str, Implementation]]:
     """Rivals over negatives, by the sources that they take."""
     return {
         "256 a position": {
@@ -119,19 +119,23 @@ def negatives(kind: str, num_positions: int, num_items: int) -> tuple[Negatives,
     return (Negatives("batch", ids(8192)), own)
 
 
-def once(rival: Rival, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> Taken:
+def once(
+    implementation: Implementation, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch
+) -> Taken:
     """(seconds on the clock, seconds of processor time) of forward and backward."""
     hidden_ND.grad = table_VD.grad = None
     clock, processor = time.perf_counter(), time.process_time()
-    rival(hidden_ND, table_VD, batch).backward()
+    implementation(hidden_ND, table_VD, batch).backward()
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def peak_mib(rival: Rival, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> float:
+def peak_mib(
+    implementation: Implementation, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch
+) -> float:
     """MiB at the peak beyond inputs and their two gradients, with the ids of the negatives."""
     hidden_ND.grad = table_VD.grad = None
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
-        rival(hidden_ND, table_VD, batch).backward()
+        implementation(hidden_ND, table_VD, batch).backward()
     assert found.profiler is not None
     assert found.profiler.kineto_results is not None
     events = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
@@ -143,8 +147,10 @@ def peak_mib(rival: Rival, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch
     return (peak - gradients + sum(source.ids.nbytes for source in batch.negatives)) / 2**20
 
 
-def measure(point: str, kind: str, rivals: dict[str, Rival], repeats: int) -> list[dict]:
-    """Rows of one point: every rival, interleaved."""
+def measure(
+    point: str, kind: str, implementations: dict[str, Implementation], repeats: int
+) -> list[dict]:
+    """Rows of one point: every implementation, interleaved."""
     num_positions, num_items = map(int, point.split(","))
     draw = torch.Generator().manual_seed(0)
     hidden_ND = torch.randn(num_positions, DEPTH, generator=draw).requires_grad_()
@@ -157,11 +163,11 @@ def measure(point: str, kind: str, rivals: dict[str, Rival], repeats: int) -> li
         negatives=negatives(kind, num_positions, num_items),
     )
     inputs = (hidden_ND, table_VD.requires_grad_(), batch)
-    times: dict[str, list[Taken]] = {name: [] for name in rivals}
+    times: dict[str, list[Taken]] = {name: [] for name in implementations}
     load = os.getloadavg()[0]
     for repeat in range(repeats + 1):
-        for name, rival in rivals.items():
-            taken = once(rival, *inputs)
+        for name, implementation in implementations.items():
+            taken = once(implementation, *inputs)
             if repeat or repeats == 0:  # the first warms up
                 times[name].append(taken)
     load = max(load, os.getloadavg()[0])
@@ -180,7 +186,7 @@ def measure(point: str, kind: str, rivals: dict[str, Rival], repeats: int) -> li
                 "ratio": round(clock / base[0], 3),
                 "processor_s": round(processor, 3),
                 "processor_ratio": round(processor / base[1], 3),
-                "mib": round(peak_mib(rivals[name], *inputs), 1),
+                "mib": round(peak_mib(implementations[name], *inputs), 1),
                 "load": round(load, 1),
             }
         )
@@ -203,8 +209,8 @@ def main() -> None:
     for point in given.points:
         kinds = {} if given.only == "sampled" else full(*map(int, point.split(",")))
         kinds |= {} if given.only == "full" else sampled()
-        for kind, rivals in kinds.items():
-            found = measure(point, kind, rivals, given.repeats)
+        for kind, implementations in kinds.items():
+            found = measure(point, kind, implementations, given.repeats)
             if not rows:
                 print("| " + " | ".join(found[0]) + " |")
                 print("| " + " | ".join("---" for _ in found[0]) + " |")

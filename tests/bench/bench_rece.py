@@ -1,9 +1,9 @@
 """Time and memory of `rece` and `sce` against exact cross-entropy and plain code, in one process.
 
 Run with `python tests/bench/bench_rece.py [N,V ...] [--repeats R] [--threads T]`; prints Markdown
-rows. Every repeat runs all rivals in turn, medians are taken; a second process started with
-`THP_MEM_ALLOC_ENABLE=1` has huge pages. Memory is the largest sum of what the allocator handed out
-and not yet got back, beyond hidden states, table and their two gradients. Seconds of processor
+rows. Every repeat runs all implementations in turn, medians are taken; a second process started
+with `THP_MEM_ALLOC_ENABLE=1` has huge pages. Memory is the largest sum of what the allocator handed
+out and not yet got back, beyond hidden states, table and their two gradients. Seconds of processor
 time stand beside seconds on the clock, since other work on the machine moves the latter alone.
 """
 
@@ -25,7 +25,7 @@ from scalelab.losses.sce import SCE
 
 DEPTH = 64
 POINTS = ["6400,12101", "6400,100000", "25600,12101", "2560,1000000"]
-Rival = Callable[[Tensor, Tensor, LossBatch], Tensor | None]
+Implementation = Callable[[Tensor, Tensor, LossBatch], Tensor | None]
 
 
 def plain_sce(hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> Tensor:
@@ -60,9 +60,9 @@ def bare_product(hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> None:
             torch.mm(rows, table_VD.T, out=tile[: rows.shape[0]])
 
 
-def rivals(num_positions: int, num_items: int) -> dict[str, Rival]:
+def implementations(num_positions: int, num_items: int) -> dict[str, Implementation]:
     """What is compared at one point; a dense logit matrix only where it fits."""
-    found: dict[str, Rival] = {
+    found: dict[str, Implementation] = {
         f"rece ({extra},{rounds})": RECE(n_extra_chunks=extra, rounds=rounds)
         for extra, rounds in ((1, 1), (1, 4), (4, 1), (4, 4))
     }
@@ -76,21 +76,25 @@ def rivals(num_positions: int, num_items: int) -> dict[str, Rival]:
     return found
 
 
-def once(rival: Rival, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> tuple[float, ...]:
+def once(
+    implementation: Implementation, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch
+) -> tuple[float, ...]:
     """(seconds on the clock, seconds of processor time) of forward and backward."""
     hidden_ND.grad = table_VD.grad = None
     clock, processor = time.perf_counter(), time.process_time()
-    loss = rival(hidden_ND, table_VD, batch)
+    loss = implementation(hidden_ND, table_VD, batch)
     if loss is not None:
         loss.backward()
     return time.perf_counter() - clock, time.process_time() - processor
 
 
-def peak_mib(rival: Rival, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> float:
+def peak_mib(
+    implementation: Implementation, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch
+) -> float:
     """MiB at the peak beyond inputs and their two gradients."""
     hidden_ND.grad = table_VD.grad = None
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
-        loss = rival(hidden_ND, table_VD, batch)
+        loss = implementation(hidden_ND, table_VD, batch)
         if loss is not None:
             loss.backward()
     assert found.profiler is not None
@@ -105,7 +109,7 @@ def peak_mib(rival: Rival, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch
 
 
 def measure(num_positions: int, num_items: int, repeats: int) -> None:
-    """One point: every rival, interleaved."""
+    """One point: every implementation, interleaved."""
     generator = torch.Generator().manual_seed(0)
     hidden_ND = torch.randn(num_positions, DEPTH, generator=generator).requires_grad_()
     table_VD = torch.randn(num_items + 1, DEPTH, generator=generator).mul_(0.1)
@@ -114,11 +118,11 @@ def measure(num_positions: int, num_items: int, repeats: int) -> None:
     batch = LossBatch(targets_N=targets_N, num_items=num_items, generator=generator)
     inputs = (hidden_ND, table_VD.requires_grad_(), batch)
     load = os.getloadavg()[0]
-    found = rivals(num_positions, num_items)
+    found = implementations(num_positions, num_items)
     times: dict[str, list[tuple[float, ...]]] = {name: [] for name in found}
     for repeat in range(repeats + 1):
-        for name, rival in found.items():
-            taken = once(rival, *inputs)
+        for name, implementation in found.items():
+            taken = once(implementation, *inputs)
             if repeat:  # the first warms up
                 times[name].append(taken)
     median = {n: [statistics.median(c) for c in zip(*t, strict=True)] for n, t in times.items()}

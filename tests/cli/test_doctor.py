@@ -20,7 +20,7 @@ def test_it_names_what_there_is(scalelab: Callable) -> None:
 
 def test_what_is_missing_comes_with_a_command_that_mends_it() -> None:
     for check in checks.checks():
-        assert check.state == "ok" or check.mend, check
+        assert check.state == "ok" or check.fix, check
 
 
 def test_a_library_that_breaks_on_import_is_a_finding_not_a_crash(
@@ -33,7 +33,7 @@ def test_a_library_that_breaks_on_import_is_a_finding_not_a_crash(
     found = {check.name: check for check in checks.checks()}
     assert found["duckdb"].state == "bad"
     assert found["duckdb"].detail == "OSError: duckdb: wrong ELF class second line"
-    assert found["duckdb"].mend == "pip install duckdb"
+    assert found["duckdb"].fix == "pip install duckdb"
 
 
 def test_a_data_folder_that_is_not_there_is_bad(

@@ -155,5 +155,5 @@ def test_the_live_picture_shows_them_as_they_are() -> None:
         screen.print(draw(state.snapshot(), 200, 40))
     picture = captured.get()
     assert_harmless(picture)
-    # The study, its device, two that run, one that ended and is the front, and the message.
+    # The study, its device, two that run, one that ended and is the Pareto front, and the message.
     assert picture.count(MARKUP) == 7

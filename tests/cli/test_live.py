@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from scalelab.cli.finished import finished_of
-from scalelab.cli.front import Front
 from scalelab.cli.live import LiveState
+from scalelab.cli.pareto_front import ParetoFront
 from scalelab.cli.screen import best_under, draw, summary
 from scalelab.core.records import Outcome
 from scalelab.core.units import GIB, MIB
@@ -110,12 +110,12 @@ points = st.lists(
 @given(points)
 def test_the_front_is_what_nothing_beats(runs: list[tuple[int, int, int]]) -> None:
     """Against the definition, with seeds of a configuration arriving in any order."""
-    front = Front()
+    pareto_front = ParetoFront()
     seen: dict[str, list[tuple[float, int]]] = {}
     for number, quality, peak in runs:
         cell = planned(number)
         finished = finished_of("label", record(cell, quality=quality / 8, peak=peak))
-        front.add(str(number), "label", finished)
+        pareto_front.add(str(number), "label", finished)
         seen.setdefault(str(number), []).append((quality / 8, peak))
     means = {
         (sum(q for q, _ in values) / len(values), round(sum(p for _, p in values) / len(values)))
@@ -126,7 +126,7 @@ def test_the_front_is_what_nothing_beats(runs: list[tuple[int, int, int]]) -> No
         for quality, peak in means
         if not any(q >= quality and p <= peak and (q, p) != (quality, peak) for q, p in means)
     }
-    assert {(point.valid, point.peak_bytes) for point in front.points()} == wanted
+    assert {(point.valid, point.peak_bytes) for point in pareto_front.points()} == wanted
 
 
 def test_the_best_under_a_budget_is_the_best_that_fits() -> None:
@@ -137,7 +137,7 @@ def test_the_best_under_a_budget_is_the_best_that_fits() -> None:
         state.on_run_end(record(cell, quality=quality, peak=peak * MIB))
     now = state.snapshot()
     assert now.budgets == (GIB, 512 * MIB, 256 * MIB, 128 * MIB)
-    found = [best_under(point, now.front, now.budgets) for point in now.front]
+    found = [best_under(point, now.pareto_front, now.budgets) for point in now.pareto_front]
     assert found == [[GIB], [512 * MIB], [256 * MIB, 128 * MIB]]
 
 
@@ -161,7 +161,7 @@ def test_runs_on_different_data_share_no_front() -> None:
     state.on_plan("s", "cpu", cells)
     state.on_run_end(record(cells[0], quality=0.9, peak=MIB, data="small"))
     state.on_run_end(record(cells[1], quality=0.1, peak=GIB, data="large"))
-    assert len(state.snapshot().front) == 2
+    assert len(state.snapshot().pareto_front) == 2
 
 
 def test_a_fault_becomes_one_line_of_message() -> None:

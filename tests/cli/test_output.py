@@ -47,8 +47,8 @@ def test_a_plan_without_room_for_its_table_is_a_block_for_each_cell(
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [
-        ("8GiB", "batch.size = 3,000 fits; no larger value is tried"),
-        ("300MiB", "reserved is told as without a limit"),
+        ("8GiB", "batch.size = 3,000 fits; no larger value was tried"),
+        ("300MiB", "reserved is predicted without a limit"),
     ],
 )
 def test_a_plan_says_why_its_answer_looks_strange(

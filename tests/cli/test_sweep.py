@@ -44,7 +44,7 @@ def test_it_ends_with_results_front_ledger_and_what_to_type_next(
     for word in ("dense_ce", "bce", "size=16", "valid", "test", "peak", "train", "outcome"):
         assert word in done.out
     for line in (
-        "Front: what nothing beats",
+        "Pareto front: configurations that no other beats",
         "4 done; ledger: tiny.duckdb",
         "next: scalelab report tiny.duckdb",
         'scalelab query tiny.duckdb "FROM pareto_memory"',
@@ -73,7 +73,7 @@ def test_json_is_one_document_and_quiet_is_quiet(scalelab: Callable, study: Path
 def test_a_dry_run_shows_cells_and_predictions(scalelab: Callable, study: Path) -> None:
     done = scalelab("sweep", study, "--dry-run")
     assert done.code == 0
-    assert "4 of 4 cells would run" in done.err
+    assert "4 of 4 runs would start" in done.err
     assert done.out.count("MiB") + done.out.count("KiB") == 4
     assert not Path("tiny.duckdb").exists()
     document = scalelab("sweep", study, "--dry-run", "--json", "--quiet").document

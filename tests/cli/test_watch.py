@@ -53,7 +53,7 @@ def test_without_a_terminal_there_are_plain_lines_and_no_control_codes() -> None
     assert done.stdout == "the end\n"
     assert re.fullmatch(r"[\n\x20-\x7e]*", done.stderr)
     lines = done.stderr.splitlines()
-    assert lines[0] == "simulated on cpu: 12 cells, 1 done before"
+    assert lines[0] == "simulated on cpu: 12 runs, 1 done before"
     skipped = [line for line in lines if "] skipped " in line]
     assert len(skipped) == 1
     assert skipped[0].endswith("skipped on purpose")
@@ -81,7 +81,7 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_progress_is_told_in_plain_lines_twice_a_minute_at_most() -> None:
+def test_progress_is_printed_in_plain_lines_twice_a_minute_at_most() -> None:
     now, said = [0.0], []
     lines = PlainLines(clock=lambda: now[0], write=said.append)
     lines.on_plan("s", "cpu", [planned(0)])
@@ -90,10 +90,10 @@ def test_progress_is_told_in_plain_lines_twice_a_minute_at_most() -> None:
         now[0] = float(second)
         lines.on_progress(progress("run-0", 1 + second // 20))
     lines.on_run_end(record(planned(0)))
-    told = [line for line in said if "still" in line]
-    assert len(told) == 4
-    assert told[0] == (
-        "[0/1] still loss=cross_entropy batch.size=32 seed=0: epoch 2/10, backward, "
+    printed = [line for line in said if "running" in line]
+    assert len(printed) == 4
+    assert printed[0] == (
+        "[0/1] running loss=cross_entropy batch.size=32 seed=0: epoch 2/10, backward, "
         "NDCG@10 0.0080, 15 MiB, 12,345 tokens/s"
     )
 

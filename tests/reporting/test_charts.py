@@ -15,8 +15,10 @@ from scalelab.store.ledger import Ledger
 def test_pareto_marks_the_fronts_of_the_views(study):
     rows = Pareto().rows(study).to_pylist()
     for mark, view in (("on_memory_front", "pareto_memory"), ("on_time_front", "pareto_time")):
-        front = set(study.query(f"SELECT configuration FROM {view}")["configuration"].to_pylist())
-        assert {row["configuration"] for row in rows if row[mark]} == front
+        pareto_front = set(
+            study.query(f"SELECT configuration FROM {view}")["configuration"].to_pylist()
+        )
+        assert {row["configuration"] for row in rows if row[mark]} == pareto_front
     named = [(r["comparison_order"], r["best_of_loss"]) for r in rows if r["best_of_loss"]]
     assert len(named) == len(set(named)) == 18
 

@@ -89,7 +89,7 @@ def test_a_loss_is_found_under_the_name_its_paper_gives(
     ledger.append(
         [
             made(fake, 0, loss="dense_ce"),
-            made(fake, 1, loss="dense_ce", loss_options={"positions": "last"}),
+            made(fake, 1, loss="dense_ce", loss_options={"train_on": "last"}),
             made(fake, 2, loss="bce", num_negatives=1),
             made(fake, 3, loss="bce", num_negatives=64),
             made(fake, 4, loss="sampled_softmax"),
@@ -113,7 +113,7 @@ def test_the_best_on_validation_stands_for_a_loss(fake, ledger, published):
 def test_a_table_that_cannot_be_read_gives_one_line(ledger, published, tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         compare(ledger, tmp_path / "none.csv")
-    with pytest.raises(DataError, match=r"row 2.*no number"):
+    with pytest.raises(DataError, match=r"row 2.*not a number"):
         compare(ledger, published("p,d,,m,bce,,ndcg@10,good"))
     with pytest.raises(DataError, match="no column 'model'"):
         compare(ledger, published("a,1", header="dataset,value\n"))

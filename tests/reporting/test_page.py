@@ -73,7 +73,7 @@ def test_the_page_shows_results_failures_environment_and_study(read):
     words = " ".join(read.words)
     for wanted in (
         "Configurations",
-        "The front of quality and memory",
+        "The Pareto front of quality and memory",
         "Finished runs (60)",
         "What did not finish",
         "out of memory: 38.1 GiB asked for the logits",
@@ -103,7 +103,7 @@ def test_an_empty_ledger_has_a_page(empty):
 
 
 @pytest.mark.parametrize(
-    ("form", "start"),
+    ("format", "start"),
     [
         ("png", b"\x89PNG"),
         ("svg", b"<svg"),
@@ -112,16 +112,16 @@ def test_an_empty_ledger_has_a_page(empty):
         ("html", b"<!DOCTYPE"),
     ],
 )
-def test_a_chart_is_written_in_every_format(study, tmp_path, form, start):
-    files = page.report(study, tmp_path, charts=["prediction"], form=form)
-    assert files == [tmp_path / f"prediction.{form}"]
+def test_a_chart_is_written_in_every_format(study, tmp_path, format, start):
+    files = page.report(study, tmp_path, charts=["prediction"], format=format)
+    assert files == [tmp_path / f"prediction.{format}"]
     assert files[0].read_bytes().startswith(start)
 
 
 def test_out_names_the_file_of_one_chart_and_the_folder_of_several(study, tmp_path):
     one = tmp_path / "one.json"
-    assert page.report(study, one, charts=["kinds"], form="json") == [one]
-    several = page.report(study, tmp_path / "new", charts=["kinds", "scaling"], form="json")
+    assert page.report(study, one, charts=["kinds"], format="json") == [one]
+    several = page.report(study, tmp_path / "new", charts=["kinds", "scaling"], format="json")
     assert several == [tmp_path / "new" / "kinds.json", tmp_path / "new" / "scaling.json"]
     assert all(file.is_file() for file in several)
 
@@ -131,22 +131,25 @@ def test_the_name_of_the_file_is_its_form(study, tmp_path):
     assert file.read_bytes().startswith(b"\x89PNG")
     (file,) = page.report(study, tmp_path / "page.html")
     assert file.read_bytes().startswith(b"<!DOCTYPE")
-    with pytest.raises(SpecError, match=r"html into a file called .*kinds\.png") as caught:
-        page.report(study, tmp_path / "kinds.png", charts=["kinds"], form="html")
+    with pytest.raises(SpecError, match=r"html contradicts .*kinds\.png") as caught:
+        page.report(study, tmp_path / "kinds.png", charts=["kinds"], format="html")
     assert "kinds.html" in caught.value.hint
     assert file.is_file()
+    with pytest.raises(SpecError, match=r"page\.bmp.* ends in \.bmp"):
+        page.report(study, tmp_path / "page.bmp")
+    assert not (tmp_path / "page.bmp").exists()
 
 
 def test_unknown_names_and_places_give_one_line(study, tmp_path):
     with pytest.raises(SpecError, match="no chart called 'parteo'") as caught:
-        page.report(study, tmp_path, charts=["parteo"], form="json")
+        page.report(study, tmp_path, charts=["parteo"], format="json")
     assert "pareto" in caught.value.hint
     with pytest.raises(SpecError, match="format"):
-        page.report(study, tmp_path, charts=["pareto"], form="gif")
+        page.report(study, tmp_path, charts=["pareto"], format="gif")
     with pytest.raises(SpecError, match="no option"):
         page.draw(study, "pareto", colour="red")
     with pytest.raises(LedgerError, match="cannot write"):
-        page.report(study, tmp_path.joinpath("/proc/none/a.json"), charts=["kinds"], form="json")
+        page.report(study, tmp_path.joinpath("/proc/none/a.json"), charts=["kinds"], format="json")
 
 
 def test_charts_come_from_the_studies(study, empty):

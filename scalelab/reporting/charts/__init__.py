@@ -1,1 +1,1 @@
-"""One chart a file: `rows(ledger)` asks for a table, `draw(rows)` encodes it and nothing more."""
+"""Draw charts, one class per file: `rows(ledger)` queries a table, `draw(rows)` only draws it."""

@@ -1,13 +1,15 @@
-"""Peaks by component in, stacked bars against catalog and batch size out, one panel a loss."""
+"""Draw the memory at the peak by component, one stacked bar per configuration."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Height, Stage, Study
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Breakdown"]
@@ -48,10 +50,13 @@ class Breakdown:
     Runs of one cell are averaged. `source` = both sets predictions (pale) beside measurements.
     """
 
-    study: str | None = None
-    stage: Literal["train", "eval"] = "train"
-    source: Literal["measured", "predicted", "both"] = "both"
-    height: int = 200
+    study: Study = None
+    stage: Stage = "train"
+    source: Annotated[
+        Literal["measured", "predicted", "both"],
+        Field(description="which bytes are drawn"),
+    ] = "both"
+    height: Height = 200
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each loss, catalog size, batch size, source and component."""
@@ -70,11 +75,14 @@ class Breakdown:
             title = "Memory at the evaluation peak, by component"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         data = rows.to_pylist()
         panels = [
             self._panel(
-                shelf, rows.filter(pa.array([row["panel"] == panel for row in data])), rows, panel
+                chart_data,
+                rows.filter(pa.array([row["panel"] == panel for row in data])),
+                rows,
+                panel,
             )
             for panel in dict.fromkeys(row["panel"] for row in data)
         ]
@@ -86,15 +94,17 @@ class Breakdown:
         sizes = len({row["num_items"] for row in data})
         # Few catalog sizes leave room for losses side by side.
         columns = max(1, 4 // sizes)
-        return theme.themed(alt.concat(*panels, title=heading, spacing=22, columns=columns), shelf)
+        return theme.themed(
+            alt.concat(*panels, title=heading, spacing=22, columns=columns), chart_data
+        )
 
     def _panel(
-        self, shelf: theme.Shelf, rows: pa.Table, all_rows: pa.Table, panel: str
+        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, panel: str
     ) -> alt.HConcatChart:
         data = rows.to_pylist()
         parts = [
             self._bars(
-                shelf,
+                chart_data,
                 pa.Table.from_pylist([r for r in data if r["num_items"] == n], rows.schema),
                 all_rows,
                 n,
@@ -103,12 +113,14 @@ class Breakdown:
         ]
         return alt.hconcat(*parts, title=alt.TitleParams(panel, fontSize=12, offset=8), spacing=18)
 
-    def _bars(self, shelf: theme.Shelf, rows: pa.Table, all_rows: pa.Table, num_items: int) -> Any:
+    def _bars(
+        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, num_items: int
+    ) -> Any:
         sources = sorted(set(theme.values(all_rows, "source")))
         bar_width = 38 if len(sources) > 1 else 44
         totals = theme.numbers(rows, "total")
         up = theme.axis_of([1.06 * max(totals)], "peak", unit="byte", zero=True)
-        base = shelf.chart(rows).encode(
+        base = chart_data.chart(rows).encode(
             x=alt.X("batch_size:O", title="batch size", axis=alt.Axis(labelAngle=0)),
             y=alt.Y(
                 "bytes:Q",

@@ -1,4 +1,4 @@
-"""Measured peaks of every kind in, the numbers that people mix up side by side out."""
+"""Draw the measured peaks of each kind of memory side by side, since they are easily confused."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ import pyarrow as pa
 from scalelab.core.kinds import KINDS
 from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Study, Width
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Kinds"]
@@ -43,8 +44,8 @@ ORDER BY device, loss, kind
 class Kinds:
     """Requested, allocated, reserved, device used and host memory of each loss's largest run."""
 
-    study: str | None = None
-    width: int = 520
+    study: Study = None
+    width: Width = 520
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind; where `bytes` is null, `reason` says why."""
@@ -63,7 +64,7 @@ class Kinds:
         title = "Kinds of memory, side by side"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         present = sorted(set(theme.values(rows, "kind")), key=lambda k: [*KINDS, k].index(k))
         colours = [_COLOURS.get(kind, "#777777") for kind in present]
         found = theme.numbers(rows, "bytes")
@@ -91,7 +92,7 @@ class Kinds:
         owners = list(zip(rows["device"].to_pylist(), rows["label"].to_pylist(), strict=True))
         parts = [
             panels.properties(
-                data=shelf.data(rows.filter(pa.array([own == place for own in owners]))),
+                data=chart_data.data(rows.filter(pa.array([own == place for own in owners]))),
                 title=alt.TitleParams(f"{place[1]} ({place[0]})", fontSize=12),
             )
             for place in dict.fromkeys(owners)
@@ -99,4 +100,4 @@ class Kinds:
         legend = [f"{k.replace('_', ' ')}: {KINDS[k]}" for k in present if k in KINDS]
         subtitle = ["the largest run of each loss", *legend]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=12)
-        return theme.themed(alt.vconcat(*parts, title=heading, spacing=14), shelf)
+        return theme.themed(alt.vconcat(*parts, title=heading, spacing=14), chart_data)

@@ -1,13 +1,15 @@
-"""Configurations in, quality against memory and time out; a line joins what nothing beats."""
+"""Draw the quality of configurations against memory and time, with their Pareto fronts."""
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.labels import Label, place
 from scalelab.store.ledger import Ledger
 
@@ -67,17 +69,21 @@ _TOOLTIP = (
 class Pareto:
     """Test NDCG@10 of every configuration against its training peak and time.
 
-    The fronts are chosen on validation. One row of panels for each data set, protocol and device:
-    across those nothing may be compared. At most `max_comparisons` rows, those with most points.
+    The Pareto fronts are chosen on validation. One row of panels for each data set, protocol and
+    device: across those nothing is comparable. At most `max_comparisons` rows, those with most
+    points.
     """
 
-    study: str | None = None
-    max_comparisons: int = 12
-    width: int = 430
-    height: int = 330
+    study: Study = None
+    max_comparisons: Annotated[
+        int,
+        Field(ge=1, description="most rows of panels, those with most points"),
+    ] = 12
+    width: Width = 430
+    height: Height = 330
 
     def rows(self, ledger: Ledger) -> pa.Table:
-        """One row a configuration, with its place in the comparison and on the two fronts."""
+        """One row per configuration, with its comparison and whether it is on the Pareto fronts."""
         return ledger.query(_ROWS, {"study": self.study})
 
     def draw(self, rows: pa.Table) -> alt.Chart:
@@ -85,14 +91,14 @@ class Pareto:
         title = "Quality against memory and time"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         data = rows.to_pylist()
         sizes: dict[int, int] = {}
         for row in data:
             sizes[row["comparison_order"]] = sizes.get(row["comparison_order"], 0) + 1
         kept = sorted(sorted(sizes, key=lambda order: -sizes[order])[: self.max_comparisons])
         panels = [
-            self._comparison(shelf, pa.Table.from_pylist(part, rows.schema))
+            self._comparison(chart_data, pa.Table.from_pylist(part, rows.schema))
             for order in kept
             if (part := [row for row in data if row["comparison_order"] == order])
         ]
@@ -102,31 +108,37 @@ class Pareto:
         if left_out:
             subtitle += f"; {left_out} smaller comparisons left out"
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
-        return theme.themed(alt.vconcat(*panels, title=heading, spacing=36), shelf)
+        return theme.themed(alt.vconcat(*panels, title=heading, spacing=36), chart_data)
 
-    def _comparison(self, shelf: theme.Shelf, rows: pa.Table) -> alt.HConcatChart:
+    def _comparison(self, chart_data: theme.ChartData, rows: pa.Table) -> alt.HConcatChart:
         kind = rows["peak_kind"][0].as_py()
         size = alt.Size("peak_bytes:Q", scale=alt.Scale(range=[40, 700]), legend=None)
         left = self._panel(
-            shelf, rows, "peak_bytes", "byte", f"training peak ({kind})", alt.value(85)
+            chart_data, rows, "peak_bytes", "byte", f"training peak ({kind})", alt.value(85)
         )
-        right = self._panel(shelf, rows, "train_s", "s", "training time", size)
+        right = self._panel(chart_data, rows, "train_s", "s", "training time", size)
         heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, offset=10)
         return alt.hconcat(left, right, title=heading, spacing=28)
 
     def _panel(
-        self, shelf: theme.Shelf, rows: pa.Table, cost: str, unit: str, title: str, size: Any
+        self,
+        chart_data: theme.ChartData,
+        rows: pa.Table,
+        cost: str,
+        unit: str,
+        title: str,
+        size: Any,
     ) -> Any:
-        front = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
+        pareto_front = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
         losses = theme.values(rows, "loss")
         across = theme.axis_of(theme.numbers(rows, cost), title, unit=unit)
         up = theme.axis_of(_heights(rows), "test NDCG@10", log=False)
-        base = shelf.chart(rows).encode(
+        base = chart_data.chart(rows).encode(
             x=alt.X(f"{cost}:Q", **across), y=alt.Y("test_ndcg_10:Q", **up)
         )
         colour = theme.loss_color(losses)
         line = (
-            base.transform_filter(f"datum.{front}")
+            base.transform_filter(f"datum.{pareto_front}")
             .mark_line(interpolate="step-after", color="#555555", strokeWidth=1.2)
             .encode(order=alt.Order(f"{cost}:Q"))
         )
@@ -137,22 +149,22 @@ class Pareto:
             color=colour,
             shape=theme.loss_shape(losses),
             size=size,
-            opacity=alt.condition(f"datum.{front}", alt.value(0.95), alt.value(0.4)),
+            opacity=alt.condition(f"datum.{pareto_front}", alt.value(0.95), alt.value(0.4)),
             tooltip=list(_TOOLTIP),
         )
-        names = self._names(rows, cost, front, across["scale"], up["scale"])
+        names = self._names(rows, cost, pareto_front, across["scale"], up["scale"])
         named = (
-            shelf.chart(names)
+            chart_data.chart(names)
             .mark_text(fontSize=11, fontWeight="bold")
             .encode(x=alt.X(f"{cost}:Q"), y="test_ndcg_10:Q", text="loss:N", color=colour)
         )
         layers = [line, spread, points, named]
         if theme.values(rows, "oracle_ndcg_10"):
-            layers += _oracle(shelf, rows, up)
+            layers += _oracle(chart_data, rows, up)
         return alt.layer(*layers).properties(width=self.width, height=self.height)
 
     def _names(
-        self, rows: pa.Table, cost: str, front: str, across: alt.Scale, up: alt.Scale
+        self, rows: pa.Table, cost: str, pareto_front: str, across: alt.Scale, up: alt.Scale
     ) -> pa.Table:
         """The name of each loss, at a free place near its best configuration."""
         data = rows.to_pylist()
@@ -168,7 +180,7 @@ class Pareto:
             for row, (x, y) in zip(data, spots, strict=True)
             if row["best_of_loss"] is not None
         ]
-        obstacles = spots + _steps(data, spots, front)
+        obstacles = spots + _steps(data, spots, pareto_front)
         placed = place(labels, obstacles, self.width, self.height)
         return pa.table(
             {
@@ -182,10 +194,10 @@ class Pareto:
 
 
 def _steps(
-    data: list[dict[str, Any]], spots: list[tuple[float, float]], front: str
+    data: list[dict[str, Any]], spots: list[tuple[float, float]], pareto_front: str
 ) -> list[tuple[float, float]]:
-    """Points along the line of the front, for words to keep clear of."""
-    corners = sorted(spot for row, spot in zip(data, spots, strict=True) if row[front])
+    """Points along the line of the Pareto front, for words to keep clear of."""
+    corners = sorted(spot for row, spot in zip(data, spots, strict=True) if row[pareto_front])
     found: list[tuple[float, float]] = []
     for (x0, y0), (x1, y1) in pairwise(corners):
         found += [(x0 + n * 8.0, y0) for n in range(int((x1 - x0) / 8) + 1)]
@@ -201,9 +213,9 @@ def _heights(rows: pa.Table) -> list[float]:
     return [low, high, *(o for o in oracle if o <= high + (high - low))]
 
 
-def _oracle(shelf: theme.Shelf, rows: pa.Table, up: dict[str, Any]) -> list[alt.Chart]:
+def _oracle(chart_data: theme.ChartData, rows: pa.Table, up: dict[str, Any]) -> list[alt.Chart]:
     """The bound that ranking by the true probabilities sets, known for synthetic data."""
-    one = shelf.chart(rows.slice(0, 1))
+    one = chart_data.chart(rows.slice(0, 1))
     bound = theme.numbers(rows, "oracle_ndcg_10")[0]
     text = one.mark_text(align="left", dx=4, dy=-6, fontSize=11, color="#333333")
     if theme.position(up["scale"], bound) > 1:

@@ -1,12 +1,14 @@
-"""Predicted and measured peaks in, how far they agree out."""
+"""Draw predicted against measured peaks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Stage, Study, Width
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Prediction"]
@@ -27,10 +29,13 @@ ORDER BY kind, loss, run_id
 class Prediction:
     """Predicted against measured peaks, and the error in percent; at most the `most` worst."""
 
-    study: str | None = None
-    stage: Literal["train", "eval"] = "train"
-    most: int = 2000
-    size: int = 320
+    study: Study = None
+    stage: Stage = "train"
+    most: Annotated[
+        int,
+        Field(ge=1, description="most runs drawn, the worst predicted ones"),
+    ] = 2000
+    size: Width = 320
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind that was both predicted and measured."""
@@ -42,19 +47,19 @@ class Prediction:
         title = "Predicted against measured peaks"
         if not rows.num_rows:
             return theme.nothing_to_show(title, "no finished runs with a prediction")
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         kinds = rows["kind"].to_pylist()
         panels = [
-            self._panels(shelf, rows.filter(pa.array([k == kind for k in kinds])), kind)
+            self._panels(chart_data, rows.filter(pa.array([k == kind for k in kinds])), kind)
             for kind in dict.fromkeys(kinds)
         ]
         errors = sorted(abs(e) for e in theme.numbers(rows, "error_percent"))
         middle = errors[len(errors) // 2]
         subtitle = f"{len(errors)} peaks; error: median {middle:.2g} %, largest {errors[-1]:.2g} %"
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
-        return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), shelf)
+        return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 
-    def _panels(self, shelf: theme.Shelf, rows: pa.Table, kind: str) -> alt.HConcatChart:
+    def _panels(self, chart_data: theme.ChartData, rows: pa.Table, kind: str) -> alt.HConcatChart:
         both = theme.numbers(rows, "measured_bytes") + theme.numbers(rows, "predicted_bytes")
         losses = theme.values(rows, "loss")
         colour, shape = theme.loss_color(losses), theme.loss_shape(losses)
@@ -70,7 +75,7 @@ class Prediction:
             alt.Tooltip("run_id:N"),
         ]
         points = (
-            shelf.chart(rows)
+            chart_data.chart(rows)
             .mark_point(filled=True, size=60, opacity=0.7)
             .encode(
                 x=alt.X("measured_bytes:Q", **theme.axis_of(both, "measured", unit="byte")),
@@ -82,7 +87,7 @@ class Prediction:
         )
         ends = pa.table({"measured_bytes": [min(both), max(both)]})
         equal = (
-            shelf.chart(ends)
+            chart_data.chart(ends)
             .mark_line(color="#777777", strokeDash=[4, 3], strokeWidth=1)
             .encode(x="measured_bytes:Q", y=alt.Y("measured_bytes:Q"))
         )
@@ -95,7 +100,7 @@ class Prediction:
             scale=alt.Scale(domain=[-widest, widest], nice=False),
         )
         strip = (
-            shelf.chart(rows)
+            chart_data.chart(rows)
             .transform_calculate(jitter="random() - 0.5")
             .mark_point(filled=True, size=50, opacity=0.7)
             .encode(
@@ -107,7 +112,7 @@ class Prediction:
                 tooltip=tooltip,
             )
         )
-        one = shelf.chart(rows.slice(0, 1))
+        one = chart_data.chart(rows.slice(0, 1))
         promised = one.mark_rect(color="#009E73", opacity=0.1).encode(
             y=alt.YDatum(-0.5), y2=alt.Y2Datum(0.5)
         )

@@ -1,12 +1,14 @@
-"""Configurations in, memory, time and quality against one setting out, a line a loss."""
+"""Draw how memory, time and quality change with one setting while all others are fixed."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Scaling"]
@@ -45,12 +47,13 @@ class Scaling:
     `by` = auto takes the first of catalog size, batch size, length, width, negatives that varies.
     """
 
-    by: Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"] = (
-        "auto"
-    )
-    study: str | None = None
-    width: int = 290
-    height: int = 250
+    by: Annotated[
+        Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"],
+        Field(description="setting on the horizontal axis; auto: the first of these that varies"),
+    ] = "auto"
+    study: Study = None
+    width: Width = 290
+    height: Height = 250
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each device, data set, model, loss and value of the setting."""
@@ -66,36 +69,36 @@ class Scaling:
         """Three panels a device: training peak, training time, quality."""
         if not rows.num_rows:
             return theme.nothing_to_show("Growth with the catalog")
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         setting = rows["setting"][0].as_py()
         devices = rows["device"].to_pylist()
         panels = [
             self._panels(
-                shelf, rows.filter(pa.array([d == device for d in devices])), device, setting
+                chart_data, rows.filter(pa.array([d == device for d in devices])), device, setting
             )
             for device in dict.fromkeys(devices)
         ]
         subtitle = "the best configuration of each loss on validation, at each value"
         heading = alt.TitleParams(f"Growth with {_TITLES[setting]}", subtitle=subtitle, offset=14)
-        return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), shelf)
+        return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 
     def _panels(
-        self, shelf: theme.Shelf, rows: pa.Table, device: str, setting: str
+        self, chart_data: theme.ChartData, rows: pa.Table, device: str, setting: str
     ) -> alt.HConcatChart:
         unit = "count" if setting == "num_items" else ""
         across = theme.axis_of(theme.numbers(rows, "value"), _TITLES[setting], unit=unit)
         kind = rows["peak_kind"][0].as_py()
         panels = [
-            self._panel(shelf, rows, across, "peak_bytes", "byte", f"training peak ({kind})"),
-            self._panel(shelf, rows, across, "train_s", "s", "training time"),
+            self._panel(chart_data, rows, across, "peak_bytes", "byte", f"training peak ({kind})"),
+            self._panel(chart_data, rows, across, "train_s", "s", "training time"),
         ]
         if theme.numbers(rows, "test_ndcg_10"):
-            panels.append(self._panel(shelf, rows, across, "test_ndcg_10", "", "test NDCG@10"))
+            panels.append(self._panel(chart_data, rows, across, "test_ndcg_10", "", "test NDCG@10"))
         return alt.hconcat(*panels, title=alt.TitleParams(device, fontSize=12, offset=8))
 
     def _panel(
         self,
-        shelf: theme.Shelf,
+        chart_data: theme.ChartData,
         rows: pa.Table,
         across: dict[str, Any],
         field: str,
@@ -105,7 +108,7 @@ class Scaling:
         losses = theme.values(rows, "loss")
         log = None if unit else False
         up = theme.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
-        base = shelf.chart(rows).encode(
+        base = chart_data.chart(rows).encode(
             x=alt.X("value:Q", **across),
             y=alt.Y(f"{field}:Q", **up),
             color=theme.loss_color(losses),

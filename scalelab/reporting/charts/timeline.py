@@ -1,12 +1,15 @@
-"""The changes inside one profiled step in, live bytes by component over that step out."""
+"""Draw the live bytes by component during one training step."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Timeline"]
@@ -52,11 +55,17 @@ class Timeline:
     how many instants are drawn.
     """
 
-    run: str | None = None
-    study: str | None = None
-    points: int = 300
-    width: int = 860
-    height: int = 320
+    run: Annotated[
+        str | None,
+        Field(description="run_id; the run with the largest peak if left out"),
+    ] = None
+    study: Study = None
+    points: Annotated[
+        int,
+        Field(ge=2, description="most instants drawn"),
+    ] = 300
+    width: Width = 860
+    height: Height = 320
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each shown event and component: its live bytes after that event."""
@@ -71,14 +80,14 @@ class Timeline:
         title = "Memory through one training step"
         if not rows.num_rows:
             return theme.nothing_to_show(title, "no finished runs with a timeline")
-        shelf = theme.Shelf()
+        chart_data = theme.ChartData()
         first = rows.slice(0, 1).to_pylist()[0]
         peak = first["peak_bytes"]
         across = alt.X(
             "event:Q", title="allocations and frees, in order", scale=alt.Scale(nice=False)
         )
         up = theme.axis_of([1.05 * peak], "live bytes (requested)", unit="byte", zero=True)
-        base = shelf.chart(rows)
+        base = chart_data.chart(rows)
         area = base.mark_area(interpolate="step-after").encode(
             x=across,
             y=alt.Y("bytes:Q", stack="zero", **up),
@@ -97,7 +106,7 @@ class Timeline:
             x="start:Q", y=alt.value(0), text="phase:N"
         )
         top = (
-            shelf.chart(rows.slice(0, 1))
+            chart_data.chart(rows.slice(0, 1))
             .mark_rule(color="#111111", strokeWidth=1)
             .encode(y=alt.Y("peak_bytes:Q"))
         )
@@ -109,4 +118,4 @@ class Timeline:
             height=self.height,
             title=alt.TitleParams(title, subtitle=subtitle, offset=18),
         )
-        return theme.themed(chart, shelf)
+        return theme.themed(chart, chart_data)

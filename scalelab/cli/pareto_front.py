@@ -1,14 +1,14 @@
-"""Finished runs in, the configurations that nothing beats on quality and memory out."""
+"""Find the configurations that no other beats in both quality and memory (the Pareto front)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Front", "Point", "budgets_around"]
+__all__ = ["ParetoFront", "Point", "budgets_around"]
 
 
 class Measured(Protocol):
-    """What a front needs of a finished run."""
+    """What a Pareto front needs of a finished run."""
 
     @property
     def valid(self) -> float | None: ...
@@ -22,7 +22,7 @@ class Measured(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One configuration: means over its seeds."""
+    """One configuration, with means over its seeds."""
 
     label: str
     seeds: int
@@ -32,13 +32,13 @@ class Point:
     train_s: float | None
 
     def beats(self, other: "Point") -> bool:
-        """No worse in both, better in one."""
+        """Whether this is no worse in quality and memory, and better in one of them."""
         no_worse = self.valid >= other.valid and self.peak_bytes <= other.peak_bytes
         return no_worse and (self.valid, self.peak_bytes) != (other.valid, other.peak_bytes)
 
 
-class Front:
-    """Kept up to date run by run: an addition costs the length of the front, seldom all points."""
+class ParetoFront:
+    """The Pareto front of the runs added so far; an addition seldom compares all points."""
 
     def __init__(self) -> None:
         self._runs: dict[str, list[Measured]] = {}
@@ -53,7 +53,7 @@ class Front:
         runs.append(run)
         point = _mean(self._all[settings].label if settings in self._all else label, runs)
         self._all[settings] = point
-        # A point that leaves the front or worsens may uncover others; a new one only covers.
+        # A point that leaves the Pareto front or worsens may uncover others; a new one only covers.
         if settings in self._best:
             self._best = {}
             for key, candidate in self._all.items():
@@ -62,7 +62,7 @@ class Front:
             self._insert(settings, point)
 
     def points(self) -> tuple[Point, ...]:
-        """The front, best quality first."""
+        """The Pareto front, best quality first."""
         return tuple(sorted(self._best.values(), key=lambda point: -point.valid))
 
     def _insert(self, key: str, point: Point) -> None:
@@ -73,7 +73,10 @@ class Front:
 
 
 def budgets_around(budget_bytes: int | None, points: Sequence[Point]) -> tuple[int, ...]:
-    """The budget and its halves down to the cheapest point; else powers of two around the front."""
+    """The budget, a half of it, a quarter and so on; without one, powers of two.
+
+    All are large enough for the cheapest point.
+    """
     if not points:
         return ()
     sizes = [point.peak_bytes for point in points]
