@@ -1,7 +1,5 @@
 """Plan and run every configuration of a study and store the records in a ledger."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +17,7 @@ from scalelab.store.ledger import Attempt, Ledger
 from scalelab.store.writer import LedgerWriter
 from scalelab.studies.forecast import Forecast
 from scalelab.studies.grid import Configuration, expand
-from scalelab.studies.study_toml import toml_of
+from scalelab.studies.study_toml import as_toml, study_id
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.final_seeds import best_configurations, check_final_seeds
 from scalelab.sweeping.hooks import Hooks
@@ -65,6 +63,7 @@ def sweep(
     given = {**(overrides or {}), **({"device.name": device} if device else {})}
     sweeping = _Sweep(
         study=study,
+        study_id=study_id(study, given),
         overrides=given,
         ledger=Path(ledger),
         limits=_limits(study, budget),
@@ -124,6 +123,7 @@ class _Sweep:
     """The settings of one sweep, and the jobs that it has planned."""
 
     study: StudySpec
+    study_id: str
     overrides: dict[str, Any]
     ledger: Path
     limits: Limits
@@ -136,12 +136,6 @@ class _Sweep:
     on_cluster: bool
     jobs: dict[str, Job] = field(default_factory=dict)
     _executor_open: bool = False
-
-    @property
-    def study_id(self) -> str:
-        """Equal for equal studies and overrides, so that the same command continues a study."""
-        request = json.dumps([self._request(), self.overrides], sort_keys=True)
-        return f"{self.study.name}-{hashlib.blake2b(request.encode(), digest_size=4).hexdigest()}"
 
     def with_device(self, configuration: Configuration) -> Configuration:
         """The configuration with a device in place of `auto`. Raises SpecError on a cluster."""
@@ -164,7 +158,8 @@ class _Sweep:
         ledger = Ledger.create_or_open(self.ledger)
         checkpoint_root = self.ledger.with_name(self.ledger.name + ".checkpoints")
         with count_stop_signals() as stops, ledger.writing() as writer:
-            ledger.add_study(self.study_id, self.study.name, self._toml(), utc_now())
+            toml = as_toml(self.study, self.overrides)
+            ledger.add_study(self.study_id, self.study.name, toml, utc_now())
             planner = self._planner(ledger.attempts())
             driver = Driver(
                 executor=executor,
@@ -283,12 +278,3 @@ class _Sweep:
             cells=tuple(job.planned for job in self.jobs.values()),
             interrupted=interrupted,
         )
-
-    def _request(self) -> dict[str, Any]:
-        # The base by its name: its path on this machine does not change the study.
-        tables = self.study.model_dump(mode="json", exclude_none=True)
-        return {**tables, "base": Path(self.study.base).stem}
-
-    def _toml(self) -> str:
-        """The study as TOML, with the overrides of this command at its end."""
-        return toml_of({**self._request(), "overrides": self.overrides})
