@@ -56,7 +56,11 @@ class ExitStatus:
 def threads_each(workers: int) -> int:
     """How many threads each of `workers` runs computes with; OMP_NUM_THREADS takes precedence."""
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(setting) if setting.isdigit() else max(1, len(os.sched_getaffinity(0)) // workers)
+    if setting.isdigit():
+        return int(setting)
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, cores // workers)
 
 
 class ForkServer:

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 import threading
@@ -135,5 +134,7 @@ def _listen(connection: Connection, stop: _StopFlag) -> None:
 
 def _limit_data(host_bytes: int | None) -> None:
     if host_bytes is not None and sys.platform == "linux":
-        most = data_bytes(os.getpid()) + host_bytes + ALLOWANCE + _DATA_SLACK
+        import resource  # not on Windows
+
+        most = data_bytes() + host_bytes + ALLOWANCE + _DATA_SLACK
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
