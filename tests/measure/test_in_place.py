@@ -27,8 +27,8 @@ class _AddsInPython(torch.autograd.Function):
         return scale.repeat(ROWS, WIDTH) + scale.repeat(ROWS, WIDTH)
 
 
-class _OfAnotherSize(torch.autograd.Function):
-    """A gradient with a storage of one number that is not a view of anything."""
+class _Ones(torch.autograd.Function):
+    """A sum that keeps nothing and whose gradient is a buffer of its own."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -36,8 +36,20 @@ class _OfAnotherSize(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        one = scale.clone()
-        return torch.empty(0).set_(one.untyped_storage(), 0, (ROWS, WIDTH), (0, 0))
+        return scale.repeat(ROWS, WIDTH)
+
+
+class _OfAnotherSize(torch.autograd.Function):
+    """A gradient in every second column of its storage, which is not a view of anything."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.sum()
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        wide = scale.repeat(ROWS, 2 * WIDTH)
+        return torch.empty(0).set_(wide.untyped_storage(), 0, (ROWS, WIDTH), (2 * WIDTH, 2))
 
 
 def _twice(y: Tensor) -> Tensor:
@@ -61,7 +73,7 @@ def _residual(y: Tensor) -> Tensor:
 
 
 def _same_twice(y: Tensor) -> Tensor:
-    return ((y + y) * 3.0).sum()
+    return _Ones.apply(y + y)  # pyright: ignore[reportReturnType]
 
 
 def _square(y: Tensor) -> Tensor:
