@@ -12,6 +12,7 @@ import torch
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.measure import passes
+from scalelab.measure.device_budget import must_fit, on_device
 from scalelab.measure.memory_errors import OverBudget
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.train.assemble import assemble
