@@ -11,6 +11,9 @@ import torch
 
 from scalelab.core.errors import ScalelabError
 from scalelab.core.events import Phase, Progress, Stage
+from scalelab.core.initial_row import new_row
+from scalelab.core.limits import Limits
+from scalelab.core.memory_kinds import limited_kind
 from scalelab.core.records import Memory, Metric, Outcome, Record, Run, TimelineEvent
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
@@ -26,27 +29,14 @@ from scalelab.measure.probes.kernel_used import KernelUsed
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
-from scalelab.measure.rows import new_row
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
-__all__ = ["Limits", "new_row", "out_of_memory", "run"]
+__all__ = ["out_of_memory", "run"]
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one run may take: bytes, and seconds of wall clock. None: no limit.
-
-    Bytes of tensors (`requested`) on a CPU; on CUDA what the process's allocator may hold
-    (`reserved`), which is neither host memory nor CUDA's context nor another process's memory.
-    """
-
-    memory_bytes: int | None = None
-    time_s: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -157,6 +147,7 @@ def _measure(
         state.account = account
 
     history = TorchHistory(folder=str(out or "."))
+    device = trainer.parts.device.type
     with ExitStack() as stack:
         stack.enter_context(trainer.observed_by([listeners.PhaseWatch(state)]))
         if out is not None:
@@ -164,25 +155,25 @@ def _measure(
             history.open(trainer.parts.device, state.now)
             stack.callback(history.close)
         state.memory += passes.allocator_pass(trainer)
-        _must_fit(state.memory, limits)
+        _must_fit(state.memory, limits, device)
         account, rows = passes.training_pass(trainer, watch)
         state.memory += rows
         if timeline:
             state.timeline = account.timeline()
-        _must_fit(state.memory, limits)
+        _must_fit(state.memory, limits, device)
         _, rows = passes.evaluation_pass(trainer)
         state.memory += rows
-        _must_fit(state.memory, limits)
+        _must_fit(state.memory, limits, device)
         if out is not None:
             listeners.write_trace(trainer, out)
     trainer.reset()
 
 
-def _must_fit(rows: Sequence[Memory], limits: Limits) -> None:
+def _must_fit(rows: Sequence[Memory], limits: Limits, device: str) -> None:
     """Raises OverBudget where a stage took more than the budget, in the meaning of `Limits`."""
     totals = {(row.kind, row.stage): row.bytes for row in rows if row.component == "total"}
+    kind = limited_kind(device)
     for stage, name in ((Stage.TRAIN, "training"), (Stage.EVAL, "evaluation")):
-        kind = "requested" if totals.get(("reserved", stage)) is None else "reserved"
         taken, budget = totals.get((kind, stage)), limits.memory_bytes
         if budget is not None and taken is not None and taken > budget:
             raise OverBudget(f"{name} takes {taken} bytes ({kind}), the budget is {budget}")

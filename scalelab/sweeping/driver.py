@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from scalelab.core.events import Progress, SweepObserver
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
@@ -18,7 +19,7 @@ from scalelab.sweeping.device_memory import find_room
 from scalelab.sweeping.jobs import Job
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.signals import Stops
-from scalelab.workers.task import Executor, Limits, Task, ended
+from scalelab.workers.task import Executor, Task, ended
 
 __all__ = ["Driver"]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from scalelab.batches.batch import Batch
 from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.spec import RunSpec
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
@@ -27,7 +28,6 @@ __all__ = ["Diverged", "Fit", "Trainer"]
 # Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's
 # end.
 _LOOK_EVERY = 50
-METRIC = "ndcg@10"
 
 
 @dataclass(kw_only=True)
@@ -229,8 +229,8 @@ class Trainer:
 
     def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path) -> None:
         fit.history.append((fit.epoch, metrics))
-        if metrics[METRIC] > fit.best_metric:
-            fit.best_metric, fit.best_epoch, fit.without_better = metrics[METRIC], fit.epoch, 0
+        if metrics[QUALITY_KEY] > fit.best_metric:
+            fit.best_metric, fit.best_epoch, fit.without_better = metrics[QUALITY_KEY], fit.epoch, 0
             checkpoint.save_best(folder, self.parts.model, fit.epoch)
         else:
             fit.without_better += 1

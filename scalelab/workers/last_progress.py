@@ -1,6 +1,7 @@
 """Reports of a running run in, what is known of it should it die out."""
 
 from scalelab.core.events import Progress
+from scalelab.core.figures import QUALITY, QUALITY_K
 from scalelab.core.records import Metric
 
 __all__ = ["Partial"]
@@ -19,7 +20,11 @@ class Partial:
         # A report repeats the last metric known, which is this epoch's once it has been evaluated.
         if state == ("evaluate", progress.epoch) and progress.metric is not None:
             self._metrics[progress.epoch] = Metric(
-                split="valid", epoch=progress.epoch, name="ndcg", k=10, value=progress.metric
+                split="valid",
+                epoch=progress.epoch,
+                name=QUALITY,
+                k=QUALITY_K,
+                value=progress.metric,
             )
         self.last = progress
 

@@ -6,21 +6,15 @@ from datetime import UTC, datetime
 from typing import ClassVar, Protocol
 
 from scalelab.core.events import Progress
+from scalelab.core.initial_row import new_row
+from scalelab.core.limits import Limits
 from scalelab.core.records import Memory, Metric, Outcome, Record
 from scalelab.core.spec import RunSpec
 
-__all__ = ["Executor", "Limits", "RunFunction", "Stop", "Task", "ended", "find_run", "utc_now"]
+__all__ = ["Executor", "RunFunction", "Stop", "Task", "ended", "find_run", "utc_now"]
 
 
 Stop = Callable[[], bool | Outcome]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one run may take. None: no limit. (The session has its own: this one needs no torch.)"""
-
-    memory_bytes: int | None = None
-    time_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,9 +116,6 @@ def ended(
     epochs: int | None = None,
 ) -> Record:
     """A record of a task told from outside: nothing in it was measured by the run itself."""
-    # Only now: a study that cannot run must not wait for torch.
-    from scalelab.measure.session import new_row
-
     now = utc_now()
     row = new_row(task.spec, run_id=task.run_id, study_id=task.study_id, attempt=task.attempt)
     run = replace(

@@ -8,9 +8,10 @@ import torch
 from scalelab.core import plugins
 from scalelab.core.errors import DataError
 from scalelab.core.events import Progress
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome, Record
 from scalelab.core.spec import RunSpec
-from scalelab.measure.session import Limits, out_of_memory, run
+from scalelab.measure.session import out_of_memory, run
 from scalelab.train.assemble import assemble
 
 Small = Callable[[dict[str, Any]], RunSpec]

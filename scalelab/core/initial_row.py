@@ -1,17 +1,16 @@
-"""A spec in, the row of its run as it is before the run starts out."""
+"""Make the row of a run that has not started: what its spec alone decides."""
 
 from datetime import UTC, datetime
 
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.records import Outcome, Run
-from scalelab.core.spec import RESULTS_VERSION, RunSpec
+from scalelab.core.spec import RunSpec
 
 __all__ = ["new_row"]
 
 
 def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
-    """The row of a run that has not started: what the spec alone decides."""
-    options = spec.loss.options
-    buckets, chunks = options.get("n_buckets"), options.get("n_chunks")
+    """Everything that is measured is None, the fingerprint empty."""
     return Run(
         run_id=run_id,
         study_id=study_id,
@@ -32,10 +31,6 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         max_len=spec.batch.max_len,
         hidden_dim=spec.model.options.get("hidden_dim"),
         num_negatives=sum(source.num_negatives for source in spec.negatives),
-        rounds=options.get("rounds"),
-        n_buckets=None if buckets is None else str(buckets),
-        n_chunks=chunks if isinstance(chunks, int) else None,  # "auto" is as many as buckets
-        n_extra_chunks=options.get("n_extra_chunks"),
         seed=spec.train.seed,
         spec=spec.as_json(),
         started_at=datetime.now(UTC).replace(tzinfo=None),
