@@ -50,11 +50,15 @@ def configuration_of(
 
 
 def _decisive(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy without what decides no number: the data set's name, the number of the GPU."""
+    """A copy without what decides no number of the run.
+
+    That is the data set's name, what belongs to a baseline alone, and the number of the GPU.
+    """
     copy = dict(tables)
     for name in ("data", "train", "device"):
         copy[name] = dict(tables.get(name, {}))
     copy["data"].pop("name", None)
+    copy["data"].pop("recent_days", None)
     if "name" in copy["device"]:
         copy["device"]["name"] = str(copy["device"]["name"]).partition(":")[0]
     return copy

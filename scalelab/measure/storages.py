@@ -1,12 +1,35 @@
-"""Tensors in, what holds their bytes out."""
+"""Describe storages and their changes, and find the storages that hold the bytes of a tensor."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["storages_of", "tensors_in"]
+__all__ = ["MemoryEvent", "Storage", "storages_of", "tensors_in"]
+
+
+class MemoryEvent(NamedTuple):
+    """One change of memory: a storage was allocated (bytes above 0), freed (below) or resized.
+
+    `storage` is the number of the storage, the same in all of its events.
+    """
+
+    storage: int
+    num_bytes: int
+    phase: str
+    component: str
+
+
+class Storage:
+    """One storage from allocation to free. torch reuses `_cdata`, so it is known by its number."""
+
+    __slots__ = ("component", "num_bytes", "reference")
+
+    def __init__(self, component: str, num_bytes: int) -> None:
+        self.component = component
+        self.num_bytes = num_bytes
+        self.reference: Any = None
 
 
 def storages_of(tensor: Tensor) -> tuple[torch.UntypedStorage, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from scalelab.measure.cuda_workspaces import RULES as CUDA_RULES
 from scalelab.measure.scratch import observed, observed_on_cuda, product_bytes
 
-__all__ = ["IN_PLACE_UNOBSERVED", "RUN", "Run", "foreseen", "foreseen_on_cuda"]
+__all__ = ["IN_PLACE_UNOBSERVED", "RUN", "Run", "predicted", "predicted_on_cuda"]
 
 aten = torch.ops.aten
 # Gradients of lookups: autograd adds in place, but out of place while a dispatch mode looks on.
@@ -28,14 +28,14 @@ Run = Callable[[Any, tuple[Any, ...], Any], tuple[Any, int]]
 _Rule = Callable[[tuple[Any, ...], Any], int]
 
 
-def foreseen(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+def predicted(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
     """(result, bytes beside arguments and result at the worst moment) inside `func` on a CPU."""
     result = func(*args, **kwargs)
     rule = _rule(func)
     return result, 0 if rule is None else rule(args, result)
 
 
-def foreseen_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+def predicted_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
     """The same on a GPU: its kernels convert types as they read, cuBLAS has a lasting workspace."""
     result = func(*args, **kwargs)
     rule = CUDA_RULES.get(func) or (_rule(func) if func not in _ON_CPU_ALONE else None)
@@ -160,4 +160,4 @@ _ON_CPU_ALONE = frozenset(
 # Registered when it is first called, so known by name alone (torch 2.13 and later).
 _BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entropy}
 # By the kind of device that the account follows; fake tensors are "meta".
-RUN: dict[str, Run] = {"cpu": observed, "cuda": observed_on_cuda, "meta": foreseen}
+RUN: dict[str, Run] = {"cpu": observed, "cuda": observed_on_cuda, "meta": predicted}

@@ -40,7 +40,7 @@ def forecast(
 
     A run that would not fit under the budget is too large; so is one that would not fit into this
     machine's memory, where the kernel might end something else in its place. What refuses to be
-    rehearsed is a remark: the run itself may work. Raises DataError, and SpecError for a budget
+    predicted is a remark: the run itself may work. Raises DataError, and SpecError for a budget
     that the device does not have and for parts that cannot be built.
     """
     from scalelab.datasets.load import LengthsOnly, lengths
@@ -74,7 +74,7 @@ def forecast(
             continue
         except DataError:
             raise
-        except Exception as error:  # what cannot be rehearsed can still be run
+        except Exception as error:  # what cannot be predicted can still be run
             if isinstance(error, SpecError):
                 check_buildable(spec, known[key].num_items)
             line = " ".join(str(error).split())

@@ -18,10 +18,10 @@ from scalelab.core.tables import read_toml
 from scalelab.core.units import parse_bytes
 from scalelab.studies.grid import Cell, expand
 
-__all__ = ["cells_of", "foresee"]
+__all__ = ["cells_of", "predictions_of"]
 
 
-def foresee(
+def predictions_of(
     run_or_study: str | Path,
     overrides: Mapping[str, Any],
     *,
@@ -90,7 +90,7 @@ def _predicted(chosen: list[tuple[Cell, Any]], budget_bytes: int | None) -> list
     def facts_of(cell: Cell, device: Any) -> dict[str, Any]:
         data = lengths_of(cell.spec.data)
         try:
-            return predict(cell.spec, device, budget_bytes=budget_bytes, data=data).as_facts()
+            return predict(cell.spec, device, budget_bytes=budget_bytes, data=data).as_document()
         except (PredictionUnsupported, MissingExtra) as error:
             return _unknown(device, budget_bytes, error)
 
@@ -123,7 +123,7 @@ def _solved(cell: Cell, key: str, device: Any, budget_bytes: int | None) -> dict
         return _facts(cell) | answer | _unknown(device, budget_bytes, error)
     changed = Cell(spec=cell.spec.with_({key: found.value}), label=cell.label)
     answer = {"key": key, "value": found.value, "next_value": found.next_value}
-    return _facts(changed) | answer | found.prediction.as_facts()
+    return _facts(changed) | answer | found.prediction.as_document()
 
 
 def _facts(cell: Cell) -> dict[str, Any]:

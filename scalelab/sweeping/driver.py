@@ -4,7 +4,7 @@ import math
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
@@ -32,6 +32,8 @@ class Driver:
     """The loop of a sweep. Single-threaded; the ledger's writer has a thread of its own.
 
     `gpus` are the UUIDs of this machine's GPUs, asked for when the first run wants one.
+    `with_baselines` are the data fingerprints and protocols whose baselines are stored; the first
+    run of another brings them along.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Driver:
         total_s: float | None = None,
         rule: MedianRule | None = None,
         gpus: Callable[[], Sequence[str]] = tuple,
+        with_baselines: Collection[tuple[str, str]] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -62,6 +65,7 @@ class Driver:
         self._total_s = math.inf if total_s is None else total_s
         self._rule = rule
         self._ask_gpus = cache(gpus)
+        self._with_baselines = set(with_baselines)
         self._places: dict[str, str] = {}
         self._told_of_sharing = False
         self._clock = clock
@@ -129,7 +133,9 @@ class Driver:
 
     def on_record(self, record: Record) -> None:
         """A run has ended."""
-        job, _, started_s = self._running.pop(record.run.run_id)
+        job, task, started_s = self._running.pop(record.run.run_id)
+        if task.baselines and not record.baselines:
+            self._with_baselines.discard(_protocol_of(task))
         forecast = job.forecast
         if record.run.outcome is Outcome.DONE:
             self._num_measured += 1
@@ -145,6 +151,8 @@ class Driver:
     def on_lost(self, run_id: str, why: str) -> None:
         """A run has gone with the place where it ran: it is no result, and runs again."""
         job, task, _ = self._running.pop(run_id)
+        if task.baselines:
+            self._with_baselines.discard(_protocol_of(task))
         self._losses[job.fingerprint] += 1
         if self._losses[job.fingerprint] >= _MOST_LOSSES:
             reason = f"lost {_MOST_LOSSES} times; at last: {why}"
@@ -211,6 +219,9 @@ class Driver:
         task = self._task(job)
         if self._executor.shares_memory and place != "cpu":
             task = self._on_gpu(task, place)
+        if _protocol_of(task) not in self._with_baselines:
+            self._with_baselines.add(_protocol_of(task))
+            task = replace(task, baselines=True)
         self._places[task.run_id] = place
         self._running[task.run_id] = job, task, self._clock()
         self._writer.append(ended(task, Outcome.RUNNING))
@@ -258,3 +269,8 @@ class Driver:
             receipt, record = self._receipts.popleft()
             receipt.result()
             self._observer.on_run_end(record)
+
+
+def _protocol_of(task: Task) -> tuple[str, str]:
+    """Which baselines the task is to be compared with."""
+    return task.data_fingerprint or "", task.spec.protocol

@@ -178,6 +178,7 @@ class _Sweep:
                 total_s=self.total_s,
                 rule=MedianRule() if self.study.prune == "median" else None,
                 gpus=self.hooks.gpus,
+                with_baselines=ledger.baselines_known(),
             )
             if executor.blocking:
                 stops.at_once = lambda count: executor.stop(now=count > 1)

@@ -35,6 +35,7 @@ def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
         report=report,
         stop=stop,
         keep=None if task.keep is None else Path(task.keep),
+        baselines=task.baselines,
     )
 
 

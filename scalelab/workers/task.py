@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 from scalelab.core.events import Progress
 from scalelab.core.initial_row import new_row
 from scalelab.core.limits import Limits
-from scalelab.core.records import Memory, Metric, Outcome, Record
+from scalelab.core.records import Memory, Metric, Outcome, Record, Stopped
 from scalelab.core.spec import RunSpec
 
 __all__ = ["Executor", "RunFunction", "Stop", "Task", "ended", "find_run", "utc_now"]
@@ -21,6 +21,7 @@ Stop = Callable[[], bool | Outcome]
 class Task:
     """One attempt at one cell. `keep` is the folder of its checkpoint.
 
+    `baselines` asks for those of its data set and protocol too: no run before has brought them.
     `gpu` is the UUID of the only GPU that its process may see, None where it sees all.
     """
 
@@ -34,6 +35,7 @@ class Task:
     keep: str | None = None
     expected_bytes: int | None = None
     gpu: str | None = None
+    baselines: bool = False
 
     @property
     def host_bytes(self) -> int | None:
@@ -128,5 +130,6 @@ def ended(
         started_at=started_at or now,
         wall_s=None if started_at is None else (now - started_at).total_seconds(),
         epochs=epochs,
+        stopped=Stopped.TIME if outcome is Outcome.TIMEOUT else None,
     )
     return Record(run=run, metrics=tuple(metrics), memory=tuple(memory))

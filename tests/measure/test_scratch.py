@@ -5,7 +5,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.measure.scratch import observed, product_bytes
-from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
+from scalelab.measure.workspaces import predicted, predicted_on_cuda
 
 aten = torch.ops.aten
 
@@ -33,7 +33,7 @@ def test_an_operation_that_fails_leaves_no_profiler_behind() -> None:
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("shape", [(300, 64, 901), (7, 50, 64, 50)])
-def test_a_product_is_foreseen_as_it_is_observed(shape: tuple[int, ...], turned: bool) -> None:
+def test_a_product_is_predicted_as_it_is_observed(shape: tuple[int, ...], turned: bool) -> None:
     *batch, rows, inner, columns = shape
     first = torch.rand(*batch, inner, rows, dtype=torch.bfloat16).transpose(-1, -2)
     first = first if turned else first.contiguous()
@@ -44,9 +44,9 @@ def test_a_product_is_foreseen_as_it_is_observed(shape: tuple[int, ...], turned:
     assert product_bytes(first, second) == truth
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = mode.from_tensor(first), mode.from_tensor(second)
-        _, held = foreseen(func, fake, {})
+        _, held = predicted(func, fake, {})
         assert held == truth
-        assert foreseen_on_cuda(func, fake, {})[1] == 0
+        assert predicted_on_cuda(func, fake, {})[1] == 0
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -59,10 +59,10 @@ def test_a_product_that_no_machine_could_hold_is_asked_for_with_a_smaller_one() 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("length", [7, 50, 200, 800])
-def test_attention_is_foreseen_as_it_is_observed(length: int, dtype: torch.dtype) -> None:
+def test_attention_is_predicted_as_it_is_observed(length: int, dtype: torch.dtype) -> None:
     query = torch.zeros(2, 1, length, 16, dtype=dtype)
     func = aten._scaled_dot_product_flash_attention_for_cpu.default
     _, truth = observed(func, (query, query, query), {})
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = mode.from_tensor(query)
-        assert foreseen(func, (fake, fake, fake), {})[1] == truth
+        assert predicted(func, (fake, fake, fake), {})[1] == truth
