@@ -133,10 +133,10 @@ def plan(
     cell is that with the largest `value` that fits. Raises SpecError and DataError.
     """
     from scalelab.core.units import parse_bytes
-    from scalelab.studies.predictions import predictions_of
+    from scalelab.studies.predictions import predict_configurations
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
-    return predictions_of(
+    return predict_configurations(
         run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve
     )
 

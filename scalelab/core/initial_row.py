@@ -1,12 +1,18 @@
 """Make the row of a run that has not started: what its spec alone decides."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.records import Outcome, Run
 from scalelab.core.spec import RunSpec
 
-__all__ = ["new_row"]
+__all__ = ["new_row", "resolved_by_spec"]
+
+# Words in place of a number that a loss finds when it runs.
+_UNDECIDED = ("auto", "paper")
 
 
 def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
@@ -41,7 +47,7 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         epochs=None,
         tokens_per_s=None,
         wait_fraction=None,
-        resolved=None,
+        resolved=resolved_by_spec(spec.loss.options),
         origin=None,
         stopped=None,
         account_error=None,
@@ -49,3 +55,9 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         repeated_targets=None,
         results_version=RESULTS_VERSION,
     )
+
+
+def resolved_by_spec(options: Mapping[str, Any]) -> str:
+    """JSON for the column `resolved`: the options of a loss that its spec decides alone."""
+    decided = {key: value for key, value in options.items() if value not in _UNDECIDED}
+    return json.dumps({"loss": decided}, sort_keys=True)

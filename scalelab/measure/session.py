@@ -25,6 +25,7 @@ from scalelab.core.records import (
 )
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
+from scalelab.losses.kernels.choice import kernels_used
 from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
 from scalelab.measure.device_budget import must_fit, on_device
@@ -38,7 +39,7 @@ from scalelab.measure.probes.kernel_used import KernelUsed
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
-from scalelab.measure.rows import baselines_of
+from scalelab.measure.rows import baselines_of, resolved_of
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
@@ -169,6 +170,7 @@ def _measure(
     def watch(account: Account) -> None:
         state.account = account
 
+    kernels_used.clear()
     history = TorchHistory(folder=str(out or "."))
     device = trainer.parts.device.type
     with ExitStack() as stack:
@@ -189,6 +191,7 @@ def _measure(
         must_fit(state.memory, limits.memory_bytes, device)
         if out is not None:
             listeners.write_trace(trainer, out)
+    state.row = replace(state.row, resolved=resolved_of(trainer))
     trainer.reset()
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import tomli_w
 
 from scalelab.core.identity import configuration_of
+from scalelab.core.initial_row import resolved_by_spec
 from scalelab.core.renamed import with_new_names, with_new_names_in_study
 from scalelab.store.schema import run_columns, schema_sql
 
@@ -71,17 +72,12 @@ def _from_1(connection: duckdb.DuckDBPyConnection) -> None:
 def _of_today(run_id: str, text: str, data_fingerprint: str | None) -> dict[str, Any]:
     spec = with_new_names(json.loads(text))
     loss: Mapping[str, Any] = spec.get("loss", {})
-    # What "auto" came to was not kept.
-    known = {
-        key: value
-        for key, value in loss.items()
-        if key not in ("name", "train_on") and value not in ("auto", "paper")
-    }
+    options = {key: value for key, value in loss.items() if key not in ("name", "train_on")}
     return {
         "id": run_id,
         "spec": json.dumps(spec, sort_keys=True),
         "configuration": configuration_of(spec, data_fingerprint, None),
-        "resolved": json.dumps({"loss": known}, sort_keys=True),
+        "resolved": resolved_by_spec(options),  # what "auto" came to was not kept
     }
 
 

@@ -7,7 +7,7 @@ import pytest
 from scalelab.core import identity
 from scalelab.core.identity import RESULTS_VERSION, configuration_of, fingerprint_of
 from scalelab.core.spec import RunSpec
-from scalelab.studies.grid import Cell
+from scalelab.studies.grid import Configuration
 
 BASE = "sasrec-synthetic"
 
@@ -57,7 +57,7 @@ def test_before_the_data_are_known_their_place_stands_for_them():
     """The cells of a study that is only predicted."""
 
     def of(changes):
-        return Cell(spec=RunSpec.load(BASE, changes), label="").configuration
+        return Configuration(spec=RunSpec.load(BASE, changes), label="").without_seed
 
     assert of({"train.seed": 4}) == of({})
     assert of({"data.path": "/a"}) != of({"data.path": "/b"})
