@@ -1,13 +1,15 @@
-"""Make the row of a run that has not started, and the rows of its baselines."""
+"""Make the row of a run that has not started, and rows about its baselines and largest steps."""
 
 from datetime import UTC, datetime
 
-from scalelab.core.records import Baseline, Outcome, Run
+from scalelab.batches.steps import StepChoice
+from scalelab.core.records import Baseline, Outcome, Run, Sample
 from scalelab.core.spec import RESULTS_VERSION, RunSpec
 from scalelab.datasets.baselines import baseline_rows
+from scalelab.train.evaluate import BlockChoice
 from scalelab.train.trainer import Trainer
 
-__all__ = ["baselines_of", "new_row"]
+__all__ = ["baselines_of", "largest_rows", "new_row"]
 
 
 def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
@@ -68,3 +70,23 @@ def baselines_of(trainer: Trainer, run: Run) -> tuple[Baseline, ...]:
         data_fingerprint=run.data_fingerprint,
         protocol=run.protocol,
     )
+
+
+def largest_rows(step: StepChoice, block: BlockChoice) -> list[Sample]:
+    """Which training step and which block of evaluation the peaks are of.
+
+    Epochs and steps count from 1 as in all of the ledger; the epoch is None where the step is the
+    largest possible one instead of one that runs.
+    """
+    facts = {
+        "epoch": None if step.epoch is None else step.epoch + 1,
+        "step": step.step + 1,
+        "rows": step.shape.num_rows,
+        "positions": step.shape.num_positions,
+        f"{block.split}_block": block.number + 1,
+        f"{block.split}_rows": block.shape.num_rows,
+    }
+    return [
+        Sample(at_s=0.0, probe="largest", name=name, value=value, unit="number")
+        for name, value in facts.items()
+    ]

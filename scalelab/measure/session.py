@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from scalelab.core.errors import ScalelabError
-from scalelab.core.events import Phase, Progress
+from scalelab.core.events import Phase, Progress, Stage
 from scalelab.core.records import (
     Baseline,
     Memory,
@@ -18,6 +18,7 @@ from scalelab.core.records import (
     Outcome,
     Record,
     Run,
+    Sample,
     Stopped,
     TimelineEvent,
 )
@@ -36,7 +37,7 @@ from scalelab.measure.probes.kernel_used import KernelUsed
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
-from scalelab.measure.rows import baselines_of, new_row
+from scalelab.measure.rows import baselines_of, largest_rows, new_row
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
@@ -76,6 +77,7 @@ class _State:
     memory: list[Memory] = field(default_factory=list)
     timeline: tuple[TimelineEvent, ...] = ()
     probes: list[Probe] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     baselines: tuple[Baseline, ...] = ()
     account: Account | None = None
     phase: Phase = Phase.SETUP
@@ -151,7 +153,7 @@ def run(
         metrics=tuple(state.metrics),
         memory=tuple(state.memory),
         timeline=state.timeline,
-        samples=tuple(sample for probe in state.probes for sample in probe.samples),
+        samples=(*state.samples, *(s for probe in state.probes for s in probe.samples)),
         environment=facts,
         baselines=state.baselines,
     )
@@ -188,16 +190,17 @@ def _measure(
             stack.callback(history.close)
         state.memory += passes.allocator_pass(trainer)
         must_fit(state.memory, limits.memory_bytes)
-        account, rows = passes.training_pass(trainer, watch)
-        state.memory += rows
+        account, step = passes.training_pass(trainer, watch)
+        state.memory += passes.memory_rows(Stage.TRAIN, account)
         if timeline:
             state.timeline = account.timeline()
         must_fit(state.memory, limits.memory_bytes)
-        _, rows = passes.evaluation_pass(trainer)
-        state.memory += rows
+        of_block, block = passes.evaluation_pass(trainer)
+        state.memory += passes.memory_rows(Stage.EVAL, of_block)
+        state.samples += largest_rows(step, block)
         must_fit(state.memory, limits.memory_bytes)
         if out is not None:
-            listeners.write_trace(trainer, out)
+            listeners.write_trace(trainer, out, step)
     trainer.reset()
 
 
