@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import num_negatives
+from scalelab.losses._options import RemoveAccidentalHits
 from scalelab.losses._sampled import ScoreGradients, sampled_loss
 
 __all__ = ["BPR"]
@@ -21,7 +22,7 @@ class BPR:
     `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
-    remove_accidental_hits: bool = True
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 

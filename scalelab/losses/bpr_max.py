@@ -1,14 +1,16 @@
 """BPR-max: BPR against negatives weighted by their softmax (Hidasi & Karatzoglou, 2018; TRON)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import elu, softmax, through_elu
+from scalelab.losses._options import Regularisation, RemoveAccidentalHits
 from scalelab.losses._sampled import ScoreGradients, sampled_loss
 
 __all__ = ["BPRMax"]
@@ -23,9 +25,12 @@ class BPRMax:
     elu_param; 0: none). `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
-    reg: float = 1.0
-    elu: float = 0.0
-    remove_accidental_hits: bool = True
+    reg: Regularisation = 1.0
+    elu: Annotated[
+        float,
+        Field(ge=0, description="ELU on all scores (GRU4Rec's elu_param); 0: none"),
+    ] = 0.0
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 

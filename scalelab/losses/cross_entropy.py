@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from scalelab.losses import LossBatch, target_of
+from scalelab.losses._options import IncludePadding, Kernel
 from scalelab.losses._tiles import (
     accumulate_dtype_of,
     add_product,
@@ -18,7 +20,7 @@ from scalelab.losses._tiles import (
     target_scores,
     tile_ranges,
 )
-from scalelab.losses.kernels.choice import Kernel, runs_fused
+from scalelab.losses.kernels.choice import runs_fused
 from scalelab.losses.kernels.fused import Problem, fused_loss
 
 __all__ = ["CrossEntropy"]
@@ -46,8 +48,13 @@ class CrossEntropy:
     with plain float64.
     """
 
-    tile_mib: float | Literal["auto"] = "auto"
-    include_padding: bool = False
+    tile_mib: Annotated[
+        PositiveFloat | Literal["auto"],
+        Field(
+            description="MiB of scores held at a time; auto: 32 on a CPU, 1 to 2 % of a GPU",
+        ),
+    ] = "auto"
+    include_padding: IncludePadding = False
     kernel: Kernel = "auto"
 
     needs_negatives: ClassVar[bool] = False

@@ -1,9 +1,10 @@
 """Compute full cross-entropy by the Triton kernels of cut-cross-entropy (Wijmans et al., 2024)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
@@ -23,7 +24,10 @@ class CutCE:
     leaves out most negatives. "none" keeps all of them and is exact. An external implementation.
     """
 
-    filter_eps: float | Literal["auto", "none"] = "auto"
+    filter_eps: Annotated[
+        float | Literal["auto", "none"],
+        Field(description="blocks with smaller gradients are left out; auto: 2^-12, none: exact"),
+    ] = "auto"
 
     needs_negatives: ClassVar[bool] = False
 

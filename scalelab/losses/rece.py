@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
@@ -54,10 +55,22 @@ class RECE:
     drawn from `batch.generator`.
     """
 
-    rounds: int = 1
-    n_extra_chunks: int = 1
-    n_buckets: int | Literal["auto", "paper"] = "auto"
-    n_chunks: int | Literal["auto"] = "auto"
+    rounds: Annotated[
+        int,
+        Field(ge=1, description="times that positions and items are sorted into chunks anew"),
+    ] = 1
+    n_extra_chunks: Annotated[
+        int,
+        Field(ge=0, description="chunks on either side that are visible too"),
+    ] = 1
+    n_buckets: Annotated[
+        PositiveInt | Literal["auto", "paper"],
+        Field(description="random vectors; auto balances time, paper memory"),
+    ] = "auto"
+    n_chunks: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(description="chunks of positions and items; auto: n_buckets"),
+    ] = "auto"
 
     needs_negatives: ClassVar[bool] = False
 

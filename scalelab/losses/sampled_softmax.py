@@ -1,15 +1,17 @@
 """Softmax cross-entropy over the target and K sampled negatives: CE- of RECE, TRON, GRU4Rec."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from scalelab.losses import LossBatch
+from scalelab.losses._options import Kernel, RemoveAccidentalHits
 from scalelab.losses._sampled import ScoreGradients, check_batch, sampled_loss
 from scalelab.losses._tiles import compute_dtype_of, no_autocast
-from scalelab.losses.kernels.choice import Kernel, refusal_of, runs_fused
+from scalelab.losses.kernels.choice import refusal_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
 
 __all__ = ["SampledSoftmax"]
@@ -29,9 +31,15 @@ class SampledSoftmax:
     and agree with plain float64.
     """
 
-    logq: float = 0.0
-    top_k: int | None = None
-    remove_accidental_hits: bool = True
+    logq: Annotated[
+        float,
+        Field(description="strength of the correction for how negatives are drawn; 0: none"),
+    ] = 0.0
+    top_k: Annotated[
+        PositiveInt | None,
+        Field(description="only so many of the highest-scored negatives count; empty: all"),
+    ] = None
+    remove_accidental_hits: RemoveAccidentalHits = True
     kernel: Kernel = "auto"
 
     needs_negatives: ClassVar[bool] = True

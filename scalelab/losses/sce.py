@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
@@ -75,10 +76,22 @@ class SCE:
     `mix_x`.
     """
 
-    n_buckets: int | Literal["auto"] = "auto"
-    bucket_size_x: int | Literal["auto"] = "auto"
-    bucket_size_y: int = 512
-    mix_x: bool = False
+    n_buckets: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(description="random centres; auto: 2 sqrt(positions)"),
+    ] = "auto"
+    bucket_size_x: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(description="positions of a bucket; auto: 2 sqrt(positions)"),
+    ] = "auto"
+    bucket_size_y: Annotated[
+        int,
+        Field(ge=1, description="items of a bucket"),
+    ] = 512
+    mix_x: Annotated[
+        bool,
+        Field(description="whether centres are random mixtures of the hidden states"),
+    ] = False
 
     needs_negatives: ClassVar[bool] = False
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import num_negatives
+from scalelab.losses._options import Regularisation, RemoveAccidentalHits
 from scalelab.losses._sampled import ScoreGradients, sampled_loss
 
 __all__ = ["TOP1"]
@@ -21,8 +22,8 @@ class TOP1:
     (`reg` = 1). `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
-    reg: float = 1.0
-    remove_accidental_hits: bool = True
+    reg: Regularisation = 1.0
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 

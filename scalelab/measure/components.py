@@ -18,9 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 from scalelab.core.events import Observer, Phase
 from scalelab.core.records import TimelineEvent
 from scalelab.measure.compiled import ALLOCATION_CALLBACKS
+from scalelab.measure.in_place import MAY_ADD_IN_PLACE, adds_in_place, current_node
 from scalelab.measure.names import BY_PHASE, COMPONENTS
 from scalelab.measure.storages import MemoryEvent, Storage, storages_of, tensors_in
-from scalelab.measure.workspaces import IN_PLACE_UNOBSERVED, RUN, Run
+from scalelab.measure.workspaces import RUN, Run
 
 __all__ = ["COMPONENTS", "Account"]
 
@@ -160,7 +161,7 @@ class Account(TorchDispatchMode, Observer):
             for value in kwargs.values():
                 self._note(value, component)
         result, inside = self._run(func, args, kwargs or {})
-        if self._in_place_without_mode(func):
+        if func in MAY_ADD_IN_PLACE and adds_in_place(func, args, result, self._made_by(args)):
             self._register_alias(args[0], result)
         self._note(result, component)
         if inside:
@@ -187,30 +188,27 @@ class Account(TorchDispatchMode, Observer):
     def _register(self, storage: torch.UntypedStorage, component: str) -> int:
         """Know the storage by a number from now on, without an event."""
         key = len(self._storages)
-        known = Storage(component, storage.nbytes())
+        known = Storage(component, storage.nbytes(), current_node())
         self._storages.append(known)
         self._live[storage._cdata] = key
         known.reference = weakref.ref(storage, self._on_free(key, storage._cdata))
         return key
 
-    def _in_place_without_mode(self, func: Any) -> bool:
-        """Gradients of lookups; the sum of two gradients that meet, made before a node runs."""
-        if not self._phases or self._phases[-1] is not Phase.BACKWARD:
-            return False
-        if func is torch.ops.aten.add.Tensor:
-            return torch._C._current_autograd_node() is None
-        return func in IN_PLACE_UNOBSERVED
-
-    def _register_alias(self, old: Any, new: Tensor) -> None:
-        """`new` takes the memory of `old` if that is freed at once, as without a dispatch mode."""
-        if old.layout is not torch.strided or new.layout is not torch.strided:
-            return
-        storage = new.untyped_storage()
+    def _register_alias(self, old: Tensor, new: Tensor) -> None:
+        """`new` takes the memory of `old` if that is freed before the next operation."""
         place = self._live.get(old.untyped_storage()._cdata)
-        # Of another size it could not have been the same memory (an expanded gradient, say).
-        if place is not None and self._storages[place].num_bytes == storage.nbytes():
-            component = self._storages[place].component
-            self._alias = place, self._register(storage, component)
+        if place is not None:
+            storage = self._storages[place]
+            self._alias = place, self._register(new.untyped_storage(), storage.component)
+
+    def _made_by(self, args: tuple[Any, ...]) -> tuple[int | None, int | None]:
+        """The autograd nodes in which the two first arguments were allocated."""
+        found: list[int | None] = [None, None]
+        for index, value in enumerate(args[:2]):
+            if isinstance(value, Tensor) and value.layout is torch.strided:
+                key = self._live.get(value.untyped_storage()._cdata)
+                found[index] = None if key is None else self._storages[key].node
+        return found[0], found[1]
 
     def _settle_alias(self) -> None:
         """The old storage was not freed: the new one is an allocation of its own."""

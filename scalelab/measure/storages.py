@@ -22,13 +22,17 @@ class MemoryEvent(NamedTuple):
 
 
 class Storage:
-    """One storage from allocation to free. torch reuses `_cdata`, so it is known by its number."""
+    """One storage from allocation to free; `node` is the autograd node that allocated it.
 
-    __slots__ = ("component", "num_bytes", "reference")
+    torch reuses `_cdata`, so an account knows a storage by a number of its own.
+    """
 
-    def __init__(self, component: str, num_bytes: int) -> None:
+    __slots__ = ("component", "node", "num_bytes", "reference")
+
+    def __init__(self, component: str, num_bytes: int, node: int | None = None) -> None:
         self.component = component
         self.num_bytes = num_bytes
+        self.node = node
         self.reference: Any = None
 
 

@@ -119,7 +119,7 @@ def small_ones_die(task, report, stop):
 
 def misbehave(how):
     if how == "raise":
-        raise ValueError("this cell is\nno good")
+        raise ValueError("this configuration is\nno good")
     if how == "where":
         raise ValueError(f"on the node {os.environ.get('SCALELAB_TEST_NODE')}")
     if how == "gpu":

@@ -1,9 +1,12 @@
 """What an operation holds for itself, and what a product would hold."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
+from scalelab.measure.environment import computing_with
 from scalelab.measure.scratch import observed, product_bytes
 from scalelab.measure.workspaces import predicted, predicted_on_cuda
 
@@ -66,3 +69,45 @@ def test_attention_is_predicted_as_it_is_observed(length: int, dtype: torch.dtyp
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = mode.from_tensor(query)
         assert predicted(func, (fake, fake, fake), {})[1] == truth
+
+
+NUMBERS = [
+    (aten.mul.Tensor, torch.float32, 0.5, 12),
+    (aten.mul_.Tensor, torch.float32, 0.5, 12),
+    (aten.mul.Scalar, torch.bfloat16, 0.5, 10),
+    (aten.add.Tensor, torch.int64, 7, 8),
+    (aten.sub.Tensor, torch.int32, 7, 12),
+    (aten.add_.Tensor, torch.uint8, 1, 9),
+    (aten.div_.Scalar, torch.float64, 3.0, 8),
+    (aten.div.Tensor, torch.float32, 3, 12),
+    (aten.floor_divide.default, torch.int64, 3, 8),
+    (aten.remainder.Scalar, torch.int64, 3, 8),
+    (aten.rsub.Scalar, torch.float32, 1, 12),
+    (aten.eq.Scalar, torch.float32, -float("inf"), 12),
+    (aten.le.Scalar, torch.int16, 1, 10),
+    (aten.gt.Scalar, torch.bool, True, 1),
+]
+
+
+@pytest.mark.parametrize(("func", "dtype", "number", "expected"), NUMBERS)
+def test_a_number_of_python_is_a_tensor_for_a_moment(
+    func: Any, dtype: torch.dtype, number: float, expected: int
+) -> None:
+    x = torch.ones(50, 3).to(dtype)
+    _, truth = observed(func, (x, number), {})
+    assert truth == expected
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(x)
+        assert predicted(func, (fake, number), {})[1] == expected
+        assert predicted_on_cuda(func, (fake, number), {})[1] == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_backward_pass_of_a_norm_has_two_rows_for_each_thread(threads: int) -> None:
+    x, weight = torch.rand(2000, 48), torch.rand(48)
+    _, mean, rstd = aten.native_layer_norm.default(x, [48], weight, weight, 1e-5)
+    args = (x, x, [48], mean, rstd, weight, weight, [True, True, True])
+    with computing_with(threads):
+        _, truth = observed(aten.native_layer_norm_backward.default, args, {})
+        _, held = predicted(aten.native_layer_norm_backward.default, args, {})
+    assert held == truth

@@ -2,7 +2,6 @@
 
 import logging
 from functools import cache
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,11 +9,11 @@ from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import Target, target_of
+from scalelab.losses._options import Kernel
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss, product_precision
 
-__all__ = ["Kernel", "kernels_used", "refusal_of", "runs_fused"]
+__all__ = ["kernels_used", "refusal_of", "runs_fused"]
 
-Kernel = Literal["auto", "fused", "tiled"]
 # "fused" or "tiled" by the name of the loss, as it ran last in this process.
 kernels_used: dict[str, str] = {}
 
