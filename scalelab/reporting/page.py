@@ -32,7 +32,7 @@ def report(
     charts: Sequence[str] | None = None,
     format: str | None = None,
 ) -> list[Path]:
-    """Writes one page, or where `charts` or another `format` than html is asked for, single charts.
+    """Writes one page, or where `charts` or another `format` than html is requested, single charts.
 
     `out` is the page's file (default: the ledger's name with .html), a chart's file where there is
     one chart, or a folder for several. Its name decides the format where none is given. Returns the
@@ -56,15 +56,15 @@ def report(
 
 
 def chart_names(ledger: Ledger) -> list[str]:
-    """The charts that the ledger's studies ask for, in their order; else pareto and breakdown."""
-    asked: list[str] = []
+    """The charts that the studies of the ledger name, in their order; else pareto and breakdown."""
+    names: list[str] = []
     for row in ledger.query("SELECT spec_toml FROM studies ORDER BY created_at").to_pylist():
         try:
             charts = tomllib.loads(row["spec_toml"]).get("charts", _DEFAULT)
         except tomllib.TOMLDecodeError:
             charts = _DEFAULT
-        asked += [name for name in charts if name in plugins.available("charts")]
-    return list(dict.fromkeys(asked)) or list(_DEFAULT)
+        names += [name for name in charts if name in plugins.available("charts")]
+    return list(dict.fromkeys(names)) or list(_DEFAULT)
 
 
 def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:

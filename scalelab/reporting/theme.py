@@ -137,18 +137,18 @@ def axis_of(
 
 def position(scale: alt.Scale, value: float) -> float:
     """The position of `value` on a scale of `axis_of`: 0 at its start, 1 at its end."""
-    asked = scale.to_dict()
-    low, high = asked["domain"]
-    if asked["type"] == "log":
+    encoded = scale.to_dict()
+    low, high = encoded["domain"]
+    if encoded["type"] == "log":
         return math.log(value / low) / math.log(high / low)
     return (value - low) / (high - low)
 
 
 def value_at(scale: alt.Scale, place: float) -> float:
     """The value at a `position` of a scale of `axis_of`."""
-    asked = scale.to_dict()
-    low, high = asked["domain"]
-    if asked["type"] == "log":
+    encoded = scale.to_dict()
+    low, high = encoded["domain"]
+    if encoded["type"] == "log":
         return low * (high / low) ** place
     return low + (high - low) * place
 

@@ -55,8 +55,8 @@ class Breakdown:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each loss, catalog size, batch size, source and component."""
-        asked = {"study": self.study, "stage": self.stage, "source": self.source}
-        rows = ledger.query(_ROWS, asked)
+        parameters = {"study": self.study, "stage": self.stage, "source": self.source}
+        rows = ledger.query(_ROWS, parameters)
         places = {name: place for place, name in enumerate(theme.COMPONENTS)}
         order = [places.get(name, len(places)) for name in rows["component"].to_pylist()]
         labels = [format_bytes(total) for total in rows["total"].to_pylist()]

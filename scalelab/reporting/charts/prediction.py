@@ -34,8 +34,8 @@ class Prediction:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind that was both predicted and measured."""
-        asked = {"study": self.study, "stage": self.stage, "most": self.most}
-        return ledger.query(_ROWS, asked)
+        parameters = {"study": self.study, "stage": self.stage, "most": self.most}
+        return ledger.query(_ROWS, parameters)
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """Left the two against each other with the line of equality, right the error by loss."""

@@ -60,8 +60,8 @@ class Timeline:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each shown event and component: its live bytes after that event."""
-        asked = {"run": self.run, "study": self.study, "points": self.points}
-        rows = ledger.query(_ROWS, asked)
+        parameters = {"run": self.run, "study": self.study, "points": self.points}
+        rows = ledger.query(_ROWS, parameters)
         places = {name: place for place, name in enumerate(theme.COMPONENTS)}
         order = [places.get(name, len(places)) for name in rows["component"].to_pylist()]
         return rows.append_column("component_order", pa.array(order, pa.int64()))
