@@ -212,7 +212,7 @@ def _class(name: str, numeric: set[str]) -> str:
 
 
 def _text(name: str, value: Any) -> str:
-    """A cell for people: bytes and seconds with units, qualities with four digits, all escaped."""
+    """A value for people: bytes and seconds with units, qualities with four digits."""
     if value is None:
         return ""
     if isinstance(value, datetime):

@@ -226,7 +226,7 @@ class ChartData:
         return alt.NamedData(name=f"rows-{len(self._tables) - 1}")
 
     def datasets(self) -> dict[str, list[dict[str, Any]]]:
-        """The tables by name, as JSON has them: nulls for what is no finite number."""
+        """The tables by name, as JSON has them: null for numbers that are not finite."""
         return {
             f"rows-{place}": [
                 {name: _finite(value) for name, value in row.items()} for row in table.to_pylist()
