@@ -1,12 +1,16 @@
 """The devices and settings that all tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Runs that are quick stand-ins. The process that runs are forked from takes over this path.
+sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 
 # numba compiles at the first call, which breaks a deadline of milliseconds.
 settings.register_profile("scalelab", deadline=None, suppress_health_check=[HealthCheck.too_slow])

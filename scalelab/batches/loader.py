@@ -45,12 +45,12 @@ class Loader(Steps):
         batch: BatchSpec,
         negatives: tuple[NegativesSpec, ...] = (),
         seed: int,
-        positions: str = "all",
+        train_on: str = "all",
         mask_prob: float = 0.0,
         threads: int = 1,
     ) -> None:
         super().__init__(
-            histories.lengths, batch=batch, seed=seed, positions=positions, mask_prob=mask_prob
+            histories.lengths, batch=batch, seed=seed, train_on=train_on, mask_prob=mask_prob
         )
         check_negatives(negatives, min(self.size, self.num_sequences))
         self.num_items = num_items

@@ -39,7 +39,7 @@ class Steps:
 
     `lengths` has one entry a user. A user with at least two items takes part once an epoch, with
     the last `max_len + 1` items: all but the last are inputs, all but the first are targets; with
-    `positions` "last" only the last target counts. With `mask_prob` above 0 the last `max_len`
+    `train_on` "last" only the last target counts. With `mask_prob` above 0 the last `max_len`
     items are inputs, and of these that share, at least one, are masked targets (BERT4Rec's cloze
     task); with "last" the last one. Raises SpecError for a name that does not exist and DataError
     where no user has two items.
@@ -51,16 +51,16 @@ class Steps:
         *,
         batch: BatchSpec,
         seed: int,
-        positions: str = "all",
+        train_on: str = "all",
         mask_prob: float = 0.0,
     ) -> None:
-        if positions not in ("all", "last"):
-            raise SpecError(f"no positions {positions!r}", "there are: all, last")
+        if train_on not in ("all", "last"):
+            raise SpecError(f"no train_on {train_on!r}", "there are: all, last")
         lengths = np.asarray(lengths)
         self.size = batch.size
         self.max_len = batch.max_len
         self.seed = seed
-        self.last_only = positions == "last"
+        self.last_only = train_on == "last"
         self.mask_prob = mask_prob
         self._packer: Packer = plugins.load("packers", batch.packer)()
         self._taking_part = np.flatnonzero(lengths >= 2).astype(np.int32)

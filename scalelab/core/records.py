@@ -4,7 +4,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-__all__ = ["Environment", "Memory", "Metric", "Outcome", "Record", "Run", "Sample", "TimelineEvent"]
+__all__ = [
+    "Baseline",
+    "Environment",
+    "Memory",
+    "Metric",
+    "Outcome",
+    "Record",
+    "Run",
+    "Sample",
+    "Stopped",
+    "TimelineEvent",
+    "UserRanks",
+]
 
 
 class Outcome(StrEnum):
@@ -21,9 +33,26 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
 
 
+class Stopped(StrEnum):
+    """Why training ended: all epochs, no better epoch for long, out of time, no number any more."""
+
+    EPOCHS = "epochs"
+    PATIENCE = "patience"
+    TIME = "time"
+    DIVERGED = "diverged"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One execution of a spec. Times are naive UTC; None where a run did not get that far."""
+    """One execution of a spec. Times are naive UTC; None where a run did not get that far.
+
+    `resolved` and `origin` are JSON: the options that were really used, with numbers in place of
+    "auto", and where the parts come from. `account_error` is how far the account of memory is from
+    the allocator's own count, relative. `tied_targets` and `repeated_targets` are shares of the
+    test targets: those of the same time as the item before, and those that the user had before.
+    `results_version` is the RESULTS_VERSION of the program that ran it, None in rows of ledgers
+    that did not keep it: their data were read, and their models evaluated, by older rules.
+    """
 
     run_id: str
     study_id: str | None
@@ -58,11 +87,22 @@ class Run:
     epochs: int | None
     tokens_per_s: float | None
     wait_fraction: float | None
+    resolved: str | None
+    origin: str | None
+    stopped: Stopped | None
+    account_error: float | None
+    tied_targets: float | None
+    repeated_targets: float | None
+    results_version: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """One quality figure. `split` is valid or test; `k` is None where the metric has no cut-off."""
+    """One quality figure. `split` is valid or test; `k` is None where the metric has no cut-off.
+
+    With `split` train, one figure of an epoch's training: `loss`, its mean, and `wall_s`, seconds
+    from the start of training to the end of the epoch. Epochs without a validation have them too.
+    """
 
     split: str
     epoch: int
@@ -120,6 +160,30 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UserRanks:
+    """The rank of the test target in each user's list: 1 for the first, 0 where it has none.
+
+    In the order of the data set's test users.
+    """
+
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """One quality figure of a method without training, on one data set and protocol."""
+
+    data_fingerprint: str
+    protocol: str
+    name: str
+    split: str
+    metric: str
+    k: int | None
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """All that one run leaves behind."""
 
@@ -129,3 +193,4 @@ class Record:
     timeline: tuple[TimelineEvent, ...] = field(default=())
     samples: tuple[Sample, ...] = field(default=())
     environment: Environment | None = None
+    user_ranks: UserRanks | None = None

@@ -134,12 +134,12 @@ class ModelSpec(PartSpec, frozen=True, extra="allow"):
 
 
 class LossSpec(PartSpec, frozen=True, extra="allow"):
-    """A loss and its options; `positions` chooses cumulative or last-step training."""
+    """A loss and its options; `train_on` chooses cumulative or last-step training."""
 
     kind: ClassVar[str] = "losses"
 
     name: str = "cross_entropy"
-    positions: Literal["all", "last"] = "all"
+    train_on: Literal["all", "last"] = "all"
 
 
 class TrainSpec(Table, frozen=True):

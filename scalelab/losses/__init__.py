@@ -2,7 +2,7 @@
 
 A loss is a frozen dataclass whose fields are its options, called as
 `loss(hidden_ND, item_table_VD, batch) -> scalar`. It sees valid positions only, owns the projection
-onto the item table, and returns the mean over the N positions. `positions = "last"` is done before
+onto the item table, and returns the mean over the N positions. `train_on = "last"` is done before
 the loss: then N holds the last position of each sequence.
 
 Shape legend: N valid positions, S sequences, K negatives, D hidden width, V = num_items + 1 rows of

@@ -13,12 +13,12 @@ from scalelab.losses._sampled import Slopes
 __all__ = ["binary", "elu", "num_negatives", "shares", "through_elu"]
 
 
-def binary(target_T: Tensor, negative_TK: Tensor, form: str, beta: float = 1.0) -> Slopes:
-    """-beta log sigmoid(target) - log(1 - sigmoid(negative)), put together as `form` says."""
+def binary(target_T: Tensor, negative_TK: Tensor, reduction: str, beta: float = 1.0) -> Slopes:
+    """-beta log sigmoid(target) - log(1 - sigmoid(negative)), put together as `reduction` says."""
     count_T = num_negatives(negative_TK)
-    if form == "mean":
+    if reduction == "mean":
         weights_T = (1 / (1 + count_T), 1 / (1 + count_T))
-    elif form == "sum":
+    elif reduction == "sum":
         weights_T = (torch.ones_like(count_T), torch.ones_like(count_T))
     else:
         weights_T = (torch.ones_like(count_T), 1 / count_T.clamp(min=1))

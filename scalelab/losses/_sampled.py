@@ -44,15 +44,15 @@ def sampled_loss(
     item_table_VD: Tensor,
     batch: LossBatch,
     *,
-    mask_hits: bool,
+    remove_accidental_hits: bool,
     logq: float = 0.0,
     top_k: int | None = None,
 ) -> Tensor:
     """Mean over the N positions of `objective` on the scores of target and negatives.
 
-    Empty places, and with `mask_hits` negatives that equal the target, get the score -inf. `logq`
-    times the log-probability of being drawn is taken off all scores. Only the `top_k` highest
-    negatives are kept. Raises SpecError where the batch lacks what is asked.
+    Empty places, and with `remove_accidental_hits` negatives that equal the target, get the score
+    -inf. `logq` times the log-probability of being drawn is taken off all scores. Only the `top_k`
+    highest negatives are kept. Raises SpecError where the batch lacks what is asked.
     """
     check_batch(batch, logq, top_k)
     inner = inner_dtype(hidden_ND)
@@ -63,7 +63,7 @@ def sampled_loss(
         with no_autocast(hidden_ND):
             work = _Work(hidden_ND, item_table_VD, batch, inner, hidden_wanted, table_wanted)
             for start, stop in spans(hidden_ND.shape[0], work.tile, hidden_ND):
-                work.add(start, stop, objective, mask_hits, logq, top_k)
+                work.add(start, stop, objective, remove_accidental_hits, logq, top_k)
             return work.finish()
 
     return formed(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
@@ -119,7 +119,7 @@ class _Work:
         start: int,
         stop: int,
         objective: Objective,
-        mask_hits: bool,
+        remove_accidental_hits: bool,
         logq: float,
         top_k: int | None,
     ) -> None:
@@ -135,7 +135,9 @@ class _Work:
             for source, shared in zip(self.batch.negatives, self.shared, strict=True)
         ]
         scores = [
-            self._scores(negatives, source.exponent, hidden_TD, targets_T, mask_hits, logq)
+            self._scores(
+                negatives, source.exponent, hidden_TD, targets_T, remove_accidental_hits, logq
+            )
             for negatives, source in zip(found, self.batch.negatives, strict=True)
         ]
         negative_TK = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
@@ -182,14 +184,14 @@ class _Work:
         exponent: float,
         hidden_TD: Tensor,
         targets_T: Tensor,
-        mask_hits: bool,
+        remove_accidental_hits: bool,
         logq: float,
     ) -> Tensor:
         score_TK = found.scores(hidden_TD).to(self.outer)
         if logq and exponent:
             score_TK -= logq * exponent * self._log_popularity(found.ids)
         score_TK.masked_fill_(found.ids == self.batch.pad_id, -torch.inf)
-        if mask_hits:
+        if remove_accidental_hits:
             score_TK.masked_fill_(found.ids == targets_T.unsqueeze(1), -torch.inf)
         return score_TK
 

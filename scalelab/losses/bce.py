@@ -17,22 +17,28 @@ __all__ = ["BCE"]
 class BCE:
     """-log sigmoid(target) - log(1 - sigmoid(negative)) over K negatives.
 
-    `form` puts the 1 + K terms of a position together: "mean" over all of them (the code of RECE
-    and gSASRec), "sum" (Eq. 1 of the RECE paper), "balanced" (the target's term plus the mean of
-    the negatives': TRON). `mask_hits` leaves out negatives that equal the target; the papers' code
-    keeps them, but most of its samplers never draw one.
+    `reduction` puts the 1 + K terms of a position together: "mean" over all of them (the code of
+    RECE and gSASRec), "sum" (Eq. 1 of the RECE paper), "balanced" (the target's term plus the mean
+    of the negatives': TRON). `remove_accidental_hits` leaves out negatives that equal the target;
+    the papers' code keeps them, but most of its samplers never draw one.
     """
 
-    form: Literal["mean", "sum", "balanced"] = "mean"
-    mask_hits: bool = True
+    reduction: Literal["mean", "sum", "balanced"] = "mean"
+    remove_accidental_hits: bool = True
 
     needs_negatives: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.form not in ("mean", "sum", "balanced"):
-            raise ValueError(f"form must be mean, sum or balanced, got {self.form!r}")
+        if self.reduction not in ("mean", "sum", "balanced"):
+            raise ValueError(f"reduction must be mean, sum or balanced, got {self.reduction!r}")
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions."""
-        objective = partial(binary, form=self.form)
-        return sampled_loss(objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits)
+        objective = partial(binary, reduction=self.reduction)
+        return sampled_loss(
+            objective,
+            hidden_ND,
+            item_table_VD,
+            batch,
+            remove_accidental_hits=self.remove_accidental_hits,
+        )

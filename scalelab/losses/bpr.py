@@ -18,16 +18,22 @@ __all__ = ["BPR"]
 class BPR:
     """-log sigmoid(target - negative), mean over K (Eq. 7 of the cumulative cross-entropy paper).
 
-    `mask_hits` leaves out negatives that equal the target.
+    `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
-    mask_hits: bool = True
+    remove_accidental_hits: bool = True
 
     needs_negatives: ClassVar[bool] = True
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions."""
-        return sampled_loss(_bpr, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits)
+        return sampled_loss(
+            _bpr,
+            hidden_ND,
+            item_table_VD,
+            batch,
+            remove_accidental_hits=self.remove_accidental_hits,
+        )
 
 
 def _bpr(target_T: Tensor, negative_TK: Tensor) -> Slopes:

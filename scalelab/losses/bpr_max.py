@@ -20,12 +20,12 @@ class BPRMax:
 
     s is the softmax of the negatives. Eq. 11 of the cumulative cross-entropy paper, with the
     regularisation of GRU4Rec (`reg`, there bpreg) and its ELU on all scores (`elu`, there
-    elu_param; 0: none). `mask_hits` leaves out negatives that equal the target.
+    elu_param; 0: none). `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
     reg: float = 1.0
     elu: float = 0.0
-    mask_hits: bool = True
+    remove_accidental_hits: bool = True
 
     needs_negatives: ClassVar[bool] = True
 
@@ -37,7 +37,11 @@ class BPRMax:
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions."""
         return sampled_loss(
-            self._objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits
+            self._objective,
+            hidden_ND,
+            item_table_VD,
+            batch,
+            remove_accidental_hits=self.remove_accidental_hits,
         )
 
     def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:

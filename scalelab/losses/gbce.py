@@ -18,26 +18,32 @@ class GBCE:
     """BCE with the probability of the target to the power beta.
 
     beta = alpha (t (1 - 1 / alpha) + 1 / alpha), where alpha = K / (num_items - 1) is the share of
-    the negatives that is drawn: `t` = 0 is plain BCE, `t` = 1 is fully calibrated. `form` and
-    `mask_hits` are as in `bce`.
+    the negatives that is drawn: `t` = 0 is plain BCE, `t` = 1 is fully calibrated. `reduction` and
+    `remove_accidental_hits` are as in `bce`.
     """
 
     t: float = 0.75
-    form: Literal["mean", "sum", "balanced"] = "mean"
-    mask_hits: bool = True
+    reduction: Literal["mean", "sum", "balanced"] = "mean"
+    remove_accidental_hits: bool = True
 
     needs_negatives: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.t <= 1.0:
             raise ValueError(f"t must lie in [0, 1], got {self.t}")
-        if self.form not in ("mean", "sum", "balanced"):
-            raise ValueError(f"form must be mean, sum or balanced, got {self.form!r}")
+        if self.reduction not in ("mean", "sum", "balanced"):
+            raise ValueError(f"reduction must be mean, sum or balanced, got {self.reduction!r}")
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions."""
-        objective = partial(binary, form=self.form, beta=self._beta(batch))
-        return sampled_loss(objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits)
+        objective = partial(binary, reduction=self.reduction, beta=self._beta(batch))
+        return sampled_loss(
+            objective,
+            hidden_ND,
+            item_table_VD,
+            batch,
+            remove_accidental_hits=self.remove_accidental_hits,
+        )
 
     def _beta(self, batch: LossBatch) -> float:
         num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)

@@ -22,7 +22,7 @@ class SampledSoftmax:
     `top_k`: only the k highest-scored negatives count (TRON). `logq`: strength of the correction
     for how negatives are drawn; from each score is taken `logq * exponent * log(popularity)`, with
     the exponent of its source and, for the target, that of the first source (GRU4Rec: the in-batch
-    one). `mask_hits` leaves out negatives that equal the target.
+    one). `remove_accidental_hits` leaves out negatives that equal the target.
 
     `kernel` = "fused" takes the Triton kernels of `scalelab.losses.kernels`, which keep no scores:
     where all negatives are shared by the batch and `top_k` is not given; "auto" does where they run
@@ -31,7 +31,7 @@ class SampledSoftmax:
 
     logq: float = 0.0
     top_k: int | None = None
-    mask_hits: bool = True
+    remove_accidental_hits: bool = True
     kernel: Kernel = "auto"
 
     needs_negatives: ClassVar[bool] = True
@@ -52,7 +52,7 @@ class SampledSoftmax:
         inner = inner_dtype(hidden_ND)
         if self._takes_fused(hidden_ND, item_table_VD, batch, inner):
             check_batch(batch, self.logq, self.top_k)
-            shared = _shared(batch, self.logq, self.mask_hits)
+            shared = _shared(batch, self.logq, self.remove_accidental_hits)
             problem = Problem(batch.targets_N.long(), inner, batch.pad_id, shared)
             with no_autocast(hidden_ND):
                 return fused_loss(hidden_ND, item_table_VD, problem)
@@ -61,7 +61,7 @@ class SampledSoftmax:
             hidden_ND,
             item_table_VD,
             batch,
-            mask_hits=self.mask_hits,
+            remove_accidental_hits=self.remove_accidental_hits,
             logq=self.logq,
             top_k=self.top_k,
         )

@@ -18,11 +18,11 @@ class TOP1:
     """sigmoid(negative - target) + reg sigmoid(negative^2), mean over K.
 
     Eq. 8 of the cumulative cross-entropy paper, which leaves the second term out; GRU4Rec has it
-    (`reg` = 1). `mask_hits` leaves out negatives that equal the target.
+    (`reg` = 1). `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
     reg: float = 1.0
-    mask_hits: bool = True
+    remove_accidental_hits: bool = True
 
     needs_negatives: ClassVar[bool] = True
 
@@ -33,7 +33,11 @@ class TOP1:
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions."""
         return sampled_loss(
-            self._objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits
+            self._objective,
+            hidden_ND,
+            item_table_VD,
+            batch,
+            remove_accidental_hits=self.remove_accidental_hits,
         )
 
     def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:

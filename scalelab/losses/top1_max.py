@@ -18,12 +18,12 @@ class TOP1Max:
     """sum_j s_j (sigmoid(negative_j - target) + reg sigmoid(negative_j^2)).
 
     s is the softmax of the negatives. Eq. 12 of the cumulative cross-entropy paper, which leaves
-    the second term out; GRU4Rec+ has it (`reg` = 1). `mask_hits` leaves out negatives that equal
-    the target.
+    the second term out; GRU4Rec+ has it (`reg` = 1). `remove_accidental_hits` leaves out negatives
+    that equal the target.
     """
 
     reg: float = 1.0
-    mask_hits: bool = True
+    remove_accidental_hits: bool = True
 
     needs_negatives: ClassVar[bool] = True
 
@@ -34,7 +34,11 @@ class TOP1Max:
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions."""
         return sampled_loss(
-            self._objective, hidden_ND, item_table_VD, batch, mask_hits=self.mask_hits
+            self._objective,
+            hidden_ND,
+            item_table_VD,
+            batch,
+            remove_accidental_hits=self.remove_accidental_hits,
         )
 
     def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:

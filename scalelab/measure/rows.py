@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from scalelab.core.records import Outcome, Run
-from scalelab.core.spec import RunSpec
+from scalelab.core.spec import RESULTS_VERSION, RunSpec
 
 __all__ = ["new_row"]
 
@@ -46,4 +46,11 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         epochs=None,
         tokens_per_s=None,
         wait_fraction=None,
+        resolved=None,
+        origin=None,
+        stopped=None,
+        account_error=None,
+        tied_targets=None,
+        repeated_targets=None,
+        results_version=RESULTS_VERSION,
     )

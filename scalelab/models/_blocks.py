@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,9 @@ from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scalelab.core.target import kind_of_device
+from scalelab.models._options import Activation
 
 __all__ = [
-    "Activation",
     "Attention",
     "Block",
     "FeedForward",
@@ -22,7 +22,6 @@ __all__ = [
     "segment_mask",
 ]
 
-Activation = Literal["relu", "gelu", "silu"]
 # What CUDA may take. Left to itself it takes cuDNN's attention on some GPUs, which is built anew
 # for every new number of rows, and whose memory nobody can predict.
 _KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]

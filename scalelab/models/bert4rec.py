@@ -1,16 +1,27 @@
 """Histories with masked items in, hidden states out by attention both ways (BERT4Rec)."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
 from scalelab.models._blocks import (
-    Activation,
     Block,
     ItemTable,
     check_transformer,
     reset_layers,
     segment_mask,
+)
+from scalelab.models._options import (
+    Activation,
+    Dropout,
+    HiddenDim,
+    InitStd,
+    InnerDim,
+    NumBlocks,
+    NumHeads,
 )
 
 __all__ = ["BERT4Rec"]
@@ -23,7 +34,7 @@ class BERT4Rec(nn.Module):
     trained on that share of each history's items (at least one), masked in the input, in place of
     the next items, and asked for the item in a masked place behind the history. Every loss takes
     its states; the paper's is cross-entropy over all items ("Turning dross into gold loss", section
-    3). `positions` "last" masks the last item alone.
+    3). `train_on` "last" masks the last item alone.
 
     As in the paper: post-norm blocks with GELU, an inner width of four times `hidden_dim`
     (`inner_dim` = 0), and a layer with GELU and norm before the scores (its Eq. 7); its bias for
@@ -36,14 +47,17 @@ class BERT4Rec(nn.Module):
         num_items: int,
         max_len: int,
         generator: Generator | None,
-        hidden_dim: int = 64,
-        num_blocks: int = 2,
-        num_heads: int = 2,
-        inner_dim: int = 0,
-        dropout: float = 0.2,
-        mask_prob: float = 0.2,
+        hidden_dim: HiddenDim = 64,
+        num_blocks: NumBlocks = 2,
+        num_heads: NumHeads = 2,
+        inner_dim: InnerDim = 0,
+        dropout: Dropout = 0.2,
+        mask_prob: Annotated[
+            float,
+            Field(gt=0, le=1, description="share of the positions that are masked and predicted"),
+        ] = 0.2,
         activation: Activation = "gelu",
-        init_std: float = 0.02,
+        init_std: InitStd = 0.02,
     ) -> None:
         super().__init__()
         check_transformer(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)

@@ -1,12 +1,15 @@
 """Histories in, hidden states out by gated recurrent units (GRU4Rec, Hidasi et al., 2016)."""
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
 from scalelab.models._blocks import ItemTable
+from scalelab.models._options import Dropout, HiddenDim, InitStd
 
 __all__ = ["GRU4Rec"]
 
@@ -29,10 +32,10 @@ class GRU4Rec(nn.Module):
         num_items: int,
         max_len: int,
         generator: Generator | None,
-        hidden_dim: int = 64,
-        num_blocks: int = 1,
-        dropout: float = 0.2,
-        init_std: float = 0.02,
+        hidden_dim: HiddenDim = 64,
+        num_blocks: Annotated[int, Field(ge=1, description="layers of the GRU")] = 1,
+        dropout: Dropout = 0.2,
+        init_std: InitStd = 0.02,
     ) -> None:
         super().__init__()
         if hidden_dim < 1 or num_blocks < 1 or init_std <= 0:

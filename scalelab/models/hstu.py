@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
 from scalelab.models._blocks import ItemTable, segment_mask
+from scalelab.models._options import Dropout, HiddenDim, InitStd, NumBlocks, NumHeads
 
 __all__ = ["HSTU"]
 
@@ -62,11 +63,11 @@ class HSTU(nn.Module):
         num_items: int,
         max_len: int,
         generator: Generator | None,
-        hidden_dim: int = 64,
-        num_blocks: int = 2,
-        num_heads: int = 1,
-        dropout: float = 0.2,
-        init_std: float = 0.02,
+        hidden_dim: HiddenDim = 64,
+        num_blocks: NumBlocks = 2,
+        num_heads: NumHeads = 1,
+        dropout: Dropout = 0.2,
+        init_std: InitStd = 0.02,
     ) -> None:
         super().__init__()
         if hidden_dim < 1 or num_heads < 1 or hidden_dim % num_heads:

@@ -1,18 +1,27 @@
 """Histories in, hidden states out by causal self-attention (SASRec, Kang & McAuley, 2018)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
 from scalelab.models._blocks import (
-    Activation,
     Block,
     ItemTable,
     check_transformer,
     reset_layers,
     segment_mask,
+)
+from scalelab.models._options import (
+    Activation,
+    Dropout,
+    HiddenDim,
+    InitStd,
+    InnerDim,
+    NumBlocks,
+    NumHeads,
 )
 
 __all__ = ["SASRec"]
@@ -39,15 +48,21 @@ class SASRec(nn.Module):
         num_items: int,
         max_len: int,
         generator: Generator | None,
-        hidden_dim: int = 64,
-        num_blocks: int = 2,
-        num_heads: int = 1,
-        inner_dim: int = 0,
-        dropout: float = 0.2,
-        norm: Literal["pre", "post"] = "pre",
+        hidden_dim: HiddenDim = 64,
+        num_blocks: NumBlocks = 2,
+        num_heads: NumHeads = 1,
+        inner_dim: InnerDim = 0,
+        dropout: Dropout = 0.2,
+        norm: Annotated[
+            Literal["pre", "post"],
+            Field(description="layer norm before each part of a block, or after its residual"),
+        ] = "pre",
         activation: Activation = "relu",
-        init_std: float = 0.02,
-        align: Literal["start", "end"] = "start",
+        init_std: InitStd = 0.02,
+        align: Annotated[
+            Literal["start", "end"],
+            Field(description="the end of a history from which positions are counted"),
+        ] = "start",
     ) -> None:
         super().__init__()
         check_transformer(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)

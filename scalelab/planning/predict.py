@@ -14,6 +14,7 @@ from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
 from scalelab.datasets.load import LengthsOnly, lengths
+from scalelab.datasets.ranking import evaluated_users
 from scalelab.losses import Target
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
@@ -26,7 +27,7 @@ from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.rehearsal import BlockShape, Rehearsal
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_prob
-from scalelab.train.evaluate import Evaluator, evaluated
+from scalelab.train.evaluate import Evaluator
 from scalelab.train.precision import check_precision, products_in
 
 __all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
@@ -142,7 +143,7 @@ def predict(
         data.train,
         batch=spec.batch,
         seed=spec.train.seed,
-        positions=spec.loss.positions,
+        train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
     )
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
@@ -154,7 +155,7 @@ def predict(
         memory, overflow = _kinds(training, device, limit, cublas.noted)
         evaluation: Kinds = {}
         evaluator = evaluator_of(spec, data.num_items)
-        users = evaluated(data.test, spec.data.max_eval_users)
+        users = evaluated_users(data.test, spec.data.max_eval_users)
         size = evaluator.block_users(rehearsal.hidden_dim, target)
         block = _first_block(data, users[:size], evaluator)
         if block is not None:

@@ -38,7 +38,7 @@ _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax
 _GB = 10**9
 _OURS = """
 SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
-    coalesce(c.spec->>'$.loss.positions', 'all') AS positions,
+    coalesce(c.spec->>'$.loss.train_on', 'all') AS train_on,
     try_cast(c.spec->>'$.loss.top_k' AS BIGINT) AS top_k,
     c.valid_ndcg_10
 FROM configurations AS c
@@ -147,8 +147,8 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
     """Whether our loss is what a paper calls `published`."""
     ours = own["loss"]
     if published in ("ce", "ce_last"):
-        positions = "last" if published == "ce_last" else "all"
-        return ours in _CROSS_ENTROPIES and own["positions"] == positions
+        train_on = "last" if published == "ce_last" else "all"
+        return ours in _CROSS_ENTROPIES and own["train_on"] == train_on
     if published in ("bce", "bce+"):
         return ours == "bce" and (own["num_negatives"] > 1) == (published == "bce+")
     if published == "tron":

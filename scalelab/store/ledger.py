@@ -15,16 +15,16 @@ import duckdb
 import pyarrow as pa
 
 from scalelab.core.errors import LedgerError
-from scalelab.core.records import Outcome, Record
+from scalelab.core.records import Baseline, Outcome, Record
 from scalelab.store import versions
 from scalelab.store.lock import driver_lock
 from scalelab.store.opening import PATIENCE_S, first_line, opened
-from scalelab.store.schema import tables_of
+from scalelab.store.schema import table_of_baselines, tables_of
 from scalelab.store.writer import LedgerWriter
 
 __all__ = ["Attempt", "Ledger"]
 
-_CHILDREN = ("metrics", "memory", "timeline", "samples", "environments")
+_CHILDREN = ("metrics", "memory", "timeline", "samples", "environments", "user_ranks")
 _UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
 
 
@@ -84,6 +84,17 @@ class Ledger:
             connection.execute("DELETE FROM studies WHERE study_id = ?", [study_id])
             row = [study_id, name, spec_toml, created_at]
             connection.execute("INSERT INTO studies VALUES (?, ?, ?, ?)", row)
+
+    def add_baselines(self, baselines: Sequence[Baseline]) -> None:
+        """Stores them in place of those of the same data set, protocol and name; all or none."""
+        with self._open(write=True) as connection, _transaction(connection, self.path):
+            connection.register("staged", table_of_baselines(baselines))
+            connection.execute(
+                "DELETE FROM baselines WHERE EXISTS (FROM staged WHERE "
+                "staged.data_fingerprint = baselines.data_fingerprint AND "
+                "staged.protocol = baselines.protocol AND staged.name = baselines.name)"
+            )
+            connection.execute("INSERT INTO baselines BY NAME SELECT * FROM staged")
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
         """The rows that `sql` asks for. It reads the ledger, nothing else, and never writes."""
@@ -178,7 +189,7 @@ def _delete(connection: duckdb.DuckDBPyConnection) -> None:
 def _query_hint(message: str) -> str:
     if "read-only mode" in message or "disabled by configuration" in message:
         return "a query only reads the ledger; --out FILE saves what it returns"
-    tables = "studies, runs, metrics, memory, timeline, samples, environments"
+    tables = "studies, runs, baselines, " + ", ".join(_CHILDREN)
     views = "results, configurations, pareto_memory, pareto_time, components, prediction_error"
     return f"tables: {tables}; views: {views}"
 

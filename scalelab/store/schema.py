@@ -19,12 +19,36 @@ from typing import Any
 
 import pyarrow as pa
 
-from scalelab.core.records import Environment, Memory, Metric, Record, Run, Sample, TimelineEvent
+from scalelab.core.records import (
+    Baseline,
+    Environment,
+    Memory,
+    Metric,
+    Record,
+    Run,
+    Sample,
+    TimelineEvent,
+    UserRanks,
+)
 
-__all__ = ["SCHEMA_VERSION", "Summary", "created_by", "schema_sql", "tables_of", "valid_columns"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Summary",
+    "created_by",
+    "schema_sql",
+    "table_of_baselines",
+    "tables_of",
+    "valid_columns",
+]
 
-SCHEMA_VERSION = 1
-_ARROW = {int: pa.int64(), float: pa.float64(), str: pa.string(), datetime: pa.timestamp("us")}
+SCHEMA_VERSION = 2
+_ARROW = {
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    datetime: pa.timestamp("us"),
+    tuple[int, ...]: pa.list_(pa.uint32()),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,23 +88,26 @@ def created_by() -> str:
 
 def tables_of(records: Sequence[Record]) -> dict[str, pa.Table]:
     """The rows of `records` by table name: runs and what belongs to them, `run_id` first."""
-    ids = [record.run.run_id for record in records]
-    environments = [
-        (run_id, (record.environment,))
-        for run_id, record in zip(ids, records, strict=True)
-        if record.environment is not None
-    ]
+    owned = [(record.run.run_id, record) for record in records]
     return {
         "runs": _beside(
             _table(Run, [record.run for record in records]),
             _table(Summary, [_summary(record) for record in records]),
         ),
-        "metrics": _children(Metric, [(r.run.run_id, r.metrics) for r in records]),
-        "memory": _children(Memory, [(r.run.run_id, r.memory) for r in records]),
-        "timeline": _children(TimelineEvent, [(r.run.run_id, r.timeline) for r in records]),
-        "samples": _children(Sample, [(r.run.run_id, r.samples) for r in records]),
-        "environments": _children(Environment, environments),
+        "metrics": _children(Metric, [(i, r.metrics) for i, r in owned]),
+        "memory": _children(Memory, [(i, r.memory) for i, r in owned]),
+        "timeline": _children(TimelineEvent, [(i, r.timeline) for i, r in owned]),
+        "samples": _children(Sample, [(i, r.samples) for i, r in owned]),
+        "environments": _children(
+            Environment, [(i, _at_most_one(r.environment)) for i, r in owned]
+        ),
+        "user_ranks": _children(UserRanks, [(i, _at_most_one(r.user_ranks)) for i, r in owned]),
     }
+
+
+def table_of_baselines(baselines: Sequence[Baseline]) -> pa.Table:
+    """The rows of `baselines`, one a fact."""
+    return _table(Baseline, baselines)
 
 
 @cache
@@ -90,6 +117,8 @@ def _columns(kind: type[Any]) -> dict[str, pa.DataType]:
 
 
 def _arrow_type(hint: Any) -> pa.DataType:
+    if hint in _ARROW:
+        return _ARROW[hint]
     plain = [part for part in typing.get_args(hint) if part is not NoneType] or [hint]
     return pa.string() if issubclass(plain[0], StrEnum) else _ARROW[plain[0]]
 
@@ -115,6 +144,10 @@ def _children(kind: type[Any], owned: Sequence[tuple[str, Sequence[Any]]]) -> pa
     return table.add_column(0, "run_id", pa.array(owners, pa.string()))
 
 
+def _at_most_one(fact: Any) -> tuple[Any, ...]:
+    return () if fact is None else (fact,)
+
+
 def _summary(record: Record) -> Summary:
     run = record.run
     spec = json.loads(run.spec)
@@ -138,7 +171,8 @@ def _summary(record: Record) -> Summary:
         + len(record.memory)
         + len(record.timeline)
         + len(record.samples)
-        + (record.environment is not None),
+        + (record.environment is not None)
+        + (record.user_ranks is not None),
     )
 
 

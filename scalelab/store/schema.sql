@@ -1,4 +1,4 @@
--- The ledger, schema version 1. Run whole on a new file; the views again after every migration.
+-- The ledger, schema version 2. Run whole on a new file; the views again after every migration.
 -- One row a fact. No primary keys: an index would be rebuilt on every open-append-close, and the
 -- one writer already replaces a run together with its children.
 
@@ -49,6 +49,14 @@ CREATE TABLE IF NOT EXISTS runs (
     epochs BIGINT,
     tokens_per_s DOUBLE,
     wait_fraction DOUBLE,
+    resolved JSON,
+    origin JSON,
+    stopped VARCHAR,
+    account_error DOUBLE,
+    tied_targets DOUBLE,
+    repeated_targets DOUBLE,
+    -- NULL in rows of schema version 1: files were read, and models evaluated, by older rules.
+    results_version BIGINT,
     -- What every view wants of a run, found when it was written: found again at every question, by
     -- joins and scans over 100,000 runs, it would cost seconds.
     configuration VARCHAR NOT NULL,
@@ -113,12 +121,30 @@ CREATE TABLE IF NOT EXISTS environments (
     threads BIGINT NOT NULL
 );
 
+-- The rank of the test target in each user's list, 0 where it has none; DuckDB packs the numbers.
+CREATE TABLE IF NOT EXISTS user_ranks (
+    run_id VARCHAR NOT NULL,
+    ranks UINTEGER[] NOT NULL
+);
+
+-- Methods that need no training; they belong to a data set and a protocol, not to a run.
+CREATE TABLE IF NOT EXISTS baselines (
+    data_fingerprint VARCHAR NOT NULL,
+    protocol VARCHAR NOT NULL,
+    name VARCHAR NOT NULL,
+    split VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    k BIGINT,
+    value DOUBLE NOT NULL,
+    seconds DOUBLE NOT NULL
+);
+
 -- One row a finished run.
 CREATE OR REPLACE VIEW results AS
 SELECT * EXCLUDE (num_children) FROM runs WHERE outcome = 'done';
 
--- One row a configuration: a spec without its seed, on one data set and device. A fingerprint that was
--- run again counts once, by its last attempt.
+-- One row a configuration: a spec without its seed, on one data set and device, by the rules of one
+-- results version. A fingerprint that was run again counts once, by its last attempt.
 CREATE OR REPLACE VIEW configurations AS
 WITH latest AS (
     SELECT * FROM results SEMI JOIN (
@@ -145,6 +171,7 @@ SELECT
     first(n_buckets) AS n_buckets,
     first(n_chunks) AS n_chunks,
     first(n_extra_chunks) AS n_extra_chunks,
+    results_version,
     first(peak_kind) AS peak_kind,
     first(spec) AS spec,
     list(DISTINCT study_id) FILTER (study_id IS NOT NULL) AS study_ids,
@@ -167,7 +194,7 @@ SELECT
     avg(tokens_per_s) AS tokens_per_s,
     max(wait_fraction) AS wait_fraction
 FROM latest
-GROUP BY configuration, data_fingerprint, protocol, device;
+GROUP BY configuration, data_fingerprint, protocol, device, results_version;
 
 -- The fronts: what nothing beats on mean validation quality and cost. A row stays if it is the best at its
 -- cost and better than all that is cheaper.
@@ -175,25 +202,25 @@ CREATE OR REPLACE VIEW pareto_memory AS
 SELECT * FROM configurations
 WHERE valid_ndcg_10 IS NOT NULL AND peak_bytes IS NOT NULL
 QUALIFY valid_ndcg_10 = max(valid_ndcg_10) OVER (
-        PARTITION BY data_fingerprint, protocol, device, peak_bytes
+        PARTITION BY data_fingerprint, protocol, device, results_version, peak_bytes
     )
     AND valid_ndcg_10 > coalesce(max(valid_ndcg_10) OVER (
-        PARTITION BY data_fingerprint, protocol, device ORDER BY peak_bytes
+        PARTITION BY data_fingerprint, protocol, device, results_version ORDER BY peak_bytes
         RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
     ), '-infinity'::DOUBLE)
-ORDER BY data_fingerprint, protocol, device, peak_bytes, configuration;
+ORDER BY data_fingerprint, protocol, device, results_version, peak_bytes, configuration;
 
 CREATE OR REPLACE VIEW pareto_time AS
 SELECT * FROM configurations
 WHERE valid_ndcg_10 IS NOT NULL AND train_s IS NOT NULL
 QUALIFY valid_ndcg_10 = max(valid_ndcg_10) OVER (
-        PARTITION BY data_fingerprint, protocol, device, train_s
+        PARTITION BY data_fingerprint, protocol, device, results_version, train_s
     )
     AND valid_ndcg_10 > coalesce(max(valid_ndcg_10) OVER (
-        PARTITION BY data_fingerprint, protocol, device ORDER BY train_s
+        PARTITION BY data_fingerprint, protocol, device, results_version ORDER BY train_s
         RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
     ), '-infinity'::DOUBLE)
-ORDER BY data_fingerprint, protocol, device, train_s, configuration;
+ORDER BY data_fingerprint, protocol, device, results_version, train_s, configuration;
 
 -- Bytes at the peak, one column a component; components without a column of their own are in `further`,
 -- so that the columns add up to the total.
@@ -253,7 +280,7 @@ CREATE OR REPLACE MACRO best_under_budget(budget) AS TABLE
 SELECT * FROM configurations
 WHERE peak_bytes_max <= budget AND valid_ndcg_10 IS NOT NULL
 QUALIFY row_number() OVER (
-    PARTITION BY data_fingerprint, protocol, device
+    PARTITION BY data_fingerprint, protocol, device, results_version
     ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
 ) = 1
-ORDER BY data_fingerprint, protocol, device;
+ORDER BY data_fingerprint, protocol, device, results_version;

@@ -18,7 +18,17 @@ from scalelab.store.schema import SCHEMA_VERSION, created_by, schema_sql
 __all__ = ["SCHEMA_VERSION", "check_file", "create", "migrate", "version_of"]
 
 # By version, the statements that make it the next one. Views are made anew after the last of them.
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE runs ADD COLUMN resolved JSON",
+        "ALTER TABLE runs ADD COLUMN origin JSON",
+        "ALTER TABLE runs ADD COLUMN stopped VARCHAR",
+        "ALTER TABLE runs ADD COLUMN account_error DOUBLE",
+        "ALTER TABLE runs ADD COLUMN tied_targets DOUBLE",
+        "ALTER TABLE runs ADD COLUMN repeated_targets DOUBLE",
+        "ALTER TABLE runs ADD COLUMN results_version BIGINT",
+    ),
+}
 
 
 def check_file(path: Path) -> None:

@@ -95,7 +95,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         batch=spec.batch,
         negatives=spec.negatives,
         seed=spec.train.seed,
-        positions=spec.loss.positions,
+        train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
     )
     parts = build_parts(spec, num_items, loader.log_popularity, seed=spec.train.seed)

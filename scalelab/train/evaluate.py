@@ -11,12 +11,12 @@ from scalelab.core.errors import DataError
 from scalelab.core.target import Target
 from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
+from scalelab.datasets.ranking import KS, evaluated_users, ranking_metrics
 from scalelab.datasets.splits import HeldOut
 from scalelab.train.scoring import Scorer
 
-__all__ = ["KS", "Diverged", "Evaluator", "evaluated", "ranking_metrics"]
+__all__ = ["Diverged", "Evaluator"]
 
-KS = (1, 5, 10, 20)
 _CPU_BLOCK = 16 * MIB
 
 
@@ -64,7 +64,7 @@ class Evaluator:
         `max_users` > 0 takes that many users, evenly spaced; `blocks` > 0 stops after so many
         blocks.
         """
-        users = evaluated(held_out.histories.lengths, max_users)
+        users = evaluated_users(held_out.histories.lengths, max_users)
         if len(users) == 0:
             raise DataError("no user can be evaluated", "the split leaves no held-out target")
         histories = Histories(
@@ -128,32 +128,3 @@ class _Seen:
         repeated = np.zeros(len(targets), dtype=bool)
         repeated[self.rows[self.items == targets[self.rows]]] = True
         return repeated
-
-
-def evaluated(lengths: np.ndarray, max_users: int = 0) -> np.ndarray:
-    """Indices of the users that are ranked for: all with a history, or `max_users` of them."""
-    users = np.flatnonzero(lengths > 0)
-    if 0 < max_users < len(users):
-        users = users[np.linspace(0, len(users) - 1, max_users).astype(np.int64)]
-    return users
-
-
-def ranking_metrics(
-    above: np.ndarray, ties: np.ndarray, missed: np.ndarray | None, ks: tuple[int, ...]
-) -> dict[str, float]:
-    """Means over users of HR@k, NDCG@k and MRR@k with one relevant item each.
-
-    `above` items score higher than the target and `ties` (itself included) the same: each metric is
-    its expectation over the `ties` equally likely ranks above + 1 ... above + ties, so that a
-    constant scorer scores like chance. Where `missed` is True the user counts as a miss.
-    """
-    hit = np.ones(len(above)) if missed is None else 1.0 - missed
-    ranks = np.arange(1, max(ks) + 1)
-    gains = {"hr": np.ones(len(ranks)), "ndcg": 1 / np.log2(1 + ranks), "mrr": 1 / ranks}
-    metrics = {}
-    for name, gain in gains.items():
-        total = np.concatenate([[0.0], np.cumsum(gain)])
-        for k in ks:
-            value = (total[np.minimum(k, above + ties)] - total[np.minimum(k, above)]) / ties
-            metrics[f"{name}@{k}"] = float((value * hit).mean())
-    return metrics

@@ -87,17 +87,17 @@ def test_a_sequence_lies_in_one_row_in_order_and_alone(packer, make, data):
 
 
 @pytest.mark.parametrize("packer", PACKERS)
-@pytest.mark.parametrize("positions", ["all", "last"])
+@pytest.mark.parametrize("train_on", ["all", "last"])
 @given(data=st.data())
 @settings(deadline=None, max_examples=20)
-def test_shapes_are_known_from_lengths_alone(packer, positions, make, data):
+def test_shapes_are_known_from_lengths_alone(packer, train_on, make, data):
     problem = data.draw(make.problems())
-    made = loader(problem, packer=packer, positions=positions)
+    made = loader(problem, packer=packer, train_on=train_on)
     steps = Steps(
         problem.histories.lengths,
         batch=BatchSpec(packer=packer, size=problem.size, max_len=problem.max_len),
         seed=problem.seed,
-        positions=positions,
+        train_on=train_on,
     )
     batches = list(made.epoch(problem.epoch))
     shapes = [batch.shape for batch in batches]
@@ -125,12 +125,12 @@ def same(one, other):
 @settings(deadline=None, max_examples=15)
 def test_pairs_and_negatives_are_the_same_whatever_packer_and_threads(make, data):
     problem = data.draw(make.problems())
-    positions = data.draw(st.sampled_from(["all", "last"]))
+    train_on = data.draw(st.sampled_from(["all", "last"]))
     wanted = None
     for packer in PACKERS:
         for threads in (1, 3):
             made = loader(
-                problem, packer=packer, threads=threads, negatives=SOURCES, positions=positions
+                problem, packer=packer, threads=threads, negatives=SOURCES, train_on=train_on
             )
             contents = [content(batch) for batch in made.epoch(problem.epoch)]
             wanted = wanted or contents
@@ -172,7 +172,7 @@ def test_draws_of_a_user_do_not_depend_on_the_batch_size(problem, source):
 
 
 def test_last_positions_have_the_draws_that_they_have_among_all(problem):
-    every, last = (loader(problem, negatives=SOURCES, positions=p) for p in ("all", "last"))
+    every, last = (loader(problem, negatives=SOURCES, train_on=p) for p in ("all", "last"))
     among_all, alone = draws_by_user(every, 0, 0), draws_by_user(last, 0, 0)
     assert len(alone) == last.num_sequences
     assert alone == {place: among_all[place] for place in alone}
@@ -180,7 +180,7 @@ def test_last_positions_have_the_draws_that_they_have_among_all(problem):
 
 @pytest.mark.parametrize("packer", PACKERS)
 def test_last_keeps_the_whole_input_and_one_target_a_sequence(problem, packer):
-    every, last = (loader(problem, packer=packer, positions=p) for p in ("all", "last"))
+    every, last = (loader(problem, packer=packer, train_on=p) for p in ("all", "last"))
     for all_of_it, batch in zip(every.epoch(0), last.epoch(0), strict=True):
         assert torch.equal(all_of_it.item_ids_BL, batch.item_ids_BL)
         assert batch.is_last_N.all()

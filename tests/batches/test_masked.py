@@ -73,7 +73,7 @@ def test_every_place_is_masked_equally_often(make):
 
 
 def test_the_last_item_alone_is_masked_where_asked(make):
-    for user, (seen, targets) in of_users(loader(make, positions="last")).items():
+    for user, (seen, targets) in of_users(loader(make, train_on="last")).items():
         whole = SEQUENCES[user][-MAX_LEN:]
         assert targets == {len(whole) - 1: whole[-1]}
         assert seen == [*whole[:-1], MASK]

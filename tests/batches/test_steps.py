@@ -39,7 +39,7 @@ def test_unknown_names_are_refused():
     with pytest.raises(SpecError, match="worst_fit"):
         Steps(np.array([3]), batch=BatchSpec(packer="worst_fit"), seed=0)
     with pytest.raises(SpecError, match="middle"):
-        Steps(np.array([3]), batch=BatchSpec(), seed=0, positions="middle")
+        Steps(np.array([3]), batch=BatchSpec(), seed=0, train_on="middle")
 
 
 def test_a_step_that_does_not_exist_has_no_shape():

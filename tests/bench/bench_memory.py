@@ -41,7 +41,7 @@ def draw(rng: random.Random, index: int) -> dict[str, Any]:
         "train.optimizer": rng.choice(["adam", "adamw", "sgd"]),
         "negatives.num_negatives": int(2 ** rng.uniform(0, 9)),
         "negatives.per": rng.choice(["position", "sequence", "batch"]),
-        "loss.positions": rng.choice(["all", "all", "last"]),
+        "loss.train_on": rng.choice(["all", "all", "last"]),
     }
     if "num_heads" in plugins.options("models", settings["model.name"]):
         settings["model.num_heads"] = rng.choice([1, 2])

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweeping" / "fakes"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 
 import sweeping_fakes
 from sweeping_helpers import BASE, hooks

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.records import Environment, Memory, Metric, Outcome, Record, Run
+from scalelab.core.spec import RESULTS_VERSION
 from scalelab.core.units import MIB
 
 LOSSES = ("cross_entropy", "bce", "rece", "sampled_softmax")
@@ -96,6 +97,13 @@ def record(
         epochs=10,
         tokens_per_s=1e4,
         wait_fraction=0.0,
+        resolved=None,
+        origin=None,
+        stopped=None,
+        account_error=None,
+        tied_targets=None,
+        repeated_targets=None,
+        results_version=RESULTS_VERSION,
     )
     metrics = tuple(
         Metric(split=split, epoch=9, name="ndcg", k=10, value=quality * factor)

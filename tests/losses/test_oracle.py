@@ -34,22 +34,22 @@ def losses_of(kind: str, case) -> list:
         case "ce":
             return [make(name, include_padding=True) for name in ("dense_ce", "cross_entropy")]
         case "bce":
-            return [make("bce", mask_hits=False)]
+            return [make("bce", remove_accidental_hits=False)]
         case "gbce_t75" | "gbce_t90":
-            return [make("gbce", t=given("gbce_t"), mask_hits=False)]
+            return [make("gbce", t=given("gbce_t"), remove_accidental_hits=False)]
         case "sampled_ce" | "tron_ssm" | "gru4rec_xe":
-            return [make("sampled_softmax", mask_hits=False)]
+            return [make("sampled_softmax", remove_accidental_hits=False)]
         case "tron_ssm_top":
-            return [make("sampled_softmax", top_k=6, mask_hits=False)]
+            return [make("sampled_softmax", top_k=6, remove_accidental_hits=False)]
         case "tron_bce":
-            return [make("bce", form="balanced", mask_hits=False)]
+            return [make("bce", reduction="balanced", remove_accidental_hits=False)]
         case "tron_bprmax":
-            return [make("bpr_max", reg=given("bpr_reg"), mask_hits=False)]
+            return [make("bpr_max", reg=given("bpr_reg"), remove_accidental_hits=False)]
         case "gru4rec_xe_logq":
-            return [make("sampled_softmax", logq=given("logq"), mask_hits=False)]
+            return [make("sampled_softmax", logq=given("logq"), remove_accidental_hits=False)]
         case "gru4rec_bprmax" | "gru4rec_bprmax_noelu":
             options = {"reg": given("bpreg"), "elu": given("elu_param")}
-            return [make("bpr_max", **options, mask_hits=False)]
+            return [make("bpr_max", **options, remove_accidental_hits=False)]
         case "rece":
             keys = ("rounds", "n_extra_chunks", "n_buckets", "n_chunks")
             return [make("rece", **{key: given(key) for key in keys})]

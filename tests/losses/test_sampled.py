@@ -53,7 +53,7 @@ def top1_max(p, n):
 
 FORMULAS = [
     (bce_mean, "bce", {}),
-    (bce_sum, "bce", {"form": "sum"}),
+    (bce_sum, "bce", {"reduction": "sum"}),
     (softmax, "sampled_softmax", {}),
     (top_3, "sampled_softmax", {"top_k": 3}),
     (bpr, "bpr", {}),
@@ -68,11 +68,11 @@ FORMULAS = [
 @given(
     sources=st.lists(st.sampled_from(["position", "sequence", "batch"]), min_size=1, max_size=4),
     tile=st.sampled_from([1, 100, 2**20]),
-    mask_hits=st.booleans(),
+    remove_accidental_hits=st.booleans(),
     seed=st.integers(0, 1000),
 )
 def test_is_the_formula_whatever_the_sources(
-    formula, name, options, sources, tile, mask_hits, seed
+    formula, name, options, sources, tile, remove_accidental_hits, seed
 ):
     draw = torch.Generator().manual_seed(seed)
     num_positions, num_sequences, num_items, depth = 9, 4, 12, 3
@@ -92,7 +92,7 @@ def test_is_the_formula_whatever_the_sources(
     items_VD.requires_grad_()
     terms = []
     for hidden, target, ids in zip(hidden_ND, targets_N, torch.cat(columns, 1).long(), strict=True):
-        kept = ids[(ids != 0) & ((ids != target) | (not mask_hits))]
+        kept = ids[(ids != 0) & ((ids != target) | (not remove_accidental_hits))]
         if len(kept):
             terms.append(formula(hidden @ items_VD[target], items_VD[kept] @ hidden))
         elif name == "bce":
@@ -107,7 +107,9 @@ def test_is_the_formula_whatever_the_sources(
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("scalelab.losses._sampled._TILE_FLOATS", tile)
-        ours = make(name, mask_hits=mask_hits, **options)(hidden_ND, items_VD, batch)
+        ours = make(name, remove_accidental_hits=remove_accidental_hits, **options)(
+            hidden_ND, items_VD, batch
+        )
     torch.testing.assert_close(ours, wanted, rtol=1e-9, atol=1e-9)
     for grad, want in zip(torch.autograd.grad(ours, (hidden_ND, items_VD)), expected, strict=True):
         torch.testing.assert_close(grad, want, rtol=1e-8, atol=1e-9)
@@ -148,8 +150,8 @@ def test_logq_changes_nothing_for_uniform_draws_and_lowers_what_is_drawn_often()
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("bce", {"form": "median"}, "form must be mean, sum or balanced"),
-        ("gbce", {"form": "median"}, "form must be mean, sum or balanced"),
+        ("bce", {"reduction": "median"}, "reduction must be mean, sum or balanced"),
+        ("gbce", {"reduction": "median"}, "reduction must be mean, sum or balanced"),
         ("gbce", {"t": 1.5}, "t must lie in"),
         ("sampled_softmax", {"logq": -1.0}, "logq must not be negative"),
         ("sampled_softmax", {"top_k": 0}, "top_k must be at least 1"),

@@ -50,7 +50,7 @@ VARIANTS = [
         marks=pytest.mark.filterwarnings("ignore"),
         id="compiled",
     ),
-    {"batch.packer": "pad_left", "loss.positions": "last"},
+    {"batch.packer": "pad_left", "loss.train_on": "last"},
 ]
 
 

@@ -35,7 +35,7 @@ VARIANTS = [
     {"loss.name": "dense_ce", "train.precision": "bf16"},
     {"loss.name": "bce", "train.accumulate": 3, "negatives.per": "sequence"},
     {"train.ema_decay": 0.99},
-    {"batch.packer": "pad_left", "train.optimizer": "sgd", "loss.positions": "last"},
+    {"batch.packer": "pad_left", "train.optimizer": "sgd", "loss.train_on": "last"},
     {"loss.name": "sampled_softmax", "negatives.per": "batch", "negatives.num_negatives": 300},
     {"loss.name": "sampled_softmax", "loss.logq": 1.0},
 ]

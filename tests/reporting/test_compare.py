@@ -89,7 +89,7 @@ def test_a_loss_is_found_under_the_name_its_paper_gives(
     ledger.append(
         [
             made(fake, 0, loss="dense_ce"),
-            made(fake, 1, loss="dense_ce", loss_options={"positions": "last"}),
+            made(fake, 1, loss="dense_ce", loss_options={"train_on": "last"}),
             made(fake, 2, loss="bce", num_negatives=1),
             made(fake, 3, loss="bce", num_negatives=64),
             made(fake, 4, loss="sampled_softmax"),

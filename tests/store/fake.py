@@ -21,6 +21,7 @@ from scalelab.core.records import (
     Sample,
     TimelineEvent,
 )
+from scalelab.core.spec import RESULTS_VERSION
 
 LOSSES = ("dense_ce", "cross_entropy", "bce", "gbce", "sampled_softmax", "rece")
 STUDY_TOML = """base = "sasrec-synthetic"
@@ -69,7 +70,7 @@ def record(
         "batch": {"packer": "first_fit", "size": batch_size, "max_len": max_len},
         "negatives": [] if full else [{"name": "uniform", "num_negatives": num_negatives}],
         "model": {"name": "sasrec", "hidden_dim": hidden_dim},
-        "loss": {"name": loss, "positions": "all"},
+        "loss": {"name": loss, "train_on": "all"},
         "train": {"epochs": 30, "learning_rate": 1e-3, "seed": seed},
         "device": {"name": "cuda" if cuda else "cpu", "threads": 2},
     }
@@ -113,6 +114,13 @@ def record(
         epochs=num_epochs if kept else None,
         tokens_per_s=2e6 / train_s if kept else None,
         wait_fraction=0.002 if kept else None,
+        resolved=None,
+        origin=None,
+        stopped=None,
+        account_error=None,
+        tied_targets=None,
+        repeated_targets=None,
+        results_version=RESULTS_VERSION,
     )
     return Record(
         run=run,

@@ -117,10 +117,13 @@ def test_an_older_ledger_is_migrated_and_kept(fake, tmp_path, monkeypatch):
     with pytest.raises(LedgerError, match="no migration"):
         Ledger(path).query("SELECT 1")
     steps = {0: ("ALTER TABLE runs ADD COLUMN wait_fraction DOUBLE",)}
+    steps |= dict.fromkeys(range(1, versions.SCHEMA_VERSION), ())
     monkeypatch.setattr(versions, "MIGRATIONS", steps)
     ledger = Ledger(path)
     assert ledger.query("FROM results WHERE wait_fraction IS NULL").num_rows == 60
-    assert ledger.query("SELECT schema_version AS v FROM meta")["v"].to_pylist() == [1]
+    assert ledger.query("SELECT schema_version AS v FROM meta")["v"].to_pylist() == [
+        versions.SCHEMA_VERSION
+    ]
     with duckdb.connect(str(tmp_path / "a.duckdb.bak-v0"), read_only=True) as connection:
         assert connection.execute("SELECT schema_version FROM meta").fetchall() == [(0,)]
         assert connection.execute("SELECT count(*) FROM runs").fetchall() == [(67,)]

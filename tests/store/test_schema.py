@@ -14,8 +14,15 @@ TABLES = {
     "timeline": records.TimelineEvent,
     "samples": records.Sample,
     "environments": records.Environment,
+    "user_ranks": records.UserRanks,
 }
-TYPES = {"str": "VARCHAR", "int": "BIGINT", "float": "DOUBLE", "datetime": "TIMESTAMP"}
+TYPES = {
+    "str": "VARCHAR",
+    "int": "BIGINT",
+    "float": "DOUBLE",
+    "datetime": "TIMESTAMP",
+    "tuple": "UINTEGER[]",
+}
 
 
 def described(ledger, table):
@@ -29,7 +36,10 @@ def wanted(*kinds):
     for kind in kinds:
         hints = typing.get_type_hints(kind)
         for field in fields(kind):
-            parts = typing.get_args(hints[field.name]) or (hints[field.name],)
+            hint = hints[field.name]
+            parts = (
+                (hint,) if typing.get_origin(hint) is tuple else typing.get_args(hint) or (hint,)
+            )
             sql = TYPES.get(parts[0].__name__, "VARCHAR")
             columns[field.name] = (sql, "YES" if type(None) in parts else "NO")
     return columns
@@ -44,10 +54,15 @@ def test_a_table_has_the_fields_of_its_record(ledger, table):
 
 def test_runs_have_the_fields_of_run_and_of_its_summary(ledger):
     found = described(ledger, "runs")
-    assert found.pop("spec") == ("JSON", "NO")
     expected = wanted(records.Run, schema.Summary)
-    del expected["spec"]
+    for name, nullable in (("spec", "NO"), ("resolved", "YES"), ("origin", "YES")):
+        assert expected.pop(name) == ("VARCHAR", nullable)
+        assert found.pop(name) == ("JSON", nullable)
     assert found == expected
+
+
+def test_baselines_have_the_fields_of_their_record(ledger):
+    assert described(ledger, "baselines") == wanted(records.Baseline)
 
 
 def test_the_contract_names_are_there(ledger):

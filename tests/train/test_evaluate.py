@@ -14,7 +14,7 @@ from scalelab.core.target import Target, predicted_target
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.splits import HeldOut
 from scalelab.models import EncoderInput
-from scalelab.train.evaluate import Diverged, Evaluator, ranking_metrics
+from scalelab.train.evaluate import Diverged, Evaluator
 
 NUM_ITEMS = 57
 KS = (1, 5, 10, 20)
@@ -134,14 +134,6 @@ def test_coverage_counts_each_item_once() -> None:
     for k in KS:
         shown = {int(item) for ranking in lists for item in ranking[:k]}
         assert found[f"coverage@{k}"] == pytest.approx(len(shown) / NUM_ITEMS)
-
-
-def test_ties_share_their_ranks() -> None:
-    # Two items above, three equal: ranks 3, 4 and 5 are equally likely.
-    found = ranking_metrics(np.array([2]), np.array([3]), None, (3, 5))
-    assert found["hr@3"] == pytest.approx(1 / 3)
-    assert found["hr@5"] == pytest.approx(1)
-    assert found["mrr@5"] == pytest.approx((1 / 3 + 1 / 4 + 1 / 5) / 3)
 
 
 def test_nobody_to_evaluate_is_refused() -> None:

@@ -69,7 +69,7 @@ def test_loss_and_gradient_do_not_depend_on_the_packer(
 ) -> None:
     found = []
     for name in ("pad_left", packer):
-        changes = {"batch.packer": name, "loss.name": loss, "loss.positions": positions}
+        changes = {"batch.packer": name, "loss.name": loss, "loss.train_on": positions}
         trainer = assemble(small(changes | {"model.name": model, "model.dropout": 0.0}))
         trainer.parts.model.double()
         gradients: dict[str, torch.Tensor] = {}
@@ -182,7 +182,7 @@ def test_accumulated_steps_are_one_larger_step(
     larger: dict[str, object],
     accumulated: dict[str, object],
 ) -> None:
-    always = {"loss.name": loss, "loss.positions": positions, "model.dropout": 0.0}
+    always = {"loss.name": loss, "loss.train_on": positions, "model.dropout": 0.0}
     always |= {"train.optimizer": "sgd", "train.learning_rate": 0.5, "train.epochs": 2}
     found = []
     for changes in (larger, accumulated):

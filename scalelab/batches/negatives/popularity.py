@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numba import njit
+from pydantic import Field
 
 from scalelab.batches._random import fold, mix
 from scalelab.batches.negatives import Catalog, Draw, Places
@@ -29,7 +31,9 @@ class Popularity:
     that is negative or not finite.
     """
 
-    exponent: float = 1.0
+    exponent: Annotated[
+        float, Field(ge=0, description="power of the counts; 0 draws uniformly, 0.75 is word2vec's")
+    ] = 1.0
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.exponent) and self.exponent >= 0):

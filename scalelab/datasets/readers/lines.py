@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.readers._files import opened
+from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
 from scalelab.datasets.readers._workspace import one, shown, workspace
 
@@ -25,9 +28,14 @@ class Lines:
     order of the file. `time_format` and `encoding` are those of the reader `table`.
     """
 
-    time: str | int = 0
-    time_format: str = ""
-    encoding: str = "utf-8"
+    time: Annotated[
+        str | int,
+        Field(
+            description="place of the time from 1; 0: by the number of words; order: as in the file"
+        ),
+    ] = 0
+    time_format: TimeFormat = ""
+    encoding: Encoding = "utf-8"
 
     needs_path: ClassVar[bool] = True
 

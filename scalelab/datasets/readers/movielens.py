@@ -9,6 +9,7 @@ from pydantic import Field
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.readers._files import first_lines, opened
+from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import read_rows
 from scalelab.datasets.readers._workspace import literal, shown, workspace
 
@@ -25,9 +26,12 @@ class Movielens:
     Rows with a rating below `min_rating` are left out; the default keeps all, as SASRec does.
     """
 
-    min_rating: Annotated[float, Field(ge=0)] = 0.0
-    time_format: str = ""
-    encoding: str = "utf-8"
+    min_rating: Annotated[
+        float,
+        Field(ge=0, description="rows with a lower rating are left out"),
+    ] = 0.0
+    time_format: TimeFormat = ""
+    encoding: Encoding = "utf-8"
 
     needs_path: ClassVar[bool] = True
 

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.readers._files import first_lines, opened
 from scalelab.datasets.readers._names import ORDER, check_columns
+from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
 from scalelab.datasets.readers._workspace import (
     check_condition,
@@ -31,12 +34,21 @@ class Recbole:
     the reader `table`.
     """
 
-    user: str = "user_id"
-    item: str = "item_id"
-    time: str = "timestamp"
-    where: str = ""
-    time_format: str = ""
-    encoding: str = "utf-8"
+    user: Annotated[
+        str,
+        Field(description="column of the user, without its type"),
+    ] = "user_id"
+    item: Annotated[
+        str,
+        Field(description="column of the item, without its type"),
+    ] = "item_id"
+    time: Annotated[
+        str,
+        Field(description='column of the time; "order" or empty: the order of the file'),
+    ] = "timestamp"
+    where: Where = ""
+    time_format: TimeFormat = ""
+    encoding: Encoding = "utf-8"
 
     needs_path: ClassVar[bool] = True
 

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.readers._files import opened
+from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
 from scalelab.datasets.readers._workspace import workspace
 
@@ -21,8 +24,11 @@ class Sequences:
     appear. Lines of one interaction each are for the reader `lines`.
     """
 
-    has_user: bool = True
-    encoding: str = "utf-8"
+    has_user: Annotated[
+        bool,
+        Field(description="whether a line begins with its user"),
+    ] = True
+    encoding: Encoding = "utf-8"
 
     needs_path: ClassVar[bool] = True
 

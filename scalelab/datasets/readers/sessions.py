@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import duckdb
+from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.readers._files import Files, first_lines, opened
+from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import read_rows
 from scalelab.datasets.readers._workspace import literal, shown, workspace
 
@@ -48,9 +50,15 @@ class Sessions:
     `sessionId;userId;itemId;timeframe;eventdate`, timed by date and then by time frame.
     """
 
-    form: Literal["auto", "otto", "yoochoose", "diginetica"] = "auto"
-    events: str = ""
-    encoding: str = "utf-8"
+    form: Annotated[
+        Literal["auto", "otto", "yoochoose", "diginetica"],
+        Field(description="whose click log it is; auto: by its first line"),
+    ] = "auto"
+    events: Annotated[
+        str,
+        Field(description="type of OTTO's events, such as clicks; empty: all"),
+    ] = ""
+    encoding: Encoding = "utf-8"
 
     needs_path: ClassVar[bool] = True
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import duckdb
+from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
@@ -12,6 +13,7 @@ from scalelab.datasets.locate import form_of, parts_of
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._forms import FORMS, Form, form_of_files, refuse_rounded
 from scalelab.datasets.readers._names import choose, refuse_hidden_times, session_instead
+from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
 from scalelab.datasets.readers._workspace import check_condition, identifier, workspace
 
@@ -31,14 +33,29 @@ class Table:
     `quote` what encloses a field; empty takes quotation marks as text.
     """
 
-    user: str | int = ""
-    item: str | int = ""
-    time: str | int = ""
-    where: str = ""
-    header: bool = True
-    time_format: str = ""
-    encoding: str = "utf-8"
-    quote: Literal['"', "'", ""] = '"'
+    user: Annotated[
+        str | int,
+        Field(description="column of the user, by name or place from 1; empty: the usual names"),
+    ] = ""
+    item: Annotated[
+        str | int,
+        Field(description="column of the item, by name or place from 1; empty: the usual names"),
+    ] = ""
+    time: Annotated[
+        str | int,
+        Field(description="column of the time; order: as in the file; empty: the usual names"),
+    ] = ""
+    where: Where = ""
+    header: Annotated[
+        bool,
+        Field(description="whether the first line names the columns"),
+    ] = True
+    time_format: TimeFormat = ""
+    encoding: Encoding = "utf-8"
+    quote: Annotated[
+        Literal['"', "'", ""],
+        Field(description="what encloses a field; empty: quotation marks are text"),
+    ] = '"'
 
     needs_path: ClassVar[bool] = True
 

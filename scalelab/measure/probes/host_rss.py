@@ -4,8 +4,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from scalelab.core.records import Memory
 from scalelab.measure.probes import Probe, missing
@@ -24,7 +26,13 @@ class HostRss(Probe):
 
     name = "host_rss"
 
-    def __init__(self, *, every_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        every_s: Annotated[
+            float, Field(ge=0, description="least seconds between two readings")
+        ] = 1.0,
+    ) -> None:
         super().__init__()
         self.every_s = every_s
         self.peak_bytes: int | None = None

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import pynvml
 import torch
+from pydantic import Field
 
 from scalelab.core.records import Memory
 from scalelab.measure.gpus import Gpu
@@ -35,7 +36,13 @@ class Nvml(Probe):
 
     name = "nvml"
 
-    def __init__(self, *, every_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        every_s: Annotated[
+            float, Field(ge=0, description="least seconds between two readings")
+        ] = 0.5,
+    ) -> None:
         super().__init__()
         self.every_s = every_s
         self.reason: str | None = "the run did not start"

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable
 from statistics import median, quantiles
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from scalelab.measure.probes import Probe
 
@@ -21,7 +23,12 @@ class StepTimer(Probe):
 
     name = "step_timer"
 
-    def __init__(self, *, warm_up: int = 3, keep: int = 400) -> None:
+    def __init__(
+        self,
+        *,
+        warm_up: Annotated[int, Field(ge=0, description="first steps that are not timed")] = 3,
+        keep: Annotated[int, Field(ge=1, description="most timed steps kept as samples")] = 400,
+    ) -> None:
         super().__init__()
         self.warm_up = warm_up
         self.keep = keep

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import torch
+from pydantic import Field
 
 from scalelab.measure.probes import Probe
 
@@ -21,7 +23,14 @@ class TorchHistory(Probe):
 
     name = "torch_history"
 
-    def __init__(self, *, entries: int = 200_000, folder: str = ".") -> None:
+    def __init__(
+        self,
+        *,
+        entries: Annotated[
+            int, Field(ge=1, description="last events of the allocator that are kept")
+        ] = 200_000,
+        folder: Annotated[str, Field(description="where snapshot.pickle is written")] = ".",
+    ) -> None:
         super().__init__()
         self.entries = entries
         self.folder = folder

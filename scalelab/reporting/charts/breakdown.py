@@ -1,13 +1,15 @@
 """Draw the memory at the peak by component, one stacked bar per configuration."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Height, Stage, Study
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Breakdown"]
@@ -48,10 +50,13 @@ class Breakdown:
     Runs of one cell are averaged. `source` = both sets predictions (pale) beside measurements.
     """
 
-    study: str | None = None
-    stage: Literal["train", "eval"] = "train"
-    source: Literal["measured", "predicted", "both"] = "both"
-    height: int = 200
+    study: Study = None
+    stage: Stage = "train"
+    source: Annotated[
+        Literal["measured", "predicted", "both"],
+        Field(description="which bytes are drawn"),
+    ] = "both"
+    height: Height = 200
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each loss, catalog size, batch size, source and component."""

@@ -8,6 +8,7 @@ import pyarrow as pa
 from scalelab.core.kinds import KINDS
 from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Study, Width
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Kinds"]
@@ -43,8 +44,8 @@ ORDER BY device, loss, kind
 class Kinds:
     """Requested, allocated, reserved, device used and host memory of each loss's largest run."""
 
-    study: str | None = None
-    width: int = 520
+    study: Study = None
+    width: Width = 520
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind; where `bytes` is null, `reason` says why."""

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.labels import Label, place
 from scalelab.store.ledger import Ledger
 
@@ -72,10 +74,13 @@ class Pareto:
     points.
     """
 
-    study: str | None = None
-    max_comparisons: int = 12
-    width: int = 430
-    height: int = 330
+    study: Study = None
+    max_comparisons: Annotated[
+        int,
+        Field(ge=1, description="most rows of panels, those with most points"),
+    ] = 12
+    width: Width = 430
+    height: Height = 330
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row per configuration, with its comparison and whether it is on the Pareto fronts."""

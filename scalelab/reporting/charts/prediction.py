@@ -1,12 +1,14 @@
 """Draw predicted against measured peaks."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Stage, Study, Width
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Prediction"]
@@ -27,10 +29,13 @@ ORDER BY kind, loss, run_id
 class Prediction:
     """Predicted against measured peaks, and the error in percent; at most the `most` worst."""
 
-    study: str | None = None
-    stage: Literal["train", "eval"] = "train"
-    most: int = 2000
-    size: int = 320
+    study: Study = None
+    stage: Stage = "train"
+    most: Annotated[
+        int,
+        Field(ge=1, description="most runs drawn, the worst predicted ones"),
+    ] = 2000
+    size: Width = 320
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind that was both predicted and measured."""

@@ -1,12 +1,14 @@
 """Draw how memory, time and quality change with one setting while all others are fixed."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Scaling"]
@@ -45,12 +47,13 @@ class Scaling:
     `by` = auto takes the first of catalog size, batch size, length, width, negatives that varies.
     """
 
-    by: Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"] = (
-        "auto"
-    )
-    study: str | None = None
-    width: int = 290
-    height: int = 250
+    by: Annotated[
+        Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"],
+        Field(description="setting on the horizontal axis; auto: the first of these that varies"),
+    ] = "auto"
+    study: Study = None
+    width: Width = 290
+    height: Height = 250
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each device, data set, model, loss and value of the setting."""

@@ -1,12 +1,15 @@
 """Draw the live bytes by component during one training step."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import altair as alt
 import pyarrow as pa
+from pydantic import Field
 
 from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
+from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Timeline"]
@@ -52,11 +55,17 @@ class Timeline:
     how many instants are drawn.
     """
 
-    run: str | None = None
-    study: str | None = None
-    points: int = 300
-    width: int = 860
-    height: int = 320
+    run: Annotated[
+        str | None,
+        Field(description="run_id; the run with the largest peak if left out"),
+    ] = None
+    study: Study = None
+    points: Annotated[
+        int,
+        Field(ge=2, description="most instants drawn"),
+    ] = 300
+    width: Width = 860
+    height: Height = 320
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each shown event and component: its live bytes after that event."""

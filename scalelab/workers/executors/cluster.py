@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import ray
+from pydantic import Field
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -16,6 +17,7 @@ from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_bytes
 from scalelab.workers.dataset_transfer import Parcel, pack, unpack
+from scalelab.workers.executors._options import Threads, Workers
 from scalelab.workers.supervise import Order, supervise
 from scalelab.workers.task import Task, ended
 from scalelab.workers.worker import ALLOWANCE
@@ -35,7 +37,15 @@ class Cluster:
     blocking: ClassVar[bool] = False
     shares_memory: ClassVar[bool] = False
 
-    def __init__(self, *, workers: int = 1, threads: int = 0, address: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        workers: Workers = 1,
+        threads: Threads = 0,
+        address: Annotated[
+            str, Field(description="address of the Ray head; empty: a cluster of this machine")
+        ] = "",
+    ) -> None:
         self.slots = workers
         self._workers = workers
         self._threads = max(threads, 1)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
+from scalelab.workers.executors._options import Threads, Workers
 from scalelab.workers.task import Task, find_run
 from scalelab.workers.worker import guarded
 
@@ -19,7 +20,7 @@ class Inline:
     blocking: ClassVar[bool] = True
     shares_memory: ClassVar[bool] = True
 
-    def __init__(self, *, workers: int = 1, threads: int = 0) -> None:
+    def __init__(self, *, workers: Workers = 1, threads: Threads = 0) -> None:
         self.slots = 1
         self._tasks: deque[Task] = deque()
         self._stopping = False

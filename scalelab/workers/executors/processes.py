@@ -8,6 +8,7 @@ from typing import ClassVar
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.workers.child import Child
+from scalelab.workers.executors._options import Threads, Workers
 from scalelab.workers.fork_server import Server, ServerGone
 from scalelab.workers.oom_kills import OomKills
 from scalelab.workers.task import Task
@@ -24,7 +25,7 @@ class Processes:
     blocking: ClassVar[bool] = False
     shares_memory: ClassVar[bool] = True
 
-    def __init__(self, *, workers: int = 1, threads: int = 0) -> None:
+    def __init__(self, *, workers: Workers = 1, threads: Threads = 0) -> None:
         self.slots = workers
         self._threads = threads
         self._server: Server | None = None

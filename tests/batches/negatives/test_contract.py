@@ -20,10 +20,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "per", "reject"), CASES)
-@pytest.mark.parametrize("positions", ["all", "last"])
+@pytest.mark.parametrize("train_on", ["all", "last"])
 @given(data=st.data())
 @settings(deadline=None, max_examples=15)
-def test_draws_keep_their_promises(name, per, reject, positions, make, data):
+def test_draws_keep_their_promises(name, per, reject, train_on, make, data):
     problem = data.draw(make.problems())
     # Two items that nobody has and two that one user has, so that something is left to draw.
     num_items = problem.num_items + 4
@@ -35,7 +35,7 @@ def test_draws_keep_their_promises(name, per, reject, positions, make, data):
         batch=BatchSpec(size=problem.size, max_len=problem.max_len),
         negatives=(NegativesSpec(name=name, num_negatives=4, per=per, reject=reject),),
         seed=problem.seed,
-        positions=positions,
+        train_on=train_on,
     )
     for batch in made.epoch(problem.epoch):
         (drawn,) = batch.negatives

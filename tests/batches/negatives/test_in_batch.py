@@ -11,22 +11,22 @@ from scalelab.core.spec import BatchSpec, NegativesSpec
 HISTORIES = [[10, 11, 12, 13], [20, 21, 21], [30, 31], [40, 41, 42, 43, 44, 45, 46]]
 
 
-def draw(make, sequences, size=10, positions="all", **options):
+def draw(make, sequences, size=10, train_on="all", **options):
     made = Loader(
         make.histories_of(sequences),
         num_items=50,
         batch=BatchSpec(size=size, max_len=3),
         negatives=(NegativesSpec(name="in_batch", **options),),
         seed=2,
-        positions=positions,
+        train_on=train_on,
     )
     return list(made.epoch(0))
 
 
-@pytest.mark.parametrize("positions", ["all", "last"])
+@pytest.mark.parametrize("train_on", ["all", "last"])
 @pytest.mark.parametrize("per", ["position", "sequence", "batch"])
-def test_draws_are_the_other_targets_of_the_step_alike(make, positions, per):
-    for batch in draw(make, HISTORIES, 3, positions, per=per, num_negatives=20_000):
+def test_draws_are_the_other_targets_of_the_step_alike(make, train_on, per):
+    for batch in draw(make, HISTORIES, 3, train_on, per=per, num_negatives=20_000):
         (source,) = batch.negatives
         assert source.exponent == 1
         targets, sequence = batch.targets_N.numpy(), batch.sequence_N.numpy()

@@ -30,7 +30,10 @@ LOSSES = {
     "cross_entropy with padding": (CrossEntropy, {"include_padding": True}),
     "sampled_softmax": (SampledSoftmax, {}),
     "sampled_softmax with logQ": (SampledSoftmax, {"logq": 0.7}),
-    "sampled_softmax that keeps hits": (SampledSoftmax, {"mask_hits": False, "logq": 0.3}),
+    "sampled_softmax that keeps hits": (
+        SampledSoftmax,
+        {"remove_accidental_hits": False, "logq": 0.3},
+    ),
 }
 
 

@@ -1,0 +1,101 @@
+"""Say in words which values an annotation allows, and why a given value is refused."""
+
+import difflib
+import types
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+__all__ = ["Bounds", "allowed", "hint_for", "meaning_of"]
+
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+class Bounds(NamedTuple):
+    """Limits of a number; None where there is none. `ge` and `le` are allowed themselves."""
+
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+    def __str__(self) -> str:
+        """For people: "0 to 1", "above 0 and below 1", "at least 1", or ""."""
+        if self.ge is not None and self.le is not None:
+            return f"{_number(self.ge)} to {_number(self.le)}"
+        low = "" if self.ge is None else f"at least {_number(self.ge)}"
+        low = low if self.gt is None else f"above {_number(self.gt)}"
+        high = "" if self.le is None else f"at most {_number(self.le)}"
+        high = high if self.lt is None else f"below {_number(self.lt)}"
+        return " and ".join(part for part in (low, high) if part)
+
+
+def allowed(annotation: Any) -> str:
+    """The values that an annotation allows: "auto or a whole number of at least 1"."""
+    return _joined(dict.fromkeys(_alternatives(annotation)))
+
+
+def meaning_of(annotation: Any) -> str:
+    """The description that an `Annotated[..., Field(description=...)]` carries, or ""."""
+    if get_origin(annotation) is not Annotated:
+        return ""
+    found = [extra.description for extra in _fields(annotation) if extra.description]
+    return found[-1] if found else meaning_of(get_args(annotation)[0])
+
+
+def hint_for(annotation: Any, value: Any) -> str:
+    """What to write in place of `value`: the nearest allowed word, else all that is allowed."""
+    words = [word for word in _words(annotation) if isinstance(word, str)]
+    close = difflib.get_close_matches(str(value), words, n=1) if isinstance(value, str) else []
+    return f"did you mean {close[0]!r}?" if close else f"allowed: {allowed(annotation)}"
+
+
+def _alternatives(annotation: Any, bounds: Bounds | None = None) -> list[str]:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _alternatives(arguments[0], _bounds(annotation) or bounds)
+    if origin in (Union, types.UnionType):
+        words = [part for part in arguments if get_origin(part) is Literal]
+        rest = [part for part in arguments if get_origin(part) is not Literal]
+        return [text for part in (*words, *rest) for text in _alternatives(part, bounds)]
+    if origin is Literal:
+        return ['""' if word == "" else str(word) for word in arguments]
+    if annotation is type(None):
+        return ["nothing"]
+    if origin in (tuple, list):
+        inner = next((part for part in arguments if part is not Ellipsis), Any)
+        return [f"a list of: {allowed(inner)}"]
+    if origin in (dict, Mapping):
+        return ["a section"]
+    word = _WORDS.get(annotation, "a section" if hasattr(annotation, "model_fields") else "a value")
+    return [f"{word}, {bounds}" if bounds and annotation in (int, float) else word]
+
+
+def _bounds(annotation: Any) -> Bounds | None:
+    found = Bounds()
+    for extra in get_args(annotation)[1:]:
+        for part in (extra, *getattr(extra, "metadata", ())):
+            known = {n: getattr(part, n) for n in Bounds._fields if hasattr(part, n)}
+            found = found._replace(**{n: value for n, value in known.items() if value is not None})
+    return found if any(limit is not None for limit in found) else None
+
+
+def _fields(annotation: Any) -> list[FieldInfo]:
+    return [extra for extra in get_args(annotation)[1:] if isinstance(extra, FieldInfo)]
+
+
+def _words(annotation: Any) -> list[Any]:
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [word for part in get_args(annotation) for word in _words(part)]
+
+
+def _joined(texts: Mapping[str, None]) -> str:
+    words = list(texts)
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _number(value: float) -> str:
+    # 2^31 - 1 and the like read better with their digits in groups.
+    return f"{value:,}" if isinstance(value, int) and value > 9999 else f"{value:g}"

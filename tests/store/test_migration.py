@@ -1,0 +1,113 @@
+"""A ledger that an older scalelab made becomes one of today, with all that was in it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from scalelab.core.records import Baseline, Metric, UserRanks
+from scalelab.store.ledger import Ledger
+
+VIEWS = ("results", "configurations", "pareto_memory", "pareto_time", "components")
+NEW_COLUMNS = (
+    "resolved",
+    "origin",
+    "stopped",
+    "account_error",
+    "tied_targets",
+    "repeated_targets",
+    "results_version",
+)
+
+
+@pytest.fixture
+def old(tmp_path):
+    """The path of a ledger of schema version 1: five runs of which four are done."""
+    path = tmp_path / "old.duckdb"
+    text = Path(__file__).with_name("ledger_v1.sql").read_text(encoding="utf-8")
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(text)
+    return path
+
+
+def columns_of(ledger, name):
+    return {row["column_name"] for row in ledger.query(f"DESCRIBE {name}").to_pylist()}
+
+
+def test_every_row_is_kept_and_the_old_file_too(old):
+    with duckdb.connect(str(old), read_only=True) as connection:
+        tables = ("studies", "runs", "metrics", "memory", "samples", "environments")
+        counts = {t: connection.execute(f"SELECT count(*) FROM {t}").fetchone() for t in tables}
+    before = old.read_bytes()
+    ledger = Ledger(old)
+    for table, (count,) in counts.items():
+        assert ledger.query(f"SELECT count(*) AS n FROM {table}")["n"].to_pylist() == [count]
+    assert old.with_name("old.duckdb.bak-v1").read_bytes() == before
+
+
+def test_old_rows_are_marked_as_of_older_rules(old):
+    rows = Ledger(old).query(f"SELECT {', '.join(NEW_COLUMNS)} FROM runs").to_pylist()
+    assert len(rows) == 5
+    assert all(row[name] is None for row in rows for name in NEW_COLUMNS)
+
+
+def test_a_migrated_ledger_has_what_a_new_one_has(old, ledger):
+    migrated = Ledger(old)
+    names = ledger.query("SELECT table_name AS n FROM duckdb_tables()")["n"].to_pylist()
+    assert {"baselines", "user_ranks"} < set(names)
+    for name in (*names, *VIEWS, "prediction_error"):
+        assert columns_of(migrated, name) == columns_of(ledger, name), name
+
+
+def test_the_views_still_answer(old):
+    ledger = Ledger(old)
+    assert ledger.query("FROM results").num_rows == 4
+    assert sorted(ledger.query("FROM configurations")["num_seeds"].to_pylist()) == [1, 1, 2]
+    for name in (*VIEWS, "prediction_error", "best_under_budget(99999999999)"):
+        assert ledger.query(f"FROM {name}").num_rows > 0, name
+
+
+def test_old_and_new_runs_of_one_spec_are_never_averaged(fake, old):
+    ledger = Ledger(old)
+    new = fake.record(index=50)
+    older = replace(new.run, run_id="x", fingerprint="x", results_version=None)
+    ledger.append([new, replace(new, run=older)])
+    own = ledger.query("FROM configurations WHERE data_fingerprint = 'synthetic-100000'")
+    assert set(own["results_version"].to_pylist()) == {new.run.results_version, None}
+    # Nor does a row of the one kind take the other kind's place on a Pareto front.
+    front = "FROM pareto_memory WHERE data_fingerprint = 'synthetic-100000'"
+    assert ledger.query(front).num_rows == 2
+
+
+def test_what_is_new_in_a_record_comes_back(fake, ledger):
+    made = fake.record()
+    train = Metric(split="train", epoch=1, name="wall_s", k=None, value=2.5)
+    ranks = UserRanks(ranks=(3, 0, 1))
+    run = replace(made.run, resolved='{"n_buckets": 64}', origin="{}", account_error=0.0)
+    ledger.append([replace(made, run=run, metrics=(train,), user_ranks=ranks)])
+    assert ledger.query("SELECT ranks FROM user_ranks")["ranks"].to_pylist() == [[3, 0, 1]]
+    found = ledger.query("SELECT resolved->>'n_buckets' AS n, account_error AS e FROM runs")
+    assert found.to_pylist() == [{"n": "64", "e": 0.0}]
+    ledger.append([replace(made, user_ranks=None)])
+    assert ledger.query("FROM user_ranks").num_rows == 0
+
+
+def test_baselines_replace_those_of_the_same_name(ledger):
+    first = Baseline(
+        data_fingerprint="d",
+        protocol="p",
+        name="popularity",
+        split="test",
+        metric="ndcg",
+        k=10,
+        value=0.1,
+        seconds=1.0,
+    )
+    ledger.add_baselines([first, replace(first, k=20), replace(first, name="recent")])
+    ledger.add_baselines([replace(first, value=0.2)])
+    rows = ledger.query("SELECT name, k, value FROM baselines ORDER BY name").to_pylist()
+    assert rows == [
+        {"name": "popularity", "k": 10, "value": 0.2},
+        {"name": "recent", "k": 10, "value": 0.1},
+    ]
