@@ -1,0 +1,152 @@
+"""Find the settings in which configurations differ, and describe each configuration by them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = ["Settings", "data_labels", "labels", "settings_of"]
+
+# Settings by dotted key, such as batch.size or negatives.0.name.
+Settings = dict[str, Any]
+
+# A seed tells runs of one configuration apart; a path says where the data lie, not what they are.
+_IGNORED = ("train.seed", "data.path")
+_WORDS = {
+    "model.name": "{}",
+    "model.hidden_dim": "width {}",
+    "model.num_blocks": "{} blocks",
+    "model.num_heads": "{} heads",
+    "batch.size": "batch {}",
+    "batch.max_len": "length {}",
+    "batch.packer": "{} packing",
+    "loss.name": "{}",
+    "loss.rounds": "{} rounds",
+    "loss.n_chunks": "{} chunks",
+    "loss.n_extra_chunks": "{} neighbouring chunks",
+    "loss.n_buckets": "{} buckets",
+    "train.epochs": "{} epochs",
+    "train.learning_rate": "learning rate {}",
+    "train.precision": "{}",
+    "device.name": "on {}",
+    "device.threads": "{} threads",
+    "data.num_items": "{:,} items",
+    "data.num_users": "{:,} users",
+}
+_FIRST = ("model.name", "loss.name")
+_LAST = ("batch.size", "batch.max_len", "model.hidden_dim")
+
+
+def settings_of(spec: str) -> Settings:
+    """The settings of a stored spec by dotted key, without the seed and the path of the data."""
+    flat: Settings = {}
+    _flatten("", json.loads(spec), flat)
+    return {key: value for key, value in flat.items() if key not in _IGNORED}
+
+
+def _flatten(prefix: str, value: Any, flat: Settings) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _flatten(f"{prefix}.{key}" if prefix else key, inner, flat)
+    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        for number, inner in enumerate(value):
+            _flatten(f"{prefix}.{number}", inner, flat)
+    else:
+        flat[prefix] = json.dumps(value) if isinstance(value, list) else value
+
+
+def labels(found: Sequence[Settings], *, without: Iterable[str] = ()) -> list[str]:
+    """What tells each of `found` from the others, such as "rece, 4 rounds, batch 32".
+
+    Loss, number of negatives and batch size are always named, other settings where they differ, and
+    none that is in `without`. The section `data` is left to `data_labels`. An option of a loss or a
+    model is compared among the configurations with that loss or model only.
+    """
+    hidden = set(without)
+    keys = [key for key in _differing(found) if not key.startswith("data.")]
+    return [
+        ", ".join(_phrases(one, [key for key in keys if key not in hidden], hidden))
+        for one in found
+    ]
+
+
+def data_labels(found: Sequence[Settings]) -> list[str]:
+    """What tells the data of each of `found` from the others' beyond their name and size."""
+    keys = [key for key in _differing(found) if key.startswith("data.")]
+    keys = [key for key in keys if key not in ("data.num_items", "data.reader", "data.name")]
+    return [", ".join(_phrase(key, one[key], keys) for key in keys if key in one) for one in found]
+
+
+def _phrases(one: Settings, keys: Sequence[str], hidden: set[str]) -> list[str]:
+    own = [key for key in keys if key in one and one[key] is not None]
+    middle = [
+        key
+        for key in own
+        if key not in (*_FIRST, *_LAST, "batch.size") and not _is_number_of_negatives(key)
+    ]
+    phrases = [_phrase("model.name", one["model.name"], keys)] if "model.name" in own else []
+    if "loss.name" in one and "loss.name" not in hidden:
+        phrases.append(str(one["loss.name"]))
+    phrases += [_phrase(key, one[key], keys) for key in middle if key.startswith("loss.")]
+    phrases += _negatives(one, hidden)
+    phrases += [_phrase(key, one[key], keys) for key in middle if not key.startswith("loss.")]
+    if "batch.size" in one and "batch.size" not in hidden:
+        phrases.append(_phrase("batch.size", one["batch.size"], keys))
+    return phrases + [_phrase(key, one[key], keys) for key in _LAST[1:] if key in own]
+
+
+def _negatives(one: Settings, hidden: set[str]) -> list[str]:
+    counts = [one[key] for key in sorted(one) if _is_number_of_negatives(key)]
+    if not counts or "negatives.0.num_negatives" in hidden:
+        return []
+    return [f"{' + '.join(map(str, counts))} negative{'' if counts == [1] else 's'}"]
+
+
+def _is_number_of_negatives(key: str) -> bool:
+    return key.startswith("negatives.") and key.endswith(".num_negatives")
+
+
+def _differing(found: Sequence[Settings]) -> list[str]:
+    """Keys whose value, or presence, differs among those to which they belong, in their order."""
+    order: dict[str, None] = {}
+    values: dict[tuple[str, str], list[str]] = {}
+    members: dict[tuple[str, str], int] = {}
+    for one in found:
+        for section, owner in _owners(one).items():
+            members[section, owner] = members.get((section, owner), 0) + 1
+        for key, value in one.items():
+            order[key] = None
+            values.setdefault((key, _owner(key, one)), []).append(json.dumps(value))
+    differ = {
+        key
+        for (key, owner), texts in values.items()
+        if len(set(texts)) > 1 or _is_missing_somewhere(key, len(texts), owner, members)
+    }
+    return [key for key in order if key in differ]
+
+
+def _is_missing_somewhere(
+    key: str, count: int, owner: str, members: Mapping[tuple[str, str], int]
+) -> bool:
+    # Losses without negatives have no such settings; their number tells the others apart.
+    section = key.partition(".")[0]
+    return section != "negatives" and count < members[section, owner]
+
+
+def _owners(one: Settings) -> dict[str, str]:
+    return {key.partition(".")[0]: _owner(key, one) for key in one if key != f"{key}.name"}
+
+
+def _owner(key: str, one: Mapping[str, Any]) -> str:
+    """The loss or the model whose option `key` is; "" for what every configuration has."""
+    section, _, name = key.partition(".")
+    is_option = section in ("loss", "model") and name != "name"
+    return str(one.get(f"{section}.name")) if is_option else ""
+
+
+def _phrase(key: str, value: Any, keys: Sequence[str]) -> str:
+    if key in _WORDS:
+        return _WORDS[key].format(value)
+    name = key.rpartition(".")[2]
+    is_clear = sum(other.rpartition(".")[2] == name for other in keys) == 1 and name != "name"
+    text = json.dumps(value) if isinstance(value, bool) else str(value)
+    return f"{name if is_clear else key}={text}"
