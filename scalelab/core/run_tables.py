@@ -85,7 +85,8 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     interactions of the same time: as in the file, or by a hash of user and item. `drop` leaves out
     rows that repeat user, item and time ("exact"), or the item before ("consecutive"). Splits by
     time are cut at `cut` (a date, or a quantile of all times), else at `quantile`; `valid_cut` ends
-    the validation window of "global_time".
+    the validation window of "global_time". `recent_days` is the window of the baseline that counts
+    recent interactions only; no run depends on it.
     """
 
     kind: ClassVar[str] = "readers"
@@ -104,6 +105,7 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     min_user_count: NonNegativeInt = 0
     exclude_seen: bool = True
     max_eval_users: NonNegativeInt = 0
+    recent_days: PositiveFloat = 30.0
 
 
 class BatchSpec(Table, frozen=True):

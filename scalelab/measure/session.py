@@ -220,7 +220,7 @@ def _train(
                 _note_training(trainer, state, fit, timer, here_s, waited)
                 train_s = clock.before("train") + here_s
                 state.row = replace(state.row, train_s=train_s)
-            if fit.stopped == "asked":
+            if fit.stopped == "request":
                 return asked.outcome
             metrics = trainer.evaluate("test")
             state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
