@@ -1,13 +1,19 @@
 """Find the settings in which configurations differ, and describe each configuration by them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Settings", "data_labels", "labels", "settings_of"]
+__all__ = ["KEY", "Described", "Key", "Settings", "describe", "key_of", "labels", "settings_of"]
 
+# The columns that name one row of the view `configurations`.
+KEY = ("configuration", "data_fingerprint", "protocol", "device", "results_version")
+Key = tuple[Any, ...]
 # Settings by dotted key, such as batch.size or negatives.0.name.
 Settings = dict[str, Any]
+Row = Mapping[str, Any]
 
 # A seed tells runs of one configuration apart; a path says where the data lie, not what they are.
 _IGNORED = ("train.seed", "data.path")
@@ -36,6 +42,61 @@ _FIRST = ("model.name", "loss.name")
 _LAST = ("batch.size", "batch.max_len", "model.hidden_dim")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """A configuration in words: `data` names what it may be compared on, `label` itself."""
+
+    data: str
+    label: str
+    settings: Settings
+
+
+def describe(rows: Iterable[Row], *, without: Iterable[str] = ()) -> dict[Key, Described]:
+    """The configurations of `rows` by `key_of`, each with a label that no other on its data has.
+
+    A row has the columns of `KEY`, and `spec`, `dataset` and `num_items`.
+    """
+    found = {key_of(row): row for row in rows}
+    settings = [settings_of(row["spec"]) for row in found.values()]
+    versions = {row["results_version"] for row in found.values()}
+    data = [
+        _data(row, difference, versions)
+        for row, difference in zip(found.values(), _data_labels(settings), strict=True)
+    ]
+    devices: dict[str, set[str | None]] = {}
+    for place, row in zip(data, found.values(), strict=True):
+        devices.setdefault(place, set()).add(row["device"])
+    names = [
+        f"{label}, {row['device'] or 'not run'}" if len(devices[place]) > 1 else label
+        for label, place, row in zip(
+            labels(settings, without=without), data, found.values(), strict=True
+        )
+    ]
+    count = Counter(zip(data, names, strict=True))
+    return {
+        key: Described(
+            data=place,
+            # Specs of different versions may differ in keys that nobody set.
+            label=name if count[place, name] == 1 else f"{name}, id {key[0]}",
+            settings=one,
+        )
+        for key, place, name, one in zip(found, data, names, settings, strict=True)
+    }
+
+
+def _data(row: Row, difference: str, versions: set[int | None]) -> str:
+    items = None if row["num_items"] is None else f"{row['num_items']:,} items"
+    version = row["results_version"] or "unknown"
+    rules = f"results version {version}" if len(versions) > 1 else None
+    parts = (row["dataset"], items, difference, row["protocol"], rules)
+    return ", ".join(part for part in parts if part)
+
+
+def key_of(row: Row) -> Key:
+    """What names the configuration of a row."""
+    return tuple(row[name] for name in KEY)
+
+
 def settings_of(spec: str) -> Settings:
     """The settings of a stored spec by dotted key, without the seed and the path of the data."""
     flat: Settings = {}
@@ -58,7 +119,7 @@ def labels(found: Sequence[Settings], *, without: Iterable[str] = ()) -> list[st
     """What tells each of `found` from the others, such as "rece, 4 rounds, batch 32".
 
     Loss, number of negatives and batch size are always named, other settings where they differ, and
-    none that is in `without`. The section `data` is left to `data_labels`. An option of a loss or a
+    none that is in `without`. The section `data` is left to `_data_labels`. An option of a loss or a
     model is compared among the configurations with that loss or model only.
     """
     hidden = set(without)
@@ -69,8 +130,8 @@ def labels(found: Sequence[Settings], *, without: Iterable[str] = ()) -> list[st
     ]
 
 
-def data_labels(found: Sequence[Settings]) -> list[str]:
-    """What tells the data of each of `found` from the others' beyond their name and size."""
+def _data_labels(found: Sequence[Settings]) -> list[str]:
+    """The settings in which the data of each of `found` differ, beside their name and size."""
     keys = [key for key in _differing(found) if key.startswith("data.")]
     keys = [key for key in keys if key not in ("data.num_items", "data.reader", "data.name")]
     return [", ".join(_phrase(key, one[key], keys) for key in keys if key in one) for one in found]
@@ -111,8 +172,8 @@ def _differing(found: Sequence[Settings]) -> list[str]:
     values: dict[tuple[str, str], list[str]] = {}
     members: dict[tuple[str, str], int] = {}
     for one in found:
-        for section, owner in _owners(one).items():
-            members[section, owner] = members.get((section, owner), 0) + 1
+        for pair in {(key.partition(".")[0], _owner(key, one)) for key in one}:
+            members[pair] = members.get(pair, 0) + 1
         for key, value in one.items():
             order[key] = None
             values.setdefault((key, _owner(key, one)), []).append(json.dumps(value))
@@ -130,10 +191,6 @@ def _is_missing_somewhere(
     # Losses without negatives have no such settings; their number tells the others apart.
     section = key.partition(".")[0]
     return section != "negatives" and count < members[section, owner]
-
-
-def _owners(one: Settings) -> dict[str, str]:
-    return {key.partition(".")[0]: _owner(key, one) for key in one if key != f"{key}.name"}
 
 
 def _owner(key: str, one: Mapping[str, Any]) -> str:

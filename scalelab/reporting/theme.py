@@ -13,7 +13,9 @@ __all__ = [
     "COMPONENTS",
     "ChartData",
     "axis_of",
+    "colour_of",
     "component_color",
+    "first_of",
     "loss_color",
     "loss_shape",
     "nothing_to_show",
@@ -22,6 +24,7 @@ __all__ = [
     "themed",
     "value_at",
     "values",
+    "with_columns",
 ]
 
 # After Okabe and Ito: hues that colour-blind people can distinguish, darker for white paper.
@@ -63,6 +66,11 @@ _INK = "#222222"
 _PALE = "#E4E4E4"
 
 
+def colour_of(loss: str) -> str:
+    """The colour of a loss, the same in every chart."""
+    return _loss(loss)[0]
+
+
 def loss_color(losses: Iterable[str]) -> alt.Color:
     """Colour by the column `loss`, the same for a loss in every chart."""
     names = sorted(set(losses))
@@ -93,6 +101,22 @@ def component_color(present: Iterable[str]) -> alt.Color:
     legend = alt.Legend(symbolType="square", labelExpr="replace(datum.label, /_/g, ' ')")
     scale = alt.Scale(domain=names, range=colours)
     return alt.Color("component:N", title="component", scale=scale, legend=legend)
+
+
+def with_columns(
+    table: pa.Table, rows: Sequence[dict[str, Any]], kinds: dict[str, pa.DataType]
+) -> pa.Table:
+    """`table` with more columns, whose values are those of `rows`."""
+    for name, kind in kinds.items():
+        table = table.append_column(name, pa.array([row[name] for row in rows], kind))
+    return table
+
+
+def first_of(rows: pa.Table, *columns: str) -> pa.Table:
+    """The first row of each combination of values in `columns`."""
+    seen = list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
+    first = {key: place for place, key in reversed(list(enumerate(seen)))}
+    return rows.take(pa.array(sorted(first.values()), pa.int64()))
 
 
 def values(rows: pa.Table, column: str) -> list[Any]:
