@@ -44,10 +44,14 @@ _LAST = ("batch.size", "batch.max_len", "model.hidden_dim")
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """A configuration in words: `data` names what it may be compared on, `label` itself."""
+    """A configuration in words: `data` names what it may be compared on, `label` itself.
+
+    `usual` is the same for all: the values of the settings that a label does not name.
+    """
 
     data: str
     label: str
+    usual: str
     settings: Settings
 
 
@@ -66,11 +70,10 @@ def describe(rows: Iterable[Row], *, without: Iterable[str] = ()) -> dict[Key, D
     devices: dict[str, set[str | None]] = {}
     for place, row in zip(data, found.values(), strict=True):
         devices.setdefault(place, set()).add(row["device"])
+    own, usual = labels(settings, without=without)
     names = [
         f"{label}, {row['device'] or 'not run'}" if len(devices[place]) > 1 else label
-        for label, place, row in zip(
-            labels(settings, without=without), data, found.values(), strict=True
-        )
+        for label, place, row in zip(own, data, found.values(), strict=True)
     ]
     count = Counter(zip(data, names, strict=True))
     return {
@@ -78,6 +81,7 @@ def describe(rows: Iterable[Row], *, without: Iterable[str] = ()) -> dict[Key, D
             data=place,
             # Specs of different versions may differ in keys that nobody set.
             label=name if count[place, name] == 1 else f"{name}, id {key[0]}",
+            usual=usual,
             settings=one,
         )
         for key, place, name, one in zip(found, data, names, settings, strict=True)
@@ -115,19 +119,39 @@ def _flatten(prefix: str, value: Any, flat: Settings) -> None:
         flat[prefix] = json.dumps(value) if isinstance(value, list) else value
 
 
-def labels(found: Sequence[Settings], *, without: Iterable[str] = ()) -> list[str]:
-    """What tells each of `found` from the others, such as "rece, 4 rounds, batch 32".
+def labels(found: Sequence[Settings], *, without: Iterable[str] = ()) -> tuple[list[str], str]:
+    """The settings in which each of `found` differs, such as "rece, 4 rounds, batch 32".
 
-    Loss, number of negatives and batch size are always named, other settings where they differ, and
-    none that is in `without`. The section `data` is left to `_data_labels`. An option of a loss or a
-    model is compared among the configurations with that loss or model only.
+    Loss, number of negatives and batch size are always named, other settings where they differ: a
+    value that more than half of them share is named once, in the second text, which holds for all
+    labels that do not name that setting. Settings in `without` and of the section `data` are not
+    named. An option of a loss or a model is compared only among the configurations with that loss
+    or model.
     """
     hidden = set(without)
-    keys = [key for key in _differing(found) if not key.startswith("data.")]
-    return [
-        ", ".join(_phrases(one, [key for key in keys if key not in hidden], hidden))
+    keys = [key for key in _differing(found) if not key.startswith("data.") and key not in hidden]
+    usual = {key: value for key in keys if (value := _usual(key, found)) is not None}
+    names = [
+        ", ".join(_phrases(one, [key for key in keys if _is_named(key, one, usual)], hidden))
         for one in found
     ]
+    common = [_phrase(key, json.loads(value), keys) for key, value in usual.items()]
+    return names, ", ".join(common)
+
+
+def _usual(key: str, found: Sequence[Settings]) -> str | None:
+    """The value, as JSON, that more than half of those have to which the setting belongs."""
+    if key in ("loss.name", "batch.size") or _is_number_of_negatives(key):
+        return None
+    values = [json.dumps(one[key]) for one in found if key in one]
+    owners = {_owner(key, one) for one in found if key in one}
+    number = sum(_owner(key, one) in owners for one in found)
+    value, count = Counter(values).most_common(1)[0]
+    return value if 2 * count > number and value != "null" else None
+
+
+def _is_named(key: str, one: Settings, usual: Mapping[str, str]) -> bool:
+    return key in one and json.dumps(one[key]) != usual.get(key)
 
 
 def _data_labels(found: Sequence[Settings]) -> list[str]:
@@ -138,7 +162,7 @@ def _data_labels(found: Sequence[Settings]) -> list[str]:
 
 
 def _phrases(one: Settings, keys: Sequence[str], hidden: set[str]) -> list[str]:
-    own = [key for key in keys if key in one and one[key] is not None]
+    own = [key for key in keys if one[key] is not None]
     middle = [
         key
         for key in own
@@ -202,7 +226,8 @@ def _owner(key: str, one: Mapping[str, Any]) -> str:
 
 def _phrase(key: str, value: Any, keys: Sequence[str]) -> str:
     if key in _WORDS:
-        return _WORDS[key].format(value)
+        words = _WORDS[key].format(value)
+        return words.removesuffix("s") if value == 1 and words.startswith("1 ") else words
     name = key.rpartition(".")[2]
     is_clear = sum(other.rpartition(".")[2] == name for other in keys) == 1 and name != "name"
     text = json.dumps(value) if isinstance(value, bool) else str(value)

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes
-from scalelab.reporting import theme
+from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
 from scalelab.reporting.differences import Key, describe, key_of
 from scalelab.store.ledger import Ledger
@@ -51,6 +51,7 @@ ORDER BY dataset, num_items, data_fingerprint, protocol, device, results_version
 _ADDED = {
     "data": pa.string(),
     "label": pa.string(),
+    "usual": pa.string(),
     "total": pa.int64(),
     "total_label": pa.string(),
     "is_mark": pa.bool_(),
@@ -112,6 +113,7 @@ class Breakdown:
             {
                 "data": described[key].data,
                 "label": described[key].label,
+                "usual": described[key].usual,
                 "total": totals[key][row["source"]],
                 "total_label": _label(totals[key][row["source"]], row["num_seeds"]),
                 "is_mark": row["source"] == "predicted" and "measured" in totals[key],
@@ -144,6 +146,7 @@ class Breakdown:
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations with larger peaks are left out")
+        subtitle += theme.unnamed(rows)
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=22), chart_data)
 
@@ -151,10 +154,10 @@ class Breakdown:
         self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, data: str
     ) -> alt.LayerChart:
         names = list(dict.fromkeys(rows.sort_by("bar_order")["label"].to_pylist()))
-        y = alt.Y("label:N", title=None, sort=names, axis=alt.Axis(labelLimit=420, labelPadding=6))
+        y = alt.Y("label:N", title=None, sort=names, axis=alt.Axis(labelLimit=480, labelPadding=6))
         # The numbers at the ends of the bars need room.
         widest = 1.25 * max(theme.numbers(rows, "total"))
-        across = theme.axis_of([widest], "peak", unit="byte", zero=True)
+        across = axes.axis_of([widest], "peak", unit="byte", zero=True)
         pale = alt.Scale(domain=["measured", "predicted"], range=[1.0, 0.45])
         bars = (
             chart_data.chart(rows.filter(~pc.field("is_mark")))

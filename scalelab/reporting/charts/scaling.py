@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from scalelab.reporting import theme
+from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.differences import Settings, key_of, labels, settings_of
 from scalelab.reporting.verdicts import verdicts_of
@@ -48,6 +48,7 @@ _ADDED = {
     "value": pa.float64(),
     "place": pa.string(),
     "line": pa.string(),
+    "usual": pa.string(),
     "line_order": pa.int64(),
     "verdict": pa.string(),
     "num_left_out": pa.int64(),
@@ -70,13 +71,16 @@ class Scaling:
     """How memory, time and test NDCG@10 change with one setting, all other settings being equal.
 
     A line joins configurations that differ in nothing but the setting, each the mean over its
-    seeds. `by` = auto takes the setting with most such configurations. At most `most_lines` lines
+    seeds. `by` = auto takes the first of catalog size, batch size, length, width and negatives that
+    varies alone. At most `most_lines` lines
     are drawn, those with most points; configurations that are on no line are left out.
     """
 
     by: Annotated[
         Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"],
-        Field(description="setting on the horizontal axis; auto: the one with most points"),
+        Field(
+            description="setting on the horizontal axis; auto: the first of these that varies alone"
+        ),
     ] = "auto"
     study: Study = None
     most_lines: Annotated[int, Field(ge=1, description="most lines, those with most points")] = 16
@@ -84,24 +88,27 @@ class Scaling:
     height: Height = 250
 
     def rows(self, ledger: Ledger) -> pa.Table:
-        """One row for each configuration on a line; where there is no line, for each."""
+        """One row for each configuration on a line; without any line, for each configuration."""
         table = ledger.query(_ROWS, {"study": self.study})
         rows = table.to_pylist()
         settings = [settings_of(row["spec"]) for row in rows]
         names = list(_KEYS) if self.by == "auto" else [self.by]
         found = {name: _lines(rows, settings, name) for name in names}
-        by = max(names, key=lambda name: sum(len(line) for line in found[name] if len(line) > 1))
+        by = next((name for name in names if _has_a_line(found[name])), names[0])
         lines = [line for line in found[by] if len(line) > 1] or found[by]
         lines = sorted(lines, key=len, reverse=True)[: self.most_lines]
         places = [place for line in lines for place in line]
         verdicts = verdicts_of(ledger) if rows else {}
-        words = _words([rows[line[0]] for line in lines], [settings[line[0]] for line in lines], by)
+        words, usual = _words(
+            [rows[line[0]] for line in lines], [settings[line[0]] for line in lines], by
+        )
         added = [
             {
                 "setting": by,
                 "value": rows[place][by],
                 "place": _place(rows[place], by),
                 "line": words[number],
+                "usual": usual,
                 "line_order": number,
                 "verdict": verdicts[key_of(rows[place])].words or None,
                 "num_left_out": len(rows) - len(places),
@@ -131,6 +138,7 @@ class Scaling:
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations that are on no such line are left out")
+        subtitle += theme.unnamed(rows)
         heading = alt.TitleParams(f"Growth with {_TITLES[setting]}", subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 
@@ -145,7 +153,7 @@ class Scaling:
         unit = "count" if setting == "num_items" else ""
         found = sorted(set(theme.numbers(rows, "value")))
         is_log = found[0] > 0 and found[-1] >= 4 * found[0]
-        across = theme.axis_of(found, _TITLES[setting], unit=unit, log=is_log)
+        across = axes.axis_of(found, _TITLES[setting], unit=unit, log=is_log)
         if len(found) <= 8:
             # The values that were tried say more than round numbers between them.
             across["axis"].values = found
@@ -173,7 +181,7 @@ class Scaling:
         title: str,
     ) -> Any:
         log = None if unit else False
-        up = theme.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
+        up = axes.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
         base = chart_data.chart(rows).encode(
             x=alt.X("value:Q", **across), y=alt.Y(f"{field}:Q", **up), color=look.color
         )
@@ -216,6 +224,10 @@ def _look(rows: pa.Table) -> _Look:
     )
 
 
+def _has_a_line(lines: Sequence[Sequence[int]]) -> bool:
+    return any(len(line) > 1 for line in lines)
+
+
 def _lines(
     rows: Sequence[dict[str, Any]], settings: Sequence[Settings], by: str
 ) -> list[list[int]]:
@@ -239,14 +251,17 @@ def _held(row: dict[str, Any], one: Settings, by: str) -> str:
     return json.dumps(same if alone and key in one else (*same, row["configuration"]))
 
 
-def _words(rows: Sequence[dict[str, Any]], settings: Sequence[Settings], by: str) -> list[str]:
-    """A name for each line: what is held fixed along it and differs between lines."""
-    names = labels(settings, without=[_KEYS[by]])
+def _words(
+    rows: Sequence[dict[str, Any]], settings: Sequence[Settings], by: str
+) -> tuple[list[str], str]:
+    """A name for each line by what is fixed along it, and the settings that no name names."""
+    names, usual = labels(settings, without=[_KEYS[by]])
     count = Counter((name, _place(row, by)) for name, row in zip(names, rows, strict=True))
-    return [
+    unique = [
         name if count[name, _place(row, by)] == 1 else f"{name}, id {row['configuration']}"
         for name, row in zip(names, rows, strict=True)
     ]
+    return unique, usual
 
 
 def _place(row: dict[str, Any], by: str) -> str:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from scalelab.core.units import format_bytes
-from scalelab.reporting import theme
+from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.store.ledger import Ledger
 
@@ -86,7 +86,7 @@ class Timeline:
         across = alt.X(
             "event:Q", title="allocations and frees, in order", scale=alt.Scale(nice=False)
         )
-        up = theme.axis_of([1.05 * peak], "live bytes (requested)", unit="byte", zero=True)
+        up = axes.axis_of([1.05 * peak], "live bytes (requested)", unit="byte", zero=True)
         base = chart_data.chart(rows)
         area = base.mark_area(interpolate="step-after").encode(
             x=across,
