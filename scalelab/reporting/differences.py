@@ -194,27 +194,20 @@ def _differing(found: Sequence[Settings]) -> list[str]:
     """Keys whose value, or presence, differs among those to which they belong, in their order."""
     order: dict[str, None] = {}
     values: dict[tuple[str, str], list[str]] = {}
-    members: dict[tuple[str, str], int] = {}
     for one in found:
-        for pair in {(key.partition(".")[0], _owner(key, one)) for key in one}:
-            members[pair] = members.get(pair, 0) + 1
         for key, value in one.items():
             order[key] = None
             values.setdefault((key, _owner(key, one)), []).append(json.dumps(value))
-    differ = {
-        key
-        for (key, owner), texts in values.items()
-        if len(set(texts)) > 1 or _is_missing_somewhere(key, len(texts), owner, members)
-    }
+    owners = Counter((name, one.get(f"{name}.name")) for one in found for name in ("loss", "model"))
+    differ: set[str] = set()
+    for (key, owner), texts in values.items():
+        section = key.partition(".")[0]
+        number = owners[section, owner] if owner else len(found)
+        # Losses without negatives have no such settings; their number tells the others apart.
+        is_missing = section != "negatives" and len(texts) < number
+        if is_missing or len(set(texts)) > 1:
+            differ.add(key)
     return [key for key in order if key in differ]
-
-
-def _is_missing_somewhere(
-    key: str, count: int, owner: str, members: Mapping[tuple[str, str], int]
-) -> bool:
-    # Losses without negatives have no such settings; their number tells the others apart.
-    section = key.partition(".")[0]
-    return section != "negatives" and count < members[section, owner]
 
 
 def _owner(key: str, one: Mapping[str, Any]) -> str:
