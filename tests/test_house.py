@@ -22,6 +22,7 @@ DOORS = {
     "altair": ("reporting/",),
     "cut_cross_entropy": ("losses/cut_ce.py",),
     "duckdb": ("store/", "datasets/readers/"),
+    "jinja2": ("reporting/page.py",),
     "liger_kernel": ("losses/liger_ce.py",),
     "numba": ("batches/", "datasets/"),
     "optuna": ("studies/search.py",),
@@ -231,14 +232,22 @@ GONE = {
 PLAIN_ROOMS = ("cli/", "reporting/")
 PLAIN_FILES = [file for file in FILES if file.startswith(PLAIN_ROOMS)]
 ROOT = PACKAGE.parent
-PLAIN_DOCUMENTS = ["README.md", "CHANGELOG.md"] + sorted(
-    str(path.relative_to(ROOT).as_posix())
-    for folder in ("studies", "profiles")
-    for path in (ROOT / folder).rglob("*")
-    if path.suffix in (".md", ".toml")
-)
+PLAIN_DOCUMENTS = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    *sorted(
+        str(path.relative_to(ROOT).as_posix())
+        for folder in ("studies", "profiles")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".md", ".toml")
+    ),
+]
 # Where such a word is right: the name of a key, of a JSON field, or of a part of a table.
-RIGHT = {"cell": ("cli/output.py",), "cells": ("cli/output.py", "cli/results.py")}
+RIGHT = {
+    "cell": ("cli/output.py", "reporting/sections.py"),
+    "cells": ("cli/output.py", "cli/results.py"),
+}
 
 
 def gone_words(text: str) -> list[str]:

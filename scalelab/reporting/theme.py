@@ -1,7 +1,7 @@
 """Define the look that all charts share: colours, shapes and fonts."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -109,7 +109,7 @@ def component_color(present: Iterable[str]) -> alt.Color:
 
 
 def with_columns(
-    table: pa.Table, rows: Sequence[dict[str, Any]], kinds: dict[str, pa.DataType]
+    table: pa.Table, rows: Sequence[dict[str, Any]], kinds: Mapping[Any, pa.DataType]
 ) -> pa.Table:
     """`table` with more columns, whose values are those of `rows`."""
     for name, kind in kinds.items():

@@ -1,7 +1,7 @@
 """Draw the memory at the peak by component, one stacked bar per configuration."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import altair as alt
 import pyarrow as pa
@@ -152,7 +152,7 @@ class Breakdown:
 
     def _panel(
         self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, data: str
-    ) -> alt.LayerChart:
+    ) -> Any:
         names = list(dict.fromkeys(rows.sort_by("bar_order")["label"].to_pylist()))
         y = alt.Y("label:N", title=None, sort=names, axis=alt.Axis(labelLimit=480, labelPadding=6))
         # The numbers at the ends of the bars need room.

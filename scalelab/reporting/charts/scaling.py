@@ -195,7 +195,7 @@ class Scaling:
 
 @dataclass(frozen=True, kw_only=True)
 class _Look:
-    """How lines are told apart: the colour of their loss, and dashes among lines of one loss."""
+    """How lines look: the colour of their loss, and dashes that differ among lines of one loss."""
 
     color: alt.Color
     fill: alt.Fill
