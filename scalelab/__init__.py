@@ -2,12 +2,26 @@
 
 from importlib import metadata as _metadata
 
-from scalelab.api import compare, data, doctor, list_parts, plan, profile, query, report, sweep
+from scalelab.api import (
+    account,
+    compare,
+    data,
+    doctor,
+    estimate,
+    list_parts,
+    plan,
+    profile,
+    query,
+    report,
+    sweep,
+)
 
 __all__ = [
+    "account",
     "compare",
     "data",
     "doctor",
+    "estimate",
     "list_parts",
     "plan",
     "profile",

@@ -26,7 +26,7 @@ DOORS = {
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
-    "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+    "torch": ("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
     "triton": ("losses/",),
     "typer": ("cli/",),
 }
@@ -46,7 +46,19 @@ PLUGINS = [
     for file in FILES
     if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
 ]
-VERBS = ("profile", "plan", "sweep", "query", "report", "compare", "data", "doctor", "list")
+VERBS = (
+    "account",
+    "compare",
+    "data",
+    "doctor",
+    "estimate",
+    "list",
+    "plan",
+    "profile",
+    "query",
+    "report",
+    "sweep",
+)
 
 
 @cache

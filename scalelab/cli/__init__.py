@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scalelab.cli import compare, data, doctor, list_, plan, profile, query, report, sweep
+from scalelab.cli import compare, data, doctor, estimate, list_, plan, profile, query, report, sweep
 from scalelab.cli.output import fail, quiet_pipes
 from scalelab.core.errors import ScalelabError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.main)
 app.command("profile", epilog=profile.EXAMPLE)(profile.main)
 app.command("plan", epilog=plan.EXAMPLE)(plan.main)
+app.command("estimate", epilog=estimate.EXAMPLE)(estimate.main)
 app.command("query", epilog=query.EXAMPLE)(query.main)
 app.command("report", epilog=report.EXAMPLE)(report.main)
 app.command("compare", epilog=compare.EXAMPLE)(compare.main)

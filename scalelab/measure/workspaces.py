@@ -16,7 +16,7 @@ from torch import Tensor
 from scalelab.measure.cuda_workspaces import RULES as CUDA_RULES
 from scalelab.measure.scratch import observed, observed_on_cuda, product_bytes
 
-__all__ = ["IN_PLACE_UNOBSERVED", "RUN", "Run", "foreseen", "foreseen_on_cuda"]
+__all__ = ["IN_PLACE_UNOBSERVED", "RUN", "Run", "foreseen", "foreseen_on_cuda", "has_rule"]
 
 aten = torch.ops.aten
 # Gradients of lookups: autograd adds in place, but out of place while a dispatch mode looks on.
@@ -40,6 +40,11 @@ def foreseen_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any
     result = func(*args, **kwargs)
     rule = CUDA_RULES.get(func) or (_rule(func) if func not in _ON_CPU_ALONE else None)
     return result, 0 if rule is None else rule(args, result)
+
+
+def has_rule(func: Any) -> bool:
+    """Whether the table says what `func` holds for itself on a CPU."""
+    return _rule(func) is not None
 
 
 def _rule(func: Any) -> _Rule | None:

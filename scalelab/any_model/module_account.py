@@ -39,6 +39,7 @@ KINDS = (
     "transient",
 )
 
+
 class Event(NamedTuple):
     """One change of the live bytes: `life` tells storages apart, `module` is its path ("": the
     model itself, or no module).

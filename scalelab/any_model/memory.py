@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalelab.measure.module_account import KINDS, Event
-from scalelab.measure.step_tables import as_html, as_text
+from scalelab.any_model.module_account import KINDS, Event
+from scalelab.any_model.tables import as_html, as_text
 
 __all__ = ["StepMemory", "step_memory"]
 
@@ -19,7 +19,7 @@ class StepMemory:
 
     `components` has the bytes of each kind at the instant of the peak; they add up to `peak_bytes`.
     `phases` has the same for the peak of each phase (forward, loss, backward, optimizer, outside),
-    with a `total`; `modules` for each module by its path ("" is the model itself, or no module) at
+    with a `total`; `modules` for each module by its path ("" is the model itself, and what no module made) at
     the peak of the step. `allocated_bytes` and `reserved_bytes` are those of CUDA's caching
     allocator, None on a CPU. Where the count is not `exact`, `reasons` say why.
     """
@@ -114,9 +114,7 @@ def step_memory(
     )
 
 
-def _held_at(
-    events: Sequence[Event], wanted: set[int]
-) -> dict[int, dict[tuple[str, str], int]]:
+def _held_at(events: Sequence[Event], wanted: set[int]) -> dict[int, dict[tuple[str, str], int]]:
     """Live bytes by kind and module after each of the events `wanted`."""
     live: dict[tuple[str, str], int] = defaultdict(int)
     found: dict[int, dict[tuple[str, str], int]] = {}
@@ -128,7 +126,7 @@ def _held_at(
 
 
 def _by_kind(held: dict[tuple[str, str], int]) -> Bytes:
-    sums = dict.fromkeys(KINDS, 0)
+    sums: Bytes = dict.fromkeys(KINDS, 0)
     for (kind, _), num_bytes in held.items():
         sums[kind] += num_bytes
     return {kind: count for kind, count in sums.items() if count}

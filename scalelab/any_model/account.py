@@ -1,6 +1,8 @@
 """Measure the memory of any training step of any PyTorch model: a context manager."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -8,15 +10,28 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from scalelab.any_model.memory import StepMemory, step_memory
+from scalelab.any_model.module_account import ModuleAccount
 from scalelab.core.errors import SpecError
-from scalelab.measure.module_account import ModuleAccount
 from scalelab.measure.scratch import observed_on_cuda
-from scalelab.measure.step_memory import StepMemory, step_memory
 
-__all__ = ["StepAccount", "check_parts"]
+__all__ = ["StepAccount", "check_parts", "one_account"]
 
 # Hooks are torch's global ones, so two accounts would follow one another's modules.
 _ONE_AT_A_TIME = threading.Lock()
+
+
+@contextmanager
+def one_account() -> Iterator[None]:
+    """Raises SpecError where another account of a user's step is active in this process."""
+    if not _ONE_AT_A_TIME.acquire(blocking=False):
+        raise SpecError(
+            "an account is active already", "leave its `with` block before the next one begins"
+        )
+    try:
+        yield
+    finally:
+        _ONE_AT_A_TIME.release()
 
 
 class StepAccount:
@@ -49,20 +64,15 @@ class StepAccount:
                 f"the model is on {self._device}, which is not the current device",
                 f"put the step into `with torch.cuda.device({self._device.index}):`",
             )
-        if not _ONE_AT_A_TIME.acquire(blocking=False):
-            raise SpecError(
-                "an account is active already", "leave its `with` block before the next one begins"
-            )
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(one_account())
             self._memory = None
             self._allocator = _Allocator(self._device)
             self._account = ModuleAccount(
                 self._model, self._optimizer, self._device.type, self._allocator.run
             )
-            self._account.__enter__()
-        except BaseException:
-            _ONE_AT_A_TIME.release()
-            raise
+            stack.enter_context(self._account)
+            self._active = stack.pop_all()
         return self
 
     def __exit__(
@@ -75,10 +85,7 @@ class StepAccount:
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
         finally:
-            try:
-                self._account.__exit__(kind, error, trace)
-            finally:
-                _ONE_AT_A_TIME.release()
+            self._active.__exit__(kind, error, trace)
         allocated, reserved = self._allocator.peaks()
         self._memory = step_memory(
             self._account.events(),
@@ -128,8 +135,8 @@ def check_parts(model: Any, optimizer: Any) -> None:
         )
     if isinstance(model, torch._dynamo.OptimizedModule):
         raise SpecError(
-            "no account of a compiled model: compiled code allocates where PyTorch does not show it",
-            "give the model that was compiled, and run the step with that",
+            "a compiled model cannot be followed: its code allocates past PyTorch's dispatcher",
+            "give the model as it was before torch.compile, and run the step with that",
         )
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise SpecError(

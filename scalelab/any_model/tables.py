@@ -4,11 +4,11 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from scalelab.any_model.module_account import KINDS
 from scalelab.core.units import format_bytes
-from scalelab.measure.module_account import KINDS
 
 if TYPE_CHECKING:
-    from scalelab.measure.step_memory import StepMemory
+    from scalelab.any_model.memory import StepMemory
 
 __all__ = ["as_html", "as_text", "tables"]
 
@@ -84,7 +84,7 @@ def _by_module(memory: "StepMemory") -> Table:
     kinds = [kind for kind in KINDS if any(kind in sums for sums in found.values())]
     by_size = sorted(found.items(), key=lambda each: -sum(each[1].values()))
     rows: list[Sequence[str]] = [
-        (path or "(model)", *(_size(sums.get(kind)) for kind in kinds))
+        (path or "(top level)", *(_size(sums.get(kind)) for kind in kinds))
         for path, sums in by_size[:_MOST_ROWS]
     ]
     rest = [sums for _, sums in by_size[_MOST_ROWS:]]
