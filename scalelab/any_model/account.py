@@ -1,5 +1,6 @@
 """Measure the memory of any training step of any PyTorch model: a context manager."""
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -133,7 +134,7 @@ def check_parts(model: Any, optimizer: Any) -> None:
         raise SpecError(
             f"the model is of type {type(model).__name__}", "give a torch.nn.Module, then optimizer"
         )
-    if isinstance(model, torch._dynamo.OptimizedModule):
+    if any(map(_is_compiled, model.modules())):
         raise SpecError(
             "a compiled model cannot be followed: its code allocates past PyTorch's dispatcher",
             "give the model as it was before torch.compile, and run the step with that",
@@ -143,6 +144,14 @@ def check_parts(model: Any, optimizer: Any) -> None:
             f"the optimizer is of type {type(optimizer).__name__}",
             "give a torch.optim.Optimizer, or None for a step without one",
         )
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    # Compiled modules exist only where torch's compiler has been imported; it takes a second.
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    if compiler is not None and isinstance(module, compiler.OptimizedModule):
+        return True
+    return getattr(module, "_compiled_call_impl", None) is not None
 
 
 def _device_of(model: nn.Module) -> torch.device:

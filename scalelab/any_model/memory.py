@@ -19,9 +19,9 @@ class StepMemory:
 
     `components` has the bytes of each kind at the instant of the peak; they add up to `peak_bytes`.
     `phases` has the same for the peak of each phase (forward, loss, backward, optimizer, outside),
-    with a `total`; `modules` for each module by its path ("" is the model itself, and what no module made) at
-    the peak of the step. `allocated_bytes` and `reserved_bytes` are those of CUDA's caching
-    allocator, None on a CPU. Where the count is not `exact`, `reasons` say why.
+    with a `total`; `modules` for each module by its path at the peak of the step ("": the model
+    itself, and what no module made). `allocated_bytes` and `reserved_bytes` are those of CUDA's
+    caching allocator, None on a CPU. Where the count is not `exact`, `reasons` say why.
     """
 
     device: str

@@ -57,7 +57,8 @@ class ModuleAccount(Account):
 
     While it is active (`with account:`), everything that runs in this thread is followed, and the
     backward pass. `inputs` exist from the start; other tensors that come in from outside do so if
-    they were alive when the account began.
+    they were alive when the account began. What PyTorch makes without an operation is not seen: the
+    5 kB of random state that each checkpoint keeps.
     """
 
     def __init__(
