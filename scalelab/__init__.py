@@ -4,29 +4,35 @@ from importlib import metadata as _metadata
 
 from scalelab.api import (
     account,
+    calibrate,
     compare,
     data,
     doctor,
     estimate,
+    keys,
     list_parts,
     plan,
     profile,
     query,
     report,
+    schema,
     sweep,
 )
 
 __all__ = [
     "account",
+    "calibrate",
     "compare",
     "data",
     "doctor",
     "estimate",
+    "keys",
     "list_parts",
     "plan",
     "profile",
     "query",
     "report",
+    "schema",
     "sweep",
 ]
 

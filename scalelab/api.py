@@ -6,20 +6,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalelab.any_model.verbs import account, estimate, estimate_file
 from scalelab.core.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from torch import Tensor, nn
-    from torch.optim import Optimizer
 
-    from scalelab.any_model.account import StepAccount
-    from scalelab.any_model.estimate import Estimate
     from scalelab.core.events import Progress, SweepObserver
+    from scalelab.core.keys import Key
     from scalelab.core.parts import Part
     from scalelab.measure.checks import Check
     from scalelab.sweeping.result import SweepResult
@@ -32,12 +31,14 @@ __all__ = [
     "doctor",
     "estimate",
     "estimate_file",
+    "keys",
     "list_parts",
     "plan",
     "profile",
     "query",
     "report",
     "results",
+    "schema",
     "study_budget",
     "sweep",
     "write_rows",
@@ -62,6 +63,29 @@ def list_parts(kind: str | None = None) -> dict[str, tuple[Part, ...]]:
     if kind is not None and kind not in known:
         raise SpecError(f"no kind of part called {kind!r}", nearest(kind, known))
     return {name: list_kind(name) for name in known if kind in (None, name)}
+
+
+def keys(prefix: str = "") -> tuple[Key, ...]:
+    """The keys of a run and a study that begin with `prefix`: meaning, default, allowed values."""
+    from scalelab.core.keys import list_keys
+
+    return list_keys(prefix)
+
+
+def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
+    """The JSON schema of a `run` profile or a `study`, for editors; written to `out` if given.
+
+    Raises SpecError.
+    """
+    from scalelab.core.json_schema import run_schema, study_schema
+
+    makers = {"run": run_schema, "study": study_schema}
+    if of not in makers:
+        raise SpecError(f"no schema of {of!r}", nearest(of, makers))
+    found = makers[of]()
+    if out is not None:
+        _write(Path(out), json.dumps(found, indent=2) + "\n")
+    return found
 
 
 def doctor() -> list[Check]:
@@ -113,89 +137,12 @@ def plan(
     cell is that with the largest `value` that fits. Raises SpecError and DataError.
     """
     from scalelab.core.units import parse_bytes
-    from scalelab.studies.predictions import foresee
+    from scalelab.studies.predictions import predict_configurations
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
-    return foresee(run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve)
-
-
-def account(model: nn.Module, optimizer: Optimizer | None = None) -> StepAccount:
-    """Measure the memory of any training step of any PyTorch model, on a CPU or a GPU.
-
-        with scalelab.account(model, optimizer) as step:
-            loss_function(model(inputs), targets).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        print(step)
-
-    `step.memory` has live tensor bytes by kind, phase and module at the peak. Run a step before it:
-    the first one has no optimizer state yet. Raises SpecError for a model on two devices, a
-    compiled model, an active profiler or a second account.
-    """
-    from scalelab.any_model.account import StepAccount
-
-    return StepAccount(model, optimizer)
-
-
-def estimate(
-    model: nn.Module,
-    step: Callable[[Any, Any], Tensor],
-    inputs: Any,
-    optimizer: Optimizer | None = None,
-    *,
-    on: str | Path | None = None,
-    budget: str | int | None = None,
-    accumulate: int = 1,
-) -> Estimate:
-    """What a training step of any PyTorch model would take on a GPU that need not be there.
-
-    `step(model, inputs)` returns the loss; backward pass and optimizer follow. Everything runs on
-    fake copies: the model, the optimizer, the gradients and the random state stay as they are, and
-    no memory is taken, so the model may be one on the device "meta". `on` is a device profile
-    (None: this machine). With `accumulate`, that many steps make one update.
-
-    The result has `memory` (bytes by kind, phase and module; allocated and reserved on CUDA),
-    `step_s` (a range of seconds), `fits` and `reason`. Where `memory.exact` is false,
-    `memory.reasons` say what is not counted. Raises SpecError, and PredictionUnsupported for what
-    cannot be predicted.
-    """
-    from scalelab.any_model.estimate import estimate as predicted
-    from scalelab.core.units import parse_bytes
-    from scalelab.planning.devices import load_device
-
-    budget_bytes = parse_bytes(budget) if budget is not None else None
-    return predicted(
-        model,
-        step,
-        inputs,
-        optimizer,
-        load_device(on),
-        budget_bytes=budget_bytes,
-        accumulate=accumulate,
+    return predict_configurations(
+        run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve
     )
-
-
-def estimate_file(
-    target: str,
-    *,
-    on: str | Path | None = None,
-    budget: str | int | None = None,
-    accumulate: int = 1,
-) -> Estimate:
-    """`estimate` of what the function `FILE:FUNCTION` returns: model, step, inputs, optimizer.
-
-    `FILE` is a Python file or the dotted name of a module. Raises SpecError.
-    """
-    from scalelab.any_model.estimate import estimate as predicted
-    from scalelab.any_model.step_file import given_by
-    from scalelab.core.units import parse_bytes
-    from scalelab.planning.devices import load_device
-
-    # Before the function runs, which may take its time.
-    budget_bytes = parse_bytes(budget) if budget is not None else None
-    device = load_device(on)
-    given = given_by(target)
-    return predicted(*given, device, budget_bytes=budget_bytes, accumulate=accumulate)
 
 
 def report(
@@ -251,10 +198,10 @@ class _Data:
 
         `reader` None goes by the file's suffix. Raises DataError, SpecError.
         """
-        from scalelab.datasets.asked import data_spec
         from scalelab.datasets.describe import describe
+        from scalelab.datasets.request import request
 
-        return describe(data_spec(file, reader, _overrides(set)))
+        return describe(request(file, reader, _overrides(set)))
 
     def convert(
         self,
@@ -265,17 +212,17 @@ class _Data:
         set: Settings = None,
     ) -> dict[str, Any]:
         """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(file, reader, _overrides(set)), Path(out))
+        return convert(request(file, reader, _overrides(set)), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
         """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(None, "synthetic", _overrides(set)), Path(out))
+        return convert(request(None, "synthetic", _overrides(set)), Path(out))
 
 
 data = _Data()
@@ -346,6 +293,14 @@ def study_budget(study: str | Path) -> int | None:
 
     memory = StudySpec.load(study).budget.memory
     return parse_bytes(memory) if memory is not None else None
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file. Raises SpecError."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _folder(path: str | Path | None) -> Path | None:

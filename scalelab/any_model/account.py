@@ -89,7 +89,7 @@ class StepAccount:
             self._active.__exit__(kind, error, trace)
         allocated, reserved = self._allocator.peaks()
         self._memory = step_memory(
-            self._account.events(),
+            self._account.module_events(),
             device=str(self._device),
             allocated_bytes=allocated,
             reserved_bytes=reserved,

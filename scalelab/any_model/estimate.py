@@ -19,16 +19,17 @@ from torch._subclasses.fake_tensor import (  # noqa: PLC2701
     FakeTensorMode,
     UnsupportedFakeTensorException,
 )
-from torch.autograd import Variable
+from torch.autograd.graph import _engine_run_backward  # noqa: PLC2701 # pyright: ignore
 from torch.optim import Optimizer
 
 from scalelab.any_model.account import check_parts, one_account
 from scalelab.any_model.fake_copies import Copies
 from scalelab.any_model.fake_step import FakeStep
 from scalelab.any_model.memory import StepMemory, step_memory
-from scalelab.any_model.module_account import Event
+from scalelab.any_model.module_account import ModuleEvent
 from scalelab.core.errors import PredictionUnsupported, ScalelabError, SpecError
 from scalelab.core.units import format_bytes, format_seconds
+from scalelab.measure.storages import MemoryEvent
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.cost import Cost
 from scalelab.planning.devices import DeviceProfile
@@ -165,15 +166,15 @@ def estimate(
 def _estimate(
     account: FakeStep, window: int, cost: Cost, device: DeviceProfile, limit: int
 ) -> Estimate:
-    events = tuple(account.events())
+    events = tuple(account.module_events())
     allocated = reserved = used = None
     if device.kind == "cuda":
-        free = replay(_story(events), window=window, kept=account.kept)
+        free = replay(_plain(events), window=window, kept=account.kept)
         allocated, reserved, overflow = free.allocated, free.reserved, None
         used = reserved + device.context_bytes
         if reserved > limit:
             # It may still fit once cached segments are given back: the allocator itself decides.
-            again = replay(_story(events), window=window, kept=account.kept, limit_bytes=limit)
+            again = replay(_plain(events), window=window, kept=account.kept, limit_bytes=limit)
             overflow = again.overflow
             if overflow is not None and overflow.component == "other":
                 overflow = replace(overflow, component="cuBLAS workspace")
@@ -197,11 +198,11 @@ def _estimate(
     )
 
 
-def _story(events: tuple[Event, ...]) -> Iterator[tuple[int, int, str, str]]:
-    return ((event.life, event.num_bytes, event.phase, event.kind) for event in events)
+def _plain(events: tuple[ModuleEvent, ...]) -> Iterator[MemoryEvent]:
+    return (MemoryEvent(each.storage, each.num_bytes, each.phase, each.kind) for each in events)
 
 
-def _first_above(events: tuple[Event, ...], limit: int) -> Overflow | None:
+def _first_above(events: tuple[ModuleEvent, ...], limit: int) -> Overflow | None:
     live = 0
     for event in events:
         live += event.num_bytes
@@ -226,12 +227,13 @@ def _run_backward(loss: Tensor) -> None:
     """`loss.backward()`, which itself would leave the modes that are active, and so would what a
     checkpoint recomputes.
     """
-    Variable._execution_engine.run_backward(
+    # The loss and its gradient; neither keep nor record a graph; into every leaf.
+    _engine_run_backward(
         (loss,),
         (torch.ones_like(loss),),
-        keep_graph=False,
-        create_graph=False,
-        inputs=(),
+        False,
+        False,
+        (),
         allow_unreachable=True,
         accumulate_grad=True,
     )

@@ -4,27 +4,23 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor  # noqa: PLC2701
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves  # noqa: PLC2701
 
 from scalelab.any_model.cuda_known import unknown_on_cuda
-from scalelab.any_model.module_account import Event, ModuleAccount
+from scalelab.any_model.module_account import ModuleAccount, ModuleEvent
 from scalelab.core.errors import SpecError
 from scalelab.core.units import KIB, format_bytes
 from scalelab.measure.trials import Trials
-from scalelab.measure.workspaces import foreseen_on_cuda
-from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
+from scalelab.measure.workspaces import predicted_on_cuda
+from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.planning.devices import DeviceProfile
 from scalelab.planning.predict import target_for
 
 __all__ = ["FakeStep"]
-
-# What an optimizer counts its steps with: on the host, unless it is told otherwise.
-_HOST = "host"
 
 
 class FakeStep(ModuleAccount):
@@ -47,10 +43,7 @@ class FakeStep(ModuleAccount):
         target = target_for(device)
         if target is not None:
             self._on_cuda = as_on_cuda(target)
-            version, size = torch.__version__, device.cublas_bytes
-            if size is None:  # not measured
-                size = cublas_workspace_bytes(device.capability, version)
-            self._workspaces = Workspaces(size, lt_workspace_bytes(version))
+            self._workspaces = workspaces_for(device)
             _choose_foreach(optimizer)
         run = self._trials.run if self._on_cuda is None else self._run_on_cuda
         super().__init__(model, optimizer, "meta", run, inputs)
@@ -77,11 +70,13 @@ class FakeStep(ModuleAccount):
             ] = None
         return tuple(found)
 
-    def events(self) -> Iterator[Event]:
+    def module_events(self) -> Iterator[ModuleEvent]:
         """Every change in order, but for what CUDA keeps on the host (0 bytes, to keep places)."""
         hosted = self._hosted()
-        for event in super().events():
-            yield event._replace(num_bytes=0, kind="transient") if event.life in hosted else event
+        for event in super().module_events():
+            yield (
+                event._replace(num_bytes=0, kind="transient") if event.storage in hosted else event
+            )
 
     def _hosted(self) -> set[int]:
         if self._on_cuda is None or self._optimizer is None:
@@ -93,7 +88,7 @@ class FakeStep(ModuleAccount):
             for parameter in group["params"]:
                 counter = self._optimizer.state[parameter].get("step")
                 if isinstance(counter, Tensor):
-                    on_host.add(self._open[counter.untyped_storage()._cdata])
+                    on_host.add(self._live[counter.untyped_storage()._cdata])
         return on_host
 
     def __torch_dispatch__(
@@ -118,7 +113,7 @@ class FakeStep(ModuleAccount):
         if reason is not None:
             self._found[reason] = None
         self._workspaces.note(func, args, self.num_events)
-        return foreseen_on_cuda(func, args, kwargs)
+        return predicted_on_cuda(func, args, kwargs)
 
 
 def _choose_foreach(optimizer: Optimizer | None) -> None:

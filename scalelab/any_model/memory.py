@@ -5,12 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalelab.any_model.module_account import KINDS, Event
+from scalelab.any_model.module_account import KINDS, ModuleEvent
 from scalelab.any_model.tables import as_html, as_text
 
 __all__ = ["StepMemory", "step_memory"]
 
 Bytes = dict[str, int]
+# Live bytes by kind and module.
+Held = dict[tuple[str, str], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class StepMemory:
     allocated_bytes: int | None = None
     reserved_bytes: int | None = None
     reasons: tuple[str, ...] = ()
-    timeline: tuple[Event, ...] = field(default=(), repr=False)
+    timeline: tuple[ModuleEvent, ...] = field(default=(), repr=False)
 
     @property
     def exact(self) -> bool:
@@ -74,7 +76,7 @@ class StepMemory:
 
 
 def step_memory(
-    events: Iterable[Event],
+    events: Iterable[ModuleEvent],
     *,
     device: str,
     window: int = 0,
@@ -114,10 +116,12 @@ def step_memory(
     )
 
 
-def _held_at(events: Sequence[Event], wanted: set[int]) -> dict[int, dict[tuple[str, str], int]]:
+def _held_at(
+    events: Sequence[ModuleEvent], wanted: set[int]
+) -> dict[int, dict[tuple[str, str], int]]:
     """Live bytes by kind and module after each of the events `wanted`."""
-    live: dict[tuple[str, str], int] = defaultdict(int)
-    found: dict[int, dict[tuple[str, str], int]] = {}
+    live: Held = defaultdict(int)
+    found: dict[int, Held] = {}
     for index, event in enumerate(events):
         live[event.kind, event.module] += event.num_bytes
         if index in wanted:
@@ -125,7 +129,7 @@ def _held_at(events: Sequence[Event], wanted: set[int]) -> dict[int, dict[tuple[
     return found
 
 
-def _by_kind(held: dict[tuple[str, str], int]) -> Bytes:
+def _by_kind(held: Held) -> Bytes:
     sums: Bytes = dict.fromkeys(KINDS, 0)
     for (kind, _), num_bytes in held.items():
         sums[kind] += num_bytes

@@ -23,7 +23,7 @@ from scalelab.core.events import Phase
 from scalelab.measure.components import Account
 from scalelab.measure.storages import storages_of, tensors_in
 
-__all__ = ["KINDS", "Event", "ModuleAccount"]
+__all__ = ["KINDS", "ModuleAccount", "ModuleEvent"]
 
 # What a byte can be. Activations are what the forward pass of a module made, in a recomputation by
 # checkpointing too; `loss` is made between the model's forward pass and the backward pass;
@@ -40,12 +40,12 @@ KINDS = (
 )
 
 
-class Event(NamedTuple):
-    """One change of the live bytes: `life` tells storages apart, `module` is its path ("": the
-    model itself, or no module).
+class ModuleEvent(NamedTuple):
+    """One change of the live bytes of `storage` (a number); `module` is a path ("": the model
+    itself, and what no module made).
     """
 
-    life: int
+    storage: int
     num_bytes: int
     phase: str
     kind: str
@@ -159,6 +159,9 @@ class ModuleAccount(Account):
             self.on_phase_end(self._phases[-1])
         if phase is not None:
             self.on_phase_start(phase)
+            if self._storages:
+                # A phase that allocates nothing has a peak all the same: what is there.
+                self._event(0, 0)
 
     def _watch_backward(self) -> None:
         """The first operation of a backward pass begins that phase; autograd tells its end."""
@@ -191,7 +194,7 @@ class ModuleAccount(Account):
                 self._note_inputs(value)
             elif isinstance(value, Tensor):
                 for storage in storages_of(value):
-                    known = storage.device.type != self._device_type or storage._cdata in self._open
+                    known = storage.device.type != self._device_type or storage._cdata in self._live
                     if not known:
                         self._note(value, _joined("inputs", ""))
                         self._was_alive(storage)
@@ -224,12 +227,12 @@ class ModuleAccount(Account):
                 return path
         return ""
 
-    def events(self) -> Iterator[Event]:
+    def module_events(self) -> Iterator[ModuleEvent]:
         """Every change in order."""
-        for life, num_bytes, phase, component in self.story():
+        for storage, num_bytes, phase, component in self.events():
             kind, _, module = component.partition(":")
             named = "outside" if phase == Phase.SETUP else str(phase)
-            yield Event(life, num_bytes, named, kind, module)
+            yield ModuleEvent(storage, num_bytes, named, kind, module)
 
 
 def _joined(kind: str, path: str) -> str:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map  # noqa: PLC2701
 
 from scalelab.core.units import GIB, format_bytes
 from scalelab.measure.scratch import observed
-from scalelab.measure.workspaces import foreseen, has_rule
+from scalelab.measure.workspaces import has_rule, predicted
 
 __all__ = ["Trials"]
 
@@ -59,7 +59,7 @@ class Trials:
     def run(self, func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
         """(result, bytes beside arguments and result at the worst moment)."""
         if has_rule(func):
-            return foreseen(func, args, kwargs)
+            return predicted(func, args, kwargs)
         # Noted before it runs, since an operation in place may change sizes and strides.
         sketch = tree_map(_Sketch.of, (args, kwargs))
         result = func(*args, **kwargs)

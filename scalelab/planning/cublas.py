@@ -1,4 +1,4 @@
-"""Say how many bytes cuBLAS takes from PyTorch's allocator, and which operations call it.
+"""Compute the bytes that cuBLAS takes from PyTorch's allocator, and find the calls that take them.
 
 PyTorch gives each thread's handle one workspace at its first product and keeps it. Sizes come from
 PyTorch's binaries and sources (2.11 to 2.14); an H200 with torch 2.11 has confirmed its own.
@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from scalelab.core.units import KIB, MIB
+from scalelab.planning.devices import DeviceProfile
 
-__all__ = ["Workspaces", "cublas_workspace_bytes", "lt_workspace_bytes"]
+__all__ = ["Workspaces", "cublas_workspace_bytes", "lt_workspace_bytes", "workspaces_for"]
 
 aten = torch.ops.aten
 _PRODUCTS = frozenset(
@@ -32,7 +33,7 @@ def lt_workspace_bytes(torch_version: str) -> int:
 
 
 class Workspaces:
-    """Notes at which event of a story each thread asks cuBLAS for its workspace.
+    """Notes the event of an account at which each thread makes cuBLAS allocate its workspace.
 
     `noted` is a list of (event, bytes). Forward and backward pass run in threads of their own; a
     product with a bias, which is cublasLt's, has a workspace of its own before torch 2.13.
@@ -56,6 +57,15 @@ class Workspaces:
             if self._sizes[kind] and (kind, backward) not in self._known:
                 self._known.add((kind, backward))
                 self.noted.append((event, self._sizes[kind]))
+
+
+def workspaces_for(device: DeviceProfile) -> Workspaces:
+    """Of the size that was measured on the device, else of the one that torch asks for there."""
+    version = torch.__version__
+    size = device.cublas_bytes
+    if size is None:  # not measured
+        size = cublas_workspace_bytes(device.capability, version)
+    return Workspaces(size, lt_workspace_bytes(version))
 
 
 def _release(version: str) -> tuple[int, ...]:
