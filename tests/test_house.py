@@ -27,7 +27,7 @@ DOORS = {
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
-    "tomli_w": ("studies/",),
+    "tomli_w": ("store/migrations.py", "studies/"),
     "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
     "triton": ("losses/",),
     "typer": ("cli/",),
