@@ -9,6 +9,7 @@ import torch
 from scalelab.batches.batch import BatchShape
 from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core.errors import PredictionUnsupported, SpecError
+from scalelab.core.memory_kinds import limited_kind, peak_kind
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
@@ -44,6 +45,7 @@ class Prediction:
     """
 
     device: str
+    device_kind: str
     memory: MemoryKinds
     evaluation: MemoryKinds
     step_s: Seconds
@@ -61,15 +63,13 @@ class Prediction:
     @property
     def peak_bytes(self) -> int:
         """What the ledger calls the peak, of training: allocated on CUDA, requested on a CPU."""
-        kind = "allocated" if "allocated" in self.memory else "requested"
-        return self.memory[kind]["total"]
+        return self.memory[peak_kind(self.device_kind)]["total"]
 
     @property
     def needed_bytes(self) -> int:
         """What is held against the limit: reserved on CUDA, requested on a CPU."""
-        kind = "reserved" if "reserved" in self.memory else "requested"
-        stages = (self.memory, self.evaluation)
-        return max(stage[kind]["total"] for stage in stages if stage)
+        kind = limited_kind(self.device_kind)
+        return max(s[kind]["total"] for s in (self.memory, self.evaluation) if s)
 
     @property
     def reason(self) -> str | None:
@@ -217,6 +217,7 @@ def predict(
     )
     return Prediction(
         device=device.name,
+        device_kind=device.kind,
         memory=memory,
         evaluation=evaluation,
         step_s=step,
