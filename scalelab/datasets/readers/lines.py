@@ -40,7 +40,10 @@ class Lines:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with (
+            opened(source, self.encoding, into) as files,
+            workspace(source, files.paths, into) as connection,
+        ):
             connection.execute(
                 "CREATE TEMP TABLE words AS SELECT row_number() OVER () AS n, line, "
                 f"regexp_split_to_array(trim(line, ' \t\r'), '\\s+') AS words FROM {files.lines} "

@@ -36,7 +36,10 @@ class Movielens:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with (
+            opened(source, self.encoding, into) as files,
+            workspace(source, files.paths, into) as connection,
+        ):
             [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
             if not first:
                 raise DataError(f"{source} holds no interactions", "check the file")

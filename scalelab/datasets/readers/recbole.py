@@ -53,7 +53,10 @@ class Recbole:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with (
+            opened(source, self.encoding, into) as files,
+            workspace(source, files.paths, into) as connection,
+        ):
             [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
             for part in files.paths[1:]:
                 if first_lines(connection, part, 1) != [first]:

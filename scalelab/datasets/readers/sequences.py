@@ -33,7 +33,10 @@ class Sequences:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Histories in the order of their lines. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with (
+            opened(source, self.encoding, into) as files,
+            workspace(source, files.paths, into) as connection,
+        ):
             connection.execute(
                 "CREATE TEMP TABLE words AS SELECT row_number() OVER () AS n, "
                 f"regexp_split_to_array(trim(line, ' \t\r'), '\\s+') AS words FROM {files.lines} "

@@ -63,7 +63,10 @@ class Sessions:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Sessions in the order of ids, events by time and place in the file. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with (
+            opened(source, self.encoding, into) as files,
+            workspace(source, files.paths, into) as connection,
+        ):
             format = (
                 self._format(connection, files, source) if self.format == "auto" else self.format
             )

@@ -69,7 +69,10 @@ class Table:
             hint = f"it reads {', '.join(FORMATS)}"
             hint += f'; try data.reader = "{other}"' if other else ""
             raise DataError(f"the reader 'table' cannot read {source.parts[0].name!r}", hint)
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with (
+            opened(source, self.encoding, into) as files,
+            workspace(source, files.paths, into) as connection,
+        ):
             table = table_format(connection, files, source, self.header, self.quote)
             _name_the_reader(table.names, source)
             options = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
