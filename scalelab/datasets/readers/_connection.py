@@ -46,6 +46,8 @@ def workspace(
         connection = duckdb.connect(config=settings)  # type: ignore[arg-type]
         try:
             connection.execute("SET TimeZone = 'UTC'")
+            # DuckDB would draw it on standard output, beside what people pipe elsewhere.
+            connection.execute("SET enable_progress_bar = false")
             connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
