@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from scalelab.core.events import Progress, SweepObserver
+    from scalelab.core.keys import Key
     from scalelab.core.parts import Part
     from scalelab.measure.checks import Check
     from scalelab.sweeping.result import SweepResult
@@ -25,18 +28,18 @@ __all__ = [
     "compare",
     "data",
     "doctor",
+    "keys",
     "list_parts",
     "plan",
     "profile",
     "query",
     "report",
     "results",
+    "schema",
     "study_budget",
     "sweep",
     "write_rows",
 ]
-
-Settings = Mapping[str, Any] | Sequence[str] | None
 
 
 def query(ledger: str | Path, sql: str) -> pa.Table:
@@ -55,6 +58,29 @@ def list_parts(kind: str | None = None) -> dict[str, tuple[Part, ...]]:
     if kind is not None and kind not in known:
         raise SpecError(f"no kind of part called {kind!r}", nearest(kind, known))
     return {name: list_kind(name) for name in known if kind in (None, name)}
+
+
+def keys(prefix: str = "") -> tuple[Key, ...]:
+    """The keys of a run and a study that begin with `prefix`: meaning, default, allowed values."""
+    from scalelab.core.keys import list_keys
+
+    return list_keys(prefix)
+
+
+def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
+    """The JSON schema of a `run` profile or a `study`, for editors; written to `out` if given.
+
+    Raises SpecError.
+    """
+    from scalelab.core.json_schema import run_schema, study_schema
+
+    makers = {"run": run_schema, "study": study_schema}
+    if of not in makers:
+        raise SpecError(f"no schema of {of!r}", nearest(of, makers))
+    found = makers[of]()
+    if out is not None:
+        write_text(Path(out), json.dumps(found, indent=2) + "\n")
+    return found
 
 
 def doctor() -> list[Check]:
@@ -80,15 +106,15 @@ def profile(
     `save_model`). With `steps` training stops after so many, the largest of the epoch among them;
     0 trains to the end. `report` hears where the run stands.
     """
-    from scalelab.core.facts import facts_of
+    from scalelab.core.profile_document import profile_document
     from scalelab.core.spec import RunSpec
 
-    spec = RunSpec.load(run, _overrides(set, device))
-    folder, model_folder = _folder(out), _folder(save_model)
+    spec = RunSpec.load(run, overrides_of(set, device))
+    folder, model_folder = make_folder(out), make_folder(save_model)
     from scalelab.measure.profiling import profiled  # only now: bad input must not wait for torch
 
     record, files = profiled(spec, out=folder, save_model=model_folder, steps=steps, report=report)
-    return facts_of(record, files)
+    return profile_document(record, files)
 
 
 def plan(
@@ -106,10 +132,12 @@ def plan(
     cell is that with the largest `value` that fits. Raises SpecError and DataError.
     """
     from scalelab.core.units import parse_bytes
-    from scalelab.studies.predictions import foresee
+    from scalelab.studies.predictions import predict_configurations
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
-    return foresee(run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve)
+    return predict_configurations(
+        run_or_study, overrides_of(set), on=on, budget_bytes=budget_bytes, solve_for=solve
+    )
 
 
 def report(
@@ -168,7 +196,7 @@ class _Data:
         from scalelab.datasets.describe import describe
         from scalelab.datasets.request import request
 
-        return describe(request(file, reader, _overrides(set)))
+        return describe(request(file, reader, overrides_of(set)))
 
     def convert(
         self,
@@ -182,14 +210,14 @@ class _Data:
         from scalelab.datasets.convert import convert
         from scalelab.datasets.request import request
 
-        return convert(request(file, reader, _overrides(set)), Path(out))
+        return convert(request(file, reader, overrides_of(set)), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
         """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
         from scalelab.datasets.convert import convert
         from scalelab.datasets.request import request
 
-        return convert(request(None, "synthetic", _overrides(set)), Path(out))
+        return convert(request(None, "synthetic", overrides_of(set)), Path(out))
 
 
 data = _Data()
@@ -223,7 +251,7 @@ def sweep(
     from scalelab.core.units import parse_bytes, parse_seconds
 
     spec = StudySpec.load(study)
-    overrides = _overrides(set)
+    overrides = overrides_of(set)
     budget_bytes = parse_bytes(budget) if budget is not None else None
     time_budget_s = parse_seconds(time_budget) if time_budget is not None else None
     from scalelab.sweeping import runner  # only now: bad input must not wait for torch
@@ -260,22 +288,3 @@ def study_budget(study: str | Path) -> int | None:
 
     memory = StudySpec.load(study).budget.memory
     return parse_bytes(memory) if memory is not None else None
-
-
-def _folder(path: str | Path | None) -> Path | None:
-    """The folder, made if there is none. Raises SpecError."""
-    if path is None:
-        return None
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpecError(f"cannot make the folder {path}: {error.strerror}") from error
-    return Path(path)
-
-
-def _overrides(given: Settings, device: str | None = None) -> dict[str, Any]:
-    """`{"batch.size": 256}` or `["batch.size=256"]` as the former, with the device if given."""
-    from scalelab.core.tables import parse_set
-
-    pairs = given.items() if isinstance(given, Mapping) else map(parse_set, given or ())
-    return dict(pairs) | ({} if device is None else {"device.name": device})

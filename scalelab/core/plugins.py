@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from scalelab.core.errors import MissingExtra, SpecError, nearest
+from scalelab.core.option_types import hint_for
 
 __all__ = ["KINDS", "Option", "available", "check_options", "load", "module_of", "options"]
 
@@ -87,7 +88,7 @@ def load(kind: str, name: str) -> type[Any]:
 def options(kind: str, name: str) -> Mapping[str, Option]:
     """The options of a part: keywords of its constructor that have a default."""
     part = load(kind, name)
-    hints = get_type_hints(part.__init__)
+    hints = get_type_hints(part.__init__, include_extras=True)
     found = {
         key: Option(name=key, annotation=hints.get(key, Any), default=parameter.default)
         for key, parameter in inspect.signature(part).parameters.items()
@@ -118,6 +119,6 @@ def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]
         try:
             checked[key] = _adapter(kind, name, key).validate_python(value)
         except ValidationError as error:
-            wanted = error.errors()[0]["msg"]
-            raise SpecError(f"{name}.{key} = {value!r}: {wanted}", "give another value") from error
+            message = f"{name}: {key} = {value!r} is not allowed"
+            raise SpecError(message, hint_for(known[key].annotation, value)) from error
     return checked

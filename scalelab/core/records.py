@@ -73,10 +73,6 @@ class Run:
     max_len: int
     hidden_dim: int | None
     num_negatives: int
-    rounds: int | None
-    n_buckets: str | None
-    n_chunks: int | None
-    n_extra_chunks: int | None
     seed: int
     spec: str
     started_at: datetime
@@ -185,7 +181,10 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that one run leaves behind."""
+    """All that one run leaves behind.
+
+    `baselines` belong to its data set and protocol; the first run of these brings them along.
+    """
 
     run: Run
     metrics: tuple[Metric, ...] = field(default=())
@@ -194,3 +193,4 @@ class Record:
     samples: tuple[Sample, ...] = field(default=())
     environment: Environment | None = None
     user_ranks: UserRanks | None = None
+    baselines: tuple[Baseline, ...] = field(default=())

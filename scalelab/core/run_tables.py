@@ -17,6 +17,7 @@ from pydantic import (
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.renamed import new_name
 from scalelab.core.tables import Table
 
 __all__ = [
@@ -35,6 +36,7 @@ class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=T
     """A part by name; keys that are not fields of the table are options of the part."""
 
     kind: ClassVar[str]
+    table: ClassVar[str]
     name_field: ClassVar[str] = "name"
 
     @property
@@ -53,7 +55,11 @@ class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=T
         own = set(type(self).model_fields) - {self.name_field}
         known = set(plugins.options(self.kind, self.part))
         for key in self.options.keys() - known:
-            raise SpecError(f"{self.part!r} has no option {key!r}", nearest(key, own | known))
+            message = f"{self.part!r} has no option {key!r}"
+            renamed = new_name(self.table, key)
+            if renamed in own | known:
+                raise SpecError(f"{message} any more", f"write {self.table}.{renamed}")
+            raise SpecError(message, nearest(key, own | known))
         checked = plugins.check_options(self.kind, self.part, self.options)
         return type(self)(**{**self._own(), **checked})
 
@@ -85,10 +91,12 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     interactions of the same time: as in the file, or by a hash of user and item. `drop` leaves out
     rows that repeat user, item and time ("exact"), or the item before ("consecutive"). Splits by
     time are cut at `cut` (a date, or a quantile of all times), else at `quantile`; `valid_cut` ends
-    the validation window of "global_time".
+    the validation window of "global_time". `recent_days` is the window of the baseline that counts
+    recent interactions only; no run depends on it.
     """
 
     kind: ClassVar[str] = "readers"
+    table: ClassVar[str] = "data"
     name_field: ClassVar[str] = "reader"
 
     reader: str = "table"
@@ -117,6 +125,8 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """Whether items of the user's own history are left out of the ranking."""
     max_eval_users: NonNegativeInt = 0
     """Most users that are evaluated, drawn once; 0: all."""
+    recent_days: PositiveFloat = 30.0
+    """Days before the last training interaction that the recent popularity baseline counts."""
 
 
 class BatchSpec(Table, frozen=True):
@@ -134,6 +144,7 @@ class NegativesSpec(PartSpec, frozen=True, extra="allow"):
     """One source of negatives."""
 
     kind: ClassVar[str] = "negatives"
+    table: ClassVar[str] = "negatives"
 
     name: str = "uniform"
     """How negatives are drawn, see scalelab list negatives."""
@@ -149,6 +160,7 @@ class ModelSpec(PartSpec, frozen=True, extra="allow"):
     """An encoder and its options."""
 
     kind: ClassVar[str] = "models"
+    table: ClassVar[str] = "model"
 
     name: str = "sasrec"
     """The encoder, see scalelab list models."""
@@ -158,6 +170,7 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
     """A loss and its options; `train_on` chooses cumulative or last-step training."""
 
     kind: ClassVar[str] = "losses"
+    table: ClassVar[str] = "loss"
 
     name: str = "cross_entropy"
     """The loss, see scalelab list losses."""
@@ -167,7 +180,8 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
 
 class TrainSpec(Table, frozen=True):
     """How long and with what the run trains. `patience` counts evaluations without a better
-    NDCG@10. `ema_decay` above 0 validates and keeps a moving average of the weights instead of the
+    NDCG@10, from the first that is 1.1 times that of the popularity list, at the latest after 2,000
+    updates. `ema_decay` above 0 validates and keeps a moving average of the weights instead of the
     last ones, for one more tensor a parameter. `precision` is that of matrix products; weights and
     their sums are fp32 always. "tf32" rounds the factors to 10 bits, on CUDA only.
     """
@@ -189,7 +203,7 @@ class TrainSpec(Table, frozen=True):
     compile: bool = False
     """Whether torch.compile makes the encoder."""
     patience: NonNegativeInt = 10
-    """Evaluations without a better NDCG@10 before training stops; 0: never."""
+    """Evaluations without a better NDCG@10 before training stops (see above); 0: never."""
     eval_every: PositiveInt = 1
     """Epochs between two evaluations."""
     max_steps: NonNegativeInt = 0

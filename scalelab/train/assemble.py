@@ -8,7 +8,9 @@ from torch.optim import Optimizer
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.spec import RunSpec, TrainSpec
+from scalelab.datasets.baselines import popularity_metrics
 from scalelab.losses import needs_popularity
 from scalelab.train.averaging import keep_average
 from scalelab.train.data import Data, load_data
@@ -99,4 +101,11 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         mask_prob=mask_prob(spec),
     )
     parts = build_parts(spec, num_items, loader.log_popularity, seed=spec.train.seed)
-    return Trainer(spec=spec, parts=parts, loader=loader, data=data, evaluator=evaluator)
+    return Trainer(
+        spec=spec,
+        parts=parts,
+        loader=loader,
+        data=data,
+        evaluator=evaluator,
+        popularity=popularity_metrics(data.split, data.split.valid, spec.data)[QUALITY_KEY],
+    )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from scalelab.core.spec import DataSpec
 
-__all__ = ["Parcel", "pack", "unpack"]
+__all__ = ["DatasetTransfer", "pack", "unpack"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
+class DatasetTransfer:
     """Files by their path below the data set's folder; `entry` is what `data.path` would name."""
 
     key: str
@@ -20,7 +20,7 @@ class Parcel:
     files: dict[str, bytes]
 
 
-def pack(data: DataSpec, key: str) -> Parcel | None:
+def pack(data: DataSpec, key: str) -> DatasetTransfer | None:
     """The files behind `data.path`, None where it names none. `key` tells data sets apart."""
     from scalelab.core.errors import DataError
     from scalelab.datasets.locate import locate
@@ -39,15 +39,15 @@ def pack(data: DataSpec, key: str) -> Parcel | None:
     root = source.parent if source.is_dir() else source.parent.parent
     if not all(file.is_relative_to(root) for file in files):
         return None  # a pattern over several folders is read where it lies
-    return Parcel(
+    return DatasetTransfer(
         key=key,
         entry=str(source.relative_to(root)),
         files={str(file.relative_to(root)): file.read_bytes() for file in files},
     )
 
 
-def unpack(data: DataSpec, fetch: Callable[[], Parcel]) -> DataSpec:
-    """`data` with a path that exists here; only where there is none is the parcel fetched."""
+def unpack(data: DataSpec, fetch: Callable[[], DatasetTransfer]) -> DataSpec:
+    """`data` with a path that exists here; only where there is none is the transfer fetched."""
     from scalelab.core.errors import DataError
     from scalelab.datasets.locate import locate
 
@@ -55,13 +55,13 @@ def unpack(data: DataSpec, fetch: Callable[[], Parcel]) -> DataSpec:
         locate(data.path)
         return data
     except DataError:
-        parcel = fetch()
-    folder = Path(tempfile.gettempdir()) / f"scalelab-{os.getuid()}" / parcel.key
+        transfer = fetch()
+    folder = Path(tempfile.gettempdir()) / f"scalelab-{os.getuid()}" / transfer.key
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
             whole = Path(draft) / "whole"
-            for name, content in parcel.files.items():
+            for name, content in transfer.files.items():
                 (whole / name).parent.mkdir(parents=True, exist_ok=True)
                 (whole / name).write_bytes(content)
             try:
@@ -69,4 +69,4 @@ def unpack(data: DataSpec, fetch: Callable[[], Parcel]) -> DataSpec:
             except OSError:
                 if not folder.exists():  # else another run of this node was quicker
                     raise
-    return data.model_copy(update={"path": str(folder / parcel.entry)})
+    return data.model_copy(update={"path": str(folder / transfer.entry)})

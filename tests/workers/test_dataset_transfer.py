@@ -20,10 +20,10 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path, monkeypatch, place):
     convert(Dataset(DataSpec(path="set")), tmp_path / "here" / "compact")
     data = DataSpec(path=place)
     before = load(data)
-    parcel = pack(data, place.replace("/", "-").replace("*", "all"))
-    assert parcel is not None
+    transfer = pack(data, place.replace("/", "-").replace("*", "all"))
+    assert transfer is not None
     (tmp_path / "there" / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "there" / "empty")
-    after = load(unpack(data, lambda: parcel))
+    after = load(unpack(data, lambda: transfer))
     assert after.item_ids.tolist() == before.item_ids.tolist()
     assert after.fingerprint == before.fingerprint
