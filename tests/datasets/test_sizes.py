@@ -83,7 +83,7 @@ def test_a_parquet_file_that_says_it_holds_absurdly_many_rows_is_refused(tmp_pat
 
 
 def test_text_in_another_encoding_is_not_unpacked_without_end(tmp_path, small_limits):
-    path = packed(tmp_path / "a.csv.gz", "user,item,ts\n" + ROW * 500_000, "utf-16")
+    path = packed(tmp_path / "a.csv.gz", "user,item,ts\n" + ROW * 2_000_000, "utf-16")
     with pytest.raises(DataError, match="unpacks to more than"):
         load(DataSpec(path=str(path), encoding="utf-16"))
 

@@ -15,8 +15,9 @@ import duckdb
 
 from scalelab.core.errors import DataError
 
-__all__ = ["check_condition", "identifier", "literal", "one", "shown", "workspace"]
+__all__ = ["check_condition", "chunks_of", "identifier", "literal", "one", "shown", "workspace"]
 
+_ROWS_PER_CHUNK = 1_000_000
 _MEMORY_LIMIT = "1200MB"
 # What DuckDB says after its first line that helps to find the place in the file.
 _PLACES = ("Original Line", "Expected Number of Columns", "Column with name", "Error when")
@@ -71,6 +72,13 @@ def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
     # All of it is fetched: a result left open keeps the connection from other work.
     [row] = connection.execute(query).fetchall()
     return row
+
+
+def chunks_of(relation: duckdb.DuckDBPyRelation) -> Any:
+    """The rows of a query as Arrow tables of a million rows, one after the other."""
+    # Its name since DuckDB 1.5, and the one before.
+    open_reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    return open_reader(_ROWS_PER_CHUNK)
 
 
 def check_condition(connection: duckdb.DuckDBPyConnection, where: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 
 from scalelab.core.errors import DataError
+from scalelab.datasets.readers._connection import chunks_of
 
 __all__ = ["check_rows", "check_text", "check_unpacked"]
 
@@ -33,15 +34,12 @@ def check_text(connection: duckdb.DuckDBPyConnection, path: Path, lines: str, na
     """
     if path.suffix not in (".gz", ".zst"):
         return
-    limit = max(_HARMLESS, _MOST * path.stat().st_size)
-    # As many lines as exceed the limit: all of them where the file is as it should be.
-    first = f"SELECT strlen(line) + 1 AS size FROM {lines}"
-    [(mean,)] = connection.execute(f"SELECT avg(size) FROM ({first} LIMIT 1000)").fetchall()
-    most = int(limit / max(mean or 1, 1)) + 1
-    [(total,)] = connection.execute(
-        f"SELECT coalesce(sum(size), 0) FROM ({first} LIMIT {most})"
-    ).fetchall()
-    check_unpacked(named, int(total))
+    relation = connection.sql(f"SELECT strlen(line) + 1 AS size FROM {lines}")
+    total = 0
+    # Read in chunks, so that a file is unpacked no further than it may be.
+    for chunk in chunks_of(relation):
+        total += int(chunk.column("size").to_numpy().sum())
+        check_unpacked(named, total)
 
 
 def check_rows(connection: duckdb.DuckDBPyConnection, path: Path, files: str) -> None:
