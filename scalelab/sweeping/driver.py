@@ -9,32 +9,24 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from scalelab.core.events import Progress, SweepObserver
-from scalelab.core.records import Outcome, Record
+from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping.device_memory import find_device
 from scalelab.sweeping.jobs import Job
 from scalelab.sweeping.median_rule import MedianRule
+from scalelab.sweeping.running import Running, unfinished_record
 from scalelab.sweeping.signals import StopSignals
-from scalelab.workers.task import Executor, Limits, Task, task_record
+from scalelab.workers.last_progress import LastProgress
+from scalelab.workers.task import Executor, Limits, Task, task_record, utc_now
 
 __all__ = ["Driver"]
 
 _POLL_S = 0.2
 # A run that is lost this often would be lost again.
 _MOST_LOSSES = 3
-
-
-class _Running(NamedTuple):
-    """A job that runs, on which device, and since when by the driver's clock."""
-
-    job: Job
-    task: Task
-    device: str
-    started_s: float
 
 
 class Driver:
@@ -75,7 +67,7 @@ class Driver:
         self._clock = clock
         self._began_s = clock()
         self._waiting: deque[Job] = deque()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._receipts: deque[tuple[Future[None], Record]] = deque()
         self._losses: Counter[str] = Counter()
         self._num_stops_handled = 0
@@ -130,6 +122,7 @@ class Driver:
         found = self._running.get(progress.run_id)
         if found is None:
             return
+        found.last_progress.update(progress)
         self._observer.on_progress(progress)
         if self._pruning is not None:
             reason = self._pruning.should_prune(found.job, progress)
@@ -138,11 +131,12 @@ class Driver:
 
     def on_record(self, record: Record) -> None:
         """Handle the record of a run that has ended."""
-        job, _, _, started_s = self._running.pop(record.run.run_id)
+        running = self._running.pop(record.run.run_id)
+        job = running.job
         forecast = job.forecast
         if record.run.outcome is Outcome.DONE:
             self._num_measured += 1
-            self._measured_s += self._clock() - started_s
+            self._measured_s += self._clock() - running.started_s
             if forecast is not None and forecast.seconds is not None:
                 self._predicted_s += forecast.seconds
         if self._pruning is not None:
@@ -151,22 +145,23 @@ class Driver:
         if record.run.outcome is not Outcome.INTERRUPTED:
             shutil.rmtree(self._checkpoint_root / job.fingerprint, ignore_errors=True)
 
-    def on_lost(self, run_id: str, why: str) -> None:
+    def on_lost(self, run_id: str, why: str, memory: Sequence[Memory] = ()) -> None:
         """Handle a run whose process or node was lost: it is interrupted, and runs again."""
-        job, task, _, _ = self._running.pop(run_id)
+        running = self._running.pop(run_id)
+        job = running.job
         self._losses[job.fingerprint] += 1
         if self._losses[job.fingerprint] >= _MOST_LOSSES:
             reason = f"lost {_MOST_LOSSES} times; the last time: {why}"
-            self._store(job, task_record(task, Outcome.FAILED, error=reason))
+            self._store(job, unfinished_record(running, Outcome.FAILED, reason, memory))
             return
-        self._store(job, task_record(task, Outcome.INTERRUPTED, error=why))
+        self._store(job, unfinished_record(running, Outcome.INTERRUPTED, why, memory))
         self._observer.on_message(f"{job.configuration.label}: {why}; it runs again")
         self._waiting.appendleft(replace(job, attempt=job.attempt + 1))
 
-    def abandon(self) -> None:
+    def abandon(self, reason: str) -> None:
         """Store what still runs as interrupted."""
-        for job, task, _, _ in list(self._running.values()):
-            self._store(job, task_record(task, Outcome.INTERRUPTED, error="stopped at once"))
+        for running in self._running.values():
+            self._store(running.job, unfinished_record(running, Outcome.INTERRUPTED, reason))
         self._running.clear()
         self._announce_stored(wait=True)
 
@@ -220,7 +215,14 @@ class Driver:
         task = self._task(job)
         if self._executor.shares_memory and device != "cpu":
             task = self._on_gpu(task, device)
-        self._running[task.run_id] = _Running(job, task, device, self._clock())
+        self._running[task.run_id] = Running(
+            job=job,
+            task=task,
+            device=device,
+            started_s=self._clock(),
+            started_at=utc_now(),
+            last_progress=LastProgress(),
+        )
         self._writer.append(task_record(task, Outcome.RUNNING))
         self._executor.submit(task)
         self._observer.on_run_start(task.run_id)

@@ -26,7 +26,7 @@ from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.result import SweepResult
 from scalelab.sweeping.signals import count_stop_signals
 from scalelab.workers.fork_server import threads_each
-from scalelab.workers.task import Executor, Limits, utc_now
+from scalelab.workers.task import Executor, ExecutorDied, Limits, utc_now
 
 __all__ = ["Hooks", "sweep"]
 
@@ -186,7 +186,10 @@ class _Sweep:
                     more = best_configurations(self.study.final, tried, ledger)
                     self._grid(driver, planner, executor, more)
             except KeyboardInterrupt:
-                driver.abandon()
+                driver.abandon("stopped at once")
+            except ExecutorDied as error:
+                driver.abandon(error.message)
+                raise
             finally:
                 executor.close()
                 if checkpoint_root.is_dir() and not any(checkpoint_root.iterdir()):

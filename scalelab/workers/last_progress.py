@@ -1,7 +1,7 @@
 """Keep the last progress of a run, for its record should its process die."""
 
 from scalelab.core.events import Progress
-from scalelab.core.records import Metric
+from scalelab.core.records import Memory, Metric
 
 __all__ = ["LastProgress"]
 
@@ -32,6 +32,21 @@ class LastProgress:
     def epochs(self) -> int | None:
         """The last epoch, None before the first."""
         return None if self.last is None else self.last.epoch
+
+    @property
+    def memory(self) -> tuple[Memory, ...]:
+        """The peak of training, where the run has measured and reported it."""
+        if self.last is None or self.last.used_bytes is None:
+            return ()
+        peak = Memory(
+            stage="train",
+            kind="requested",
+            component="total",
+            bytes=self.last.used_bytes,
+            reason=None,
+            source="measured",
+        )
+        return (peak,)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
