@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from scalelab.core.events import Progress, SweepObserver
+    from scalelab.core.keys import Key
     from scalelab.core.parts import Part
     from scalelab.core.study import StudySpec
     from scalelab.measure.checks import Check
@@ -26,12 +28,14 @@ __all__ = [
     "compare",
     "data",
     "doctor",
+    "keys",
     "list_parts",
     "plan",
     "profile",
     "query",
     "report",
     "results",
+    "schema",
     "sweep",
     "write_rows",
 ]
@@ -55,6 +59,29 @@ def list_parts(kind: str | None = None) -> dict[str, tuple[Part, ...]]:
     if kind is not None and kind not in known:
         raise SpecError(f"no kind of part called {kind!r}", nearest(kind, known))
     return {name: list_kind(name) for name in known if kind in (None, name)}
+
+
+def keys(prefix: str = "") -> tuple[Key, ...]:
+    """The keys of a run and a study that begin with `prefix`: meaning, default, allowed values."""
+    from scalelab.core.keys import list_keys
+
+    return list_keys(prefix)
+
+
+def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
+    """The JSON schema of a `run` profile or a `study`, for editors; written to `out` if given.
+
+    Raises SpecError.
+    """
+    from scalelab.core.json_schema import run_schema, study_schema
+
+    makers = {"run": run_schema, "study": study_schema}
+    if of not in makers:
+        raise SpecError(f"no schema of {of!r}", nearest(of, makers))
+    found = makers[of]()
+    if out is not None:
+        _write(Path(out), json.dumps(found, indent=2) + "\n")
+    return found
 
 
 def doctor() -> list[Check]:
@@ -167,10 +194,10 @@ class _Data:
 
         `reader` None goes by the file's suffix. Raises DataError, SpecError.
         """
-        from scalelab.datasets.asked import data_spec
         from scalelab.datasets.describe import describe
+        from scalelab.datasets.request import request
 
-        return describe(data_spec(file, reader, _overrides(set)))
+        return describe(request(file, reader, _overrides(set)))
 
     def convert(
         self,
@@ -181,17 +208,17 @@ class _Data:
         set: Settings = None,
     ) -> dict[str, Any]:
         """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(file, reader, _overrides(set)), Path(out))
+        return convert(request(file, reader, _overrides(set)), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
         """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(None, "synthetic", _overrides(set)), Path(out))
+        return convert(request(None, "synthetic", _overrides(set)), Path(out))
 
 
 data = _Data()
@@ -253,6 +280,14 @@ def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, A
     from scalelab.store.ledger import Ledger
 
     return latest(Ledger(ledger), fingerprints)
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file. Raises SpecError."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _folder(path: str | Path | None) -> Path | None:

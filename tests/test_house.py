@@ -48,7 +48,19 @@ PLUGINS = [
     for file in FILES
     if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
 ]
-VERBS = ("profile", "plan", "sweep", "query", "report", "compare", "data", "doctor", "list")
+VERBS = (
+    "keys",
+    "schema",
+    "profile",
+    "plan",
+    "sweep",
+    "query",
+    "report",
+    "compare",
+    "data",
+    "doctor",
+    "list",
+)
 
 
 @cache

@@ -15,8 +15,9 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from scalelab.core.errors import MissingExtra, SpecError, nearest
+from scalelab.core.option_types import hint_for
 
-__all__ = ["KINDS", "Option", "available", "check_options", "load", "options"]
+__all__ = ["KINDS", "Option", "available", "check_options", "load", "module_of", "options"]
 
 KINDS = {
     "models": "scalelab.models",
@@ -28,6 +29,8 @@ KINDS = {
     "charts": "scalelab.reporting.charts",
     "executors": "scalelab.workers.executors",
 }
+# The generative model is chosen by data.reader as a reader is, and has a package of its own.
+_ELSEWHERE = {("readers", "synthetic"): "scalelab.datasets.synthetic.model"}
 _SINGULAR = {"losses": "loss", "negatives": "source of negatives"}
 _EXTRAS = {
     "cut_cross_entropy": "triton",
@@ -48,10 +51,16 @@ class Option:
 
 
 def available(kind: str) -> list[str]:
-    """Names of the parts of one kind, by listing the folder; imports none of them."""
+    """Names of the parts of one kind, found without importing any of them."""
     package = Path(__file__).parent.parent.joinpath(*KINDS[kind].split(".")[1:])
     found = pkgutil.iter_modules([str(package)])
-    return sorted(m.name for m in found if not (m.ispkg or m.name.startswith("_")))
+    names = {m.name for m in found if not (m.ispkg or m.name.startswith("_"))}
+    return sorted(names | {name for other, name in _ELSEWHERE if other == kind})
+
+
+def module_of(kind: str, name: str) -> str:
+    """The module that holds one part: the kind's package and the part's name, but for a few."""
+    return _ELSEWHERE.get((kind, name), f"{KINDS[kind]}.{name}")
 
 
 @cache
@@ -64,7 +73,7 @@ def load(kind: str, name: str) -> type[Any]:
         singular = _SINGULAR.get(kind, kind.removesuffix("s"))
         raise SpecError(f"no {singular} called {name!r}", nearest(name, known))
     try:
-        module = importlib.import_module(f"{KINDS[kind]}.{name}")
+        module = importlib.import_module(module_of(kind, name))
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -79,7 +88,7 @@ def load(kind: str, name: str) -> type[Any]:
 def options(kind: str, name: str) -> Mapping[str, Option]:
     """The options of a part: keywords of its constructor that have a default."""
     part = load(kind, name)
-    hints = get_type_hints(part.__init__)
+    hints = get_type_hints(part.__init__, include_extras=True)
     found = {
         key: Option(name=key, annotation=hints.get(key, Any), default=parameter.default)
         for key, parameter in inspect.signature(part).parameters.items()
@@ -110,6 +119,6 @@ def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]
         try:
             checked[key] = _adapter(kind, name, key).validate_python(value)
         except ValidationError as error:
-            wanted = error.errors()[0]["msg"]
-            raise SpecError(f"{name}.{key} = {value!r}: {wanted}", "give another value") from error
+            message = f"{name}: {key} = {value!r} is not allowed"
+            raise SpecError(message, hint_for(known[key].annotation, value)) from error
     return checked

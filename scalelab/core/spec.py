@@ -130,6 +130,7 @@ class RunSpec(Table, frozen=True):
         tables = self.as_tables()
         tables["data"].pop("path")
         tables["data"].pop("name")
+        tables["data"].pop("recent_days")  # of a baseline, not of the run
         tables["device"]["name"] = self.device.name.partition(":")[0]
         tables["data_fingerprint"] = data_fingerprint
         tables["results_version"] = RESULTS_VERSION

@@ -1,4 +1,4 @@
-"""Tell a run that can never be built from one that only cannot be rehearsed."""
+"""Check whether the parts of a run can be built, also where the run cannot be predicted."""
 
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 

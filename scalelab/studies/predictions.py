@@ -103,7 +103,7 @@ def _predicted(
         try:
             return predict(
                 configuration.spec, device, budget_bytes=budget_bytes, data=data
-            ).as_facts()
+            ).as_document()
         except (PredictionUnsupported, MissingExtra) as error:
             return _unknown(device, budget_bytes, error)
 
@@ -143,7 +143,7 @@ def _solved(
         spec=configuration.spec.with_({key: found.value}), label=configuration.label
     )
     answer = {"key": key, "value": found.value, "next_value": found.next_value}
-    return _document(changed) | answer | found.prediction.as_facts()
+    return _document(changed) | answer | found.prediction.as_document()
 
 
 def _document(configuration: Configuration) -> dict[str, Any]:

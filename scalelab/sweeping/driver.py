@@ -4,7 +4,7 @@ import math
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
@@ -33,6 +33,8 @@ class Driver:
     """The loop of a sweep. Single-threaded; the ledger's writer has a thread of its own.
 
     `gpus` gives the UUIDs of this machine's GPUs; it is called when the first run needs one.
+    `with_baselines` are the data fingerprints and protocols whose baselines are stored; the first
+    run of another brings them along.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Driver:
         total_s: float | None = None,
         pruning: MedianRule | None = None,
         gpus: Callable[[], Sequence[str]] = tuple,
+        with_baselines: Collection[tuple[str, str]] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -63,6 +66,7 @@ class Driver:
         self._total_s = math.inf if total_s is None else total_s
         self._pruning = pruning
         self._gpus = cache(gpus)
+        self._with_baselines = set(with_baselines)
         self._sharing_announced = False
         self._clock = clock
         self._began_s = clock()
@@ -133,6 +137,8 @@ class Driver:
         """Handle the record of a run that has ended."""
         running = self._running.pop(record.run.run_id)
         job = running.job
+        if running.task.baselines and not record.baselines:
+            self._with_baselines.discard(_protocol_of(running.task))
         forecast = job.forecast
         if record.run.outcome is Outcome.DONE:
             self._num_measured += 1
@@ -149,6 +155,8 @@ class Driver:
         """Handle a run whose process or node was lost: it is interrupted, and runs again."""
         running = self._running.pop(run_id)
         job = running.job
+        if running.task.baselines:
+            self._with_baselines.discard(_protocol_of(running.task))
         self._losses[job.fingerprint] += 1
         if self._losses[job.fingerprint] >= _MOST_LOSSES:
             reason = f"lost {_MOST_LOSSES} times; the last time: {why}"
@@ -215,6 +223,9 @@ class Driver:
         task = self._task(job)
         if self._executor.shares_memory and device != "cpu":
             task = self._on_gpu(task, device)
+        if _protocol_of(task) not in self._with_baselines:
+            self._with_baselines.add(_protocol_of(task))
+            task = replace(task, baselines=True)
         self._running[task.run_id] = Running(
             job=job,
             task=task,
@@ -270,3 +281,8 @@ class Driver:
             receipt, record = self._receipts.popleft()
             receipt.result()
             self._observer.on_run_end(record)
+
+
+def _protocol_of(task: Task) -> tuple[str, str]:
+    """Which baselines the task is to be compared with."""
+    return task.data_fingerprint or "", task.spec.protocol

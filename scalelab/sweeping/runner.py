@@ -172,6 +172,7 @@ class _Sweep:
                 total_s=self.total_s,
                 pruning=MedianRule() if self.study.prune == "median" else None,
                 gpus=self.hooks.gpus,
+                with_baselines=ledger.baselines_known(),
             )
             if executor.blocking:
                 stops.on_signal = lambda count: executor.stop(now=count > 1)

@@ -23,16 +23,17 @@ class DatasetTransfer:
 def pack(data: DataSpec, key: str) -> DatasetTransfer | None:
     """The files behind `data.path`, None where it names none. `key` tells data sets apart."""
     from scalelab.core.errors import DataError
-    from scalelab.datasets.locate import locate, parts_of
+    from scalelab.datasets.locate import locate
 
     if data.path is None:
         return None
     try:
-        source = locate(data.path)
-        # A pattern of parts stands for files beside each other; a folder travels whole.
-        files = [*source.rglob("*")] if source.is_dir() else parts_of(source)
+        location = locate(data.path)
     except DataError:
         return None  # the run will say it, on its own row
+    source = location.path
+    # A pattern of parts stands for files beside each other; a folder travels whole.
+    files = [*source.rglob("*")] if source.is_dir() else location.parts
     files = [file for file in files if file.is_file()]
     # The folder's name is the data set's for `.../interactions.*`, so it goes along.
     root = source.parent if source.is_dir() else source.parent.parent

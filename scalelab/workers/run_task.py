@@ -35,6 +35,7 @@ def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
         report=report,
         stop=stop,
         keep=None if task.checkpoint_dir is None else Path(task.checkpoint_dir),
+        baselines=task.baselines,
     )
 
 

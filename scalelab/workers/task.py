@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 from scalelab.core.errors import ScalelabError
 from scalelab.core.events import Progress
-from scalelab.core.records import Memory, Metric, Outcome, Record
+from scalelab.core.records import Memory, Metric, Outcome, Record, Stopped
 from scalelab.core.spec import RunSpec
 
 __all__ = [
@@ -38,6 +38,7 @@ class Limits:
 class Task:
     """One attempt at one configuration. `checkpoint_dir` is the folder of its checkpoint.
 
+    `baselines` asks for those of its data set and protocol too: no run before has brought them.
     `gpu` is the UUID of the only GPU that its process can use, None where it can use all.
     """
 
@@ -51,6 +52,7 @@ class Task:
     checkpoint_dir: str | None = None
     expected_bytes: int | None = None
     gpu: str | None = None
+    baselines: bool = False
 
     @property
     def host_bytes(self) -> int | None:
@@ -157,5 +159,6 @@ def task_record(
         started_at=started_at or now,
         wall_s=None if started_at is None else (now - started_at).total_seconds(),
         epochs=epochs,
+        stopped=Stopped.TIME if outcome is Outcome.TIMEOUT else None,
     )
     return Record(run=run, metrics=tuple(metrics), memory=tuple(memory))

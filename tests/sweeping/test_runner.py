@@ -92,6 +92,29 @@ def test_rerun_repeats_just_the_outcomes_it_names(study, sweep):
         assert result.counts == {"done": 1, "failed": 1, "oom": 1, "diverged": 1}
 
 
+def test_the_first_run_of_each_data_set_and_protocol_brings_the_baselines(study, sweep, tmp_path):
+    axes = {"batch.size": [16, 32], "data.exclude_seen": [True, False]}
+    sweep(study(axes=axes), executor="processes", workers=2, order="given")
+    path = tmp_path / "fake.duckdb"
+    found = rows(path, "SELECT protocol, value FROM baselines ORDER BY protocol DESC")
+    assert found == [
+        {"protocol": "leave-one-out, seen included", "value": 0.16},
+        {"protocol": "leave-one-out, seen excluded", "value": 0.16},
+    ]
+    # What is stored is not computed again, and a new protocol is.
+    sweep(study(axes=axes | {"batch.size": [64], "data.max_eval_users": [0, 9]}), order="given")
+    found = rows(path, "SELECT value FROM baselines ORDER BY value")
+    assert [row["value"] for row in found] == [0.16, 0.16, 0.64, 0.64]
+
+
+def test_a_run_that_dies_leaves_the_baselines_to_the_next(study, sweep, tmp_path):
+    asked = study(axes={"batch.size": [8, 16, 32]})
+    lab = hooks(run="sweeping_fakes:small_ones_die")
+    result = sweep(asked, hooks=lab, order="given")
+    assert result.counts == {"failed": 1, "done": 2}
+    assert rows(tmp_path / "fake.duckdb", "SELECT value FROM baselines") == [{"value": 0.16}]
+
+
 def test_an_unknown_rerun_or_order_is_refused(study, sweep):
     with pytest.raises(SpecError, match="--rerun"):
         sweep(study(), rerun="faild")

@@ -3,8 +3,8 @@
 import pytest
 
 from scalelab.core.spec import DataSpec
-from scalelab.datasets.compact import convert
-from scalelab.datasets.load import load
+from scalelab.datasets.convert import convert
+from scalelab.datasets.load import Dataset, load
 from scalelab.workers.dataset_transfer import pack, unpack
 
 
@@ -17,7 +17,7 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path, monkeypatch, place):
     for part in range(2):
         rows = "".join(f"{u},{part}{u % 3},{u}\n" for u in range(4))
         (tmp_path / "here" / "set" / f"{part}.csv").write_text(f"user,item,ts\n{rows}")
-    convert(DataSpec(path="set"), tmp_path / "here" / "compact")
+    convert(Dataset(DataSpec(path="set")), tmp_path / "here" / "compact")
     data = DataSpec(path=place)
     before = load(data)
     transfer = pack(data, place.replace("/", "-").replace("*", "all"))
