@@ -103,6 +103,7 @@ class Driver:
         """Run all that was added; returns when nothing waits or runs, or when stopped."""
         while self.step():
             continue
+        self._writer.flush(self._observer.on_message)
         self._announce_stored(wait=True)
 
     def step(self) -> bool:
@@ -277,6 +278,7 @@ class Driver:
 
     def _announce_stored(self, wait: bool = False) -> None:
         """Announce records that are on disk. Raises LedgerError where one cannot be written."""
+        self._writer.show_messages(self._observer.on_message)
         while self._receipts and (wait or self._receipts[0][0].done()):
             receipt, record = self._receipts.popleft()
             receipt.result()
