@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from scalelab.core.events import Progress, SweepObserver
+from scalelab.core.limits import Limits
 from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
@@ -20,7 +21,7 @@ from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.running import Running, unfinished_record
 from scalelab.sweeping.signals import StopSignals
 from scalelab.workers.last_progress import LastProgress
-from scalelab.workers.task import Executor, Limits, Task, task_record, utc_now
+from scalelab.workers.task import Executor, Task, task_record, utc_now
 
 __all__ = ["Driver"]
 
