@@ -30,6 +30,7 @@ __all__ = [
     "batch_tensors",
     "evaluation_pass",
     "label_parts",
+    "largest_step",
     "last_known",
     "memory_rows",
     "micro_steps",
@@ -85,7 +86,7 @@ def allocator_pass(trainer: Trainer) -> list[Memory]:
 
 
 def _training_by_allocator(trainer: Trainer) -> list[Memory]:
-    with _largest_step(trainer) as (batch, step):
+    with largest_step(trainer) as (batch, step):
         if trainer.parts.device.type == "cuda":
             step()
         return _by_allocator(trainer, Stage.TRAIN, batch_tensors(batch), step)
@@ -117,7 +118,7 @@ def training_pass(
     """
     if trainer.spec.train.compile:
         compiled.report_allocations()
-    with _largest_step(trainer) as (batch, step):
+    with largest_step(trainer) as (batch, step):
         step()
         account = account_of(trainer)
         account.label("batch", batch_tensors(batch))
@@ -154,7 +155,7 @@ def last_known(device: str, account: Account | None, known: Sequence[Memory]) ->
 
 
 @contextmanager
-def _largest_step(trainer: Trainer) -> Iterator[tuple[Batch, Callable[[], None]]]:
+def largest_step(trainer: Trainer) -> Iterator[tuple[Batch, Callable[[], None]]]:
     """The epoch's largest batch, and its step (steps, where gradients are accumulated)."""
     number = trainer.loader.largest_step(EPOCH)
     batch = trainer.to_device(trainer.loader.batch(EPOCH, number))

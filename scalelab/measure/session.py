@@ -24,6 +24,7 @@ from scalelab.core.records import (
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
 from scalelab.measure import listeners, passes
+from scalelab.measure.account_check import account_error
 from scalelab.measure.components import Account
 from scalelab.measure.device_budget import must_fit, on_device
 from scalelab.measure.environment import computing_with, environment
@@ -192,6 +193,8 @@ def _measure(
         state.memory += rows
         if timeline:
             state.timeline = account.timeline()
+        error = account_error(trainer, account, state.memory)
+        state.row = replace(state.row, account_error=error)
         must_fit(state.memory, limits.memory_bytes)
         _, rows = passes.evaluation_pass(trainer)
         state.memory += rows
