@@ -11,7 +11,7 @@ import torch
 
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
-from scalelab.measure import passes, session
+from scalelab.measure import passes
 from scalelab.measure.memory_errors import OverBudget
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.train.assemble import assemble
@@ -62,7 +62,7 @@ def test_a_budget_is_a_limit_of_the_allocator_of_the_runs_own_gpu(
     name: str, cuda: SimpleNamespace
 ) -> None:
     device = torch.device(name)
-    with session._on_device(device, 2**30):
+    with on_device(device, 2**30):
         assert cuda.current == (device.index or 0)
         [(fraction, index)] = cuda.fractions
         assert index == cuda.current
@@ -72,7 +72,7 @@ def test_a_budget_is_a_limit_of_the_allocator_of_the_runs_own_gpu(
 
 
 def test_without_a_budget_the_gpu_is_current_and_nothing_is_limited(cuda: SimpleNamespace) -> None:
-    with session._on_device(torch.device("cuda:1"), None):
+    with on_device(torch.device("cuda:1"), None):
         assert cuda.current == 1
     assert cuda.fractions == []
 
@@ -104,12 +104,11 @@ def _rows(**kinds: int | None) -> list[Memory]:
 def test_a_budget_is_of_requested_bytes_on_a_cpu_and_of_reserved_ones_on_cuda(
     taken: dict[str, int | None], fits: bool
 ) -> None:
-    limits = session.Limits(memory_bytes=100)
     if fits:
-        session._must_fit(_rows(**taken), limits)
+        must_fit(_rows(**taken), 100)
     else:
         with pytest.raises(OverBudget):
-            session._must_fit(_rows(**taken), limits)
+            must_fit(_rows(**taken), 100)
 
 
 def test_the_batch_of_training_is_gone_when_evaluation_is_read(
