@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scalelab.core.events import Progress, SweepObserver
     from scalelab.core.keys import Key
     from scalelab.core.parts import Part
-    from scalelab.measure.checks import Check
+    from scalelab.diagnostics import Check
     from scalelab.sweeping.result import SweepResult
 
 __all__ = [
@@ -85,9 +85,9 @@ def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
 
 def doctor() -> list[Check]:
     """What of this machine works, what does not, and the command that fixes it."""
-    from scalelab.measure.checks import checks
+    from scalelab.diagnostics import run_checks
 
-    return checks()
+    return run_checks()
 
 
 def profile(

@@ -28,7 +28,10 @@ DOORS = {
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
     "tomli_w": ("studies/",),
-    "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+    "torch": (
+        *("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+        "diagnostics.py",
+    ),
     "triton": ("losses/",),
     "typer": ("cli/",),
 }
