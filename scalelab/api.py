@@ -106,7 +106,7 @@ def profile(
     `save_model`). With `steps` training stops after so many, the largest of the epoch among them;
     0 trains to the end. `report` hears where the run stands.
     """
-    from scalelab.core.facts import facts_of
+    from scalelab.core.profile_document import profile_document
     from scalelab.core.spec import RunSpec
 
     spec = RunSpec.load(run, overrides_of(set, device))
@@ -114,7 +114,7 @@ def profile(
     from scalelab.measure.profiling import profiled  # only now: bad input must not wait for torch
 
     record, files = profiled(spec, out=folder, save_model=model_folder, steps=steps, report=report)
-    return facts_of(record, files)
+    return profile_document(record, files)
 
 
 def plan(

@@ -1,6 +1,5 @@
 """TOML in, checked and fingerprinted specs out: all that decides one run."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import BeforeValidator
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.identity import fingerprint_of
 from scalelab.core.presets import find_preset
 from scalelab.core.run_tables import (
     BatchSpec,
@@ -24,7 +24,6 @@ from scalelab.core.run_tables import (
 from scalelab.core.tables import Table, checked, read_toml
 
 __all__ = [
-    "RESULTS_VERSION",
     "BatchSpec",
     "DataSpec",
     "DeviceSpec",
@@ -36,9 +35,6 @@ __all__ = [
     "TrainSpec",
     "with_overrides",
 ]
-
-# Raised whenever the same spec would give other numbers, so that old rows are not taken for new.
-RESULTS_VERSION = 2
 
 # Names of files that say nothing of what is in them.
 _NO_NAMES = set(
@@ -127,15 +123,7 @@ class RunSpec(Table, frozen=True):
         Which of several GPUs it was decides nothing; `auto` would not say where the run trains.
         """
         assert self.device.name != "auto", "a device takes the place of auto first"
-        tables = self.as_tables()
-        tables["data"].pop("path")
-        tables["data"].pop("name")
-        tables["data"].pop("recent_days")  # of a baseline, not of the run
-        tables["device"]["name"] = self.device.name.partition(":")[0]
-        tables["data_fingerprint"] = data_fingerprint
-        tables["results_version"] = RESULTS_VERSION
-        text = json.dumps(tables, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return fingerprint_of(self.as_tables(), data_fingerprint)
 
     @property
     def dataset(self) -> str:

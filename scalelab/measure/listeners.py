@@ -8,9 +8,10 @@ from typing import Protocol
 import torch
 
 from scalelab.core.events import Observer, Phase, Progress
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.records import Metric, Outcome, Run
 from scalelab.measure.components import Account
-from scalelab.train.trainer import METRIC, Fit, Trainer
+from scalelab.train.trainer import Fit, Trainer
 
 __all__ = [
     "Clock",
@@ -163,8 +164,8 @@ class Reporter(Observer):
     def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         """Loss and metric of the epoch."""
         self.loss = loss
-        if METRIC in metrics:
-            self.metric = metrics[METRIC]
+        if QUALITY_KEY in metrics:
+            self.metric = metrics[QUALITY_KEY]
             self.best = max(self.metric, self.best if self.best is not None else self.metric)
         self.epoch = epoch
         self._send()

@@ -1,61 +1,33 @@
-"""Make the row of a run that has not started, and the rows of its baselines."""
+"""Record what a run's loss really used, and the baselines of its data."""
 
-from datetime import UTC, datetime
+import json
+from typing import cast
 
-from scalelab.core.records import Baseline, Outcome, Run
-from scalelab.core.spec import RESULTS_VERSION, RunSpec
+from torch import Tensor
+
+from scalelab.core.records import Baseline, Run
 from scalelab.datasets.baselines import baseline_rows
+from scalelab.losses import options_used
+from scalelab.losses.kernels.choice import kernels_used
+from scalelab.measure.passes import EPOCH
 from scalelab.train.trainer import Trainer
 
-__all__ = ["baselines_of", "new_row"]
+__all__ = ["baselines_of", "resolved_of"]
 
 
-def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
-    """The row of a run that has not started: what the spec alone decides."""
-    options = spec.loss.options
-    buckets, chunks = options.get("n_buckets"), options.get("n_chunks")
-    return Run(
-        run_id=run_id,
-        study_id=study_id,
-        fingerprint="",
-        attempt=attempt,
-        outcome=Outcome.RUNNING,
-        phase=None,
-        error=None,
-        dataset=spec.dataset,
-        data_fingerprint=None,
-        num_users=None,
-        num_items=None,
-        num_interactions=None,
-        protocol=spec.protocol,
-        model=spec.model.name,
-        loss=spec.loss.name,
-        batch_size=spec.batch.size,
-        max_len=spec.batch.max_len,
-        hidden_dim=spec.model.options.get("hidden_dim"),
-        num_negatives=sum(source.num_negatives for source in spec.negatives),
-        rounds=options.get("rounds"),
-        n_buckets=None if buckets is None else str(buckets),
-        n_chunks=chunks if isinstance(chunks, int) else None,  # "auto" is as many as buckets
-        n_extra_chunks=options.get("n_extra_chunks"),
-        seed=spec.train.seed,
-        spec=spec.as_json(),
-        started_at=datetime.now(UTC).replace(tzinfo=None),
-        wall_s=None,
-        train_s=None,
-        eval_s=None,
-        best_epoch=None,
-        epochs=None,
-        tokens_per_s=None,
-        wait_fraction=None,
-        resolved=None,
-        origin=None,
-        stopped=None,
-        account_error=None,
-        tied_targets=None,
-        repeated_targets=None,
-        results_version=RESULTS_VERSION,
-    )
+def resolved_of(trainer: Trainer) -> str:
+    """JSON: the options of the loss as the largest step of the memory passes used them.
+
+    To be called once the loss has run, since only then it is known by which kernel it runs.
+    """
+    table_VD = cast("Tensor", trainer.parts.model.item_table_VD).detach()
+    shape = trainer.loader.shape(EPOCH, trainer.loader.largest_step(EPOCH))
+    # One number stands for all of them: nobody reads the hidden states.
+    hidden_ND = table_VD.new_empty(1).expand(shape.num_positions, table_VD.shape[1])
+    used = trainer.spec.loss.options | options_used(trainer.parts.loss, hidden_ND, table_VD)
+    if "kernel" in used:
+        used["kernel"] = kernels_used.get(trainer.spec.loss.name, "tiled")
+    return json.dumps({"loss": used}, sort_keys=True)
 
 
 def baselines_of(trainer: Trainer, run: Run) -> tuple[Baseline, ...]:

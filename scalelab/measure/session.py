@@ -11,6 +11,8 @@ import torch
 
 from scalelab.core.errors import ScalelabError
 from scalelab.core.events import Phase, Progress
+from scalelab.core.initial_row import new_row
+from scalelab.core.limits import Limits
 from scalelab.core.records import (
     Baseline,
     Memory,
@@ -23,6 +25,7 @@ from scalelab.core.records import (
 )
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
+from scalelab.losses.kernels.choice import kernels_used
 from scalelab.measure import listeners, passes
 from scalelab.measure.account_check import account_error
 from scalelab.measure.components import Account
@@ -37,13 +40,13 @@ from scalelab.measure.probes.kernel_used import KernelUsed
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
-from scalelab.measure.rows import baselines_of, new_row
+from scalelab.measure.rows import baselines_of, resolved_of
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
-__all__ = ["Limits", "new_row", "out_of_memory", "run"]
+__all__ = ["out_of_memory", "run"]
 
 _LOG = logging.getLogger(__name__)
 # With `train.max_steps` all the training that was wanted is over as well. A request is none of
@@ -53,18 +56,6 @@ _STOPPED = {
     "steps": Stopped.EPOCHS,
     "patience": Stopped.PATIENCE,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one run may take: bytes, and seconds of wall clock. None: no limit.
-
-    Bytes of tensors (`requested`) on a CPU; on CUDA what the process's allocator may hold
-    (`reserved`), which is neither host memory nor CUDA's context nor another process's memory.
-    """
-
-    memory_bytes: int | None = None
-    time_s: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -180,7 +171,9 @@ def _measure(
     def watch(account: Account) -> None:
         state.account = account
 
+    kernels_used.clear()
     history = TorchHistory(folder=str(out or "."))
+    device = trainer.parts.device.type
     with ExitStack() as stack:
         stack.enter_context(trainer.observed_by([listeners.PhaseWatch(state)]))
         if out is not None:
@@ -188,19 +181,20 @@ def _measure(
             history.open(trainer.parts.device, state.now)
             stack.callback(history.close)
         state.memory += passes.allocator_pass(trainer)
-        must_fit(state.memory, limits.memory_bytes)
+        must_fit(state.memory, limits.memory_bytes, device)
         account, rows = passes.training_pass(trainer, watch)
         state.memory += rows
         if timeline:
             state.timeline = account.timeline()
         error = account_error(trainer, account, state.memory)
         state.row = replace(state.row, account_error=error)
-        must_fit(state.memory, limits.memory_bytes)
+        must_fit(state.memory, limits.memory_bytes, device)
         _, rows = passes.evaluation_pass(trainer)
         state.memory += rows
-        must_fit(state.memory, limits.memory_bytes)
+        must_fit(state.memory, limits.memory_bytes, device)
         if out is not None:
             listeners.write_trace(trainer, out)
+    state.row = replace(state.row, resolved=resolved_of(trainer))
     trainer.reset()
 
 

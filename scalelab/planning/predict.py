@@ -10,6 +10,7 @@ import torch
 from scalelab.batches.histories import first_rows
 from scalelab.batches.steps import Steps
 from scalelab.core.errors import PredictionUnsupported, SpecError
+from scalelab.core.memory_kinds import limited_kind, peak_kind
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
@@ -40,8 +41,7 @@ _KEPT_BETWEEN_STEPS = frozenset({"item_table", "encoder_parameters", "optimizer_
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Bytes of the largest training step and of a block of evaluation, seconds, and whether both
-    fit under `limit_bytes`.
+    """Bytes of the largest training step and of a block of evaluation, seconds, and what fits.
 
     `memory` (the step) and `evaluation` have the kinds of the ledger, each by component with a
     `total`; kinds that the device does not have are absent, and `evaluation` is empty where nobody
@@ -49,6 +49,7 @@ class Prediction:
     """
 
     device: str
+    device_kind: str
     memory: MemoryKinds
     evaluation: MemoryKinds
     step_s: Seconds
@@ -64,15 +65,13 @@ class Prediction:
     @property
     def peak_bytes(self) -> int:
         """What the ledger calls the peak, of training: allocated on CUDA, requested on a CPU."""
-        kind = "allocated" if "allocated" in self.memory else "requested"
-        return self.memory[kind]["total"]
+        return self.memory[peak_kind(self.device_kind)]["total"]
 
     @property
     def needed_bytes(self) -> int:
         """What is held against the limit: reserved on CUDA, requested on a CPU."""
-        kind = "reserved" if "reserved" in self.memory else "requested"
-        stages = (self.memory, self.evaluation)
-        return max(stage[kind]["total"] for stage in stages if stage)
+        kind = limited_kind(self.device_kind)
+        return max(s[kind]["total"] for s in (self.memory, self.evaluation) if s)
 
     @property
     def reason(self) -> str | None:
@@ -172,6 +171,7 @@ def predict(
     )
     return Prediction(
         device=device.name,
+        device_kind=device.kind,
         memory=memory,
         evaluation=evaluation,
         step_s=step,

@@ -14,6 +14,7 @@ from torch import Tensor
 from scalelab.batches.batch import Batch
 from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import above_baseline
 from scalelab.train import checkpoint
@@ -31,7 +32,6 @@ _LOOK_EVERY = 50
 # A model that is still no better than the popularity list after so many updates is given up as any
 # other is: by patience.
 _LONGEST_PLATEAU = 2_000
-METRIC = "ndcg@10"
 
 
 @dataclass(kw_only=True)
@@ -250,7 +250,7 @@ class Trainer:
                 close()
 
     def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path) -> None:
-        value = metrics[METRIC]
+        value = metrics[QUALITY_KEY]
         fit.history.append((fit.epoch, metrics))
         fit.patience_counts |= above_baseline(value, self.popularity)
         fit.patience_counts |= fit.updates >= _LONGEST_PLATEAU

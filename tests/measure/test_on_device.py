@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from scalelab.core.limits import Limits
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.measure import passes
+from scalelab.measure.device_budget import must_fit, on_device
 from scalelab.measure.memory_errors import OverBudget
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.train.assemble import assemble
@@ -93,22 +95,23 @@ def _rows(**kinds: int | None) -> list[Memory]:
 
 
 @pytest.mark.parametrize(
-    ("taken", "fits"),
+    ("device", "taken", "fits"),
     [
-        ({"requested": 90, "reserved": None}, True),  # a CPU
-        ({"requested": 110, "reserved": None}, False),
-        ({"requested": 90, "reserved": 110}, False),  # CUDA
-        ({"requested": 110, "reserved": 100, "device_used": 700}, True),
+        ("cpu", {"requested": 90, "reserved": None}, True),
+        ("cpu", {"requested": 110, "reserved": None}, False),
+        ("cuda", {"requested": 90, "reserved": 110}, False),
+        ("cuda", {"requested": 110, "reserved": 100, "device_used": 700}, True),
     ],
 )
 def test_a_budget_is_of_requested_bytes_on_a_cpu_and_of_reserved_ones_on_cuda(
-    taken: dict[str, int | None], fits: bool
+    device: str, taken: dict[str, int | None], fits: bool
 ) -> None:
+    limits = Limits(memory_bytes=100)
     if fits:
-        must_fit(_rows(**taken), 100)
+        must_fit(_rows(**taken), limits.memory_bytes, device)
     else:
         with pytest.raises(OverBudget):
-            must_fit(_rows(**taken), 100)
+            must_fit(_rows(**taken), limits.memory_bytes, device)
 
 
 def test_the_batch_of_training_is_gone_when_evaluation_is_read(

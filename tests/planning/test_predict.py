@@ -5,11 +5,12 @@ import pytest
 
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, PredictionUnsupported, SpecError
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import GIB, MIB
 from scalelab.measure.passes import evaluation_pass, training_pass
-from scalelab.measure.session import Limits, run
+from scalelab.measure.session import run
 from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import altair as alt
 import pyarrow as pa
 
-from scalelab.core.kinds import KINDS
+from scalelab.core.memory_kinds import KINDS
 from scalelab.core.units import format_bytes
 from scalelab.reporting import theme
 from scalelab.reporting.charts._options import Study, Width
