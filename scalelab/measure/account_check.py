@@ -8,10 +8,11 @@ has counted requested bytes in its own pass (`scalelab.measure.passes.allocator_
 import logging
 from collections.abc import Sequence
 
+from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Stage
 from scalelab.core.records import Memory
 from scalelab.measure.components import Account
-from scalelab.measure.passes import account_of, batch_tensors, largest_step
+from scalelab.measure.passes import account_of, batch_tensors, step_of
 from scalelab.measure.scratch import peak_of
 from scalelab.train.trainer import Trainer
 
@@ -22,14 +23,16 @@ _LOG = logging.getLogger(__name__)
 _TOLERANCE = 1e-3
 
 
-def account_error(trainer: Trainer, account: Account, rows: Sequence[Memory]) -> float | None:
-    """(account - allocator) / allocator, of the peak of the largest step.
+def account_error(
+    trainer: Trainer, account: Account, choice: StepChoice, rows: Sequence[Memory]
+) -> float | None:
+    """(account - allocator) / allocator, of the peak of the largest step, `choice`.
 
     `rows` are the measured ones. None where no allocator has counted: on CUDA where the pass of the
     allocator is missing. An error above 0.1 % is logged once.
     """
     on_cpu = trainer.parts.device.type == "cpu"
-    counted = _counted_by_profiler(trainer) if on_cpu else _counted_on_cuda(rows)
+    counted = _counted_by_profiler(trainer, choice) if on_cpu else _counted_on_cuda(rows)
     if not counted:
         return None
     error = (account.peak_bytes - counted) / counted
@@ -43,9 +46,9 @@ def account_error(trainer: Trainer, account: Account, rows: Sequence[Memory]) ->
     return error
 
 
-def _counted_by_profiler(trainer: Trainer) -> int:
+def _counted_by_profiler(trainer: Trainer, choice: StepChoice) -> int:
     """What exists before the step, which the profiler does not see, and the most that it adds."""
-    with largest_step(trainer) as (batch, step):
+    with step_of(trainer, choice) as (batch, step):
         before = account_of(trainer)
         before.label("batch", batch_tensors(batch))
         return before.peak_bytes + peak_of(step, (), {})
