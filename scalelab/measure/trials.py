@@ -14,13 +14,23 @@ from scalelab.core.units import GIB, format_bytes
 from scalelab.measure.scratch import observed
 from scalelab.measure.workspaces import has_rule, predicted
 
-__all__ = ["Trials"]
+__all__ = ["NOTHING_INSIDE", "Trials"]
 
 # Its argument is a workspace that only oneDNN can fill: with another one the process would die.
 _NEVER = {
     torch.ops.aten.mkldnn_rnn_layer_backward.default: "what oneDNN's LSTM holds for itself in its "
     "backward pass is not counted"
 }
+# These hold next to nothing for themselves at any size, so they are believed where a trial would
+# take too much (tests/measure/test_trials.py tries each).
+NOTHING_INSIDE = frozenset(
+    """
+    _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data
+    nll_loss_forward nll_loss_backward embedding index_select gather cat stack clone copy_ _to_copy
+    fill_ zero_ native_layer_norm
+    """.split()
+)
+_OF_OPTIMIZERS = ("_foreach_", "_fused_")
 # A trial takes at most this much memory of the machine that predicts.
 _MOST_BYTES = GIB // 2
 
@@ -83,6 +93,9 @@ class Trials:
         key = func, leaves, torch.get_num_threads()
         if key not in self._known:
             if num_bytes > _MOST_BYTES:
+                name = func.overloadpacket.__name__
+                if name in NOTHING_INSIDE or name.startswith(_OF_OPTIMIZERS):
+                    return 0, None
                 size = format_bytes(num_bytes)
                 self.reasons[f"what {func} of {size} holds for itself was not tried"] = None
                 return 0, None

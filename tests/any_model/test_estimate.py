@@ -278,6 +278,14 @@ def test_tensors_that_are_no_inputs_are_told_to_be_missing() -> None:
     assert "inputs" in found.memory.reasons[0]
 
 
+def test_seconds_of_float64_are_marked() -> None:
+    model = nn.Linear(8, 8).double()
+    found = scalelab.estimate(
+        model, lambda m, x: m(x).sum(), torch.zeros(4, 8, dtype=torch.float64), None, on="h100"
+    )
+    assert "float64" in found.memory.reasons[0]
+
+
 def test_half_precision_attention_on_a_gpu_is_marked() -> None:
     model = nn.Linear(64, 3 * 64)
     inputs = torch.randn(4, 30, 64)
