@@ -70,6 +70,9 @@ class Trials:
         """(result, bytes beside arguments and result at the worst moment)."""
         if has_rule(func):
             return predicted(func, args, kwargs)
+        if any(tensor.layout is not torch.strided for tensor in _tensors((args, kwargs))):
+            self.reasons[f"what {func} holds for itself of sparse tensors was not tried"] = None
+            return func(*args, **kwargs), 0
         # Noted before it runs, since an operation in place may change sizes and strides.
         sketch = tree_map(_Sketch.of, (args, kwargs))
         result = func(*args, **kwargs)
@@ -81,7 +84,7 @@ class Trials:
             self.reasons[_NEVER.get(func, reason)] = None
             return result, 0
         num_bytes = sum(each.num_bytes for each in sketches) + sum(
-            tensor.nbytes for tensor in _tensors(result)
+            tensor.nbytes for tensor in _tensors(result) if tensor.layout is torch.strided
         )
         held, sizes = self._tried(func, sketch, num_bytes)
         return _with_sizes(result, sizes), held
