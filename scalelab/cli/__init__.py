@@ -92,7 +92,7 @@ def _leaks_are_listed() -> bool:
 
 
 def _set_up_logging() -> None:
-    """Hide log lines (records and messages repeat them) unless tracebacks are asked for."""
+    """Hide log lines (records and messages repeat them) unless tracebacks are wanted."""
     # torch's profiler writes lines from C++ into the live view. Torch reads this when it starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     if os.environ.get("SCALELAB_TRACEBACK"):
