@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, datetime
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.locating import absolute
 from scalelab.core.tables import Table
 
 __all__ = [
@@ -55,7 +57,8 @@ class PartSpec(BaseModel, frozen=True, extra="allow"):
         for key in self.options.keys() - known:
             raise SpecError(f"{self.part!r} has no option {key!r}", nearest(key, own | known))
         checked = plugins.check_options(self.kind, self.part, self.options)
-        return type(self)(**{**self._own(), **checked})
+        name = absolute(self.part, Path.cwd())
+        return type(self)(**{**self._own(), self.name_field: name, **checked})
 
     def _own(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in type(self).model_fields}

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.locating import absolute, locate, short
+from scalelab.core.part_sources import sources_of
 from scalelab.core.presets import find_preset
 from scalelab.core.run_tables import (
     BatchSpec,
@@ -66,12 +68,15 @@ class RunSpec(Table, frozen=True):
     loss: LossSpec = LossSpec()
     train: TrainSpec = TrainSpec()
     device: DeviceSpec = DeviceSpec()
+    # Digests of the sources of parts that RESULTS_VERSION does not speak for, by their key. They
+    # are worked out, whatever is given, and are part of what a run is.
+    sources: dict[str, str] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, name: str | Path, overrides: Overrides | None = None) -> "RunSpec":
         """A preset's name, or a path, to a resolved spec. Raises SpecError."""
         path = find_preset("runs", name)
-        tables = read_toml(path)
+        tables = absolute(read_toml(path), path.parent.absolute())
         return cls.build(with_overrides(tables, overrides or {}), where=str(name))
 
     @classmethod
@@ -81,8 +86,8 @@ class RunSpec(Table, frozen=True):
 
     def resolved(self) -> "RunSpec":
         """Every option checked and spelt out; negatives dropped where the loss takes none."""
-        if self.batch.packer not in plugins.available("packers"):
-            plugins.load("packers", self.batch.packer)
+        packer = absolute(self.batch.packer, Path.cwd())
+        plugins.options("packers", packer)
         loss_class = plugins.load("losses", self.loss.name)
         wants = bool(loss_class.needs_negatives)
         if wants and not self.negatives:
@@ -91,16 +96,37 @@ class RunSpec(Table, frozen=True):
         spec = self.model_copy(
             update={
                 "data": self.data.resolved(),
+                "batch": self.batch.model_copy(update={"packer": packer}),
                 "negatives": tuple(n.resolved() for n in self.negatives) if wants else (),
                 "model": self.model.resolved(),
                 "loss": self.loss.resolved(),
             }
         )
-        try:  # the constructor is the last check of a loss's options
-            loss_class(**spec.loss.options)
-        except ValueError as error:
-            raise SpecError(f"loss {self.loss.name!r}: {error}") from error
-        return spec
+        # The constructor is the last check of a loss's options.
+        plugins.made("losses", spec.loss.name, **spec.loss.options)
+        return spec.model_copy(update={"sources": sources_of(spec.named_parts())})
+
+    def named_parts(self) -> dict[str, tuple[str, str]]:
+        """Kind and name of each part that decides numbers, by its key in `sources`."""
+        return {
+            "reader": ("readers", self.data.reader),
+            "packer": ("packers", self.batch.packer),
+            **{f"negatives.{n}": ("negatives", s.name) for n, s in enumerate(self.negatives)},
+            "model": ("models", self.model.name),
+            "loss": ("losses", self.loss.name),
+        }
+
+    def check_sources(self) -> None:
+        """Raises SpecError where a part is no longer, or not here, what it was when planned."""
+        now = sources_of(self.named_parts())
+        for key in sorted(now.keys() | self.sources.keys()):
+            if now.get(key) != self.sources.get(key):
+                kind, name = self.named_parts()[key]
+                raise SpecError(
+                    f"the source of {locate(kind, name)} is not what it was when the run was "
+                    "planned",
+                    "type the command again; on a cluster, install the same version on all nodes",
+                )
 
     def with_(self, overrides: Overrides) -> "RunSpec":
         """The same run with some keys changed, such as {"batch.size": 256}. Raises SpecError."""
@@ -108,7 +134,10 @@ class RunSpec(Table, frozen=True):
 
     def as_tables(self) -> dict[str, Any]:
         """Plain dictionaries and lists, as TOML or JSON would hold them."""
-        return self.model_dump(mode="json")
+        tables = self.model_dump(mode="json")
+        if not self.sources:
+            del tables["sources"]
+        return tables
 
     def as_json(self) -> str:
         """One line of JSON with every field, keys sorted."""
@@ -124,6 +153,10 @@ class RunSpec(Table, frozen=True):
         tables["data"].pop("path")
         tables["data"].pop("name")
         tables["device"]["name"] = self.device.name.partition(":")[0]
+        for table, key in (("data", "reader"), ("batch", "packer"), ("model", "name")):
+            tables[table][key] = short(tables[table][key])
+        for table in (tables["loss"], *tables["negatives"]):
+            table["name"] = short(table["name"])
         tables["data_fingerprint"] = data_fingerprint
         tables["results_version"] = RESULTS_VERSION
         text = json.dumps(tables, sort_keys=True)

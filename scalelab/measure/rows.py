@@ -1,7 +1,10 @@
 """A spec in, the row of its run as it is before the run starts out."""
 
+import json
 from datetime import UTC, datetime
 
+from scalelab.core.locating import short
+from scalelab.core.part_sources import origin_of
 from scalelab.core.records import Outcome, Run
 from scalelab.core.spec import RESULTS_VERSION, RunSpec
 
@@ -26,8 +29,8 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         num_items=None,
         num_interactions=None,
         protocol=spec.protocol,
-        model=spec.model.name,
-        loss=spec.loss.name,
+        model=short(spec.model.name),
+        loss=short(spec.loss.name),
         batch_size=spec.batch.size,
         max_len=spec.batch.max_len,
         hidden_dim=spec.model.options.get("hidden_dim"),
@@ -47,7 +50,7 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         tokens_per_s=None,
         wait_fraction=None,
         resolved=None,
-        origin=None,
+        origin=json.dumps(origin_of(spec.named_parts()), sort_keys=True),
         stopped=None,
         account_error=None,
         tied_targets=None,

@@ -43,7 +43,7 @@ def build_parts(
         raise SpecError(f"model {spec.model.name!r}: {error}") from error
     if spec.train.compile:
         model.encode = torch.compile(model.encode, dynamic=True)
-    loss = plugins.load("losses", spec.loss.name)(**spec.loss.options)
+    loss = plugins.made("losses", spec.loss.name, **spec.loss.options)
     log_popularity_V = None
     if log_popularity is not None and needs_popularity(loss):
         log_popularity_V = torch.from_numpy(log_popularity).to(device)
@@ -86,6 +86,7 @@ def mask_prob(spec: RunSpec) -> float:
 
 def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     """A trainer ready to fit. Raises SpecError or DataError before anything large is allocated."""
+    spec.check_sources()
     data = load_data(spec) if data is None else data
     num_items = data.interactions.num_items
     evaluator = evaluator_of(spec, num_items)
