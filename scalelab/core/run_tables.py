@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-class PartSpec(BaseModel, frozen=True, extra="allow"):
+class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=True):
     """A part by name; keys that are not fields of the table are options of the part."""
 
     kind: ClassVar[str]
@@ -95,26 +95,42 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     name_field: ClassVar[str] = "reader"
 
     reader: str = "table"
+    """Form of the data, see scalelab list readers."""
     path: str | None = None
+    """File, folder or glob of parts; a bare name is also looked for in SCALELAB_DATA."""
     name: str = ""
+    """What tables call the data set; empty: the name of the file or its folder."""
     ties: Literal["file", "hash"] = "file"
+    """Order of a user's interactions of the same time: as in the file, or by a hash."""
     drop: Literal["none", "exact", "consecutive"] = "none"
+    """Repeats left out: same user, item and time; or the item before, again."""
     split: Literal["leave_one_out", "temporal", "global_time"] = "leave_one_out"
+    """Which interactions are held out for validation and test."""
     cut: Moment = ""
+    """Where a split by time cuts: a date, or a quantile of all times; empty: quantile."""
     valid_cut: Moment = ""
+    """End of the validation window of global_time: a date or a quantile."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Share of all interactions, by time, before the cut of a split by time."""
     min_item_count: NonNegativeInt = 0
+    """Items with fewer interactions are left out."""
     min_user_count: NonNegativeInt = 0
+    """Users with fewer interactions are left out."""
     exclude_seen: bool = True
+    """Whether items of the user's own history are left out of the ranking."""
     max_eval_users: NonNegativeInt = 0
+    """Most users that are evaluated, drawn once; 0: all."""
 
 
 class BatchSpec(Table, frozen=True):
     """`size` user sequences a step, whatever the packer; rows of `max_len` positions."""
 
     packer: str = "first_fit"
+    """How sequences are laid into rows, see scalelab list packers."""
     size: PositiveInt = 128
+    """User sequences per training step, whatever the packer."""
     max_len: PositiveInt = 50
+    """Positions of a row; longer histories keep their last max_len + 1 items."""
 
 
 class NegativesSpec(PartSpec, frozen=True, extra="allow"):
@@ -123,9 +139,13 @@ class NegativesSpec(PartSpec, frozen=True, extra="allow"):
     kind: ClassVar[str] = "negatives"
 
     name: str = "uniform"
+    """How negatives are drawn, see scalelab list negatives."""
     num_negatives: PositiveInt = 256
+    """Negatives drawn for each position, sequence or batch."""
     per: Literal["position", "sequence", "batch"] = "position"
+    """What has negatives of its own."""
     reject: bool = False
+    """Whether items of the user's training history are drawn anew."""
 
 
 class ModelSpec(PartSpec, frozen=True, extra="allow"):
@@ -134,6 +154,7 @@ class ModelSpec(PartSpec, frozen=True, extra="allow"):
     kind: ClassVar[str] = "models"
 
     name: str = "sasrec"
+    """The encoder, see scalelab list models."""
 
 
 class LossSpec(PartSpec, frozen=True, extra="allow"):
@@ -142,7 +163,9 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
     kind: ClassVar[str] = "losses"
 
     name: str = "cross_entropy"
+    """The loss, see scalelab list losses."""
     train_on: Literal["all", "last"] = "all"
+    """Positions that the loss is taken at: all of a sequence, or its last one."""
 
 
 class TrainSpec(Table, frozen=True):
@@ -153,17 +176,29 @@ class TrainSpec(Table, frozen=True):
     """
 
     epochs: PositiveInt = 100
+    """Most passes over the training data."""
     learning_rate: PositiveFloat = 1e-3
+    """Step size of the optimizer."""
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    """How weights are updated."""
     weight_decay: NonNegativeFloat = 0.0
+    """Weight decay of the optimizer."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Decay per step of the moving average of the weights that is kept; 0: none."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Of matrix products; weights stay fp32; tf32 on CUDA only."""
     accumulate: PositiveInt = 1
+    """Steps whose gradients are added before one update."""
     compile: bool = False
+    """Whether torch.compile makes the encoder."""
     patience: NonNegativeInt = 10
+    """Evaluations without a better NDCG@10 before training stops; 0: never."""
     eval_every: PositiveInt = 1
+    """Epochs between two evaluations."""
     max_steps: NonNegativeInt = 0
+    """Most training steps; 0: no limit."""
     seed: NonNegativeInt = 0
+    """Of first weights, dropout, order of users and negatives."""
 
 
 def _is_device(name: str) -> str:
@@ -180,4 +215,6 @@ class DeviceSpec(Table, frozen=True):
     """
 
     name: Annotated[str, AfterValidator(_is_device)] = "cpu"
+    """One of auto, cpu, cuda, cuda:N; auto is the GPU where there is one."""
     threads: NonNegativeInt = 0
+    """Threads of the CPU; 0: all cores."""

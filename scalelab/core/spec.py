@@ -62,15 +62,21 @@ class RunSpec(Table, frozen=True):
     """One run: data x model x loss x batch x training."""
 
     data: DataSpec = DataSpec()
+    """The data set, its filters and its split."""
     batch: BatchSpec = BatchSpec()
+    """How many sequences a step takes, and how they lie in rows."""
     negatives: Annotated[tuple[NegativesSpec, ...], BeforeValidator(_as_list)] = ()
+    """Sources of negatives, joined in order; left out where the loss takes none."""
     model: ModelSpec = ModelSpec()
+    """The encoder."""
     loss: LossSpec = LossSpec()
+    """The loss."""
     train: TrainSpec = TrainSpec()
+    """How long and with what the run trains."""
     device: DeviceSpec = DeviceSpec()
-    # Digests of the sources of parts that RESULTS_VERSION does not speak for, by their key. They
-    # are worked out, whatever is given, and are part of what a run is.
+    """Where the run trains."""
     sources: dict[str, str] = Field(default_factory=dict)
+    """Digests of the parts that are not scalelab's own, worked out whatever is given here."""
 
     @classmethod
     def load(cls, name: str | Path, overrides: Overrides | None = None) -> "RunSpec":

@@ -18,26 +18,37 @@ class FinalSpec(Table, frozen=True):
     """More seeds for the cells that validation chose: the best by `by` for each value of `per`."""
 
     seeds: PositiveInt = 3
+    """Seeds of each chosen configuration, those of the grid among them."""
     by: str = "valid_ndcg_10"
+    """Column of the view results that chooses, a quality on validation."""
     per: str = "loss.name"
+    """Key of the run: the best for each of its values is chosen."""
 
 
 class BudgetSpec(Table, frozen=True):
     """Limits of one run (`memory`, `time`) and of the whole study (`total`)."""
 
     memory: str | None = None
+    """Memory that one run may take, such as 8GiB."""
     time: str | None = None
+    """Time that one run may take, such as 10min."""
     total: str | None = None
+    """Time that the whole sweep may take, such as 2h."""
 
 
 class SearchSpec(Table, frozen=True):
     """Optuna asks instead of a grid (extra `search`)."""
 
     sampler: Literal["random", "tpe", "nsga2"] = "nsga2"
+    """How the next configuration is chosen."""
     trials: PositiveInt = 50
+    """Configurations that are tried."""
     population: PositiveInt = 20
+    """Configurations of a generation of nsga2."""
     seed: NonNegativeInt = 0
+    """Seed of the sampler."""
     objectives: tuple[Literal["quality", "memory", "time"], ...] = ("quality", "memory")
+    """What is to be best: validation NDCG@10, peak bytes, training seconds."""
 
 
 class StudySpec(Table, frozen=True):
@@ -47,17 +58,29 @@ class StudySpec(Table, frozen=True):
     """
 
     name: str
+    """Name of the study; the name of its folder or file if left out."""
     base: str
+    """Run profile that the study varies: the name of a preset, or a path."""
     set: dict[str, Any] = Field(default_factory=dict)
+    """Keys of the run that hold for every configuration."""
     axes: dict[str, list[Any]] = Field(default_factory=dict)
+    """Lists of values by key of the run, crossed."""
     cells: tuple[dict[str, Any], ...] = ()
+    """Combinations of keys, each crossed with the axes."""
     repeats: PositiveInt = 1
+    """Seeds of each configuration."""
     final: FinalSpec | None = None
+    """More seeds for the configurations that validation chose."""
     budget: BudgetSpec = BudgetSpec()
+    """Limits of one run and of the whole sweep."""
     prune: Literal["none", "median"] = "none"
+    """Whether a run that is worse than the median at its epoch is ended."""
     search: SearchSpec | None = None
+    """A search in place of the grid (extra search)."""
     charts: tuple[str, ...] = ("pareto", "breakdown")
+    """Charts of the page, in order, see scalelab list charts."""
     published: str | None = None
+    """Table of published results to compare with: a path to a csv file."""
 
     @classmethod
     def load(cls, name: str | Path) -> "StudySpec":

@@ -13,7 +13,7 @@ __all__ = ["Table", "checked", "parse_set", "read_toml"]
 _M = TypeVar("_M", bound=BaseModel)
 
 
-class Table(BaseModel, frozen=True, extra="forbid"):
+class Table(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
     """A TOML table whose keys are all known."""
 
 
