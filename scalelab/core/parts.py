@@ -1,56 +1,79 @@
-"""Folders of parts in, what a person can name out: summaries, options, sources; imports no part."""
+"""List the parts and presets that can be named, without importing them."""
 
 import ast
 from dataclasses import dataclass
-from pathlib import Path
 
-from scalelab.core import plugins
+from scalelab.core import sources
+from scalelab.core.errors import SpecError
+from scalelab.core.locating import Place, available, locate, short
+from scalelab.core.part_options import PartOption, read_options
 from scalelab.core.presets import find_preset, preset_names
 
-__all__ = ["PRESET_KINDS", "Part", "PartOption", "list_kind"]
+__all__ = ["PRESET_KINDS", "Part", "list_kind"]
 
 # The word that people type, and the folder of presets it means.
 PRESET_KINDS = {"profiles": "runs", "devices": "devices", "studies": "studies"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartOption:
-    """A keyword of a part, its type and its default as they are written in the source."""
-
-    name: str
-    annotation: str
-    default: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part that can be named. `source` is the paper or code that its docstring names, or ""."""
+    """A part that can be named. `source` is the paper or code that its docstring names, or "".
+
+    `origin` is the package and version that it is from, or its file.
+    """
 
     name: str
     summary: str
     options: tuple[PartOption, ...]
     source: str
     file: str
+    origin: str
 
 
-def list_kind(kind: str) -> tuple[Part, ...]:
-    """The parts of a kind of plugin, or the presets of `profiles`, `devices` or `studies`."""
+def list_kind(kind: str, only: str | None = None) -> tuple[Part, ...]:
+    """The parts of a kind of plugin, or the presets of `profiles`, `devices` or `studies`.
+
+    `only` names one of them, or a part that no list has: `package.module:Class`, `./file.py:Class`.
+    Raises SpecError where that one is not there.
+    """
     if kind in PRESET_KINDS:
         folder = PRESET_KINDS[kind]
-        return tuple(_preset(folder, name) for name in preset_names(folder))
-    folder = Path(__file__).parent.parent.joinpath(*plugins.KINDS[kind].split(".")[1:])
-    return tuple(_part(folder / f"{name}.py", name) for name in plugins.available(kind))
+        names = preset_names(folder) if only is None else [only]
+        return tuple(_preset(folder, name) for name in names)
+    if only is not None:
+        return (_part(locate(kind, only)),)
+    return tuple(_part_or_reason(kind, name) for name in available(kind))
 
 
-def _part(file: Path, name: str) -> Part:
+def _part_or_reason(kind: str, name: str) -> Part:
+    """One broken package must not hide the parts of all others."""
+    try:
+        return _part(locate(kind, name))
+    except SpecError as error:
+        summary = f"Cannot be used: {error.message}."
+        return Part(name=name, summary=summary, options=(), source="", file="", origin="")
+
+
+def _part(place: Place) -> Part:
     # Read, not imported: a list of losses must not wait for torch, nor need every optional package.
-    if not file.is_file():
-        file = file.with_suffix("") / "__init__.py"
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    sentence, source = _split_source(ast.get_docstring(tree) or "")
+    sources.digest(place)  # says whose fault it is where the source is not Python
+    tree = ast.parse(place.file.read_text(encoding="utf-8"))
+    sentence, source = _split_source(_docstring(tree, place.attribute))
     return Part(
-        name=name, summary=sentence, options=_options(tree, file), source=source, file=str(file)
+        name=short(place.name),
+        summary=sentence,
+        options=read_options(place.file, place.attribute),
+        source=source,
+        file=str(place.file),
+        origin=str(place.origin),
     )
+
+
+def _docstring(tree: ast.Module, attribute: str) -> str:
+    """That of the class, where a file may hold several; else that of the file."""
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    named = next((node for node in classes if node.name == attribute), None)
+    return (named and ast.get_docstring(named)) or ast.get_docstring(tree) or ""
 
 
 def _split_source(docstring: str) -> tuple[str, str]:
@@ -65,70 +88,6 @@ def _split_source(docstring: str) -> tuple[str, str]:
     return first, ""
 
 
-def _options(tree: ast.Module, file: Path) -> tuple[PartOption, ...]:
-    part = _exported_class(tree)
-    return tuple(_class_options(part, tree, file).values()) if part else ()
-
-
-def _exported_class(tree: ast.Module) -> ast.ClassDef | None:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            names = ast.literal_eval(node.value)
-            return _class(tree, names[0])
-    return None
-
-
-def _class(tree: ast.Module, name: str) -> ast.ClassDef | None:
-    classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
-    return next((node for node in classes if node.name == name), None)
-
-
-def _class_options(part: ast.ClassDef, tree: ast.Module, file: Path) -> dict[str, PartOption]:
-    for node in part.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-            return {option.name: option for option in _keywords(node.args)}
-    found: dict[str, PartOption] = {}
-    for base in part.bases:
-        found |= _inherited(ast.unparse(base), tree, file)
-    for node in part.body:
-        if isinstance(node, ast.AnnAssign) and node.value is not None:
-            annotation = ast.unparse(node.annotation)
-            if not annotation.startswith("ClassVar"):
-                option = _option(ast.unparse(node.target), node.annotation, node.value)
-                found[option.name] = option
-    return found
-
-
-def _inherited(base: str, tree: ast.Module, file: Path) -> dict[str, PartOption]:
-    local = _class(tree, base)
-    if local is not None:
-        return _class_options(local, tree, file)
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and base in {alias.name for alias in node.names}:
-            neighbour = file.parent / f"{(node.module or '').rpartition('.')[2]}.py"
-            if neighbour.is_file():
-                other = ast.parse(neighbour.read_text(encoding="utf-8"))
-                inherited = _class(other, base)
-                return _class_options(inherited, other, neighbour) if inherited else {}
-    return {}
-
-
-def _keywords(arguments: ast.arguments) -> list[PartOption]:
-    plain = arguments.args[len(arguments.args) - len(arguments.defaults) :]
-    pairs = [*zip(plain, arguments.defaults, strict=True)]
-    pairs += [
-        (argument, default)
-        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        if default is not None
-    ]
-    return [_option(argument.arg, argument.annotation, default) for argument, default in pairs]
-
-
-def _option(name: str, annotation: ast.expr | None, default: ast.expr) -> PartOption:
-    shown = ast.unparse(annotation) if annotation is not None else ""
-    return PartOption(name=name, annotation=shown, default=ast.unparse(default))
-
-
 def _preset(kind: str, name: str) -> Part:
     path = find_preset(kind, name)
     # The first comment of a preset says what it is for.
@@ -139,4 +98,6 @@ def _preset(kind: str, name: str) -> Part:
             break
         comment.append(line.lstrip("# "))
     summary = " ".join(" ".join(comment).split())
-    return Part(name=name, summary=summary, options=(), source=str(path), file=str(path))
+    return Part(
+        name=name, summary=summary, options=(), source=str(path), file=str(path), origin=str(path)
+    )

@@ -132,6 +132,8 @@ def _words(node: object) -> Iterator[str]:
             # `kind` tells u"" from ""; `type_params` and empty lists came with later versions.
             if value is None or value == [] or field in ("ctx", "kind", "type_comment"):
                 continue
+            if field == "keywords":  # what an option means is said to people, like a docstring
+                value = [word for word in value if word.arg != "description"]
             yield f" {field}="
             yield from _words(value)
         yield ")"

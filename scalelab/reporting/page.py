@@ -14,7 +14,8 @@ import altair as alt
 import vl_convert
 
 from scalelab.core import plugins
-from scalelab.core.errors import LedgerError
+from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
+from scalelab.core.locating import locate, short
 from scalelab.reporting import sections
 from scalelab.reporting.formats import format_of
 from scalelab.store.ledger import Ledger
@@ -49,7 +50,8 @@ def report(
     if out is not None and len(names) == 1 and not out.is_dir():
         files = [out]
     else:
-        files = [(out or Path()) / f"{name}.{format}" for name in names]
+        stems = [short(name).replace(":", "-") for name in names]
+        files = [(out or Path()) / f"{stem}.{format}" for stem in stems]
     for file, chart in zip(files, drawn.values(), strict=True):
         save_chart(chart, file, format)
     return files
@@ -63,15 +65,23 @@ def chart_names(ledger: Ledger) -> list[str]:
             charts = tomllib.loads(row["spec_toml"]).get("charts", _DEFAULT)
         except tomllib.TOMLDecodeError:
             charts = _DEFAULT
-        asked += [name for name in charts if name in plugins.available("charts")]
+        asked += charts
     return list(dict.fromkeys(asked)) or list(_DEFAULT)
 
 
 def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
-    """One chart by name. Raises SpecError for an unknown name or option."""
+    """One chart by name. Raises SpecError for an unknown name or option, and for a broken chart."""
     checked = plugins.check_options("charts", name, options)
-    chart = plugins.load("charts", name)(**checked)
-    return chart.draw(chart.rows(ledger))
+    chart = plugins.made("charts", name, **checked)
+    place = locate("charts", name)
+    try:
+        return chart.draw(chart.rows(ledger))
+    except ScalelabError:
+        raise
+    except Exception as error:
+        if place.in_tree:
+            raise
+        raise SpecError(f"{place} failed: {type(error).__name__}: {error}") from error
 
 
 def save_chart(chart: alt.Chart, file: Path, format: str) -> None:
@@ -93,7 +103,7 @@ def page(ledger: Ledger, charts: Sequence[str] | None = None) -> str:
     names = list(charts) if charts else chart_names(ledger)
     title = sections.title(ledger)
     parts = [sections.head(ledger, title)]
-    parts += [_chart_section(name, draw(ledger, name), name) for name in names]
+    parts += [_drawn_or_reason(ledger, name) for name in names]
     parts += [
         sections.pareto_fronts(ledger),
         sections.configurations(ledger),
@@ -104,6 +114,15 @@ def page(ledger: Ledger, charts: Sequence[str] | None = None) -> str:
         sections.foot(ledger),
     ]
     return _filled(title, "\n".join(part for part in parts if part))
+
+
+def _drawn_or_reason(ledger: Ledger, name: str) -> str:
+    """A chart that is not there (a ledger may come from another machine) must not cost the page."""
+    try:
+        return _chart_section(short(name), draw(ledger, name), short(name))
+    except (SpecError, MissingExtra) as error:
+        words = escape(f"This chart could not be drawn: {error.message}.")
+        return f"<h2>{escape(short(name))}</h2>\n<p>{words}</p>"
 
 
 def _chart_section(name: str, chart: alt.Chart, heading: str = "") -> str:

@@ -74,12 +74,12 @@ def sweep(
         observer=observer or SweepObserver(),
         hooks=hooks or Hooks(),
         threads=threads_each(workers),
-        on_cluster=executor == "cluster",
+        on_this_machine=plugins.load("executors", executor).shares_memory,
     )
     expanded = expand(study, given) if study.search is None or dry_run else []
     check_final(study, given, expanded)
     cells = [sweeping.placed(cell) for cell in expanded]
-    if executor != "cluster":
+    if sweeping.on_this_machine:
         sweeping.hooks.check_device([cell.spec for cell in cells])
     if dry_run:
         return sweeping.only_plan(cells)
@@ -103,7 +103,7 @@ def _executor(name: str, workers: int, address: str | None) -> Executor:
         if "address" not in plugins.options("executors", name):
             raise SpecError(f"the executor {name!r} takes no address", "write --executor cluster")
         options["address"] = address
-    return plugins.load("executors", name)(**options)
+    return plugins.made("executors", name, **options)
 
 
 def _searching(study: StudySpec, overrides: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -133,7 +133,7 @@ class _Sweep:
     observer: SweepObserver
     hooks: Hooks
     threads: int
-    on_cluster: bool
+    on_this_machine: bool
     jobs: dict[str, Job] = field(default_factory=dict)
     _opened: bool = False
 
@@ -147,7 +147,7 @@ class _Sweep:
         """The cell with a device in place of `auto`. Raises SpecError for a cluster."""
         if cell.spec.device.name != "auto":
             return cell
-        if self.on_cluster:
+        if not self.on_this_machine:
             message = 'device.name = "auto" is the device of one machine, and a cluster has many'
             raise SpecError(message, "write --device cuda or --device cpu")
         return replace(cell, spec=self.hooks.on_this_machine(cell.spec))
