@@ -21,6 +21,7 @@ from scalelab.measure.environment import computing_with
 from scalelab.measure.gpus import visible_gpus
 from scalelab.measure.passes import EPOCH
 from scalelab.planning.allocator import Overflow, replay
+from scalelab.planning.buildable import others_faults
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.devices import DeviceProfile, load_device
@@ -149,7 +150,11 @@ def predict(
     shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
     cost, of_block = Cost(), Cost()
     target, cublas = target_for(device), _workspaces(device)
-    with computing_with(spec.device.threads), products_in(spec.train.precision):
+    with (
+        others_faults(spec),
+        computing_with(spec.device.threads),
+        products_in(spec.train.precision),
+    ):
         rehearsal = Rehearsal(spec, data.num_items, target=target, workspaces=cublas)
         training = rehearsal.train(shape, cost)
         memory, overflow = _kinds(training, device, limit, cublas.noted)
