@@ -2,17 +2,33 @@
 
 from importlib import metadata as _metadata
 
-from scalelab.api import compare, data, doctor, list_parts, plan, profile, query, report, sweep
+from scalelab.api import (
+    calibrate,
+    compare,
+    data,
+    doctor,
+    keys,
+    list_parts,
+    plan,
+    profile,
+    query,
+    report,
+    schema,
+    sweep,
+)
 
 __all__ = [
+    "calibrate",
     "compare",
     "data",
     "doctor",
+    "keys",
     "list_parts",
     "plan",
     "profile",
     "query",
     "report",
+    "schema",
     "sweep",
 ]
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from scalelab.core.events import Progress, SweepObserver
+    from scalelab.core.keys import Key
     from scalelab.core.parts import Part
     from scalelab.measure.checks import Check
     from scalelab.sweeping.result import SweepResult
@@ -25,12 +27,14 @@ __all__ = [
     "compare",
     "data",
     "doctor",
+    "keys",
     "list_parts",
     "plan",
     "profile",
     "query",
     "report",
     "results",
+    "schema",
     "study_budget",
     "sweep",
     "write_rows",
@@ -61,6 +65,29 @@ def list_parts(kind: str | None = None, name: str | None = None) -> dict[str, tu
     if kind is not None:
         return {kind: list_kind(kind, name)}
     return {each: list_kind(each) for each in known}
+
+
+def keys(prefix: str = "") -> tuple[Key, ...]:
+    """The keys of a run and a study that begin with `prefix`: meaning, default, allowed values."""
+    from scalelab.core.keys import list_keys
+
+    return list_keys(prefix)
+
+
+def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
+    """The JSON schema of a `run` profile or a `study`, for editors; written to `out` if given.
+
+    Raises SpecError.
+    """
+    from scalelab.core.json_schema import run_schema, study_schema
+
+    makers = {"run": run_schema, "study": study_schema}
+    if of not in makers:
+        raise SpecError(f"no schema of {of!r}", nearest(of, makers))
+    found = makers[of]()
+    if out is not None:
+        _write(Path(out), json.dumps(found, indent=2) + "\n")
+    return found
 
 
 def doctor() -> list[Check]:
@@ -112,10 +139,12 @@ def plan(
     cell is that with the largest `value` that fits. Raises SpecError and DataError.
     """
     from scalelab.core.units import parse_bytes
-    from scalelab.studies.predictions import foresee
+    from scalelab.studies.predictions import predict_configurations
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
-    return foresee(run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve)
+    return predict_configurations(
+        run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve
+    )
 
 
 def report(
@@ -173,10 +202,10 @@ class _Data:
 
         `reader` None goes by the file's suffix. Raises DataError, SpecError.
         """
-        from scalelab.datasets.asked import data_spec
         from scalelab.datasets.describe import describe
+        from scalelab.datasets.request import request
 
-        return describe(data_spec(file, reader, _overrides(set)))
+        return describe(request(file, reader, _overrides(set)))
 
     def convert(
         self,
@@ -187,17 +216,17 @@ class _Data:
         set: Settings = None,
     ) -> dict[str, Any]:
         """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(file, reader, _overrides(set)), Path(out))
+        return convert(request(file, reader, _overrides(set)), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
         """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.asked import data_spec
-        from scalelab.datasets.compact import convert
+        from scalelab.datasets.convert import convert
+        from scalelab.datasets.request import request
 
-        return convert(data_spec(None, "synthetic", _overrides(set)), Path(out))
+        return convert(request(None, "synthetic", _overrides(set)), Path(out))
 
 
 data = _Data()
@@ -268,6 +297,14 @@ def study_budget(study: str | Path) -> int | None:
 
     memory = StudySpec.load(study).budget.memory
     return parse_bytes(memory) if memory is not None else None
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file. Raises SpecError."""
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"cannot write {file}: {error.strerror}") from error
 
 
 def _folder(path: str | Path | None) -> Path | None:

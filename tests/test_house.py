@@ -22,10 +22,12 @@ DOORS = {
     "liger_kernel": ("losses/liger_ce.py",),
     "numba": ("batches/", "datasets/"),
     "optuna": ("studies/search.py",),
+    "psutil": ("workers/",),
     "pyarrow": ("store/", "reporting/"),
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
+    "tomli_w": ("studies/",),
     "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
     "triton": ("losses/",),
     "typer": ("cli/",),
@@ -46,7 +48,19 @@ PLUGINS = [
     for file in FILES
     if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
 ]
-VERBS = ("profile", "plan", "sweep", "query", "report", "compare", "data", "doctor", "list")
+VERBS = (
+    "keys",
+    "schema",
+    "profile",
+    "plan",
+    "sweep",
+    "query",
+    "report",
+    "compare",
+    "data",
+    "doctor",
+    "list",
+)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Sequences and their places in, rows for the encoder and targets for the loss out."""
+"""Write sequences into rows for the encoder, and targets for the loss, in numba kernels."""
 
 import numpy as np
 from numba import njit

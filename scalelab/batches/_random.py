@@ -1,8 +1,9 @@
-"""A key and a counter in, random numbers out: the same whatever the order or the thread that asks.
+"""Draw random numbers from a key and a counter.
 
-The generator is SplitMix64 (Steele, Lea & Flood, 2014): its finaliser applied to key + counter *
-GOLDEN. numba renews a cached kernel only when the kernel's own file changes: after a change here,
-clear `__pycache__`.
+A number depends on these two alone, not on the order or the thread of the draws. The generator is
+SplitMix64 (Steele, Lea & Flood, 2014): its finaliser applied to key + counter * GOLDEN. numba
+renews a cached kernel only when the kernel's own file changes: after a change here, clear
+`__pycache__`.
 """
 
 import numpy as np

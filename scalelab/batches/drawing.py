@@ -1,4 +1,4 @@
-"""Specs of negatives and training histories in, the negatives of consecutive steps out."""
+"""Draw the negatives of consecutive training steps from all sources of a run."""
 
 import numpy as np
 import torch

@@ -1,7 +1,7 @@
-"""Histories in, rows for the encoder out, without targets: what evaluation takes."""
+"""Turn histories into rows for the encoder without targets, as evaluation needs them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,11 +29,6 @@ class HistoryBatch:
     positions_BL: Tensor
     last_S: Tensor
     users_S: Tensor
-
-    def to(self, device: torch.device | str) -> "HistoryBatch":
-        """The same on `device`."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
-        return HistoryBatch(**moved)
 
 
 def first_rows(lengths: np.ndarray, *, packer: str, max_len: int, masked: bool = False) -> int:

@@ -1,4 +1,4 @@
-"""Histories in, training batches out, prepared ahead of the step by a few threads."""
+"""Prepare the training batches of every epoch ahead of time, in a few threads."""
 
 import time
 from collections import deque
@@ -33,8 +33,8 @@ class Loader(Steps):
 
     `seed` decides the order and the negatives; neither depends on packer or threads. `wait_s` is
     how long the consumer of `epoch` has waited so far. Raises SpecError for negatives that cannot
-    be drawn as asked, and DataError for ids out of range or a user who has every item that could
-    be drawn.
+    be drawn as requested, and DataError for ids out of range or a user who has every item that
+    could be drawn.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Loader(Steps):
         The tensors of neighbouring steps share memory. What a thread raises is raised here; a
         consumer that stops early leaves no thread behind.
         """
-        asked = time.perf_counter()
+        waiting_since = time.perf_counter()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="scalelab-batches")
         pending: deque[Future[list[Batch]]] = deque()
         try:
@@ -96,9 +96,9 @@ class Loader(Steps):
                     pending.append(pool.submit(self._prepare, plan, epoch, steps))
                 if not pending:
                     pool.submit(self.plan, epoch + 1)  # kept, so that the next epoch starts at once
-                self.wait_s += time.perf_counter() - asked
+                self.wait_s += time.perf_counter() - waiting_since
                 yield from ready
-                asked = time.perf_counter()
+                waiting_since = time.perf_counter()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -1,4 +1,4 @@
-"""Lengths and a seed in, the steps of every epoch out: who takes part when and in which row."""
+"""Plan the steps of every epoch from lengths and a seed: which user goes into which row."""
 
 import threading
 from collections import OrderedDict
@@ -21,7 +21,7 @@ _KEPT_PLANS = 2
 class EpochPlan(NamedTuple):
     """Sequences in the order of the epoch: user, number of inputs, row in the step, first column.
 
-    The first four are int32, one entry a sequence. Step t has rows `row_offsets[t]` to
+    The first four are int32, one entry per sequence. Step t has rows `row_offsets[t]` to
     `row_offsets[t + 1]` of the epoch and its positions with a target lie between `position_offsets`
     likewise (both int64).
     """
@@ -37,7 +37,7 @@ class EpochPlan(NamedTuple):
 class Steps:
     """Shapes of all training steps, from the lengths of the training histories alone.
 
-    `lengths` has one entry a user. A user with at least two items takes part once an epoch, with
+    `lengths` has one entry per user. A user with at least two items takes part once an epoch, with
     the last `max_len + 1` items: all but the last are inputs, all but the first are targets; with
     `train_on` "last" only the last target counts. With `mask_prob` above 0 the last `max_len`
     items are inputs, and of these that share, at least one, are masked targets (BERT4Rec's cloze

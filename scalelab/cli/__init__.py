@@ -10,7 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from scalelab.cli import compare, data, doctor, list_, plan, profile, query, report, sweep
+from scalelab.cli import (
+    compare,
+    data,
+    doctor,
+    keys,
+    list_,
+    plan,
+    profile,
+    query,
+    report,
+    schema,
+    sweep,
+)
 from scalelab.cli.output import fail, quiet_pipes
 from scalelab.core.errors import ScalelabError
 
@@ -22,7 +34,6 @@ _ClickError: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="scalelab",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -34,6 +45,8 @@ app.command("report", epilog=report.EXAMPLE)(report.main)
 app.command("compare", epilog=compare.EXAMPLE)(compare.main)
 app.add_typer(data.app, name="data")
 app.command("list", epilog=list_.EXAMPLE)(list_.main)
+app.command("keys", epilog=keys.EXAMPLE)(keys.main)
+app.command("schema", epilog=schema.EXAMPLE)(schema.main)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.main)
 
 

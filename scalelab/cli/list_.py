@@ -1,11 +1,17 @@
 """List the parts (losses, models, ...) that a run can name."""
 
-from typing import Annotated
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scalelab import api
+from scalelab.cli.completion import complete_kind
 from scalelab.cli.output import console, grid, show_json
+
+if TYPE_CHECKING:
+    from scalelab.core.part_options import PartOption
+    from scalelab.core.parts import Part
 
 __all__ = ["EXAMPLE", "main"]
 
@@ -17,7 +23,8 @@ def main(
         str | None,
         typer.Argument(
             help="models, losses, packers, negatives, readers, probes, charts, executors, "
-            "profiles, devices or studies. Default: all of them."
+            "profiles, devices or studies. Default: all of them.",
+            autocompletion=complete_kind,
         ),
     ] = None,
     name: Annotated[
@@ -29,12 +36,26 @@ def main(
     """List the parts that a run can name, with their options, defaults and sources."""
     found = api.list_parts(kind, name)
     if as_json:
-        show_json(found)
+        show_json({name: [_document(part) for part in parts] for name, parts in found.items()})
         return
     screen = console()
     for each, parts in found.items():
         rows = []
         for part in parts:
-            options = [f"{option.name} = {option.default}" for option in part.options]
+            options = [_explained(option) for option in part.options]
             rows.append((part.name, part.summary, "\n".join(options), part.source or part.origin))
         screen.print(grid(("name", "description", "options", "source"), rows, title=each))
+
+
+def _explained(option: "PartOption") -> str:
+    default = "" if option.default == "" else f" = {option.default}"
+    meaning = f": {option.meaning}" if option.meaning else ""
+    return f"{option.name}{default}{meaning} ({option.allowed})"
+
+
+def _document(part: "Part") -> dict[str, Any]:
+    options = [
+        {name: getattr(option, name) for name in ("name", "default", "allowed", "meaning")}
+        for option in part.options
+    ]
+    return {**{field.name: getattr(part, field.name) for field in fields(part)}, "options": options}

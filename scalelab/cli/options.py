@@ -5,12 +5,19 @@ from typing import Annotated
 
 import typer
 
+from scalelab.cli.completion import complete_setting
+
 __all__ = ["Budget", "Device", "Json", "Out", "Quiet", "Set"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the run. May be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the run (see: scalelab keys). May be repeated.",
+        autocompletion=complete_setting,
+    ),
 ]
 Budget = Annotated[
     str | None,

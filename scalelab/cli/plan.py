@@ -6,6 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from scalelab import api
+from scalelab.cli.completion import (
+    complete_device_profile,
+    complete_key,
+    complete_run_or_study,
+)
 from scalelab.cli.options import Budget, Json, Set
 from scalelab.cli.output import console, grid, has_room, note, show_json
 from scalelab.core.units import format_bytes, format_seconds
@@ -20,18 +25,28 @@ _WHY_LAST = {"batch.size": ": one step already holds all sequences"}
 
 def main(
     run_or_study: Annotated[
-        str, typer.Argument(help="A run profile or a study: its name or its file.")
+        str,
+        typer.Argument(
+            help="A run profile or a study: its name or its file.",
+            autocompletion=complete_run_or_study,
+        ),
     ],
     on: Annotated[
         str | None,
         typer.Option(
             metavar="PROFILE",
             help="A device profile (see: scalelab list devices). Default: the device of the run.",
+            autocompletion=complete_device_profile,
         ),
     ] = None,
     budget: Budget = None,
     solve: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Find the largest value of KEY that fits.")
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="Find the largest value of KEY that fits.",
+            autocompletion=complete_key,
+        ),
     ] = None,
     settings: Set = None,
     as_json: Json = False,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from scalelab import api
+from scalelab.cli.completion import complete_run
 from scalelab.cli.options import Device, Json, Out, Quiet, Set
 from scalelab.cli.output import console, grid, say, show_json
 from scalelab.core.events import Planned, Progress
@@ -18,7 +19,12 @@ EXAMPLE = "Example: scalelab profile sasrec-synthetic --set loss.name=gbce --ste
 
 
 def main(
-    run: Annotated[str, typer.Argument(help="A run profile: its name or its TOML file.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="A run profile: its name or its TOML file.", autocompletion=complete_run
+        ),
+    ],
     settings: Set = None,
     out: Out = None,
     steps: Annotated[

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from scalelab import api
+from scalelab.cli.completion import complete_chart
 from scalelab.cli.options import Json, Out
 from scalelab.cli.output import note, show_json
 
@@ -30,7 +31,11 @@ def main(
     out: Out = None,
     chart: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Write only this chart. May be repeated."),
+        typer.Option(
+            metavar="NAME",
+            help="Write only this chart. May be repeated.",
+            autocompletion=complete_chart,
+        ),
     ] = None,
     format: Annotated[
         OutputFormat | None,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from scalelab import api
+from scalelab.cli.completion import complete_study
 from scalelab.cli.options import Budget, Device, Json, Quiet, Set
 from scalelab.cli.output import show_json
 from scalelab.core.units import parse_bytes
@@ -35,7 +36,11 @@ class Order(StrEnum):
 
 def main(
     study: Annotated[
-        str, typer.Argument(help="A study: its name (see: scalelab list studies) or its TOML file.")
+        str,
+        typer.Argument(
+            help="A study: its name (see: scalelab list studies) or its TOML file.",
+            autocompletion=complete_study,
+        ),
     ],
     ledger: Annotated[
         Path | None,

@@ -8,6 +8,7 @@ from typing import Any
 
 from scalelab.core.kinds import Sizes, reconciled
 from scalelab.core.records import Record
+from scalelab.core.verdicts import at_baseline, still_rising
 
 __all__ = ["facts_of", "write_timeline"]
 
@@ -17,10 +18,13 @@ def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
 
     Metrics are those of the epoch whose weights were kept; bytes that could not be read are None,
     with the reason under `reasons`. `kinds` sets the kinds of memory beside one another, `kernels`
-    says for a loss that has both whether it ran by fused kernels or by tiles.
+    says for a loss that has both whether it ran by fused kernels or by tiles. `baselines` need no
+    training; `at_baseline` and `still_rising` are explained in `scalelab.core.verdicts`.
     """
     run = record.run
     memory, reasons = _memory(record, "measured"), _reasons(record)
+    valid = [m.value for m in record.metrics if (m.split, m.name, m.k) == ("valid", "ndcg", 10)]
+    popularity = _baselines(record).get("popularity", {}).get("valid", {}).get("ndcg@10")
     steps = [s.value for s in record.samples if s.name == "step_s" and s.value is not None]
     return {
         "outcome": run.outcome.value,
@@ -28,6 +32,10 @@ def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
         "error": run.error,
         "spec": json.loads(run.spec),
         "metrics": _metrics(record),
+        "baselines": _baselines(record),
+        "stopped": run.stopped,
+        "at_baseline": at_baseline(valid, popularity),
+        "still_rising": still_rising(valid, run.stopped),
         "memory": memory,
         "predicted": _memory(record, "predicted"),
         "reasons": reasons,
@@ -61,9 +69,17 @@ def write_timeline(record: Record, file: Path) -> None:
 def _metrics(record: Record) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for metric in record.metrics:
-        if metric.epoch == (record.run.best_epoch or metric.epoch):
+        if metric.split != "train" and metric.epoch == (record.run.best_epoch or metric.epoch):
             name = metric.name if metric.k is None else f"{metric.name}@{metric.k}"
             found.setdefault(metric.split, {})[name] = metric.value
+    return found
+
+
+def _baselines(record: Record) -> dict[str, dict[str, dict[str, float]]]:
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for row in record.baselines:
+        name = row.metric if row.k is None else f"{row.metric}@{row.k}"
+        found.setdefault(row.name, {}).setdefault(row.split, {})[name] = row.value
     return found
 
 

@@ -38,6 +38,8 @@ KINDS = {
     "charts": "scalelab.reporting.charts",
     "executors": "scalelab.workers.executors",
 }
+# The generative model is chosen by data.reader as a reader is, and has a package of its own.
+_ELSEWHERE = {("readers", "synthetic"): "scalelab.datasets.synthetic.model"}
 _SINGULAR = {"losses": "loss", "negatives": "source of negatives"}
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _PACKAGE_ROOT = Path(__file__).parent.parent
@@ -114,7 +116,8 @@ def available(kind: str) -> list[str]:
 @cache
 def _in_tree(kind: str) -> tuple[str, ...]:
     found = pkgutil.iter_modules([str(_tree_folder(kind))])
-    return tuple(m.name for m in found if not (m.ispkg or m.name.startswith("_")))
+    names = [m.name for m in found if not (m.ispkg or m.name.startswith("_"))]
+    return (*names, *(name for other, name in _ELSEWHERE if other == kind))
 
 
 def _tree_folder(kind: str) -> Path:
@@ -146,12 +149,13 @@ def locate(kind: str, name: str) -> Place:
 
 @cache
 def _of_tree(kind: str, name: str) -> Place:
+    module = _ELSEWHERE.get((kind, name), f"{KINDS[kind]}.{name}")
     return Place(
         kind=kind,
         name=name,
-        module=f"{KINDS[kind]}.{name}",
+        module=module,
         attribute="",
-        file=_tree_folder(kind) / f"{name}.py",
+        file=_PACKAGE_ROOT.joinpath(*module.split(".")[1:]).with_suffix(".py"),
         origin=Origin(package="scalelab", version=metadata.version("scalelab")),
     )
 

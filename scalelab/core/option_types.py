@@ -5,9 +5,10 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = ["Bounds", "allowed", "hint_for", "meaning_of"]
+__all__ = ["Bounds", "allowed", "annotation_of", "hint_for", "meaning_of", "section_of", "words_of"]
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -19,6 +20,11 @@ class Bounds(NamedTuple):
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
+
+    def of_whole_numbers(self) -> "Bounds":
+        """The same limits for whole numbers, all of them allowed themselves."""
+        low = self.ge if self.gt is None else self.gt + 1
+        return Bounds(ge=low, le=self.le if self.lt is None else self.lt - 1)
 
     def __str__(self) -> str:
         """For people: "0 to 1", "above 0 and below 1", "at least 1", or ""."""
@@ -44,10 +50,32 @@ def meaning_of(annotation: Any) -> str:
     return found[-1] if found else meaning_of(get_args(annotation)[0])
 
 
+def annotation_of(field: FieldInfo) -> Any:
+    """The annotation of a field, with the bounds that pydantic has taken out of it."""
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def words_of(annotation: Any) -> tuple[str, ...]:
+    """The words that an annotation names, in their order; none where it takes any text."""
+    if get_origin(annotation) is Literal:
+        return tuple(word for word in get_args(annotation) if isinstance(word, str))
+    if annotation is bool:
+        return ("true", "false")
+    return tuple(word for part in get_args(annotation) for word in words_of(part))
+
+
+def section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section that an annotation holds: itself, or one of several, or none at all."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (section_of(part) for part in get_args(annotation) if part is not Ellipsis)
+    return next((section for section in found if section is not None), None)
+
+
 def hint_for(annotation: Any, value: Any) -> str:
     """What to write in place of `value`: the nearest allowed word, else all that is allowed."""
-    words = [word for word in _words(annotation) if isinstance(word, str)]
-    close = difflib.get_close_matches(str(value), words, n=1) if isinstance(value, str) else []
+    is_text = isinstance(value, str)
+    close = difflib.get_close_matches(value, words_of(annotation), n=1) if is_text else []
     return f"did you mean {close[0]!r}?" if close else f"allowed: {allowed(annotation)}"
 
 
@@ -62,13 +90,15 @@ def _alternatives(annotation: Any, bounds: Bounds | None = None) -> list[str]:
     if origin is Literal:
         return ['""' if word == "" else str(word) for word in arguments]
     if annotation is type(None):
-        return ["nothing"]
+        return ["left out"]
     if origin in (tuple, list):
         inner = next((part for part in arguments if part is not Ellipsis), Any)
         return [f"a list of: {allowed(inner)}"]
     if origin in (dict, Mapping):
         return ["a section"]
     word = _WORDS.get(annotation, "a section" if hasattr(annotation, "model_fields") else "a value")
+    if bounds and annotation is int:
+        bounds = bounds.of_whole_numbers()
     return [f"{word}, {bounds}" if bounds and annotation in (int, float) else word]
 
 
@@ -83,12 +113,6 @@ def _bounds(annotation: Any) -> Bounds | None:
 
 def _fields(annotation: Any) -> list[FieldInfo]:
     return [extra for extra in get_args(annotation)[1:] if isinstance(extra, FieldInfo)]
-
-
-def _words(annotation: Any) -> list[Any]:
-    if get_origin(annotation) is Literal:
-        return list(get_args(annotation))
-    return [word for part in get_args(annotation) for word in _words(part)]
 
 
 def _joined(texts: Mapping[str, None]) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from scalelab.core.option_types import allowed, meaning_of
 
@@ -23,13 +23,15 @@ _PACKAGE = Path(__file__).parent.parent
 _NAMES: dict[str, Any] = {
     "Annotated": Annotated, "Any": Any, "Field": Field, "Literal": Literal, "math": math,
     "bool": bool, "dict": dict, "float": float, "int": int, "list": list, "str": str,
-    "tuple": tuple, "__builtins__": types.MappingProxyType({}),
+    "tuple": tuple, "NonNegativeFloat": NonNegativeFloat, "NonNegativeInt": NonNegativeInt,
+    "PositiveFloat": PositiveFloat, "PositiveInt": PositiveInt,
+    "__builtins__": types.MappingProxyType({}),
 }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartOption:
-    """A keyword of a part: its default as it is written, the values allowed, and what it means."""
+    """A keyword of a part: its default as in TOML, the values allowed, and what it means."""
 
     name: str
     default: str
@@ -115,11 +117,23 @@ def _option(name: str, written: ast.expr | None, default: ast.expr, file: Path) 
     annotation = Any if written is None else _evaluated(written, file)
     return PartOption(
         name=name,
-        default=ast.unparse(default),
+        default=_as_toml(ast.unparse(default)),
         allowed=allowed(annotation),
-        meaning=meaning_of(annotation),
+        meaning=_sentence(meaning_of(annotation)),
         annotation=annotation,
     )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _as_toml(written: str) -> str:
+    """A default as TOML writes it, where that differs from Python; "" for None."""
+    words = {"True": "true", "False": "false", "None": ""}
+    if written[:1] == "'" and '"' not in written:
+        return f'"{written[1:-1]}"'
+    return words.get(written, written)
 
 
 def _evaluated(written: ast.expr, file: Path) -> Any:

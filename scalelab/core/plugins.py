@@ -15,7 +15,8 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 from scalelab.core import sources
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.loading import import_part
-from scalelab.core.locating import KINDS, Place, available, locate, singular
+from scalelab.core.locating import KINDS, Place, available, locate, short, singular
+from scalelab.core.option_types import hint_for
 
 __all__ = ["KINDS", "Option", "available", "check_options", "load", "made", "options"]
 
@@ -70,7 +71,7 @@ def _load(place: Place, _digest: str) -> type[Any]:
 def _options(place: Place, digest: str) -> Mapping[str, Option]:
     part = _load(place, digest)
     try:
-        hints = get_type_hints(part.__init__)
+        hints = get_type_hints(part.__init__, include_extras=True)
         parameters = inspect.signature(part).parameters
     except (NameError, TypeError, ValueError) as error:
         raise SpecError(f"{place}: its options cannot be read: {error}") from error
@@ -119,6 +120,6 @@ def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]
         try:
             checked[key] = _adapter(place, digest, key).validate_python(value)
         except ValidationError as error:
-            wanted = error.errors()[0]["msg"]
-            raise SpecError(f"{name}.{key} = {value!r}: {wanted}", "give another value") from error
+            message = f"{short(name)}: {key} = {value!r} is not allowed"
+            raise SpecError(message, hint_for(known[key].annotation, value)) from error
     return checked

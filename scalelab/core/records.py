@@ -185,7 +185,10 @@ class Baseline:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that one run leaves behind."""
+    """All that one run leaves behind.
+
+    `baselines` belong to its data set and protocol; the first run of these brings them along.
+    """
 
     run: Run
     metrics: tuple[Metric, ...] = field(default=())
@@ -194,3 +197,4 @@ class Record:
     samples: tuple[Sample, ...] = field(default=())
     environment: Environment | None = None
     user_ranks: UserRanks | None = None
+    baselines: tuple[Baseline, ...] = field(default=())

@@ -88,7 +88,8 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     interactions of the same time: as in the file, or by a hash of user and item. `drop` leaves out
     rows that repeat user, item and time ("exact"), or the item before ("consecutive"). Splits by
     time are cut at `cut` (a date, or a quantile of all times), else at `quantile`; `valid_cut` ends
-    the validation window of "global_time".
+    the validation window of "global_time". `recent_days` is the window of the baseline that counts
+    recent interactions only; no run depends on it.
     """
 
     kind: ClassVar[str] = "readers"
@@ -120,6 +121,8 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """Whether items of the user's own history are left out of the ranking."""
     max_eval_users: NonNegativeInt = 0
     """Most users that are evaluated, drawn once; 0: all."""
+    recent_days: PositiveFloat = 30.0
+    """Days before the last training interaction that the recent popularity baseline counts."""
 
 
 class BatchSpec(Table, frozen=True):
@@ -170,7 +173,8 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
 
 class TrainSpec(Table, frozen=True):
     """How long and with what the run trains. `patience` counts evaluations without a better
-    NDCG@10. `ema_decay` above 0 validates and keeps a moving average of the weights instead of the
+    NDCG@10, from the first that is 1.1 times that of the popularity list, at the latest after 2,000
+    updates. `ema_decay` above 0 validates and keeps a moving average of the weights instead of the
     last ones, for one more tensor a parameter. `precision` is that of matrix products; weights and
     their sums are fp32 always. "tf32" rounds the factors to 10 bits, on CUDA only.
     """
@@ -192,7 +196,7 @@ class TrainSpec(Table, frozen=True):
     compile: bool = False
     """Whether torch.compile makes the encoder."""
     patience: NonNegativeInt = 10
-    """Evaluations without a better NDCG@10 before training stops; 0: never."""
+    """Evaluations without a better NDCG@10 before training stops (see above); 0: never."""
     eval_every: PositiveInt = 1
     """Epochs between two evaluations."""
     max_steps: NonNegativeInt = 0

@@ -15,7 +15,7 @@ from typing import cast
 
 from scalelab.core import locating
 from scalelab.core.errors import SpecError
-from scalelab.core.locating import KINDS, Place
+from scalelab.core.locating import Place
 
 __all__ = ["digest", "files", "module_digest", "normalised"]
 
@@ -85,7 +85,7 @@ def _helpers(place: Place, module: str, file: Path) -> Iterator[tuple[str, Path]
 def _helper(place: Place, module: str) -> Path | None:
     """The file of `module` where it belongs to the part, None where it does not."""
     if place.in_tree:
-        package = KINDS[place.kind]
+        package = place.module.rpartition(".")[0]
         if not module.startswith(f"{package}."):  # the package itself is what all parts share
             return None
         return locating.module_file(module)

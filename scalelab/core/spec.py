@@ -158,6 +158,7 @@ class RunSpec(Table, frozen=True):
         tables = self.as_tables()
         tables["data"].pop("path")
         tables["data"].pop("name")
+        tables["data"].pop("recent_days")  # of a baseline, not of the run
         tables["device"]["name"] = self.device.name.partition(":")[0]
         for table, key in (("data", "reader"), ("batch", "packer"), ("model", "name")):
             tables[table][key] = short(tables[table][key])

@@ -1,4 +1,4 @@
-"""TOML files in, tables out, and one clear line about the first key that is wrong."""
+"""Read TOML files and check them; say in one clear line which key is wrong."""
 
 import tomllib
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.option_types import annotation_of, hint_for, section_of
 
 __all__ = ["Table", "checked", "parse_set", "read_toml"]
 
@@ -43,25 +44,40 @@ def checked(model: type[_M], tables: dict[str, Any], where: str) -> _M:
     try:
         return model.model_validate(tables)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(model, first["loc"])
-            raise SpecError(
-                f"{where}: unknown key {key!r}", nearest(key.rpartition(".")[2], known)
-            ) from error
-        if first["type"] == "missing":
-            raise SpecError(f"{where}: the key {key!r} is missing", "add it") from error
-        raise SpecError(
-            f"{where}: {key} = {first['input']!r}: {first['msg']}", "give another value"
-        ) from error
+        raise _first_fault(model, error, where) from error
 
 
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    for part in location[:-1]:
-        annotation = (
-            model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        )
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return list(model.model_fields)
+def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> SpecError:
+    """What was given, and what to write in its place."""
+    fault = error.errors()[0]
+    path, annotation, known = _place(model, fault["loc"])
+    key = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        unknown = str(fault["loc"][-1])
+        hint = nearest(".".join([*path, unknown]), (".".join([*path, name]) for name in known))
+        return SpecError(f"{where}: unknown key {'.'.join([*path, unknown])!r}", hint)
+    if fault["type"] == "missing":
+        return SpecError(f"{where}: the key {key!r} is missing", f"add {key} = ...")
+    if fault["type"] == "value_error":
+        told = fault["msg"].removeprefix("Value error, ")
+        return SpecError(f"{where}: {key} = {fault['input']!r}: {told}", f"see scalelab keys {key}")
+    message = f"{where}: {key} = {fault['input']!r} is not allowed"
+    return SpecError(message, hint_for(annotation, fault["input"]))
+
+
+def _place(
+    model: type[BaseModel], location: tuple[int | str, ...]
+) -> tuple[list[str], Any, list[str]]:
+    """The key that a fault lies at, what it allows, and the keys of the section around it."""
+    path: list[str] = []
+    annotation: Any = model
+    for part in location:
+        section = section_of(annotation)
+        if isinstance(part, int):
+            path.append(str(part))
+        elif section is not None and part in section.model_fields:
+            model = section
+            path.append(part)
+            annotation = annotation_of(section.model_fields[part])
+    inner = section_of(annotation)
+    return path, annotation, list((inner or model).model_fields)

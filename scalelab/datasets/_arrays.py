@@ -1,4 +1,4 @@
-"""Chunks in, one array out: in memory, or as a .npy file that is memory-mapped afterwards."""
+"""Build an array from chunks, in memory or as a .npy file that is memory-mapped afterwards."""
 
 from pathlib import Path
 from typing import BinaryIO

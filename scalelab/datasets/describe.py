@@ -9,7 +9,7 @@ from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.global_time import moment
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.load import load, split
+from scalelab.datasets.load import Dataset, split
 from scalelab.datasets.order import tied_shares
 from scalelab.datasets.splits import SHORTEST, HeldOut, Split, cut_time
 
@@ -18,12 +18,12 @@ __all__ = ["describe", "gini"]
 _SPLITS = ("leave_one_out", "temporal", "global_time")
 
 
-def describe(data: DataSpec) -> dict[str, Any]:
-    """Facts after the filters of `data`, as plain dictionaries. Raises DataError, SpecError.
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """What is left after the filters, as plain dictionaries. Raises DataError.
 
     A split that the data do not allow has the reason in the place of its sizes.
     """
-    interactions = load(data)
+    data, interactions = dataset.spec, dataset.load()
     counts = np.bincount(interactions.item_ids, minlength=interactions.num_items + 1)[1:]
     lengths = np.diff(interactions.offsets)
     pairs = interactions.num_users * interactions.num_items
@@ -44,27 +44,27 @@ def describe(data: DataSpec) -> dict[str, Any]:
         },
         "repeated": {"interactions": repeats, "share": repeats / interactions.num_interactions},
         "dropped_by_filters": dict(interactions.dropped),
-        "splits": {name: _split_facts(interactions, data, name) for name in _SPLITS},
+        "splits": {name: _split_sizes(interactions, data, name) for name in _SPLITS},
     }
 
 
-def _split_facts(interactions: Interactions, data: DataSpec, name: str) -> dict[str, Any]:
+def _split_sizes(interactions: Interactions, data: DataSpec, name: str) -> dict[str, Any]:
     try:
         parts = split(interactions, data.model_copy(update={"split": name}))
     except DataError as error:
         return {"refused": error.message}
-    facts = _sizes(parts)
+    found = _sizes(parts)
     if name != "leave_one_out" and interactions.times is not None:
         cut = (
             cut_time(interactions.times, data.quantile)
             if data.cut == ""
             else moment(interactions, data.cut, "cut")
         )
-        facts["cut_time"] = cut
-        facts |= {"cut_date": date} if (date := _date(cut, interactions.time_unit)) else {}
+        found["cut_time"] = cut
+        found |= {"cut_date": date} if (date := _date(cut, interactions.time_unit)) else {}
     if parts.oracle_ndcg is not None:
-        facts["oracle_ndcg@10"] = parts.oracle_ndcg
-    return facts
+        found["oracle_ndcg@10"] = parts.oracle_ndcg
+    return found
 
 
 def _sizes(parts: Split) -> dict[str, Any]:
@@ -89,16 +89,16 @@ def _times(interactions: Interactions) -> dict[str, Any]:
     if interactions.times is None:
         return {"kind": "none", "order": "that of the file"}
     first, last = int(interactions.times.min()), int(interactions.times.max())
-    facts: dict[str, Any] = {
+    found: dict[str, Any] = {
         "kind": "order" if interactions.time_is_order else "clock",
         "first": first,
         "last": last,
     }
     if interactions.time_unit:
-        facts["unit"] = interactions.time_unit
-        facts["first_date"] = _date(first, interactions.time_unit)
-        facts["last_date"] = _date(last, interactions.time_unit)
-    return facts | {"ties": tied_shares(interactions, SHORTEST)}
+        found["unit"] = interactions.time_unit
+        found["first_date"] = _date(first, interactions.time_unit)
+        found["last_date"] = _date(last, interactions.time_unit)
+    return found | {"ties": tied_shares(interactions, SHORTEST)}
 
 
 def _date(time: int, unit: str) -> str | None:

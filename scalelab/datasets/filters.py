@@ -24,36 +24,36 @@ def keep_core(
         return interactions
     item_counts = np.zeros(interactions.num_items + 1, dtype=np.int64)
     lengths = np.diff(interactions.offsets)
-    item_lives = np.ones(len(item_counts), dtype=np.bool_)
-    user_lives = np.ones(len(lengths), dtype=np.bool_)
+    items_kept = np.ones(len(item_counts), dtype=np.bool_)
+    users_kept = np.ones(len(lengths), dtype=np.bool_)
     item_ids = interactions.item_ids
     while True:
-        _count(item_ids, interactions.offsets, item_lives, user_lives, item_counts, lengths)
-        poor_items = item_lives & (item_counts < max(min_item_count, 1))
-        poor_users = user_lives & (lengths < max(min_user_count, 1))
-        item_lives &= ~poor_items
-        user_lives &= ~poor_users
+        _count(item_ids, interactions.offsets, items_kept, users_kept, item_counts, lengths)
+        rare_items = items_kept & (item_counts < max(min_item_count, 1))
+        short_users = users_kept & (lengths < max(min_user_count, 1))
+        items_kept &= ~rare_items
+        users_kept &= ~short_users
         # Items never seen take no other item or user with them.
-        if not (poor_items & (item_counts > 0)).any() and not (poor_users & (lengths > 0)).any():
+        if not (rare_items & (item_counts > 0)).any() and not (short_users & (lengths > 0)).any():
             break
-    kept = int(lengths[user_lives].sum())
+    kept = int(lengths[users_kept].sum())
     if kept == 0:
         raise DataError(
             f"no interaction is left after min_item_count = {min_item_count} and "
             f"min_user_count = {min_user_count}",
             f"lower them; the data set has {interactions.num_interactions} interactions",
         )
-    item_lives[0] = False
-    new_ids = np.where(item_lives, np.cumsum(item_lives), 0).astype(np.int32)
+    items_kept[0] = False
+    new_ids = np.where(items_kept, np.cumsum(items_kept), 0).astype(np.int32)
     kept_ids = np.empty(kept, dtype=np.int32)
     times = interactions.times
     kept_times = np.empty(0 if times is None else kept, dtype=np.int64)
     old_times = np.empty(0, dtype=np.int64) if times is None else times
-    _gather(item_ids, interactions.offsets, new_ids, user_lives, kept_ids, old_times, kept_times)
-    offsets = np.concatenate([[0], np.cumsum(lengths[user_lives])]).astype(np.int64)
+    _gather(item_ids, interactions.offsets, new_ids, users_kept, kept_ids, old_times, kept_times)
+    offsets = np.concatenate([[0], np.cumsum(lengths[users_kept])]).astype(np.int64)
     dropped = {
-        _reason("items", min_item_count): interactions.num_items - int(item_lives.sum()),
-        _reason("users", min_user_count): interactions.num_users - int(user_lives.sum()),
+        _reason("items", min_item_count): interactions.num_items - int(items_kept.sum()),
+        _reason("users", min_user_count): interactions.num_users - int(users_kept.sum()),
         "interactions of dropped items or users": interactions.num_interactions - kept,
     }
     return replace(
@@ -61,15 +61,15 @@ def keep_core(
         item_ids=kept_ids,
         offsets=offsets,
         times=None if times is None else kept_times,
-        num_items=int(item_lives.sum()),
-        find_labels=_labels_of(interactions, item_lives[1:]),
+        num_items=int(items_kept.sum()),
+        find_original_ids=_of_kept_items(interactions, items_kept[1:]),
         dropped={**interactions.dropped, **{k: n for k, n in dropped.items() if n}},
     )
 
 
-def _labels_of(interactions: Interactions, lives: np.ndarray) -> Callable[[], np.ndarray] | None:
-    find = interactions.find_labels
-    return None if find is None else lambda: find()[lives]
+def _of_kept_items(interactions: Interactions, kept: np.ndarray) -> Callable[[], np.ndarray] | None:
+    find = interactions.find_original_ids
+    return None if find is None else lambda: find()[kept]
 
 
 def _reason(who: str, minimum: int) -> str:
@@ -79,25 +79,25 @@ def _reason(who: str, minimum: int) -> str:
 
 
 @njit(nogil=True, cache=True)
-def _count(item_ids, offsets, item_lives, user_lives, item_counts, lengths):
-    """Interactions between the living: by item into `item_counts`, by user into `lengths`."""
+def _count(item_ids, offsets, items_kept, users_kept, item_counts, lengths):
+    """Count interactions of kept users with kept items, by item and by user."""
     item_counts[:] = 0
     for user in range(len(offsets) - 1):
         lengths[user] = 0
-        if not user_lives[user]:
+        if not users_kept[user]:
             continue
         for at in range(offsets[user], offsets[user + 1]):
             item = item_ids[at]
-            if item_lives[item]:
+            if items_kept[item]:
                 item_counts[item] += 1
                 lengths[user] += 1
 
 
 @njit(nogil=True, cache=True)
-def _gather(item_ids, offsets, new_ids, user_lives, kept_ids, times, kept_times):
+def _gather(item_ids, offsets, new_ids, users_kept, kept_ids, times, kept_times):
     filled = 0
     for user in range(len(offsets) - 1):
-        if not user_lives[user]:
+        if not users_kept[user]:
             continue
         for at in range(offsets[user], offsets[user + 1]):
             new = new_ids[item_ids[at]]

@@ -1,13 +1,30 @@
-"""Histories of users: item ids and offsets."""
+"""Hold the histories of users: item ids, offsets and times."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from scalelab.core.errors import DataError
 
-__all__ = ["Histories", "Interactions"]
+if TYPE_CHECKING:
+    from scalelab.datasets.splits import HeldOut
+
+__all__ = ["Histories", "Interactions", "Oracle"]
+
+
+class Oracle(Protocol):
+    """What knows the true next-item probabilities of a data set: the model that generated it."""
+
+    def oracle_ndcg(self, held_out: "HeldOut", exclude_seen: bool, k: int = 10) -> float:
+        """Mean NDCG@k of ranking the targets of `held_out` by their true probabilities."""
+        ...
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The model's options, from which it can be made again."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +53,14 @@ class Histories:
 
 @dataclass(frozen=True, kw_only=True)
 class Interactions:
-    """All interactions: `item_ids` (int32, 1..num_items) in CSR form, `offsets` (int64, users + 1).
+    """All interactions: `item_ids` (int32, 1..num_items), one user after the other, and `offsets`
+    (int64, users + 1): user u has `item_ids[offsets[u] : offsets[u + 1]]`, oldest first.
 
     `times` is int64 in `time_unit` ("s", "ms", "us", "ns" since 1970 in UTC; "" where numbers have
     no known unit), or None; `time_is_order` says that times are only positions in a history,
-    comparable within a user and not between users. `find_labels` gives the file's own ids of items
-    1, 2, ..., int64 or text; None where there are none.
+    comparable within a user and not between users. `find_original_ids` gives the file's own ids of
+    items 1, 2, ..., int64 or text; None where there are none. `oracle` knows the true
+    probabilities; only whole synthetic data have one.
     """
 
     item_ids: np.ndarray
@@ -52,7 +71,10 @@ class Interactions:
     fingerprint: str
     dropped: dict[str, int]
     time_unit: str = ""
-    find_labels: Callable[[], np.ndarray] | None = field(default=None, compare=False, repr=False)
+    find_original_ids: Callable[[], np.ndarray] | None = field(
+        default=None, compare=False, repr=False
+    )
+    oracle: Oracle | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.item_ids) == 0 or len(self.offsets) < 2:

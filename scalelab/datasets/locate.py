@@ -1,45 +1,68 @@
 """Find the file, the folder of parts or the compact form that a path or a name means."""
 
+import errno
 import glob
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from scalelab.core.errors import DataError
 
-__all__ = ["META", "form_of", "locate", "parts_of"]
+__all__ = ["META", "Location", "locate"]
 
 # The file that makes a folder a data set in compact form.
 META = "meta.json"
-_FORMS = (
+_FORMATS = (
     ".parquet", ".csv", ".tsv", ".jsonl", ".inter", ".dat", ".txt", ".json", ".ndjson", ".pq",
     ".data",
 )  # fmt: skip
 _PACKED = ("", ".gz", ".zst")
-_SUFFIXES = tuple(form + packed for packed in _PACKED for form in _FORMS)
+_SUFFIXES = tuple(name + packed for packed in _PACKED for name in _FORMATS)
 
 
-def locate(path: str | None, needed_by: str = "this reader") -> Path:
-    """The file, folder of parts, pattern or compact folder that `path` means.
+@dataclass(frozen=True, kw_only=True)
+class Location:
+    """What a path means: `path` is a file, a folder of parts, a pattern or a compact folder.
+
+    `parts` are the files to read, in the order of their names; a compact folder has none. `format`
+    is their common suffix in small letters, `.csv` for `rows.csv.gz`.
+    """
+
+    path: Path
+    parts: tuple[Path, ...]
+    format: str = ""
+
+    @property
+    def is_compact(self) -> bool:
+        """Whether this is a folder in compact form."""
+        return not self.parts
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+def locate(path: str | None, needed_by: str = "this reader") -> Location:
+    """What `path` means.
 
     A path that exists is taken as it is, also with stars and brackets in it; else one with them is
     a pattern of parts; else NAME is looked for under SCALELAB_DATA as a compact folder,
     NAME/interactions.parquet, NAME/NAME.parquet, NAME.parquet, and with other suffixes. A folder
-    with none of these whose files have one form holds the parts of a data set.
+    with none of these whose files have one format holds the parts of a data set.
     Raises DataError naming what was searched.
     """
     if not path:
         raise DataError(f"{needed_by!r} needs data.path", "set data.path to a file or a name")
-    here = _home(path)
+    here = _expanded(path)
     roots = [here]
     data_root = os.environ.get("SCALELAB_DATA")
     if data_root and not here.is_absolute():
-        roots.append(_home(data_root) / path)
+        roots.append(_expanded(data_root) / path)
     for root in roots:
         found = _inside(root)
         if found is not None:
             return found
     searched = ", ".join(str(root) for root in roots)
-    if any(root.is_dir() for root in roots):
+    if any(_is_dir(root) for root in roots):
         hint = (
             f"put interactions.parquet (or {', '.join(_SUFFIXES[1:5])}) into it, or name the file"
         )
@@ -49,61 +72,78 @@ def locate(path: str | None, needed_by: str = "this reader") -> Path:
     raise DataError(f"no data set at {path!r}; searched {searched}", hint)
 
 
-def form_of(path: Path) -> str:
-    """The suffix that tells the form, `.csv` for `rows.csv.gz`, in small letters."""
+def _format_of(path: Path) -> str:
     name = path.name.lower()
     for packed in _PACKED[1:]:
         name = name.removesuffix(packed)
     return Path(name).suffix
 
 
-def parts_of(path: Path) -> list[Path]:
-    """The files behind what `locate` gave, in the order of their names.
-
-    Raises DataError where they have several forms.
-    """
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        # Files that begin with _ or . are the marks of whoever wrote the parts.
-        files = [
-            file
-            for file in path.rglob("*")
-            if file.is_file()
-            and not any(part.startswith(("_", ".")) for part in file.relative_to(path).parts)
-            and form_of(file) in _FORMS
-            and file.name != "card.json"
-        ]
-    else:
-        files = [Path(name) for name in glob.glob(str(path), recursive=True)]
-        files = [file for file in files if file.is_file()]
-    forms = sorted({form_of(file) for file in files})
-    if len(forms) > 1:
-        raise DataError(
-            f"{path} holds files of several forms: {', '.join(forms)}",
-            f"name those that are meant: {path}/*{forms[0]}",
-        )
-    return sorted(files)
-
-
-def _home(path: str) -> Path:
-    # A name such as ~x, of which there is no such user, is a name.
+def _expanded(path: str) -> Path:
+    # ~x means a file of that name where there is no user x.
     try:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
 
 
-def _inside(root: Path) -> Path | None:
-    if root.is_file() or (root / META).is_file():
-        return root
+def _inside(root: Path) -> Location | None:
+    if _is_file(root):
+        return _file(root)
+    if _is_file(root / META):
+        return Location(path=root, parts=())
     for stem in ("interactions", root.name):
         for suffix in _SUFFIXES:
-            if (root / f"{stem}{suffix}").is_file():
-                return root / f"{stem}{suffix}"
+            if _is_file(root / f"{stem}{suffix}"):
+                return _file(root / f"{stem}{suffix}")
     for suffix in _SUFFIXES:
-        if (root.parent / f"{root.name}{suffix}").is_file():
-            return root.parent / f"{root.name}{suffix}"
-    if root.is_dir() or any(sign in str(root) for sign in "*?["):
-        return root if parts_of(root) else None
+        if _is_file(root.parent / f"{root.name}{suffix}"):
+            return _file(root.parent / f"{root.name}{suffix}")
+    if _is_dir(root):
+        # Files that begin with _ or . are the marks of whoever wrote the parts.
+        return _of_parts(
+            root,
+            [
+                file
+                for file in root.rglob("*")
+                if not any(part.startswith(("_", ".")) for part in file.relative_to(root).parts)
+                and _format_of(file) in _FORMATS
+                and file.name != "card.json"
+            ],
+        )
+    if any(sign in str(root) for sign in "*?["):
+        return _of_parts(root, [Path(name) for name in glob.glob(str(root), recursive=True)])
     return None
+
+
+def _file(path: Path) -> Location:
+    return Location(path=path, parts=(path,), format=_format_of(path))
+
+
+def _of_parts(root: Path, found: list[Path]) -> Location | None:
+    """The files among `found` as parts of one data set, None where there are none."""
+    files = sorted(file for file in found if file.is_file())
+    formats = sorted({_format_of(file) for file in files})
+    if len(formats) > 1:
+        raise DataError(
+            f"{root} holds files of several formats: {', '.join(formats)}",
+            f"name those that are meant: {root}/*{formats[0]}",
+        )
+    return Location(path=root, parts=tuple(files), format=formats[0]) if files else None
+
+
+def _is_file(path: Path) -> bool:
+    return _exists(path) and path.is_file()
+
+
+def _is_dir(path: Path) -> bool:
+    return _exists(path) and path.is_dir()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False  # no file can be called so
+        raise DataError(f"{path} cannot be read: {error.strerror}", "check the path") from error

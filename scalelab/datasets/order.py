@@ -1,4 +1,4 @@
-"""Order interactions of the same time and drop rows that repeat others, as the data spec asks."""
+"""Order interactions of the same time, and drop rows that repeat others."""
 
 from dataclasses import replace
 
@@ -21,13 +21,13 @@ def arrange(interactions: Interactions, *, ties: str, drop: str) -> Interactions
 
     A hash of user and item orders what has the same time; it has nothing to do with the order of
     ids. Of rows that repeat each other the first stays. Raises DataError where times are missing
-    that are asked for.
+    that the request needs.
     """
     times = interactions.times
     if times is None and (ties == "hash" or drop == "exact"):
-        asked = 'data.ties = "hash"' if ties == "hash" else 'data.drop = "exact"'
+        needing = 'data.ties = "hash"' if ties == "hash" else 'data.drop = "exact"'
         raise DataError(
-            f"{asked} needs times, and this data set has none",
+            f"{needing} needs times, and this data set has none",
             'leave it out; data.drop = "consecutive" needs no times',
         )
     if drop == "exact":
@@ -123,7 +123,7 @@ def _mixed(value):
 def _shuffle_ties(item_ids, offsets, times):
     for user in range(len(offsets) - 1):
         begin, stop = offsets[user], offsets[user + 1]
-        # A user is told by what they had, whatever the order of the file.
+        # The key of a user depends on what they had, not on the order of the file.
         whom = np.uint64(0)
         for at in range(begin, stop):
             whom += _mixed(item_ids[at])

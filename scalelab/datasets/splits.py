@@ -28,7 +28,7 @@ SHORTEST = 3
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """One target a user: the model sees `histories[n]` and is asked for `targets[n]`.
+    """One target per user: the model sees `histories[n]` and is to rank `targets[n]`.
 
     `targets` (int32) and `users` (int32, rows of the interactions) have length n. `num_repeated`
     counts targets that occur in their own history, `num_unseen` those that no training history has.
@@ -46,8 +46,9 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Training histories, one a training user, validation and test; `dropped` counts the left out.
+    """Training histories (one per training user), validation and test.
 
+    `dropped` counts who or what was left out.
     `find_oracle` computes the NDCG@10 of the best ranking of `test`; only synthetic data know it.
     """
 

@@ -1,4 +1,4 @@
-"""Positions and items in, chunks of those that share a nearest random vector out."""
+"""Cut positions and items into chunks whose members share a nearest random vector."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scalelab.losses._tiles import spans, tile_numbers
+from scalelab.losses._tiles import tile_numbers, tile_ranges
 
 __all__ = ["Chunks", "Rounds", "cut", "nearest", "rounds"]
 
@@ -76,7 +76,7 @@ def nearest(rows_MD: Tensor, vectors_BD: Tensor) -> Tensor:
     numbers = tile_numbers(rows_MD, _SCORES, 8)
     size = max(1, min(num_rows, numbers // num_vectors))
     scores = torch.empty(size, num_vectors, dtype=vectors_BD.dtype, device=rows_MD.device)
-    for start, stop in spans(num_rows, size, rows_MD):
+    for start, stop in tile_ranges(num_rows, size, rows_MD):
         block = scores[: stop - start]
         torch.mm(rows_MD[start:stop].to(vectors_BD.dtype), vectors_BD.T, out=block)
         index_M[start:stop] = block.argmax(1)

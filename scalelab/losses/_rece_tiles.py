@@ -1,4 +1,4 @@
-"""Chunks of all rounds in, log-sum-exp over visible items and its gradients out, tile by tile."""
+"""Compute the log-sum-exp over the items that chunks make visible, and its gradients, by tiles."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scalelab.losses._rece import Rounds
-from scalelab.losses._tiles import outer_dtype, spans, tile_numbers
+from scalelab.losses._tiles import accumulate_dtype_of, tile_numbers, tile_ranges
 
 __all__ = ["Visible"]
 
@@ -18,8 +18,9 @@ __all__ = ["Visible"]
 _TILE = 2**19
 _GATHERED = 2**21
 # On a GPU logits and item rows have half of the tile each. A logit has its score in bfloat16 and
-# in float32, a share in bfloat16, two masks and a distance; a number of a row the row as it is and
-# in bfloat16, its gradient in float32 and in the table's type. One chunk may take four tiles.
+# in float32, its softmax in bfloat16, two masks and a distance; a number of a row has the row as it
+# is and in bfloat16, its gradient in float32 and in the item table's type. One chunk may take four
+# tiles.
 _BYTES_A_LOGIT, _BYTES_A_NUMBER = 2 * 12 * 4, 2 * 16 * 2
 
 
@@ -57,11 +58,11 @@ class Visible:
     targets_N: Tensor
     pad_id: int
     rounds: Rounds
-    inner: torch.dtype
+    compute_dtype: torch.dtype
 
     def __post_init__(self) -> None:
         self.reach, self.positions, self.items = vars(self.rounds).values()
-        self.outer = outer_dtype(self.hidden_ND)
+        self.accumulate_dtype = accumulate_dtype_of(self.hidden_ND)
         self.num_chunks, self.high = self.positions[0].slots_CM.shape
         self.wide, self.depth = self.items[0].size, self.hidden_ND.shape[1]
         self.width = 2 * self.reach + 1
@@ -77,7 +78,9 @@ class Visible:
         else:
             self.group, self.height = 1, max(1, min(self.high, tile // self.columns))
         largest = self.group * self.height * self.columns
-        self.buffer = torch.empty(largest, dtype=self.outer, device=self.hidden_ND.device)
+        self.buffer = torch.empty(
+            largest, dtype=self.accumulate_dtype, device=self.hidden_ND.device
+        )
 
     @property
     def one_look(self) -> bool:
@@ -104,7 +107,7 @@ class Visible:
             for window in self._windows(number):
                 grad_YD = None
                 if grad_VD is not None:
-                    grad_YD = torch.zeros_like(window.rows_YD, dtype=self.outer)
+                    grad_YD = torch.zeros_like(window.rows_YD, dtype=self.accumulate_dtype)
                     if carry is not None:
                         grad_YD[: carry.shape[0]] = carry
                 for tile in self._tiles(window):
@@ -128,33 +131,33 @@ class Visible:
         ids, num_positions = tile.position_ids, self.hidden_ND.shape[0]
         if known:
             lse = lse_P.index_select(0, ids.view(-1)).view(*ids.shape, 1)
-            share_GAB = tile.logits_GAB.sub_(lse).exp_()
+            softmax_GAB = tile.logits_GAB.sub_(lse).exp_()
             factor_GA1 = torch.full_like(lse, 1 / num_positions)
         else:
             # Exponentials stay relative to the tile's largest score: the rest is a factor per row.
-            share_GAB, factor_GA1 = _exponentials(tile, lse_P)
+            softmax_GAB, factor_GA1 = _exponentials(tile, lse_P)
             factor_GA1 = factor_GA1 / num_positions
-        share_GAB = share_GAB.to(self.inner)
+        softmax_GAB = softmax_GAB.to(self.compute_dtype)
         if grad_ND is not None:
-            grad_GAD = torch.bmm(share_GAB, _strided(window, window.rows_YD, self.wide))
+            grad_GAD = torch.bmm(softmax_GAB, _strided(window, window.rows_YD, self.wide))
             grad_GAD = (grad_GAD * factor_GA1).to(grad_ND.dtype)
             # Fillers add zero to the last position.
             real = ids.clamp(max=num_positions - 1)
             grad_ND.index_add_(0, real.view(-1), grad_GAD.view(-1, self.depth))
         if grad_YD is None:
             return
-        hidden_GAD = (tile.hidden_GAD * factor_GA1).to(self.inner)
+        hidden_GAD = (tile.hidden_GAD * factor_GA1).to(self.compute_dtype)
         chunks = window.stop - window.first
         piece = self.wide if self.whole else window.columns
         pieces_JBD = grad_YD.view(-1, piece, self.depth)
         # Windows overlap, but the k-th pieces of all windows do not.
         for k in range(window.columns // piece):
-            share_GBA = share_GAB[:, :, k * piece : (k + 1) * piece].transpose(1, 2)
+            softmax_GBA = softmax_GAB[:, :, k * piece : (k + 1) * piece].transpose(1, 2)
             target_GBD = pieces_JBD[k : k + chunks]
-            if self.inner == self.outer:
-                target_GBD.baddbmm_(share_GBA, hidden_GAD)
+            if self.compute_dtype == self.accumulate_dtype:
+                target_GBD.baddbmm_(softmax_GBA, hidden_GAD)
             else:
-                target_GBD += torch.bmm(share_GBA, hidden_GAD)
+                target_GBD += torch.bmm(softmax_GBA, hidden_GAD)
 
     def _hand_over(self, window: _Window, grad_YD: Tensor, grad_VD: Tensor) -> Tensor | None:
         """Writes the gradients that are complete; returns those that the next window adds to."""
@@ -172,25 +175,27 @@ class Visible:
 
     def _windows(self, number: int) -> Iterator[_Window]:
         slots = self.items[number].slots_CM.view(-1)
-        for first, stop in spans(self.num_chunks, self.group, self.hidden_ND):
+        for first, stop in tile_ranges(self.num_chunks, self.group, self.hidden_ND):
             start, more = first * self.wide, (stop - first - 1) * self.wide
-            for left, right in spans(self.width * self.wide, self.columns, self.hidden_ND):
+            for left, right in tile_ranges(self.width * self.wide, self.columns, self.hidden_ND):
                 ids_Y = slots[start + left : start + more + right]
-                rows_YD = self.table_VD.index_select(0, ids_Y).to(self.inner)
+                rows_YD = self.table_VD.index_select(0, ids_Y).to(self.compute_dtype)
                 yield _Window(number, first, stop, right - left, ids_Y, rows_YD)
 
     def _tiles(self, window: _Window) -> Iterator[_Tile]:
         slots_CM = self.positions[window.round].slots_CM[window.first : window.stop]
-        for top, bottom in spans(self.high, self.height, self.hidden_ND):
+        for top, bottom in tile_ranges(self.high, self.height, self.hidden_ND):
             yield self._tile(window, slots_CM[:, top:bottom].contiguous())
 
     def _tile(self, window: _Window, ids_GA: Tensor) -> _Tile:
         real = ids_GA.clamp(max=self.hidden_ND.shape[0] - 1).view(-1)
-        hidden_GAD = self.hidden_ND.index_select(0, real).to(self.inner).view(*ids_GA.shape, -1)
+        hidden_GAD = (
+            self.hidden_ND.index_select(0, real).to(self.compute_dtype).view(*ids_GA.shape, -1)
+        )
         rows_GDB = _strided(window, window.rows_YD, self.wide).transpose(1, 2)
         shape = (ids_GA.shape[0], ids_GA.shape[1], window.columns)
         logits_GAB = self.buffer[: shape[0] * shape[1] * shape[2]].view(shape)
-        if self.inner == self.outer:
+        if self.compute_dtype == self.accumulate_dtype:
             torch.bmm(hidden_GAD, rows_GDB, out=logits_GAB)
         else:
             logits_GAB.copy_(torch.bmm(hidden_GAD, rows_GDB))

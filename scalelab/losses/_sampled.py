@@ -1,4 +1,4 @@
-"""Losses over sampled negatives: ids and hidden states in, loss and gradients out, tile by tile."""
+"""Compute losses over sampled negatives and their gradients, tile by tile."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,33 +9,33 @@ from torch import Tensor
 from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch, Negatives, target_of
 from scalelab.losses._tiles import (
+    accumulate_dtype_of,
     add_product,
     add_rows,
-    formed,
-    inner_dtype,
+    compute_dtype_of,
+    loss_with_gradients,
     no_autocast,
-    outer_dtype,
-    spans,
     tile_numbers,
+    tile_ranges,
 )
 
-__all__ = ["Objective", "Slopes", "check_batch", "sampled_loss"]
+__all__ = ["Objective", "ScoreGradients", "check_batch", "sampled_loss"]
 
 # Gathered rows and scores of one tile: 4 MiB of float32, which stays in a CPU's caches.
 _TILE_FLOATS = 2**20
 
 
-class Slopes(NamedTuple):
-    """Losses of T positions with their derivatives by the scores, of target and of negatives."""
+class ScoreGradients(NamedTuple):
+    """Losses of T positions and their gradients by the scores of target and negatives."""
 
     loss: Tensor
     target: Tensor
     negatives: Tensor
 
 
-# (target_T, negative_TK) -> Slopes. A score of -inf is no negative: its slope must be 0. It owns
-# both scores and may write over them.
-Objective = Callable[[Tensor, Tensor], Slopes]
+# (target_T, negative_TK) -> ScoreGradients. A score of -inf is not a negative:
+# its gradient must be 0. The function owns both scores and may overwrite them.
+Objective = Callable[[Tensor, Tensor], ScoreGradients]
 
 
 def sampled_loss(
@@ -55,18 +55,20 @@ def sampled_loss(
     highest negatives are kept. Raises SpecError where the batch lacks what is asked.
     """
     check_batch(batch, logq, top_k)
-    inner = inner_dtype(hidden_ND)
+    compute_dtype = compute_dtype_of(hidden_ND)
 
     def compute(
         hidden_ND: Tensor, item_table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         with no_autocast(hidden_ND):
-            work = _Work(hidden_ND, item_table_VD, batch, inner, hidden_wanted, table_wanted)
-            for start, stop in spans(hidden_ND.shape[0], work.tile, hidden_ND):
+            work = _Work(
+                hidden_ND, item_table_VD, batch, compute_dtype, hidden_wanted, table_wanted
+            )
+            for start, stop in tile_ranges(hidden_ND.shape[0], work.tile, hidden_ND):
                 work.add(start, stop, objective, remove_accidental_hits, logq, top_k)
             return work.finish()
 
-    return formed(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
+    return loss_with_gradients(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
 
 
 def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:
@@ -91,17 +93,19 @@ class _Work:
         hidden_ND: Tensor,
         item_table_VD: Tensor,
         batch: LossBatch,
-        inner: torch.dtype,
+        compute_dtype: torch.dtype,
         hidden_wanted: bool,
         table_wanted: bool,
     ) -> None:
         self.hidden_ND, self.item_table_VD, self.batch = hidden_ND, item_table_VD, batch
-        self.inner, self.outer = inner, outer_dtype(hidden_ND)
+        self.compute_dtype, self.accumulate_dtype = compute_dtype, accumulate_dtype_of(hidden_ND)
         self.grad_hidden_ND = torch.empty_like(hidden_ND) if hidden_wanted else None
         self.grad_table_VD = torch.zeros_like(item_table_VD) if table_wanted else None
-        self.total = hidden_ND.new_zeros((), dtype=self.outer)
+        self.total = hidden_ND.new_zeros((), dtype=self.accumulate_dtype)
         self.shared = [
-            _Shared(source.ids.long(), item_table_VD, inner) if source.per == "batch" else None
+            _Shared(source.ids.long(), item_table_VD, compute_dtype)
+            if source.per == "batch"
+            else None
             for source in batch.negatives
         ]
         floats, depth = 0, hidden_ND.shape[1]
@@ -124,10 +128,10 @@ class _Work:
         top_k: int | None,
     ) -> None:
         """Take in the positions `start:stop`."""
-        hidden_TD = self.hidden_ND[start:stop].to(self.inner)
+        hidden_TD = self.hidden_ND[start:stop].to(self.compute_dtype)
         targets_T = self.batch.targets_N[start:stop].long()
-        rows_TD = self.item_table_VD.index_select(0, targets_T).to(self.inner)
-        target_T = (hidden_TD.to(self.outer) * rows_TD.to(self.outer)).sum(1)
+        rows_TD = self.item_table_VD.index_select(0, targets_T).to(self.compute_dtype)
+        target_T = (hidden_TD.to(self.accumulate_dtype) * rows_TD.to(self.accumulate_dtype)).sum(1)
         if logq:
             target_T -= logq * self.batch.negatives[0].exponent * self._log_popularity(targets_T)
         found = [
@@ -146,21 +150,24 @@ class _Work:
             negative_TK, places_TK = negative_TK.topk(top_k, 1, sorted=False)
             ids = [each.ids.expand(stop - start, -1) for each in found]
             chosen_TK = (ids[0] if len(ids) == 1 else torch.cat(ids, 1)).gather(1, places_TK)
-            found = [_Own(chosen_TK, self.item_table_VD, self.inner)]
+            found = [_Own(chosen_TK, self.item_table_VD, self.compute_dtype)]
             del ids, places_TK
-        slopes = objective(target_T, negative_TK)
-        self.total += slopes.loss.sum()
-        slope_TK, slope_T1 = slopes.negatives.to(self.inner), slopes.target.unsqueeze(1)
+        score_gradients = objective(target_T, negative_TK)
+        self.total += score_gradients.loss.sum()
+        score_grad_TK, score_grad_T1 = (
+            score_gradients.negatives.to(self.compute_dtype),
+            score_gradients.target.unsqueeze(1),
+        )
         widths = [each.ids.shape[-1] for each in found]
         if self.grad_hidden_ND is not None:
-            grad_TD = slope_T1 * rows_TD
-            for each, slope_TW in zip(found, slope_TK.split(widths, 1), strict=True):
-                grad_TD += each.to_hidden(slope_TW)
+            grad_TD = score_grad_T1 * rows_TD
+            for each, score_grad_TW in zip(found, score_grad_TK.split(widths, 1), strict=True):
+                grad_TD += each.to_hidden(score_grad_TW)
             self.grad_hidden_ND[start:stop] = grad_TD
         if self.grad_table_VD is not None:
-            add_rows(self.grad_table_VD, targets_T, slope_T1 * hidden_TD)
-            for each, slope_TW in zip(found, slope_TK.split(widths, 1), strict=True):
-                each.to_table(slope_TW, hidden_TD, self.grad_table_VD)
+            add_rows(self.grad_table_VD, targets_T, score_grad_T1 * hidden_TD)
+            for each, score_grad_TW in zip(found, score_grad_TK.split(widths, 1), strict=True):
+                each.to_table(score_grad_TW, hidden_TD, self.grad_table_VD)
 
     def finish(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Sum of the losses and of the gradients over positions."""
@@ -172,11 +179,11 @@ class _Work:
 
     def _own(self, source: Negatives, start: int, stop: int) -> "_Own":
         if source.per == "position":
-            return _Own(source.ids[start:stop].long(), self.item_table_VD, self.inner)
+            return _Own(source.ids[start:stop].long(), self.item_table_VD, self.compute_dtype)
         assert self.batch.sequence_N is not None
         sequence_T = self.batch.sequence_N[start:stop]
         ids_TK = source.ids.index_select(0, sequence_T).long()
-        return _Own(ids_TK, self.item_table_VD, self.inner)
+        return _Own(ids_TK, self.item_table_VD, self.compute_dtype)
 
     def _scores(
         self,
@@ -187,7 +194,7 @@ class _Work:
         remove_accidental_hits: bool,
         logq: float,
     ) -> Tensor:
-        score_TK = found.scores(hidden_TD).to(self.outer)
+        score_TK = found.scores(hidden_TD).to(self.accumulate_dtype)
         if logq and exponent:
             score_TK -= logq * exponent * self._log_popularity(found.ids)
         score_TK.masked_fill_(found.ids == self.batch.pad_id, -torch.inf)
@@ -203,39 +210,39 @@ class _Work:
 class _Shared:
     """Negatives of the whole batch: one matrix product, nothing gathered per position."""
 
-    def __init__(self, ids: Tensor, item_table_VD: Tensor, inner: torch.dtype) -> None:
+    def __init__(self, ids: Tensor, item_table_VD: Tensor, compute_dtype: torch.dtype) -> None:
         self.ids = ids
-        self.rows_KD = item_table_VD.index_select(0, ids).to(inner)
+        self.rows_KD = item_table_VD.index_select(0, ids).to(compute_dtype)
         self.grad_KD: Tensor | None = None
 
     def scores(self, hidden_TD: Tensor) -> Tensor:
         return hidden_TD @ self.rows_KD.T
 
-    def to_hidden(self, slope_TK: Tensor) -> Tensor:
-        return slope_TK @ self.rows_KD
+    def to_hidden(self, score_grad_TK: Tensor) -> Tensor:
+        return score_grad_TK @ self.rows_KD
 
-    def to_table(self, slope_TK: Tensor, hidden_TD: Tensor, grad_table_VD: Tensor) -> None:
+    def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, grad_table_VD: Tensor) -> None:
         if self.grad_KD is None:
-            self.grad_KD = torch.zeros_like(self.rows_KD, dtype=outer_dtype(grad_table_VD))
-        add_product(self.grad_KD, slope_TK.T, hidden_TD)
+            self.grad_KD = torch.zeros_like(self.rows_KD, dtype=accumulate_dtype_of(grad_table_VD))
+        add_product(self.grad_KD, score_grad_TK.T, hidden_TD)
 
 
 class _Own:
     """Negatives of each position of a tile, (T, K) ids: their rows are gathered."""
 
-    def __init__(self, ids: Tensor, item_table_VD: Tensor, inner: torch.dtype) -> None:
+    def __init__(self, ids: Tensor, item_table_VD: Tensor, compute_dtype: torch.dtype) -> None:
         self.ids = ids
         rows_MD = item_table_VD.index_select(0, ids.flatten())
-        self.rows_TKD = rows_MD.view(*ids.shape, rows_MD.shape[1]).to(inner)
+        self.rows_TKD = rows_MD.view(*ids.shape, rows_MD.shape[1]).to(compute_dtype)
 
     def scores(self, hidden_TD: Tensor) -> Tensor:
         # With the hidden state on the right MKL takes eight times as long.
         return torch.bmm(hidden_TD.unsqueeze(1), self.rows_TKD.transpose(1, 2)).squeeze(1)
 
-    def to_hidden(self, slope_TK: Tensor) -> Tensor:
-        return torch.bmm(slope_TK.unsqueeze(1), self.rows_TKD).squeeze(1)
+    def to_hidden(self, score_grad_TK: Tensor) -> Tensor:
+        return torch.bmm(score_grad_TK.unsqueeze(1), self.rows_TKD).squeeze(1)
 
-    def to_table(self, slope_TK: Tensor, hidden_TD: Tensor, grad_table_VD: Tensor) -> None:
+    def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, grad_table_VD: Tensor) -> None:
         # The rows are no longer needed: their room takes the gradients.
-        grad_TKD = torch.mul(slope_TK.unsqueeze(2), hidden_TD.unsqueeze(1), out=self.rows_TKD)
+        grad_TKD = torch.mul(score_grad_TK.unsqueeze(2), hidden_TD.unsqueeze(1), out=self.rows_TKD)
         add_rows(grad_table_VD, self.ids.flatten(), grad_TKD.flatten(0, 1))

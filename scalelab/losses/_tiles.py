@@ -1,4 +1,4 @@
-"""Tiles, and gradients formed in the forward pass: for every loss with a backward of its own."""
+"""Split work into tiles, and return a loss together with the gradients that it has computed."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,26 +11,26 @@ from scalelab.losses import LossBatch, target_of, tile_repeats
 
 __all__ = [
     "Compute",
+    "accumulate_dtype_of",
     "add_product",
     "add_rows",
-    "formed",
-    "inner_dtype",
+    "compute_dtype_of",
     "items_only",
+    "loss_with_gradients",
     "no_autocast",
-    "outer_dtype",
-    "spans",
     "target_scores",
     "tile_numbers",
+    "tile_ranges",
 ]
 
 # (hidden_ND, item_table_VD, hidden wanted, table wanted) -> loss, its two gradients or None.
 Compute = Callable[[Tensor, Tensor, bool, bool], tuple[Tensor, Tensor | None, Tensor | None]]
 
 
-def formed(
+def loss_with_gradients(
     compute: Compute, hidden_ND: Tensor, item_table_VD: Tensor, *, positions: int = 1
 ) -> Tensor:
-    """The loss of `compute`, whose gradients are formed beside it and only scaled on the way back.
+    """Return the loss of `compute`, which computes its gradients too: backward only scales them.
 
     Where `compute` returns sums, `positions` is their number: loss and gradients are divided by it,
     the latter at no cost.
@@ -41,10 +41,10 @@ def formed(
     """
     recording = torch.is_grad_enabled()
     wanted = (recording and hidden_ND.requires_grad, recording and item_table_VD.requires_grad)
-    return _Formed.apply(hidden_ND, item_table_VD, compute, positions, *wanted)  # pyright: ignore
+    return _LossWithGradients.apply(hidden_ND, item_table_VD, compute, positions, *wanted)  # pyright: ignore
 
 
-class _Formed(torch.autograd.Function):
+class _LossWithGradients(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -74,7 +74,7 @@ class _Formed(torch.autograd.Function):
         return (*gradients, None, None, None, None)
 
 
-def spans(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
+def tile_ranges(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]]:
     """(start, stop) of each tile of `range(total)`; of fake tensors the first two and the last.
 
     All tiles but the last are of one size, and what the first leaves in local names is alive while
@@ -105,7 +105,7 @@ def tile_numbers(like: Tensor, numbers: int, num_bytes: int) -> int:
     return numbers if target.kind == "cpu" else max(1, target.tile_bytes // num_bytes)
 
 
-def inner_dtype(tensor: Tensor) -> torch.dtype:
+def compute_dtype_of(tensor: Tensor) -> torch.dtype:
     """What matrix products are done in: autocast's type where it is on, else the tensor's own."""
     kind = tensor.device.type
     if torch.is_autocast_enabled(kind) and tensor.dtype != torch.float64:
@@ -113,7 +113,7 @@ def inner_dtype(tensor: Tensor) -> torch.dtype:
     return tensor.dtype
 
 
-def outer_dtype(tensor: Tensor) -> torch.dtype:
+def accumulate_dtype_of(tensor: Tensor) -> torch.dtype:
     """What sums over tiles are kept in: float32 at least."""
     return torch.promote_types(tensor.dtype, torch.float32)
 
@@ -155,6 +155,8 @@ def items_only(item_table_VD: Tensor, batch: LossBatch) -> tuple[Tensor, Tensor]
 
 def target_scores(hidden_TD: Tensor, rows_TD: Tensor, dtype: torch.dtype) -> Tensor:
     """Score of each position's own row, rounded as a matrix product in `dtype` would round it."""
-    outer = outer_dtype(hidden_TD)
-    score_T = (hidden_TD.to(dtype).to(outer) * rows_TD.to(dtype).to(outer)).sum(1)
-    return score_T.to(dtype).to(outer)
+    accumulate_dtype = accumulate_dtype_of(hidden_TD)
+    score_T = (
+        hidden_TD.to(dtype).to(accumulate_dtype) * rows_TD.to(dtype).to(accumulate_dtype)
+    ).sum(1)
+    return score_T.to(dtype).to(accumulate_dtype)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import binary
+from scalelab.losses._options import Reduction, RemoveAccidentalHits
 from scalelab.losses._sampled import sampled_loss
 
 __all__ = ["BCE"]
@@ -23,8 +24,8 @@ class BCE:
     the papers' code keeps them, but most of its samplers never draw one.
     """
 
-    reduction: Literal["mean", "sum", "balanced"] = "mean"
-    remove_accidental_hits: bool = True
+    reduction: Reduction = "mean"
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import num_negatives
-from scalelab.losses._sampled import Slopes, sampled_loss
+from scalelab.losses._options import RemoveAccidentalHits
+from scalelab.losses._sampled import ScoreGradients, sampled_loss
 
 __all__ = ["BPR"]
 
@@ -21,7 +22,7 @@ class BPR:
     `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
-    remove_accidental_hits: bool = True
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 
@@ -36,9 +37,9 @@ class BPR:
         )
 
 
-def _bpr(target_T: Tensor, negative_TK: Tensor) -> Slopes:
+def _bpr(target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:
     weight_T1 = (1 / num_negatives(negative_TK).clamp_(min=1)).unsqueeze(1)
     lead_TK = negative_TK.sub_(target_T.unsqueeze(1))
     loss_T = (functional.softplus(lead_TK) * weight_T1).sum(1)
-    slope_TK = torch.sigmoid(lead_TK).mul_(weight_T1)
-    return Slopes(loss_T, -slope_TK.sum(1), slope_TK)
+    score_grad_TK = torch.sigmoid(lead_TK).mul_(weight_T1)
+    return ScoreGradients(loss_T, -score_grad_TK.sum(1), score_grad_TK)

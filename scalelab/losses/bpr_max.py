@@ -1,15 +1,17 @@
 """BPR-max: BPR against negatives weighted by their softmax (Hidasi & Karatzoglou, 2018; TRON)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
 from scalelab.losses import LossBatch
-from scalelab.losses._objectives import elu, shares, through_elu
-from scalelab.losses._sampled import Slopes, sampled_loss
+from scalelab.losses._objectives import elu, softmax, through_elu
+from scalelab.losses._options import Regularisation, RemoveAccidentalHits
+from scalelab.losses._sampled import ScoreGradients, sampled_loss
 
 __all__ = ["BPRMax"]
 
@@ -23,9 +25,12 @@ class BPRMax:
     elu_param; 0: none). `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
-    reg: float = 1.0
-    elu: float = 0.0
-    remove_accidental_hits: bool = True
+    reg: Regularisation = 1.0
+    elu: Annotated[
+        float,
+        Field(ge=0, description="ELU on all scores (GRU4Rec's elu_param); 0: none"),
+    ] = 0.0
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 
@@ -44,27 +49,27 @@ class BPRMax:
             remove_accidental_hits=self.remove_accidental_hits,
         )
 
-    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:
-        slopes = self._slopes(elu(target_T, self.elu), elu(negative_TK, self.elu))
-        return through_elu(slopes, target_T, negative_TK, self.elu)
+    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:
+        score_gradients = self._score_gradients(elu(target_T, self.elu), elu(negative_TK, self.elu))
+        return through_elu(score_gradients, target_T, negative_TK, self.elu)
 
-    def _slopes(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:
-        share_TK = shares(negative_TK)
+    def _score_gradients(self, target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:
+        softmax_TK = softmax(negative_TK)
         lead_TK = negative_TK - target_T.unsqueeze(1)
-        log_TK = share_TK.log() - functional.softplus(lead_TK)
+        log_TK = softmax_TK.log() - functional.softplus(lead_TK)
         total_T = torch.logsumexp(log_TK, 1)
         none_T = total_T == -torch.inf
         total_T = total_T.masked_fill(none_T, 0)
         # How much each negative has to do with the sum: d log-sum / d log-term.
         part_TK = log_TK.sub_(total_T.unsqueeze(1)).exp_()
         pull_TK = part_TK * torch.sigmoid(lead_TK)
-        slope_TK = share_TK - part_TK + pull_TK
+        score_grad_TK = softmax_TK - part_TK + pull_TK
         loss_T = -total_T
         if self.reg:
             score_TK = negative_TK.masked_fill(negative_TK == -torch.inf, 0)
-            size_T = (share_TK * score_TK * score_TK).sum(1)
+            size_T = (softmax_TK * score_TK * score_TK).sum(1)
             loss_T += self.reg * size_T
-            slope_TK += (
-                self.reg * share_TK * (score_TK * score_TK - size_T.unsqueeze(1) + 2 * score_TK)
+            score_grad_TK += (
+                self.reg * softmax_TK * (score_TK * score_TK - size_T.unsqueeze(1) + 2 * score_TK)
             )
-        return Slopes(loss_T, -pull_TK.sum(1), slope_TK)
+        return ScoreGradients(loss_T, -pull_TK.sum(1), score_grad_TK)

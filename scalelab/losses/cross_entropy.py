@@ -2,23 +2,25 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from scalelab.losses import LossBatch, target_of
+from scalelab.losses._options import IncludePadding, Kernel
 from scalelab.losses._tiles import (
+    accumulate_dtype_of,
     add_product,
     add_rows,
-    formed,
-    inner_dtype,
+    compute_dtype_of,
+    loss_with_gradients,
     no_autocast,
-    outer_dtype,
-    spans,
     target_scores,
+    tile_ranges,
 )
-from scalelab.losses.kernels.choice import Kernel, runs_fused
+from scalelab.losses.kernels.choice import runs_fused
 from scalelab.losses.kernels.fused import Problem, fused_loss
 
 __all__ = ["CrossEntropy"]
@@ -36,17 +38,23 @@ class CrossEntropy:
 
     `tile_mib` "auto" is 32 on a CPU and 1 to 2 % of a GPU's memory. The scores of as many positions
     as fit are kept for one pass over the table (three matrix products, as many as any exact method
-    needs). Where only few fit, that is above some 170,000 items, the scores are formed twice: once
-    for the log-sum-exp of every position, once for the gradients, which are written tile by tile of
-    the table. `include_padding` leaves the padding row in the softmax, as the RECE repository does.
+    needs). Where only few fit, that is above some 170,000 items, the scores are computed twice:
+    once for the log-sum-exp of every position, once for the gradients, which are written tile by
+    tile of the table. `include_padding` leaves the padding row in the softmax, as the RECE
+    repository does.
 
     `kernel` = "fused" takes the Triton kernels of `scalelab.losses.kernels` instead, which keep no
     scores at all (CUDA, compute capability 8.0, D up to 256); "auto" does where they run and agree
     with plain float64.
     """
 
-    tile_mib: float | Literal["auto"] = "auto"
-    include_padding: bool = False
+    tile_mib: Annotated[
+        PositiveFloat | Literal["auto"],
+        Field(
+            description="MiB of scores held at a time; auto: 32 on a CPU, 1 to 2 % of a GPU",
+        ),
+    ] = "auto"
+    include_padding: IncludePadding = False
     kernel: Kernel = "auto"
 
     needs_negatives: ClassVar[bool] = False
@@ -57,10 +65,10 @@ class CrossEntropy:
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""
-        inner = inner_dtype(hidden_ND)
-        if runs_fused("cross_entropy", self.kernel, hidden_ND, item_table_VD, inner):
+        compute_dtype = compute_dtype_of(hidden_ND)
+        if runs_fused("cross_entropy", self.kernel, hidden_ND, item_table_VD, compute_dtype):
             pad_id = -1 if self.include_padding else batch.pad_id
-            problem = Problem(batch.targets_N.long(), inner, pad_id)
+            problem = Problem(batch.targets_N.long(), compute_dtype, pad_id)
             with no_autocast(hidden_ND):
                 return fused_loss(hidden_ND, item_table_VD, problem)
 
@@ -68,14 +76,17 @@ class CrossEntropy:
             hidden_ND: Tensor, item_table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
         ) -> tuple[Tensor, Tensor | None, Tensor | None]:
             with no_autocast(hidden_ND):
-                work = _Work(self, hidden_ND, item_table_VD, batch, inner)
+                work = _Work(self, hidden_ND, item_table_VD, batch, compute_dtype)
                 return work.run(hidden_wanted, table_wanted)
 
-        return formed(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
+        return loss_with_gradients(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
 
 
 def _tile(
-    tile_mib: float | Literal["auto"], hidden_ND: Tensor, table_VD: Tensor, inner: torch.dtype
+    tile_mib: float | Literal["auto"],
+    hidden_ND: Tensor,
+    table_VD: Tensor,
+    compute_dtype: torch.dtype,
 ) -> tuple[bool, int, int, int]:
     """Whether scores are kept, the rows and columns of a tile, and the size of their buffer."""
     (num_positions, depth), num_rows = hidden_ND.shape, table_VD.shape[0]
@@ -84,7 +95,7 @@ def _tile(
     num_bytes = default if tile_mib == "auto" else int(tile_mib * 2**20)
     enough = min(_FEWEST_ROWS, num_positions)
     if target.kind == "cpu":
-        room = max(1, num_bytes // inner.itemsize)
+        room = max(1, num_bytes // compute_dtype.itemsize)
         rows = min(_ROWS, num_positions, max(1, room // num_rows))
         keeps = num_rows <= room and rows >= enough
         if not keeps:
@@ -94,13 +105,13 @@ def _tile(
     # Launches are dear on a GPU, so its tiles are as wide as they can be, and what is held beside
     # the scores, which are as wide, counts: a copy in float32, once more a copy of their own type
     # where they are not kept, and of the table's rows a copy and a product.
-    other = inner != outer_dtype(hidden_ND)
-    a_row = 2 * depth * inner.itemsize if other else 0
-    a_score = inner.itemsize + (4 if other else 0)
+    other = compute_dtype != accumulate_dtype_of(hidden_ND)
+    a_row = 2 * depth * compute_dtype.itemsize if other else 0
+    a_score = compute_dtype.itemsize + (4 if other else 0)
     rows = min(num_positions, (num_bytes // num_rows - a_row) // a_score)
     if rows >= enough:
         return True, rows, num_rows, rows * num_rows
-    a_score += inner.itemsize if other else 0
+    a_score += compute_dtype.itemsize if other else 0
     rows = max(1, min(num_positions, math.isqrt(num_bytes // a_score)))
     columns = max(1, min(num_rows, num_bytes // (rows * a_score + a_row)))
     return False, rows, columns, rows * columns
@@ -115,15 +126,15 @@ class _Work:
         hidden_ND: Tensor,
         item_table_VD: Tensor,
         batch: LossBatch,
-        inner: torch.dtype,
+        compute_dtype: torch.dtype,
     ) -> None:
         self.hidden_ND, self.item_table_VD = hidden_ND, item_table_VD
         self.targets_N = batch.targets_N.long()
         self.pad_id = None if options.include_padding else batch.pad_id
-        self.inner, self.outer = inner, outer_dtype(hidden_ND)
-        tile = _tile(options.tile_mib, hidden_ND, item_table_VD, inner)
+        self.compute_dtype, self.accumulate_dtype = compute_dtype, accumulate_dtype_of(hidden_ND)
+        tile = _tile(options.tile_mib, hidden_ND, item_table_VD, compute_dtype)
         self.keeps, self.rows, self.columns, size = tile
-        self.buffer = torch.empty(size, dtype=inner, device=hidden_ND.device)
+        self.buffer = torch.empty(size, dtype=compute_dtype, device=hidden_ND.device)
 
     def run(
         self, hidden_wanted: bool, table_wanted: bool
@@ -141,37 +152,39 @@ class _Work:
         grad_hidden_ND = torch.empty_like(hidden_ND) if hidden_wanted else None
         grad_table_VD = torch.zeros_like(table_VD) if table_wanted else None
         # Shares within a tile, and the log-sum-exp of each position in each tile.
-        lse_GT = hidden_ND.new_empty((-(-num_rows // columns), self.rows), dtype=self.outer)
-        total = hidden_ND.new_zeros((), dtype=self.outer)
-        for start, stop in spans(num_positions, self.rows, hidden_ND):
-            hidden_TD = hidden_ND[start:stop].to(self.inner)
+        lse_GT = hidden_ND.new_empty(
+            (-(-num_rows // columns), self.rows), dtype=self.accumulate_dtype
+        )
+        total = hidden_ND.new_zeros((), dtype=self.accumulate_dtype)
+        for start, stop in tile_ranges(num_positions, self.rows, hidden_ND):
+            hidden_TD = hidden_ND[start:stop].to(self.compute_dtype)
             size = stop - start
-            lse_T = hidden_ND.new_full((size,), -torch.inf, dtype=self.outer)
-            grad_TD = hidden_ND.new_zeros((size, depth), dtype=self.outer)
-            for first, last in spans(num_rows, columns, hidden_ND):
-                rows_WD = table_VD[first:last].to(self.inner)
-                share_TW = self._kept(size, first, last)
+            lse_T = hidden_ND.new_full((size,), -torch.inf, dtype=self.accumulate_dtype)
+            grad_TD = hidden_ND.new_zeros((size, depth), dtype=self.accumulate_dtype)
+            for first, last in tile_ranges(num_rows, columns, hidden_ND):
+                rows_WD = table_VD[first:last].to(self.compute_dtype)
+                softmax_TW = self._kept(size, first, last)
                 tile_T = lse_GT[first // columns, :size]
-                self._shares(hidden_TD, rows_WD, first, share_TW, tile_T)
+                self._softmax(hidden_TD, rows_WD, first, softmax_TW, tile_T)
                 if hidden_wanted:
                     both_T = torch.logaddexp(lse_T, tile_T)
                     grad_TD.mul_((lse_T - both_T).exp_().unsqueeze(1))
                     scale_T1 = (tile_T - both_T).exp_().unsqueeze(1)
-                    grad_TD.addcmul_((share_TW @ rows_WD).to(self.outer), scale_T1)
+                    grad_TD.addcmul_((softmax_TW @ rows_WD).to(self.accumulate_dtype), scale_T1)
                     lse_T = both_T
                 else:
                     lse_T = torch.logaddexp(lse_T, tile_T)
             targets_T = self.targets_N[start:stop]
             target_TD = table_VD.index_select(0, targets_T)
-            total += lse_T.sum() - target_scores(hidden_TD, target_TD, self.inner).sum()
+            total += lse_T.sum() - target_scores(hidden_TD, target_TD, self.compute_dtype).sum()
             if grad_hidden_ND is not None:
                 grad_hidden_ND[start:stop] = grad_TD.sub_(target_TD)
             if grad_table_VD is not None:
-                for first, last in spans(num_rows, columns, hidden_ND):
+                for first, last in tile_ranges(num_rows, columns, hidden_ND):
                     scale_T1 = (lse_GT[first // columns, :size] - lse_T).exp_().unsqueeze(1)
-                    scaled_TD = (hidden_TD * scale_T1).to(self.inner)
-                    share_TW = self._kept(size, first, last)
-                    add_product(grad_table_VD[first:last], share_TW.T, scaled_TD)
+                    scaled_TD = (hidden_TD * scale_T1).to(self.compute_dtype)
+                    softmax_TW = self._kept(size, first, last)
+                    add_product(grad_table_VD[first:last], softmax_TW.T, scaled_TD)
                 add_rows(grad_table_VD, targets_T, hidden_ND[start:stop].neg())
         return total, grad_hidden_ND, grad_table_VD
 
@@ -180,11 +193,11 @@ class _Work:
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         hidden_ND, table_VD = self.hidden_ND, self.item_table_VD
         num_positions, num_rows = hidden_ND.shape[0], table_VD.shape[0]
-        lse_N = hidden_ND.new_full((num_positions,), -torch.inf, dtype=self.outer)
-        for first, last in spans(num_rows, self.columns, hidden_ND):
-            rows_WD = table_VD[first:last].to(self.inner)
-            for start, stop in spans(num_positions, self.rows, hidden_ND):
-                hidden_TD = hidden_ND[start:stop].to(self.inner)
+        lse_N = hidden_ND.new_full((num_positions,), -torch.inf, dtype=self.accumulate_dtype)
+        for first, last in tile_ranges(num_rows, self.columns, hidden_ND):
+            rows_WD = table_VD[first:last].to(self.compute_dtype)
+            for start, stop in tile_ranges(num_positions, self.rows, hidden_ND):
+                hidden_TD = hidden_ND[start:stop].to(self.compute_dtype)
                 score_TW = self._scores(hidden_TD, rows_WD, first)
                 lse_T = lse_N[start:stop]
                 top_T = torch.maximum(lse_T, score_TW.amax(1))
@@ -193,25 +206,27 @@ class _Work:
                 del score_TW  # of another type it is a copy, and the next one is made beside it
         loss = lse_N.sum()
         target_ND = table_VD.index_select(0, self.targets_N)
-        loss -= target_scores(hidden_ND, target_ND, self.inner).sum()
+        loss -= target_scores(hidden_ND, target_ND, self.compute_dtype).sum()
         if not (hidden_wanted or table_wanted):
             return loss, None, None
         grad_hidden_ND = None
         if hidden_wanted:
-            grad_hidden_ND = target_ND.to(self.outer).neg_()
+            grad_hidden_ND = target_ND.to(self.accumulate_dtype).neg_()
         del target_ND
         grad_table_VD = torch.zeros_like(table_VD) if table_wanted else None
-        for first, last in spans(num_rows, self.columns, hidden_ND):
-            rows_WD = table_VD[first:last].to(self.inner)
-            for start, stop in spans(num_positions, self.rows, hidden_ND):
-                hidden_TD = hidden_ND[start:stop].to(self.inner)
+        for first, last in tile_ranges(num_rows, self.columns, hidden_ND):
+            rows_WD = table_VD[first:last].to(self.compute_dtype)
+            for start, stop in tile_ranges(num_positions, self.rows, hidden_ND):
+                hidden_TD = hidden_ND[start:stop].to(self.compute_dtype)
                 score_TW = self._scores(hidden_TD, rows_WD, first)
-                share_TW = score_TW.sub_(lse_N[start:stop].unsqueeze(1)).exp_().to(self.inner)
+                softmax_TW = (
+                    score_TW.sub_(lse_N[start:stop].unsqueeze(1)).exp_().to(self.compute_dtype)
+                )
                 if grad_hidden_ND is not None:
-                    add_product(grad_hidden_ND[start:stop], share_TW, rows_WD)
+                    add_product(grad_hidden_ND[start:stop], softmax_TW, rows_WD)
                 if grad_table_VD is not None:
-                    add_product(grad_table_VD[first:last], share_TW.T, hidden_TD)
-                del score_TW, share_TW
+                    add_product(grad_table_VD[first:last], softmax_TW.T, hidden_TD)
+                del score_TW, softmax_TW
         if grad_table_VD is not None:
             add_rows(grad_table_VD, self.targets_N, hidden_ND.neg())
         if grad_hidden_ND is not None:
@@ -226,22 +241,22 @@ class _Work:
         torch.mm(hidden_TD, rows_WD.T, out=out_TW)
         if self.pad_id is not None and first <= self.pad_id < first + rows_WD.shape[0]:
             # Not -inf: a tile of the padding row alone must still have a softmax.
-            out_TW[:, self.pad_id - first] = torch.finfo(self.inner).min
+            out_TW[:, self.pad_id - first] = torch.finfo(self.compute_dtype).min
 
     def _scores(self, hidden_TD: Tensor, rows_WD: Tensor, first: int) -> Tensor:
         """Scores of a tile, in the buffer where their type allows."""
         score_TW = self._kept(hidden_TD.shape[0], 0, rows_WD.shape[0])
         self._product(hidden_TD, rows_WD, first, score_TW)
-        return score_TW.to(self.outer)
+        return score_TW.to(self.accumulate_dtype)
 
-    def _shares(
-        self, hidden_TD: Tensor, rows_WD: Tensor, first: int, share_TW: Tensor, lse_T: Tensor
+    def _softmax(
+        self, hidden_TD: Tensor, rows_WD: Tensor, first: int, softmax_TW: Tensor, lse_T: Tensor
     ) -> None:
-        """Softmax within the tile, and its log-sum-exp: the largest share is exp(top - lse)."""
-        self._product(hidden_TD, rows_WD, first, share_TW)
-        wide_TW = share_TW.to(self.outer)
+        """Softmax within the tile, and its log-sum-exp: the largest softmax is exp(top - lse)."""
+        self._product(hidden_TD, rows_WD, first, softmax_TW)
+        wide_TW = softmax_TW.to(self.accumulate_dtype)
         top_T = wide_TW.amax(1)
         torch.softmax(wide_TW, 1, out=wide_TW)
         torch.sub(top_T, wide_TW.amax(1).log_(), out=lse_T)
-        if wide_TW is not share_TW:
-            share_TW.copy_(wide_TW)
+        if wide_TW is not softmax_TW:
+            softmax_TW.copy_(wide_TW)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from scalelab.losses import LossBatch
+from scalelab.losses._options import IncludePadding
 from scalelab.losses._tiles import items_only
 
 __all__ = ["DenseCE"]
@@ -19,7 +20,7 @@ class DenseCE:
     `include_padding` leaves the padding row in the softmax, as the RECE repository does.
     """
 
-    include_padding: bool = False
+    include_padding: IncludePadding = False
 
     needs_negatives: ClassVar[bool] = False
 

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import binary
+from scalelab.losses._options import Reduction, RemoveAccidentalHits
 from scalelab.losses._sampled import sampled_loss
 
 __all__ = ["GBCE"]
@@ -22,9 +24,12 @@ class GBCE:
     `remove_accidental_hits` are as in `bce`.
     """
 
-    t: float = 0.75
-    reduction: Literal["mean", "sum", "balanced"] = "mean"
-    remove_accidental_hits: bool = True
+    t: Annotated[
+        float,
+        Field(ge=0, le=1, description="calibration: 0 is plain bce, 1 is fully calibrated"),
+    ] = 0.75
+    reduction: Reduction = "mean"
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 

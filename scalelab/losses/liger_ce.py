@@ -7,7 +7,7 @@ from torch import Tensor
 
 from scalelab.losses import LossBatch
 from scalelab.losses._external import check_external
-from scalelab.losses._tiles import inner_dtype, items_only, no_autocast
+from scalelab.losses._tiles import compute_dtype_of, items_only, no_autocast
 
 __all__ = ["LigerCE"]
 
@@ -28,7 +28,7 @@ class LigerCE:
         from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 
         table_VD, targets_N = items_only(item_table_VD, batch)
-        inner = inner_dtype(hidden_ND)
+        compute_dtype = compute_dtype_of(hidden_ND)
         with no_autocast(hidden_ND):
             fused = LigerFusedLinearCrossEntropyLoss()
-            return fused(table_VD.to(inner), hidden_ND.to(inner), targets_N)
+            return fused(table_VD.to(compute_dtype), hidden_ND.to(compute_dtype), targets_N)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from scalelab.core.errors import MissingExtra
 from scalelab.losses import LossBatch
-from scalelab.losses._tiles import inner_dtype, items_only, no_autocast
+from scalelab.losses._tiles import compute_dtype_of, items_only, no_autocast
 
 __all__ = ["LinearCE"]
 
@@ -28,12 +28,12 @@ class LinearCE:
                 "pip install 'torch>=2.13', or use cross_entropy",
             )
         table_VD, targets_N = items_only(item_table_VD, batch)
-        inner = inner_dtype(hidden_ND)
+        compute_dtype = compute_dtype_of(hidden_ND)
         # Autocast passes by the chunked operation: it casts nothing itself.
         with no_autocast(hidden_ND):
             return functional.linear_cross_entropy(
-                hidden_ND.to(inner),
-                table_VD.to(inner),
+                hidden_ND.to(compute_dtype),
+                table_VD.to(compute_dtype),
                 targets_N,
                 options=torch.nn.LinearCrossEntropyOptions(),
             )

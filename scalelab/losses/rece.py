@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
@@ -12,11 +13,11 @@ from scalelab.losses import LossBatch
 from scalelab.losses._rece import rounds
 from scalelab.losses._rece_tiles import Visible
 from scalelab.losses._tiles import (
+    accumulate_dtype_of,
     add_rows,
-    formed,
-    inner_dtype,
+    compute_dtype_of,
+    loss_with_gradients,
     no_autocast,
-    outer_dtype,
     target_scores,
 )
 
@@ -43,7 +44,7 @@ class RECE:
     here, so "auto" balances time instead. With n buckets and chunks, D numbers a row, and w = 1 + 2
     n_extra_chunks, a round looks for nearest vectors in 2 D n (N + V) operations and takes 2 D p w
     N V / n for its visible pairs: p = 3 products (scores and two gradients), or 4 with several
-    rounds, where scores are formed twice. The sum is least where both are equal:
+    rounds, where scores are computed twice. The sum is least where both are equal:
 
         n_buckets = sqrt(p (1 + 2 n_extra_chunks) N V / (N + V))
 
@@ -54,10 +55,22 @@ class RECE:
     drawn from `batch.generator`.
     """
 
-    rounds: int = 1
-    n_extra_chunks: int = 1
-    n_buckets: int | Literal["auto", "paper"] = "auto"
-    n_chunks: int | Literal["auto"] = "auto"
+    rounds: Annotated[
+        int,
+        Field(ge=1, description="times that positions and items are sorted into chunks anew"),
+    ] = 1
+    n_extra_chunks: Annotated[
+        int,
+        Field(ge=0, description="chunks on either side that are visible too"),
+    ] = 1
+    n_buckets: Annotated[
+        PositiveInt | Literal["auto", "paper"],
+        Field(description="random vectors; auto balances time, paper memory"),
+    ] = "auto"
+    n_chunks: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(description="chunks of positions and items; auto: n_buckets"),
+    ] = "auto"
 
     needs_negatives: ClassVar[bool] = False
 
@@ -86,7 +99,7 @@ class RECE:
             raise SpecError(
                 f"given buckets are {tuple(given.shape)}", f"rounds, buckets and width make {shape}"
             )
-        inner = inner_dtype(hidden_ND)
+        compute_dtype = compute_dtype_of(hidden_ND)
 
         def compute(
             hidden_ND: Tensor, table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
@@ -100,11 +113,11 @@ class RECE:
                     targets_N=batch.targets_N.to(torch.int32),
                     pad_id=pad_id,
                     rounds=rounds(hidden_ND, table_VD, vectors_RBD, n_chunks, reach, pad_id),
-                    inner=inner,
+                    compute_dtype=compute_dtype,
                 )
                 return _loss(visible, hidden_wanted, table_wanted)
 
-        return formed(compute, hidden_ND, item_table_VD)
+        return loss_with_gradients(compute, hidden_ND, item_table_VD)
 
     def _num_buckets(self, num_positions: int, num_rows: int) -> int:
         if isinstance(self.n_buckets, int):
@@ -124,7 +137,9 @@ class RECE:
 def _normal(shape: tuple[int, ...], like: Tensor, batch: LossBatch) -> Tensor:
     generator = batch.generator
     device = like.device if generator is None else generator.device
-    vectors = torch.randn(shape, dtype=outer_dtype(like), device=device, generator=generator)
+    vectors = torch.randn(
+        shape, dtype=accumulate_dtype_of(like), device=device, generator=generator
+    )
     return vectors.to(like.device)
 
 
@@ -133,13 +148,13 @@ def _loss(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     hidden_ND, table_VD, targets_N = visible.hidden_ND, visible.table_VD, visible.targets_N
     rows_ND = table_VD.index_select(0, targets_N)
-    score_N = target_scores(hidden_ND, rows_ND, visible.inner)
-    # The target is there from the start; the filler's is infinite, so that its shares are 0.
+    score_N = target_scores(hidden_ND, rows_ND, visible.compute_dtype)
+    # The target is there from the start; the filler's is infinite, so that its softmax is 0.
     lse_P = torch.cat([score_N, score_N.new_full((1,), torch.inf)])
     wanted = hidden_wanted or table_wanted
     if not (wanted and visible.one_look):
         visible.log_sum(lse_P)
-    grad_ND = torch.zeros_like(hidden_ND, dtype=visible.outer) if hidden_wanted else None
+    grad_ND = torch.zeros_like(hidden_ND, dtype=visible.accumulate_dtype) if hidden_wanted else None
     grad_VD = None
     if table_wanted:
         grad_VD = torch.empty_like(table_VD) if visible.whole else torch.zeros_like(table_VD)

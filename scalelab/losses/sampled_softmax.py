@@ -1,15 +1,17 @@
 """Softmax cross-entropy over the target and K sampled negatives: CE- of RECE, TRON, GRU4Rec."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from scalelab.losses import LossBatch
-from scalelab.losses._sampled import Slopes, check_batch, sampled_loss
-from scalelab.losses._tiles import inner_dtype, no_autocast
-from scalelab.losses.kernels.choice import Kernel, refusal_of, runs_fused
+from scalelab.losses._options import Kernel, RemoveAccidentalHits
+from scalelab.losses._sampled import ScoreGradients, check_batch, sampled_loss
+from scalelab.losses._tiles import compute_dtype_of, no_autocast
+from scalelab.losses.kernels.choice import refusal_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
 
 __all__ = ["SampledSoftmax"]
@@ -29,9 +31,15 @@ class SampledSoftmax:
     and agree with plain float64.
     """
 
-    logq: float = 0.0
-    top_k: int | None = None
-    remove_accidental_hits: bool = True
+    logq: Annotated[
+        float,
+        Field(description="strength of the correction for how negatives are drawn; 0: none"),
+    ] = 0.0
+    top_k: Annotated[
+        PositiveInt | None,
+        Field(description="only so many of the highest-scored negatives count; empty: all"),
+    ] = None
+    remove_accidental_hits: RemoveAccidentalHits = True
     kernel: Kernel = "auto"
 
     needs_negatives: ClassVar[bool] = True
@@ -49,11 +57,11 @@ class SampledSoftmax:
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions. Raises SpecError where top_k is above the negatives given."""
-        inner = inner_dtype(hidden_ND)
-        if self._takes_fused(hidden_ND, item_table_VD, batch, inner):
+        compute_dtype = compute_dtype_of(hidden_ND)
+        if self._takes_fused(hidden_ND, item_table_VD, batch, compute_dtype):
             check_batch(batch, self.logq, self.top_k)
             shared = _shared(batch, self.logq, self.remove_accidental_hits)
-            problem = Problem(batch.targets_N.long(), inner, batch.pad_id, shared)
+            problem = Problem(batch.targets_N.long(), compute_dtype, batch.pad_id, shared)
             with no_autocast(hidden_ND):
                 return fused_loss(hidden_ND, item_table_VD, problem)
         return sampled_loss(
@@ -67,12 +75,14 @@ class SampledSoftmax:
         )
 
     def _takes_fused(
-        self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch, inner: torch.dtype
+        self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch, compute_dtype: torch.dtype
     ) -> bool:
         same_for_all = all(source.per == "batch" for source in batch.negatives)
         if self.top_k is None and same_for_all and batch.negatives:
             name = "sampled_softmax"
-            return runs_fused(name, self.kernel, hidden_ND, item_table_VD, inner, shared=True)
+            return runs_fused(
+                name, self.kernel, hidden_ND, item_table_VD, compute_dtype, shared=True
+            )
         if self.kernel == "fused":
             raise refusal_of(hidden_ND)(
                 "the fused kernel of sampled_softmax needs negatives per batch and no top_k",
@@ -98,9 +108,9 @@ def _shared(batch: LossBatch, logq: float, skip_target: bool) -> Shared:
     return Shared(ids_K, bias_K, target_bias_N, skip_target)
 
 
-def _softmax(target_T: Tensor, negative_TK: Tensor) -> Slopes:
+def _softmax(target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:
     total_T = torch.logaddexp(target_T, torch.logsumexp(negative_TK, 1))
-    return Slopes(
+    return ScoreGradients(
         total_T - target_T,
         torch.exp(target_T - total_T) - 1,
         negative_TK.sub_(total_T[:, None]).exp_(),

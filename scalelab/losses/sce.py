@@ -3,22 +3,23 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
 from scalelab.losses._tiles import (
+    accumulate_dtype_of,
     add_rows,
-    formed,
-    inner_dtype,
+    compute_dtype_of,
+    loss_with_gradients,
     no_autocast,
-    outer_dtype,
-    spans,
     target_scores,
     tile_numbers,
+    tile_ranges,
 )
 
 __all__ = ["SCE"]
@@ -41,7 +42,7 @@ class _Problem(NamedTuple):
     table_VD: Tensor
     targets_N: Tensor
     buckets: _Buckets
-    inner: torch.dtype
+    compute_dtype: torch.dtype
 
 
 class _Tile(NamedTuple):
@@ -68,17 +69,29 @@ class SCE:
     buckets. More positions a bucket than there are (the last step of an epoch is a short one) are
     all of them.
 
-    Scores on the centres and logits are formed bucket by bucket and not kept. Losses of all buckets
-    come first, gradients in a second pass for the bucket that counts; equal ones share.
+    Scores on the centres and logits are computed bucket by bucket and not kept. Losses of all
+    buckets come first, gradients in a second pass for the bucket that counts; equal ones share.
 
     `batch.given["random"]` replaces the random numbers: (n_buckets, D), or (N, n_buckets) with
     `mix_x`.
     """
 
-    n_buckets: int | Literal["auto"] = "auto"
-    bucket_size_x: int | Literal["auto"] = "auto"
-    bucket_size_y: int = 512
-    mix_x: bool = False
+    n_buckets: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(description="random centres; auto: 2 sqrt(positions)"),
+    ] = "auto"
+    bucket_size_x: Annotated[
+        PositiveInt | Literal["auto"],
+        Field(description="positions of a bucket; auto: 2 sqrt(positions)"),
+    ] = "auto"
+    bucket_size_y: Annotated[
+        int,
+        Field(ge=1, description="items of a bucket"),
+    ] = 512
+    mix_x: Annotated[
+        bool,
+        Field(description="whether centres are random mixtures of the hidden states"),
+    ] = False
 
     needs_negatives: ClassVar[bool] = False
 
@@ -96,17 +109,17 @@ class SCE:
                 f"sce puts {size} items into a bucket and there are {num_items}",
                 f"lower bucket_size_y to {num_items} or less",
             )
-        inner = inner_dtype(hidden_ND)
+        compute_dtype = compute_dtype_of(hidden_ND)
 
         def compute(
             hidden_ND: Tensor, table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
         ) -> tuple[Tensor, Tensor | None, Tensor | None]:
             with no_autocast(hidden_ND):
                 buckets = self._buckets(hidden_ND, table_VD, batch)
-                problem = _Problem(hidden_ND, table_VD, batch.targets_N, buckets, inner)
+                problem = _Problem(hidden_ND, table_VD, batch.targets_N, buckets, compute_dtype)
                 return _loss(problem, hidden_wanted, table_wanted)
 
-        return formed(compute, hidden_ND, item_table_VD)
+        return loss_with_gradients(compute, hidden_ND, item_table_VD)
 
     def _buckets(self, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> _Buckets:
         num_positions, depth = hidden_ND.shape
@@ -121,8 +134,12 @@ class SCE:
             raise SpecError(
                 f"given random numbers are {tuple(random.shape)}", f"needed are {shape}"
             )
-        outer = outer_dtype(hidden_ND)
-        centres_BD = random.T.to(outer) @ hidden_ND.to(outer) if self.mix_x else random.to(outer)
+        accumulate_dtype = accumulate_dtype_of(hidden_ND)
+        centres_BD = (
+            random.T.to(accumulate_dtype) @ hidden_ND.to(accumulate_dtype)
+            if self.mix_x
+            else random.to(accumulate_dtype)
+        )
         return _Buckets(
             _highest(centres_BD, hidden_ND, min(size, num_positions), None),
             _highest(centres_BD, table_VD, self.bucket_size_y, batch.pad_id),
@@ -132,7 +149,9 @@ class SCE:
 def _normal(shape: tuple[int, int], like: Tensor, batch: LossBatch) -> Tensor:
     generator = batch.generator
     device = like.device if generator is None else generator.device
-    vectors = torch.randn(shape, dtype=outer_dtype(like), device=device, generator=generator)
+    vectors = torch.randn(
+        shape, dtype=accumulate_dtype_of(like), device=device, generator=generator
+    )
     return vectors.to(like.device)
 
 
@@ -143,7 +162,7 @@ def _highest(centres_BD: Tensor, rows_MD: Tensor, size: int, pad_id: int | None)
     # On a GPU half of the tile is left to what `topk` holds.
     block = max(1, min(num_centres, tile_numbers(rows_MD, _SCORES, 8) // num_rows))
     scores = torch.empty(block, num_rows, dtype=centres_BD.dtype, device=rows_MD.device)
-    for start, stop in spans(num_centres, block, rows_MD):
+    for start, stop in tile_ranges(num_centres, block, rows_MD):
         score = scores[: stop - start]
         # A table of bfloat16 is widened rather than the scores narrowed; as a rule this is no copy.
         torch.mm(centres_BD[start:stop], rows_MD.to(centres_BD.dtype).T, out=score)
@@ -156,10 +175,10 @@ def _highest(centres_BD: Tensor, rows_MD: Tensor, size: int, pad_id: int | None)
 def _loss(
     problem: _Problem, hidden_wanted: bool, table_wanted: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    hidden_ND, table_VD, targets_N, buckets, inner = problem
-    outer = outer_dtype(hidden_ND)
+    hidden_ND, table_VD, targets_N, buckets, compute_dtype = problem
+    accumulate_dtype = accumulate_dtype_of(hidden_ND)
     rows_ND = table_VD.index_select(0, targets_N)
-    score_N = target_scores(hidden_ND, rows_ND, inner)
+    score_N = target_scores(hidden_ND, rows_ND, compute_dtype)
     flat = buckets.positions.view(-1).long()
     lse_BX = _log_sums(problem, score_N)
     loss_BX = lse_BX - _pick(score_N, buckets.positions)
@@ -172,18 +191,18 @@ def _loss(
         return loss, None, None
 
     # 1 / count in the bucket with a position's largest loss, else 0; equal ones share.
-    weight_BX = (loss_BX == _pick(worst_N, buckets.positions)).to(outer)
+    weight_BX = (loss_BX == _pick(worst_N, buckets.positions)).to(accumulate_dtype)
     sharing_N = torch.zeros_like(score_N)
     add_rows(sharing_N, flat, weight_BX.view(-1))
     weight_BX = weight_BX / _pick(sharing_N, buckets.positions).mul_(counted_N.sum())
-    grad_ND = torch.zeros_like(hidden_ND, dtype=outer) if hidden_wanted else None
+    grad_ND = torch.zeros_like(hidden_ND, dtype=accumulate_dtype) if hidden_wanted else None
     grad_VD = torch.zeros_like(table_VD) if table_wanted else None
     _gradients(problem, lse_BX, weight_BX, grad_ND, grad_VD)
 
-    # Through the target itself: its share less one.
+    # Through the target itself: its softmax less one.
     factor_N1 = torch.expm1(-worst_N).div_(counted_N.sum()).unsqueeze(1)
     if grad_ND is not None:
-        grad_ND = grad_ND.addcmul_(rows_ND.to(outer), factor_N1).to(hidden_ND.dtype)
+        grad_ND = grad_ND.addcmul_(rows_ND.to(accumulate_dtype), factor_N1).to(hidden_ND.dtype)
     if grad_VD is not None:
         add_rows(grad_VD, targets_N, hidden_ND * factor_N1)
     return loss, grad_ND, grad_VD
@@ -212,19 +231,21 @@ def _gradients(
     depth = problem.hidden_ND.shape[1]
     for tile in _tiles(problem):
         here = slice(tile.start, tile.stop)
-        share_GXY = tile.logits_GXY.sub_(lse_BX[here].unsqueeze(2)).exp_().to(problem.inner)
+        softmax_GXY = (
+            tile.logits_GXY.sub_(lse_BX[here].unsqueeze(2)).exp_().to(problem.compute_dtype)
+        )
         weight_GX1 = weight_BX[here].unsqueeze(2)
         if grad_ND is not None:
-            grad_GXD = torch.bmm(share_GXY, tile.rows_GYD) * weight_GX1
+            grad_GXD = torch.bmm(softmax_GXY, tile.rows_GYD) * weight_GX1
             add_rows(grad_ND, problem.buckets.positions[here].reshape(-1), grad_GXD.view(-1, depth))
         if grad_VD is not None:
-            weighted_GXD = (tile.hidden_GXD * weight_GX1).to(problem.inner)
-            grad_GYD = torch.bmm(share_GXY.transpose(1, 2), weighted_GXD)
+            weighted_GXD = (tile.hidden_GXD * weight_GX1).to(problem.compute_dtype)
+            grad_GYD = torch.bmm(softmax_GXY.transpose(1, 2), weighted_GXD)
             add_rows(grad_VD, problem.buckets.items[here].reshape(-1), grad_GYD.view(-1, depth))
 
 
 def _tiles(problem: _Problem) -> Iterator[_Tile]:
-    hidden_ND, table_VD, targets_N, (positions, items), inner = problem
+    hidden_ND, table_VD, targets_N, (positions, items), compute_dtype = problem
     targets_N = targets_N.to(torch.int32)
     num_buckets, size_x = positions.shape
     size_y, depth = items.shape[1], hidden_ND.shape[1]
@@ -234,11 +255,13 @@ def _tiles(problem: _Problem) -> Iterator[_Tile]:
     bucket_bytes = 9 * logits + (size_x + size_y) * (16 * depth + 64)
     numbers = tile_numbers(hidden_ND, _TILE, -(-bucket_bytes // logits))
     step = max(1, min(num_buckets, numbers // logits))
-    for start, stop in spans(num_buckets, step, hidden_ND):
+    for start, stop in tile_ranges(num_buckets, step, hidden_ND):
         of_x, of_y = positions[start:stop], items[start:stop]
-        hidden_GXD = _pick(hidden_ND, of_x).to(inner)
-        rows_GYD = _pick(table_VD, of_y).to(inner)
-        logits_GXY = torch.bmm(hidden_GXD, rows_GYD.transpose(1, 2)).to(outer_dtype(hidden_ND))
+        hidden_GXD = _pick(hidden_ND, of_x).to(compute_dtype)
+        rows_GYD = _pick(table_VD, of_y).to(compute_dtype)
+        logits_GXY = torch.bmm(hidden_GXD, rows_GYD.transpose(1, 2)).to(
+            accumulate_dtype_of(hidden_ND)
+        )
         is_target = of_y.unsqueeze(1) == _pick(targets_N, of_x).unsqueeze(2)
         yield _Tile(
             start, stop, hidden_GXD, rows_GYD, logits_GXY.masked_fill_(is_target, -torch.inf)

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import num_negatives
-from scalelab.losses._sampled import Slopes, sampled_loss
+from scalelab.losses._options import Regularisation, RemoveAccidentalHits
+from scalelab.losses._sampled import ScoreGradients, sampled_loss
 
 __all__ = ["TOP1"]
 
@@ -21,8 +22,8 @@ class TOP1:
     (`reg` = 1). `remove_accidental_hits` leaves out negatives that equal the target.
     """
 
-    reg: float = 1.0
-    remove_accidental_hits: bool = True
+    reg: Regularisation = 1.0
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 
@@ -40,7 +41,7 @@ class TOP1:
             remove_accidental_hits=self.remove_accidental_hits,
         )
 
-    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:
+    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:
         is_empty_TK = negative_TK == -torch.inf
         weight_T1 = (1 / num_negatives(negative_TK).clamp_(min=1)).unsqueeze(1)
         weight_TK = weight_T1.masked_fill(is_empty_TK, 0)
@@ -48,9 +49,11 @@ class TOP1:
         ahead_TK = torch.sigmoid(score_TK - target_T.unsqueeze(1))
         pull_TK = weight_TK * ahead_TK * (1 - ahead_TK)
         loss_T = (weight_TK * ahead_TK).sum(1)
-        slope_TK = pull_TK
+        score_grad_TK = pull_TK
         if self.reg:
             large_TK = torch.sigmoid(score_TK * score_TK)
             loss_T += self.reg * (weight_TK * large_TK).sum(1)
-            slope_TK = pull_TK + 2 * self.reg * weight_TK * score_TK * large_TK * (1 - large_TK)
-        return Slopes(loss_T, -pull_TK.sum(1), slope_TK)
+            score_grad_TK = pull_TK + 2 * self.reg * weight_TK * score_TK * large_TK * (
+                1 - large_TK
+            )
+        return ScoreGradients(loss_T, -pull_TK.sum(1), score_grad_TK)

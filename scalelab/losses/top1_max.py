@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from scalelab.losses import LossBatch
-from scalelab.losses._objectives import shares
-from scalelab.losses._sampled import Slopes, sampled_loss
+from scalelab.losses._objectives import softmax
+from scalelab.losses._options import Regularisation, RemoveAccidentalHits
+from scalelab.losses._sampled import ScoreGradients, sampled_loss
 
 __all__ = ["TOP1Max"]
 
@@ -22,8 +23,8 @@ class TOP1Max:
     that equal the target.
     """
 
-    reg: float = 1.0
-    remove_accidental_hits: bool = True
+    reg: Regularisation = 1.0
+    remove_accidental_hits: RemoveAccidentalHits = True
 
     needs_negatives: ClassVar[bool] = True
 
@@ -41,8 +42,8 @@ class TOP1Max:
             remove_accidental_hits=self.remove_accidental_hits,
         )
 
-    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> Slopes:
-        share_TK = shares(negative_TK)
+    def _objective(self, target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:
+        softmax_TK = softmax(negative_TK)
         score_TK = negative_TK.masked_fill_(negative_TK == -torch.inf, 0)
         ahead_TK = torch.sigmoid(score_TK - target_T.unsqueeze(1))
         term_TK = ahead_TK
@@ -51,6 +52,6 @@ class TOP1Max:
             large_TK = torch.sigmoid(score_TK * score_TK)
             term_TK = ahead_TK + self.reg * large_TK
             steep_TK = pull_TK + 2 * self.reg * score_TK * large_TK * (1 - large_TK)
-        loss_T = (share_TK * term_TK).sum(1)
-        slope_TK = share_TK * (term_TK - loss_T.unsqueeze(1) + steep_TK)
-        return Slopes(loss_T, -(share_TK * pull_TK).sum(1), slope_TK)
+        loss_T = (softmax_TK * term_TK).sum(1)
+        score_grad_TK = softmax_TK * (term_TK - loss_T.unsqueeze(1) + steep_TK)
+        return ScoreGradients(loss_T, -(softmax_TK * pull_TK).sum(1), score_grad_TK)

@@ -1,9 +1,9 @@
-"""Follow every live byte of a step and say which component it belongs to: the account.
+"""Follow every storage of a training step and attribute its bytes to a component of the model.
 
-One `TorchDispatchMode` follows the life of every storage, on real tensors and on fake ones alike. A
-byte's component comes from the announced phase, in the backward pass from the sequence number of
-the running node, and at last from the role that the storage took: a buffer that becomes a gradient
-is one from its first moment.
+One `TorchDispatchMode` registers every storage when it is allocated and hears when it is freed, on
+real tensors and on fake ones alike. The component of a storage comes from the current phase, in the
+backward pass from the sequence number of the running autograd node, and at last from what the
+storage became: a buffer that becomes a gradient counts as one from its allocation on.
 """
 
 import weakref
@@ -17,78 +17,68 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 
 from scalelab.core.events import Observer, Phase
 from scalelab.core.records import TimelineEvent
-from scalelab.measure.compiled import LISTENERS
+from scalelab.measure.compiled import ALLOCATION_CALLBACKS
+from scalelab.measure.in_place import MAY_ADD_IN_PLACE, adds_in_place, current_node
 from scalelab.measure.names import BY_PHASE, COMPONENTS
-from scalelab.measure.storages import storages_of, tensors_in
-from scalelab.measure.workspaces import IN_PLACE_UNOBSERVED, RUN, Run
+from scalelab.measure.storages import MemoryEvent, Storage, storages_of, tensors_in
+from scalelab.measure.workspaces import RUN, Run
 
 __all__ = ["COMPONENTS", "Account"]
-
-
-class _Life:
-    """One storage from allocation to death. `_cdata` is reused, so a life has its own key."""
-
-    __slots__ = ("component", "num_bytes", "reference", "settled")
-
-    def __init__(self, component: str, num_bytes: int, settled: bool) -> None:
-        self.component = component
-        self.num_bytes = num_bytes
-        self.settled = settled
-        self.reference: Any = None
 
 
 class Account(TorchDispatchMode, Observer):
     """Follows live tensor bytes on one kind of device while it is active (`with account:`).
 
-    Label what exists before (`label`, `label_training`), let it hear the trainer's phases as an
-    observer, and read `peak_bytes`, `peak_components`, `timeline()` afterwards. Bytes are
-    requested bytes: neither rounded nor cached by an allocator. `run` replaces the way in which
-    what an operation holds for itself is found on this kind of device.
+    Label what exists before (`label`, `label_training`), add it to the trainer's observers, and
+    read `peak_bytes`, `peak_components()`, `timeline()` afterwards. Bytes are requested bytes:
+    neither rounded nor cached by an allocator. `run` replaces how an operation is run and how the
+    temporary memory inside it is found (see `scalelab.measure.workspaces`).
     """
 
     def __init__(self, device_type: str = "cpu", run: Run | None = None) -> None:
         super().__init__()
         self._device_type = device_type
         self._run = run or RUN[device_type]
-        self._lives: list[_Life] = []
-        self._open: dict[int, int] = {}
-        # (life, bytes, phase): the whole story, from which everything else is told.
+        self._storages: list[Storage] = []
+        # `_cdata` of a storage that is alive, to its number in `_storages`.
+        self._live: dict[int, int] = {}
+        # (storage number, bytes, phase) of every allocation (+) and free (-), in order.
         self._events: list[tuple[int, int, str]] = []
         self._phases: list[Phase] = []
         self._forward_ranges: list[tuple[int, int, str]] = []
         self._range_starts: list[int] = []
         self._parts: tuple[nn.Module, Tensor, torch.optim.Optimizer] | None = None
-        self._heir: tuple[int, int] | None = None  # a life, and the one that takes its place
+        # An in-place alias that is not decided yet: (old storage, the one that may replace it).
+        self._alias: tuple[int, int] | None = None
         self._current = 0
-        self.window = 0  # index in the story at which the window of the peak starts
+        self.window = 0  # index of the first event that the peak counts
         self._closed = False
         self.peak_bytes = 0
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
-        """Keep `torch.compile` as it is: an active mode would make Dynamo skip, for good."""
+        """Keep `torch.compile` as it is: an active mode would make Dynamo skip for good."""
         return True
 
     def start_window(self) -> None:
         """Peaks count from here on; what is alive now is their floor."""
-        self._settle_heir()
+        self._settle_alias()
         self.window = len(self._events)
         self.peak_bytes = self._current
 
     # Labels
 
     def label(self, component: str, tensors: Iterable[Tensor]) -> None:
-        """These tensors belong to `component`, from their first moment on."""
+        """These tensors belong to `component`, from their allocation on."""
         for tensor in tensors:
             for storage in storages_of(tensor):
                 if storage.device.type != self._device_type:
                     continue
-                key = self._open.get(storage._cdata)
+                key = self._live.get(storage._cdata)
                 if key is None:
-                    self._begin(storage, component, settled=True)
+                    self._allocate(storage, component)
                 else:
-                    self._lives[key].component = component
-                    self._lives[key].settled = True
+                    self._storages[key].component = component
 
     def label_training(
         self, model: nn.Module, item_table: Tensor, optimizer: torch.optim.Optimizer
@@ -116,7 +106,7 @@ class Account(TorchDispatchMode, Observer):
         if self._parts is not None:
             self.label("optimizer_state", tensors_in(self._parts[2].state))
 
-    # What the trainer announces
+    # Phases of the trainer
 
     def on_phase_start(self, phase: Phase) -> None:
         """Allocations from here on belong to `phase`."""
@@ -124,7 +114,7 @@ class Account(TorchDispatchMode, Observer):
         self._range_starts.append(_get_sequence_nr())
 
     def on_phase_end(self, phase: Phase) -> None:
-        """Back to the phase around it; gradients and optimizer state take their final role."""
+        """Return to the phase around it; label new gradients and optimizer state."""
         self._phases.pop()
         component = BY_PHASE.get(phase)
         first = self._range_starts.pop()
@@ -138,22 +128,22 @@ class Account(TorchDispatchMode, Observer):
     # Following storages
 
     def __enter__(self) -> Self:
-        LISTENERS.append(self._note_compiled)
+        ALLOCATION_CALLBACKS.append(self._note_compiled)
         return super().__enter__()
 
     def _note_compiled(self, tensor: Tensor) -> None:
-        """A buffer of compiled code, which comes past `__torch_dispatch__`."""
+        """Register a buffer of compiled code, which bypasses `__torch_dispatch__`."""
         self._note(tensor, self._component_now())
 
     def __exit__(self, *args: Any) -> None:
-        """Stop listening; what dies from now on is no part of the story."""
-        self._settle_heir()
+        """Stop; what is freed from now on is not an event."""
+        self._settle_alias()
         self._closed = True
-        LISTENERS.remove(self._note_compiled)
+        ALLOCATION_CALLBACKS.remove(self._note_compiled)
         self._label_gradients()
         self._label_state()
-        for life in self._lives:
-            life.reference = None
+        for storage in self._storages:
+            storage.reference = None
         super().__exit__(*args)
 
     def __torch_dispatch__(
@@ -162,87 +152,85 @@ class Account(TorchDispatchMode, Observer):
         # Queries return no tensor, and are the most frequent calls under fake tensors.
         if func is torch.ops.prim.device.default or func.is_view:
             return func(*args, **(kwargs or {}))
-        self._settle_heir()
+        self._settle_alias()
         component = self._component_now()
-        # A tensor that nobody labelled and no operation made: it came in from outside.
+        # A tensor that is not labelled and that no operation made came in from outside.
         for value in args:
             self._note(value, component)
         if kwargs:
             for value in kwargs.values():
                 self._note(value, component)
         result, inside = self._run(func, args, kwargs or {})
-        if self._in_place_without_us(func):
-            self._begin_in_place_of(args[0], result)
+        if func in MAY_ADD_IN_PLACE and adds_in_place(func, args, result, self._made_by(args)):
+            self._register_alias(args[0], result)
         self._note(result, component)
         if inside:
-            self._flash(component, inside)
+            self._note_transient(component, inside)
         return result
 
     def _note(self, value: Any, component: str) -> None:
         if isinstance(value, Tensor):
             for storage in storages_of(value):
                 if storage.device.type == self._device_type:
-                    key = self._open.get(storage._cdata)
+                    key = self._live.get(storage._cdata)
                     if key is None:
-                        self._begin(storage, component, settled=False)
-                    elif self._lives[key].num_bytes != (now := storage.nbytes()):
-                        self._event(key, now - self._lives[key].num_bytes)
-                        self._lives[key].num_bytes = now
+                        self._allocate(storage, component)
+                    elif self._storages[key].num_bytes != (now := storage.nbytes()):
+                        self._event(key, now - self._storages[key].num_bytes)
+                        self._storages[key].num_bytes = now
         elif isinstance(value, (tuple, list)):
             for item in value:
                 self._note(item, component)
 
-    def _begin(self, storage: torch.UntypedStorage, component: str, *, settled: bool) -> None:
-        self._event(self._born(storage, component, settled), storage.nbytes())
+    def _allocate(self, storage: torch.UntypedStorage, component: str) -> None:
+        self._event(self._register(storage, component), storage.nbytes())
 
-    def _born(self, storage: torch.UntypedStorage, component: str, settled: bool) -> int:
-        key = len(self._lives)
-        life = _Life(component, storage.nbytes(), settled)
-        self._lives.append(life)
-        self._open[storage._cdata] = key
-        life.reference = weakref.ref(storage, self._at_death(key, storage._cdata))
+    def _register(self, storage: torch.UntypedStorage, component: str) -> int:
+        """Know the storage by a number from now on, without an event."""
+        key = len(self._storages)
+        known = Storage(component, storage.nbytes(), current_node())
+        self._storages.append(known)
+        self._live[storage._cdata] = key
+        known.reference = weakref.ref(storage, self._on_free(key, storage._cdata))
         return key
 
-    def _in_place_without_us(self, func: Any) -> bool:
-        """Gradients of lookups; the sum of two gradients that meet, made before a node runs."""
-        if not self._phases or self._phases[-1] is not Phase.BACKWARD:
-            return False
-        if func is torch.ops.aten.add.Tensor:
-            return torch._C._current_autograd_node() is None
-        return func in IN_PLACE_UNOBSERVED
+    def _register_alias(self, old: Tensor, new: Tensor) -> None:
+        """`new` takes the memory of `old` if that is freed before the next operation."""
+        place = self._live.get(old.untyped_storage()._cdata)
+        if place is not None:
+            storage = self._storages[place]
+            self._alias = place, self._register(new.untyped_storage(), storage.component)
 
-    def _begin_in_place_of(self, old: Any, new: Tensor) -> None:
-        """`new` takes the place of `old` if that dies at once, as it would in a step unobserved."""
-        if old.layout is not torch.strided or new.layout is not torch.strided:
-            return
-        storage = new.untyped_storage()
-        place = self._open.get(old.untyped_storage()._cdata)
-        # Of another size it could not have been the same memory (an expanded gradient, say).
-        if place is not None and self._lives[place].num_bytes == storage.nbytes():
-            component = self._lives[place].component
-            self._heir = place, self._born(storage, component, settled=False)
+    def _made_by(self, args: tuple[Any, ...]) -> tuple[int | None, int | None]:
+        """The autograd nodes in which the two first arguments were allocated."""
+        found: list[int | None] = [None, None]
+        for index, value in enumerate(args[:2]):
+            if isinstance(value, Tensor) and value.layout is torch.strided:
+                key = self._live.get(value.untyped_storage()._cdata)
+                found[index] = None if key is None else self._storages[key].node
+        return found[0], found[1]
 
-    def _settle_heir(self) -> None:
-        """The place was not left: both are there."""
-        if self._heir is not None:
-            (_, key), self._heir = self._heir, None
-            self._event(key, self._lives[key].num_bytes)
+    def _settle_alias(self) -> None:
+        """The old storage was not freed: the new one is an allocation of its own."""
+        if self._alias is not None:
+            (_, key), self._alias = self._alias, None
+            self._event(key, self._storages[key].num_bytes)
 
-    def _at_death(self, key: int, cdata: int) -> Any:
-        def died(_: Any) -> None:
+    def _on_free(self, key: int, cdata: int) -> Any:
+        def on_free(_: Any) -> None:
             if not self._closed:
-                if self._heir is not None and key == self._heir[1]:
-                    self._settle_heir()
-                self._open.pop(cdata, None)
-                self._event(key, -self._lives[key].num_bytes)
-                if self._heir is not None and key == self._heir[0]:
-                    self._settle_heir()
+                if self._alias is not None and key == self._alias[1]:
+                    self._settle_alias()
+                self._live.pop(cdata, None)
+                self._event(key, -self._storages[key].num_bytes)
+                if self._alias is not None and key == self._alias[0]:
+                    self._settle_alias()
 
-        return died
+        return on_free
 
-    def _flash(self, component: str, num_bytes: int) -> None:
-        key = len(self._lives)
-        self._lives.append(_Life(component, num_bytes, settled=True))
+    def _note_transient(self, component: str, num_bytes: int) -> None:
+        key = len(self._storages)
+        self._storages.append(Storage(component, num_bytes))
         self._event(key, num_bytes)
         self._event(key, -num_bytes)
 
@@ -262,11 +250,11 @@ class Account(TorchDispatchMode, Observer):
         for first, end, component in self._forward_ranges:
             if first <= number < end:
                 return component
-        # Accumulating nodes have no number of a forward region; what they hold for a moment is rows
-        # of the lookup on their way into the gradient.
+        # Nodes that accumulate gradients have no number of a forward region; what they allocate is
+        # rows of the lookup, which are then added to the gradient.
         return "activations"
 
-    # The story, told
+    # Results
 
     def peak_components(self) -> dict[str, int]:
         """Live bytes of each component at the instant of the peak; they add up to `peak_bytes`."""
@@ -275,24 +263,26 @@ class Account(TorchDispatchMode, Observer):
         for index, (key, num_bytes, _) in enumerate(self._events):
             if index >= self.window and total == self.peak_bytes:
                 break
-            live[self._lives[key].component] += num_bytes
+            live[self._storages[key].component] += num_bytes
             total += num_bytes
         return live
 
     def timeline(self) -> tuple[TimelineEvent, ...]:
         """Every change in order, each with the phase it happened in and its component."""
         return tuple(
-            TimelineEvent(event=index, phase=phase, component=component, bytes=num_bytes)
-            for index, (_, num_bytes, phase, component) in enumerate(self.story())
-            if num_bytes
+            TimelineEvent(
+                event=index, phase=event.phase, component=event.component, bytes=event.num_bytes
+            )
+            for index, event in enumerate(self.events())
+            if event.num_bytes
         )
 
-    def story(self) -> Iterator[tuple[int, int, str, str]]:
-        """(life, bytes, phase, component) of every change, for a replay through an allocator."""
+    def events(self) -> Iterator[MemoryEvent]:
+        """Every change in order, for a replay by an allocator."""
         for key, num_bytes, phase in self._events:
-            yield key, num_bytes, phase, self._lives[key].component
+            yield MemoryEvent(key, num_bytes, phase, self._storages[key].component)
 
     @property
     def num_events(self) -> int:
-        """The index in the story that the next change will have."""
+        """The index that the next event will have."""
         return len(self._events)

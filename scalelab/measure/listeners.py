@@ -1,4 +1,4 @@
-"""A training that announces itself in, what a session must know of it out: small observers."""
+"""Observe a training for its session: phase, seconds, progress, time limit and stop requests."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,13 +13,13 @@ from scalelab.measure.components import Account
 from scalelab.train.trainer import METRIC, Fit, Trainer
 
 __all__ = [
-    "Asked",
     "Clock",
     "PhaseWatch",
     "Reporter",
     "Stop",
+    "StopRequest",
     "TimeGuard",
-    "TimeUp",
+    "TimeLimitReached",
     "every",
     "metric_rows",
     "oracle_rows",
@@ -31,7 +31,7 @@ Stop = Callable[[], bool | Outcome]
 _REPORT_EVERY_S = 0.2
 
 
-class Known(Protocol):
+class SessionState(Protocol):
     """The part of a session's state that listeners read and write."""
 
     row: Run
@@ -39,23 +39,25 @@ class Known(Protocol):
     account: Account | None
 
 
-class TimeUp(Exception):
-    """The run has used up its seconds."""
+class TimeLimitReached(Exception):
+    """The run has reached its time limit."""
 
 
 class PhaseWatch(Observer):
-    """Keeps the phase that started last: where a run that dies has died."""
+    """Keeps the phase that started last: where a run that fails has failed."""
 
-    def __init__(self, state: Known) -> None:
+    def __init__(self, state: SessionState) -> None:
         self.state = state
 
     def on_phase_start(self, phase: Phase) -> None:
-        """Remember it."""
+        """Keep it."""
         self.state.phase = phase
 
 
 class Clock(Observer):
-    """Seconds spent in evaluation, and those that checkpoints carry over to a later process."""
+    """Seconds spent in evaluation, those that checkpoints carry over to a later process, and when
+    each epoch ended, with its loss.
+    """
 
     def __init__(self, fit: Fit) -> None:
         self.evaluate_s = 0.0
@@ -73,12 +75,13 @@ class Clock(Observer):
             self._before = dict(self._fit.spent_s)
 
     def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
-        """What a checkpoint would have to tell."""
+        """Keep the seconds that a checkpoint of this epoch has to store."""
         here_s = time.perf_counter() - self._begun - self.evaluate_s
         self._fit.spent_s = {
             "train": self.before("train") + here_s,
             "evaluate": self.before("evaluate") + self.evaluate_s,
         }
+        self._fit.epoch_ends.append((epoch, loss, sum(self._fit.spent_s.values())))
 
     def on_phase_start(self, phase: Phase) -> None:
         """Evaluation starts."""
@@ -92,20 +95,22 @@ class Clock(Observer):
 
 
 class TimeGuard(Observer):
-    """Raises TimeUp after a step or an epoch when the run's seconds are used up."""
+    """Raises TimeLimitReached after the first step that ends beyond the time limit."""
 
     def __init__(self, limit_s: float | None, now: Callable[[], float]) -> None:
         self.limit_s = limit_s
         self.now = now
 
     def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
-        """Look at the clock."""
+        """Compare the time with the limit."""
         if self.limit_s is not None and self.now() > self.limit_s:
-            raise TimeUp(f"stopped after {self.now():.0f} s; the limit was {self.limit_s:.0f} s")
+            raise TimeLimitReached(
+                f"stopped after {self.now():.0f} s; the limit was {self.limit_s:.0f} s"
+            )
 
 
-class Asked:
-    """`stop` as the trainer wants it, and the outcome that it asked for."""
+class StopRequest:
+    """Adapts `stop` to the trainer's yes or no, and keeps the outcome that it requested."""
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
@@ -121,7 +126,9 @@ class Asked:
 class Reporter(Observer):
     """Turns announcements into Progress, a few times a second."""
 
-    def __init__(self, trainer: Trainer, state: Known, report: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, trainer: Trainer, state: SessionState, report: Callable[[Progress], None]
+    ) -> None:
         self.report = report
         self.run_id = state.row.run_id
         self.epochs = trainer.spec.train.epochs
@@ -138,20 +145,20 @@ class Reporter(Observer):
         self._begun = self._last = time.perf_counter()
 
     def on_phase_start(self, phase: Phase) -> None:
-        """Evaluation and what follows it are worth a line of their own."""
+        """Report where evaluation starts and where training goes on."""
         changed = (phase is Phase.EVALUATE) != (self.phase is Phase.EVALUATE)
         self.phase = phase
         if changed:
-            self._tell()
+            self._send()
 
     def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
-        """Now and then."""
+        """Report if the last report is old enough."""
         self.epoch, self.step = epoch, step + 1
         self.positions += num_positions
         now = time.perf_counter()
         if now - self._last >= _REPORT_EVERY_S:
             self.rate = self.positions / (now - self._begun)
-            self._tell()
+            self._send()
 
     def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         """Loss and metric of the epoch."""
@@ -160,10 +167,10 @@ class Reporter(Observer):
             self.metric = metrics[METRIC]
             self.best = max(self.metric, self.best if self.best is not None else self.metric)
         self.epoch = epoch
-        self._tell()
+        self._send()
         self.positions, self._begun = 0, time.perf_counter()
 
-    def _tell(self) -> None:
+    def _send(self) -> None:
         self._last = time.perf_counter()
         self.report(
             Progress(
@@ -183,7 +190,7 @@ class Reporter(Observer):
 
 
 def every(seconds: float) -> Callable[[], bool]:
-    """A question that is answered with True once in so many seconds."""
+    """A function that returns True at most once in so many seconds."""
     last = time.monotonic()
 
     def due() -> bool:

@@ -116,7 +116,7 @@ def training_pass(
     figures.
     """
     if trainer.spec.train.compile:
-        compiled.listen()
+        compiled.report_allocations()
     with _largest_step(trainer) as (batch, step):
         step()
         account = account_of(trainer)

@@ -39,6 +39,7 @@ def profiled(
         out=out,
         save_model=save_model,
         report=report,
+        baselines=True,
         strict=True,
     )
     if out is not None:

@@ -1,14 +1,16 @@
-"""A spec in, the row of its run as it is before the run starts out."""
+"""Make the row of a run that has not started, and the rows of its baselines."""
 
 import json
 from datetime import UTC, datetime
 
 from scalelab.core.locating import short
 from scalelab.core.part_sources import origin_of
-from scalelab.core.records import Outcome, Run
+from scalelab.core.records import Baseline, Outcome, Run
 from scalelab.core.spec import RESULTS_VERSION, RunSpec
+from scalelab.datasets.baselines import baseline_rows
+from scalelab.train.trainer import Trainer
 
-__all__ = ["new_row"]
+__all__ = ["baselines_of", "new_row"]
 
 
 def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
@@ -56,4 +58,16 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         tied_targets=None,
         repeated_targets=None,
         results_version=RESULTS_VERSION,
+    )
+
+
+def baselines_of(trainer: Trainer, run: Run) -> tuple[Baseline, ...]:
+    """The baselines of a run's data set and protocol."""
+    assert run.data_fingerprint is not None
+    return baseline_rows(
+        trainer.data.interactions,
+        trainer.data.split,
+        trainer.spec.data,
+        data_fingerprint=run.data_fingerprint,
+        protocol=run.protocol,
     )

@@ -2,31 +2,41 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from scalelab.core.errors import ScalelabError
-from scalelab.core.events import Phase, Progress, Stage
-from scalelab.core.records import Memory, Metric, Outcome, Record, Run, TimelineEvent
+from scalelab.core.events import Phase, Progress
+from scalelab.core.records import (
+    Baseline,
+    Memory,
+    Metric,
+    Outcome,
+    Record,
+    Run,
+    Stopped,
+    TimelineEvent,
+)
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
 from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
+from scalelab.measure.device_budget import must_fit, on_device
 from scalelab.measure.environment import computing_with, environment
 from scalelab.measure.gpus import on_this_machine
-from scalelab.measure.listeners import Stop, TimeUp
-from scalelab.measure.memory_errors import OverBudget, out_of_memory
+from scalelab.measure.listeners import Stop, TimeLimitReached
+from scalelab.measure.memory_errors import out_of_memory
 from scalelab.measure.probes import Probe
 from scalelab.measure.probes.host_rss import HostRss
 from scalelab.measure.probes.kernel_used import KernelUsed
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
-from scalelab.measure.rows import new_row
+from scalelab.measure.rows import baselines_of, new_row
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
@@ -35,6 +45,13 @@ from scalelab.train.trainer import Diverged, Fit, Trainer
 __all__ = ["Limits", "new_row", "out_of_memory", "run"]
 
 _LOG = logging.getLogger(__name__)
+# With `train.max_steps` all the training that was wanted is over as well. A request is none of
+# these: it ends the run, which is interrupted or pruned.
+_STOPPED = {
+    "epochs": Stopped.EPOCHS,
+    "steps": Stopped.EPOCHS,
+    "patience": Stopped.PATIENCE,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +76,7 @@ class _State:
     memory: list[Memory] = field(default_factory=list)
     timeline: tuple[TimelineEvent, ...] = ()
     probes: list[Probe] = field(default_factory=list)
+    baselines: tuple[Baseline, ...] = ()
     account: Account | None = None
     phase: Phase = Phase.SETUP
 
@@ -80,6 +98,7 @@ def run(
     save_model: Path | None = None,
     out: Path | None = None,
     keep: Path | None = None,
+    baselines: bool = False,
     strict: bool = False,
 ) -> Record:
     """Run one spec in this process: memory passes, undisturbed training, test of the best weights.
@@ -89,7 +108,8 @@ def run(
     every epoch: True interrupts, an Outcome ends the run with it. `steps` ends training after so
     many. `timeline` keeps every change of memory inside the profiled step. `save_model` and `out`
     are folders for weights and spec, and for trace files. With a folder `keep`, an interrupted run
-    leaves a checkpoint there and a later one goes on from it. Only with `strict` does bad input
+    leaves a checkpoint there and a later one goes on from it. With `baselines` the record has those
+    of its data set and protocol. Only with `strict` does bad input
     raise (SpecError, DataError); otherwise nothing but KeyboardInterrupt leaves this function.
     """
     spec = on_this_machine(spec)
@@ -107,9 +127,11 @@ def run(
             check_precision(spec.train.precision, torch.device(spec.device.name).type)
             with (
                 products_in(spec.train.precision),
-                _on_device(torch.device(spec.device.name), limits.memory_bytes),
+                on_device(torch.device(spec.device.name), limits.memory_bytes),
             ):
                 trainer = _prepare(spec, state)
+                if baselines:
+                    state.baselines = baselines_of(trainer, state.row)
                 _measure(trainer, state, limits, timeline=timeline, out=out)
                 ended = _train(trainer, state, limits, report, stop, keep)
             if ended is Outcome.DONE and save_model is not None:
@@ -131,6 +153,7 @@ def run(
         timeline=state.timeline,
         samples=tuple(sample for probe in state.probes for sample in probe.samples),
         environment=facts,
+        baselines=state.baselines,
     )
 
 
@@ -164,28 +187,18 @@ def _measure(
             history.open(trainer.parts.device, state.now)
             stack.callback(history.close)
         state.memory += passes.allocator_pass(trainer)
-        _must_fit(state.memory, limits)
+        must_fit(state.memory, limits.memory_bytes)
         account, rows = passes.training_pass(trainer, watch)
         state.memory += rows
         if timeline:
             state.timeline = account.timeline()
-        _must_fit(state.memory, limits)
+        must_fit(state.memory, limits.memory_bytes)
         _, rows = passes.evaluation_pass(trainer)
         state.memory += rows
-        _must_fit(state.memory, limits)
+        must_fit(state.memory, limits.memory_bytes)
         if out is not None:
             listeners.write_trace(trainer, out)
     trainer.reset()
-
-
-def _must_fit(rows: Sequence[Memory], limits: Limits) -> None:
-    """Raises OverBudget where a stage took more than the budget, in the meaning of `Limits`."""
-    totals = {(row.kind, row.stage): row.bytes for row in rows if row.component == "total"}
-    for stage, name in ((Stage.TRAIN, "training"), (Stage.EVAL, "evaluation")):
-        kind = "requested" if totals.get(("reserved", stage)) is None else "reserved"
-        taken, budget = totals.get((kind, stage)), limits.memory_bytes
-        if budget is not None and taken is not None and taken > budget:
-            raise OverBudget(f"{name} takes {taken} bytes ({kind}), the budget is {budget}")
 
 
 def _train(
@@ -205,7 +218,7 @@ def _train(
     fit = Fit()
     clock = listeners.Clock(fit)
     reporter = listeners.Reporter(trainer, state, report)
-    asked = listeners.Asked(stop)
+    stop_request = listeners.StopRequest(stop)
     guard = listeners.TimeGuard(limits.time_s, state.now)
     for probe in state.probes:
         probe.open(trainer.parts.device, state.now)
@@ -214,14 +227,14 @@ def _train(
         with trainer.observed_by([watch, clock, *state.probes, reporter, guard]):
             begun = time.perf_counter()
             try:
-                trainer.fit(asked, keep=keep, keep_when=listeners.every(60.0), fit=fit)
+                trainer.fit(stop_request, keep=keep, keep_when=listeners.every(60.0), fit=fit)
             finally:
                 here_s = time.perf_counter() - begun - clock.evaluate_s
                 _note_training(trainer, state, fit, timer, here_s, waited)
                 train_s = clock.before("train") + here_s
                 state.row = replace(state.row, train_s=train_s)
-            if fit.stopped == "asked":
-                return asked.outcome
+            if fit.stopped == "request":
+                return stop_request.outcome
             metrics = trainer.evaluate("test")
             state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
             state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
@@ -241,10 +254,13 @@ def _note_training(
     """What training has found, and its rates over the `here_s` seconds of this process."""
     for epoch, metrics in fit.history:
         state.metrics += listeners.metric_rows("valid", epoch, metrics)
+    for epoch, loss, wall_s in fit.epoch_ends:
+        state.metrics += listeners.metric_rows("train", epoch, {"loss": loss, "wall_s": wall_s})
     state.row = replace(
         state.row,
         best_epoch=fit.best_epoch,
         epochs=fit.epoch,
+        stopped=_STOPPED.get(fit.stopped or ""),
         tokens_per_s=timer.positions / here_s if timer.positions else None,
         wait_fraction=(trainer.loader.wait_s - waited) / here_s if timer.positions else None,
     )
@@ -256,8 +272,10 @@ def _ended_by(error: Exception, state: _State, device: str) -> Outcome:
         line = f"{line}; {error.hint}"
     state.row = replace(state.row, error=line)
     if isinstance(error, Diverged):
+        state.row = replace(state.row, stopped=Stopped.DIVERGED)
         return Outcome.DIVERGED
-    if isinstance(error, TimeUp):
+    if isinstance(error, TimeLimitReached):
+        state.row = replace(state.row, stopped=Stopped.TIME)
         return Outcome.TIMEOUT
     if out_of_memory(error):
         state.memory += passes.last_known(device, state.account, state.memory)
@@ -271,27 +289,3 @@ def _save(trainer: Trainer, folder: Path) -> None:
     checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors")
     (folder / "spec.json").write_text(trainer.spec.as_json() + "\n", encoding="utf-8")
     write_item_ids(trainer.data.interactions, folder)
-
-
-@contextmanager
-def _on_device(device: torch.device, memory_bytes: int | None) -> Iterator[None]:
-    """The device is the current one; its allocator refuses what lies beyond the budget.
-
-    Current, since streams, events and libraries that are told no device take that one: on another
-    GPU they would time nothing and hold a second context.
-    """
-    if device.type != "cuda":
-        yield
-        return
-    with torch.cuda.device(device):
-        if memory_bytes is None:
-            yield
-            return
-        whole = torch.cuda.get_device_properties(device).total_memory
-        # Half a byte more: rounding must not refuse the last byte of the budget. Of the current
-        # device: this function takes no "cuda" without a number.
-        torch.cuda.set_per_process_memory_fraction(min(1.0, (memory_bytes + 0.5) / whole))
-        try:
-            yield
-        finally:
-            torch.cuda.set_per_process_memory_fraction(1.0)

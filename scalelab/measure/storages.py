@@ -1,12 +1,39 @@
-"""Tensors in, what holds their bytes out."""
+"""Describe storages and their changes, and find the storages that hold the bytes of a tensor."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["storages_of", "tensors_in"]
+__all__ = ["MemoryEvent", "Storage", "storages_of", "tensors_in"]
+
+
+class MemoryEvent(NamedTuple):
+    """One change of memory: a storage was allocated (bytes above 0), freed (below) or resized.
+
+    `storage` is the number of the storage, the same in all of its events.
+    """
+
+    storage: int
+    num_bytes: int
+    phase: str
+    component: str
+
+
+class Storage:
+    """One storage from allocation to free; `node` is the autograd node that allocated it.
+
+    torch reuses `_cdata`, so an account knows a storage by a number of its own.
+    """
+
+    __slots__ = ("component", "node", "num_bytes", "reference")
+
+    def __init__(self, component: str, num_bytes: int, node: int | None = None) -> None:
+        self.component = component
+        self.num_bytes = num_bytes
+        self.node = node
+        self.reference: Any = None
 
 
 def storages_of(tensor: Tensor) -> tuple[torch.UntypedStorage, ...]:

@@ -1,10 +1,10 @@
-"""Run an operation and say how many bytes it holds for itself while it runs.
+"""Run an operation and measure or predict the temporary memory that it holds while it runs.
 
 Temporaries inside one operation are invisible from outside. On a device that computes they are
 observed (`scalelab.measure.scratch`); on fake tensors they are added from this table. Each entry
 was found by comparing with `torch.profiler`'s allocation events, operation by operation (torch
 2.13, CPU); what CUDA does otherwise is in `cuda_workspaces`.
-Differences below a kilobyte or so (scalars that are wrapped into tensors) are left out.
+What is left out are constant buffers of a few kilobytes, such as the state of a random generator.
 """
 
 from collections.abc import Callable
@@ -16,26 +16,29 @@ from torch import Tensor
 from scalelab.measure.cuda_workspaces import RULES as CUDA_RULES
 from scalelab.measure.scratch import observed, observed_on_cuda, product_bytes
 
-__all__ = ["IN_PLACE_UNOBSERVED", "RUN", "Run", "foreseen", "foreseen_on_cuda"]
+__all__ = ["RUN", "Run", "predicted", "predicted_on_cuda"]
 
 aten = torch.ops.aten
-# Gradients of lookups: autograd adds in place, but out of place while a dispatch mode looks on.
-IN_PLACE_UNOBSERVED = frozenset(
-    {aten.index_add.default, aten.index_put.default, aten.scatter_add.default}
-)
-# An operation runs, and tells its result and what it held for itself on the way.
+# What torch makes of a number of Python.
+_WRAPPED = {
+    bool: torch.bool,
+    int: torch.int64,
+    float: torch.float64,
+    complex: torch.complex128,
+}
+# Runs an operation; returns its result and the bytes that it held for itself on the way.
 Run = Callable[[Any, tuple[Any, ...], Any], tuple[Any, int]]
 _Rule = Callable[[tuple[Any, ...], Any], int]
 
 
-def foreseen(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+def predicted(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
     """(result, bytes beside arguments and result at the worst moment) inside `func` on a CPU."""
     result = func(*args, **kwargs)
     rule = _rule(func)
     return result, 0 if rule is None else rule(args, result)
 
 
-def foreseen_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
+def predicted_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
     """The same on a GPU: its kernels convert types as they read, cuBLAS has a lasting workspace."""
     result = func(*args, **kwargs)
     rule = CUDA_RULES.get(func) or (_rule(func) if func not in _ON_CPU_ALONE else None)
@@ -48,17 +51,37 @@ def _rule(func: Any) -> _Rule | None:
     return _RULES.get(func)
 
 
-def _mixed(args: tuple[Any, ...], result: Any) -> int:
-    """Element-wise on two types: operands of another type than the common one are copied first."""
-    first, second = args[0], args[1]
-    if not isinstance(second, Tensor) or first.dtype is second.dtype:
-        return 0
-    common = torch.result_type(first, second)
-    return sum(
-        operand.numel() * common.itemsize
-        for operand in (first, second)
-        if operand.dtype is not common
-    )
+def _elementwise(args: tuple[Any, ...], result: Any) -> int:
+    """Operands of another type than the common one are copied first; so are Python's numbers.
+
+    A number becomes a tensor of int64, float64 or bool, and then one of the common type: `x * 0.5`
+    of float32 holds 8 + 4 bytes, `ids + 1` of int64 holds 8.
+    """
+    common = torch.result_type(args[0], args[1])
+    return sum(_copied(operand, common) for operand in args[:2])
+
+
+def _copied(operand: Any, common: torch.dtype) -> int:
+    if isinstance(operand, Tensor):
+        return 0 if operand.dtype is common else operand.numel() * common.itemsize
+    wrapped = _WRAPPED[type(operand)]
+    return wrapped.itemsize + (0 if wrapped is common else common.itemsize)
+
+
+def _counted_mean(args: tuple[Any, ...], result: Any) -> int:
+    """A sum, which is then divided by a number."""
+    return _copied(args[0].numel(), result.dtype)
+
+
+def _steps(args: tuple[Any, ...], result: Any) -> int:
+    """Adam's counters are added to one by one."""
+    return _copied(args[1], args[0][0].dtype) if args[0] else 0
+
+
+def _layer_norm_backward(args: tuple[Any, ...], result: Any) -> int:
+    """Two rows of float32 for each thread, which sums the gradients of weight and bias."""
+    width = args[1].size(-1)
+    return 2 * 4 * width * torch.get_num_threads()
 
 
 def _reduced(args: tuple[Any, ...], result: Any) -> int:
@@ -124,27 +147,19 @@ def _is_dense(matrix: Tensor) -> bool:
 
 
 _RULES: dict[Any, _Rule] = {
-    **dict.fromkeys(
-        (
-            aten.add.Tensor,
-            aten.add_.Tensor,
-            aten.sub.Tensor,
-            aten.sub_.Tensor,
-            aten.mul.Tensor,
-            aten.mul_.Tensor,
-            aten.div.Tensor,
-            aten.div_.Tensor,
-            aten.eq.Tensor,
-            aten.ne.Tensor,
-            aten.gt.Tensor,
-            aten.ge.Tensor,
-            aten.lt.Tensor,
-            aten.le.Tensor,
-            aten.maximum.default,
-            aten.minimum.default,
-        ),
-        _mixed,
-    ),
+    **{
+        getattr(packet, overload): _elementwise
+        for packet in (
+            *(aten.add, aten.add_, aten.sub, aten.sub_, aten.mul, aten.mul_, aten.div, aten.div_),
+            *(aten.eq, aten.ne, aten.gt, aten.ge, aten.lt, aten.le, aten.remainder, aten.rsub),
+            *(aten.maximum, aten.minimum, aten.floor_divide),
+        )
+        for overload in packet.overloads()
+        if overload in ("Tensor", "Scalar", "default")
+    },
+    aten.mean.default: _counted_mean,
+    aten._foreach_add_.Scalar: _steps,
+    aten.native_layer_norm_backward.default: _layer_norm_backward,
     **dict.fromkeys((aten.sum.default, aten.sum.dim_IntList, aten.mean.dim), _reduced),
     aten.logsumexp.default: _logsumexp,
     aten._safe_softmax.default: _safe_softmax,
@@ -153,11 +168,13 @@ _RULES: dict[Any, _Rule] = {
     aten.sort.default: _sort,
     **dict.fromkeys((aten.mm.default, aten.mm.out, aten.addmm.default, aten.bmm.default), _product),
 }
-# CUDA's kernels convert types as they read, and oneDNN has no part in them.
-_ON_CPU_ALONE = frozenset(
-    func for func, rule in _RULES.items() if rule in (_mixed, _reduced, _product, _attention)
+# CUDA's kernels take numbers as they are and convert types as they read; oneDNN has no part there.
+_RULES_OF_CPU = (
+    *(_elementwise, _counted_mean, _steps, _layer_norm_backward),
+    *(_reduced, _product, _attention),
 )
+_ON_CPU_ALONE = frozenset(func for func, rule in _RULES.items() if rule in _RULES_OF_CPU)
 # Registered when it is first called, so known by name alone (torch 2.13 and later).
 _BY_NAME = {"torch_nn::_linear_cross_entropy_batch_chunked": _linear_cross_entropy}
 # By the kind of device that the account follows; fake tensors are "meta".
-RUN: dict[str, Run] = {"cpu": observed, "cuda": observed_on_cuda, "meta": foreseen}
+RUN: dict[str, Run] = {"cpu": observed, "cuda": observed_on_cuda, "meta": predicted}

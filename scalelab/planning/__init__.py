@@ -1,8 +1,8 @@
-"""Predict what a run will take on a device, before anything runs.
+"""Predict the memory and the seconds of a run on a device before anything runs.
 
-`predict.py` rehearses the very step that trains on fake tensors (`rehearsal.py`) and follows it
-with the very account that measures; `allocator.py` tells the events to a model of CUDA's caching
-allocator; `cuda.py` puts in what CUDA runs differently; `cost.py` and `roofline.py` give seconds as
-a range; `solve.py` turns the question round. What concerns CUDA comes from PyTorch's sources and
-has not been confirmed on a GPU.
+`predict.py` runs the step that trains on fake tensors (`fake_tensor_run.py`) and follows it with
+the account that also measures; `allocator.py` replays the account's events in a simulation of
+CUDA's caching allocator; `cuda.py` replaces what CUDA runs differently; `cost.py` and `roofline.py`
+estimate seconds as a range; `solve.py` finds the largest value of a key that fits. What concerns
+CUDA comes from PyTorch's sources; an H200 with torch 2.11 has confirmed it (tests/gpu).
 """

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from scalelab.core.units import MIB
+from scalelab.measure.storages import MemoryEvent
 
 __all__ = ["CachingAllocator", "Overflow", "Replay", "replay"]
 
@@ -155,25 +156,25 @@ class Replay:
 
 
 def replay(
-    story: Iterable[tuple[int, int, str, str]],
+    events: Iterable[MemoryEvent],
     *,
     window: int,
     limit_bytes: int | None = None,
     kept: Sequence[tuple[int, int]] = (),
 ) -> Replay:
-    """The story of an account (life, bytes, phase, component) told to the caching allocator.
+    """Run the events of an account through the simulated caching allocator.
 
-    `kept` are (event, bytes) that are allocated before that event of the story and never freed, in
-    order: cuBLAS workspaces. Peaks count from event `window` on. The replay ends at the first
+    `kept` are (event, bytes) in order, which are allocated before the event of that index and never
+    freed: cuBLAS workspaces. Peaks count from event `window` on. The replay ends at the first
     allocation that does not fit under `limit_bytes` of segments.
     """
     allocator = CachingAllocator(limit_bytes)
     addresses: dict[int, int] = {}
-    for index, (life, num_bytes, phase, component) in enumerate(_with_kept(story, kept)):
+    for index, (storage, num_bytes, phase, component) in enumerate(_with_kept(events, kept)):
         if index == window + sum(event < window for event, _ in kept):
             allocator.reset_peaks()
         if num_bytes < 0:
-            allocator.free(addresses.pop(life))
+            allocator.free(addresses.pop(storage))
         elif num_bytes > 0:
             address = allocator.allocate(num_bytes)
             if address is None:
@@ -183,18 +184,19 @@ def replay(
                     reserved=allocator.peak_reserved,
                     overflow=wanted,
                 )
-            addresses[life] = address
+            addresses[storage] = address
     return Replay(
         allocated=allocator.peak_allocated, reserved=allocator.peak_reserved, overflow=None
     )
 
 
 def _with_kept(
-    story: Iterable[tuple[int, int, str, str]], kept: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, int, str, str]]:
+    events: Iterable[MemoryEvent], kept: Sequence[tuple[int, int]]
+) -> Iterator[MemoryEvent]:
     waiting = list(kept)
-    for index, event in enumerate(story):
+    for index, event in enumerate(events):
         while waiting and waiting[0][0] <= index:
-            # No storage of the story has a negative number.
-            yield -len(waiting), waiting.pop(0)[1], event[2], "other"
+            # Negative numbers: no storage of the account has one.
+            number = -len(waiting)
+            yield MemoryEvent(number, waiting.pop(0)[1], event.phase, "other")
         yield event

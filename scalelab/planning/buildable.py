@@ -1,4 +1,4 @@
-"""Tell a run that can never be built from one that only cannot be predicted."""
+"""Check whether the parts of a run can be built, also where the run cannot be predicted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

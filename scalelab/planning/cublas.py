@@ -1,4 +1,4 @@
-"""Say how many bytes cuBLAS takes from PyTorch's allocator, and which operations call it.
+"""Compute the bytes that cuBLAS takes from PyTorch's allocator, and find the calls that take them.
 
 PyTorch gives each thread's handle one workspace at its first product and keeps it. Sizes come from
 PyTorch's binaries and sources (2.11 to 2.14); an H200 with torch 2.11 has confirmed its own.
@@ -32,7 +32,7 @@ def lt_workspace_bytes(torch_version: str) -> int:
 
 
 class Workspaces:
-    """Notes at which event of a story each thread asks cuBLAS for its workspace.
+    """Notes the event of an account at which each thread makes cuBLAS allocate its workspace.
 
     `noted` is a list of (event, bytes). Forward and backward pass run in threads of their own; a
     product with a bias, which is cublasLt's, has a workspace of its own before torch 2.13.

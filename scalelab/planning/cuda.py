@@ -1,6 +1,6 @@
 """Replace what a step runs on fake CPU tensors by the operations that CUDA would run.
 
-Fake CUDA tensors abort in backward on a build without CUDA, so the step is rehearsed on fake CPU
+Fake CUDA tensors abort in backward on a build without CUDA, so the step is predicted on fake CPU
 tensors and what differs is called by its CUDA form. Derived from PyTorch's sources (2.11 to 2.14);
 an H200 with torch 2.11 has confirmed it (tests/gpu).
 """
@@ -152,10 +152,10 @@ def _plain(
     given = query.dtype
     query, key, value = (part.float() for part in (query, key, value))
     factor = math.sqrt(scale or query.size(-1) ** -0.5)
-    shares = (query * factor) @ (key.transpose(-2, -1) * factor)
+    weights = (query * factor) @ (key.transpose(-2, -1) * factor)
     if bias is not None:
-        shares.add_(bias)
-    shares = torch.ops.aten._safe_softmax(shares, -1)
+        weights.add_(bias)
+    weights = torch.ops.aten._safe_softmax(weights, -1)
     if dropout_p > 0.0:
-        shares = _dropout(shares, dropout_p)
-    return (shares @ value).to(given)
+        weights = _dropout(weights, dropout_p)
+    return (weights @ value).to(given)

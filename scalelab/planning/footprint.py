@@ -11,7 +11,7 @@ import torch
 from scalelab.core.errors import ScalelabError
 from scalelab.measure.probes.nvml import Nvml
 
-__all__ = ["Footprint", "measure_footprint", "tell"]
+__all__ = ["Footprint", "measure_footprint", "write_footprint"]
 
 _PATIENCE_S = 300.0
 
@@ -32,7 +32,10 @@ def measure_footprint(uuid: str) -> Footprint:
     Another process that starts or ends on the same GPU meanwhile is counted too.
     """
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    code = "import sys; from scalelab.planning.footprint import tell; tell(sys.argv[1])"
+    code = (
+        "import sys; from scalelab.planning.footprint import write_footprint; "
+        "write_footprint(sys.argv[1])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code, uuid],
         env=os.environ | {"PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": uuid},
@@ -53,8 +56,8 @@ def measure_footprint(uuid: str) -> Footprint:
     return found
 
 
-def tell(uuid: str) -> None:
-    """Take a context, run what a training step runs, and write the Footprint to standard output."""
+def write_footprint(uuid: str) -> None:
+    """Create a CUDA context, run the kernels of a training step, print the Footprint as JSON."""
     before = Nvml.used_bytes(uuid)
     device = torch.device("cuda")
     hidden = torch.randn(1024, 64, device=device)

@@ -20,12 +20,13 @@ from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
 from scalelab.measure.gpus import visible_gpus
 from scalelab.measure.passes import EPOCH
+from scalelab.measure.storages import MemoryEvent
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.buildable import others_faults
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.devices import DeviceProfile, load_device
-from scalelab.planning.rehearsal import BlockShape, Rehearsal
+from scalelab.planning.fake_tensor_run import BlockShape, FakeTensorRun
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_prob
 from scalelab.train.evaluate import Evaluator
@@ -33,11 +34,9 @@ from scalelab.train.precision import check_precision, products_in
 
 __all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
 
-Kinds = dict[str, dict[str, int]]
-# Of a story: storage, bytes, phase, component.
-Event = tuple[int, int, str, str]
+MemoryKinds = dict[str, dict[str, int]]
 # What a training keeps between its steps, beside the batch.
-_STAYS = frozenset({"item_table", "encoder_parameters", "optimizer_state", "other"})
+_KEPT_BETWEEN_STEPS = frozenset({"item_table", "encoder_parameters", "optimizer_state", "other"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +50,8 @@ class Prediction:
     """
 
     device: str
-    memory: Kinds
-    evaluation: Kinds
+    memory: MemoryKinds
+    evaluation: MemoryKinds
     step_s: Seconds
     run_s: Seconds
     limit_bytes: int
@@ -88,7 +87,7 @@ class Prediction:
             f"{format_bytes(wanted.num_bytes)} of {wanted.component} in {wanted.phase}"
         )
 
-    def as_facts(self) -> dict[str, Any]:
+    def as_document(self) -> dict[str, Any]:
         """What `scalelab plan --json` gives, but for the spec."""
         return {
             "device": self.device,
@@ -125,10 +124,10 @@ def predict(
     budget_bytes: int | None = None,
     data: LengthsOnly | None = None,
 ) -> Prediction:
-    """Rehearse the epoch's largest step and the first block of the test on fake tensors.
+    """Run the epoch's largest step and the first block of the test on fake tensors.
 
     Reads lengths only, generates no data. `device` None is this machine. `budget_bytes` lowers
-    what the device has. `data` spares reading the lengths again where many cells share them.
+    what the device has. `data` are the lengths where the caller has read them already.
     Raises PredictionUnsupported, MissingExtra, SpecError or DataError.
     """
     if spec.train.compile:
@@ -155,18 +154,18 @@ def predict(
         computing_with(spec.device.threads),
         products_in(spec.train.precision),
     ):
-        rehearsal = Rehearsal(spec, data.num_items, target=target, workspaces=cublas)
-        training = rehearsal.train(shape, cost)
-        memory, overflow = _kinds(training, device, limit, cublas.noted)
-        evaluation: Kinds = {}
+        fake_run = FakeTensorRun(spec, data.num_items, target=target, workspaces=cublas)
+        training = fake_run.train(shape, cost)
+        memory, overflow = _memory_kinds(training, device, limit, cublas.noted)
+        evaluation: MemoryKinds = {}
         evaluator = evaluator_of(spec, data.num_items)
         users = evaluated_users(data.test, spec.data.max_eval_users)
-        size = evaluator.block_users(rehearsal.hidden_dim, target)
+        size = evaluator.block_users(fake_run.hidden_dim, target)
         block = _first_block(data, users[:size], evaluator)
         if block is not None:
             noted = list(cublas.noted)
-            account = rehearsal.evaluate(evaluator, block, of_block)
-            evaluation, too_much = _kinds(account, device, limit, noted, after=training)
+            account = fake_run.evaluate(evaluator, block, of_block)
+            evaluation, too_much = _memory_kinds(account, device, limit, noted, after=training)
             overflow = overflow or too_much
     step = step_seconds(cost, device, spec.train.precision)
     run = run_seconds(
@@ -237,69 +236,65 @@ def _first_block(data: LengthsOnly, users: np.ndarray, evaluator: Evaluator) -> 
     return BlockShape(rows, len(users), seen)
 
 
-def _kinds(
+def _memory_kinds(
     account: Account,
     device: DeviceProfile,
     limit: int,
     kept: list[tuple[int, int]],
     after: Account | None = None,
-) -> tuple[Kinds, Overflow | None]:
-    """What the account is in each kind of the ledger, and the allocation too many, if any.
+) -> tuple[MemoryKinds, Overflow | None]:
+    """The account in each kind of memory of the ledger, and the first allocation above the limit.
 
-    `kept` are workspaces by the event at which they are taken; `after` is the training that left
-    the allocator as it is found.
+    `kept` are workspaces by the event at which they are allocated; `after` is the training that ran
+    before and left its segments in the allocator.
     """
     known = {name: count for name, count in account.peak_components().items() if count}
     kinds = {"requested": {"total": account.peak_bytes, **known}}
     if device.kind != "cuda":
         return kinds, _first_above(account, limit)
-    story, window = list(account.story()), account.window
+    events, window = list(account.events()), account.window
     if after is not None:
-        story, window = _continued(after, story, window)
-    free = replay(story, window=window, kept=kept)
+        events, window = _continued(after, events, window)
+    free = replay(events, window=window, kept=kept)
     kinds["allocated"] = {"total": free.allocated}
     kinds["reserved"] = {"total": free.reserved}
     kinds["device_used"] = {"total": free.reserved + device.context_bytes}
     if free.reserved <= limit:
         return kinds, None
     # It may still fit once cached segments are given back: the allocator itself decides.
-    again = replay(story, window=window, kept=kept, limit_bytes=limit)
+    again = replay(events, window=window, kept=kept, limit_bytes=limit)
     return kinds, again.overflow
 
 
-def _continued(training: Account, story: list[Event], window: int) -> tuple[list[Event], int]:
-    """The story of a training and, once its batch is gone, that of what follows it.
+def _continued(
+    training: Account, later: list[MemoryEvent], window: int
+) -> tuple[list[MemoryEvent], int]:
+    """The events of a training, the frees of its batch and gradients, then what happened `later`.
 
-    What follows found weights and optimizer state there: its story has them before `window`.
+    Weights and optimizer state exist in both: `later` has their allocations before its `window`,
+    which are left out. Returns the new window too.
     """
-    events = list(training.story())
-    live: dict[int, Event] = {}
+    events = list(training.events())
+    live: dict[int, MemoryEvent] = {}
     for event in events:
-        life, num_bytes, phase, component = event
-        if life in live:
-            held = live[life][1] + num_bytes
-            live[life] = (life, held, phase, component)
-            if held == 0:
-                del live[life]
-        else:
-            live[life] = event
-    gone = [
-        (life, -held, phase, component)
-        for life, held, phase, component in live.values()
-        if component not in _STAYS
+        held = event.num_bytes
+        if event.storage in live:
+            held += live[event.storage].num_bytes
+        live[event.storage] = event._replace(num_bytes=held)
+    freed = [
+        event._replace(num_bytes=-event.num_bytes)
+        for event in live.values()
+        if event.num_bytes and event.component not in _KEPT_BETWEEN_STEPS
     ]
-    first = 1 + max((event[0] for event in events), default=0)
-    later = [
-        (first + life, num_bytes, phase, component)
-        for life, num_bytes, phase, component in story[window:]
-    ]
-    return [*events, *gone, *later], len(events) + len(gone)
+    first = 1 + max((event.storage for event in events), default=0)
+    renumbered = [event._replace(storage=first + event.storage) for event in later[window:]]
+    return [*events, *freed, *renumbered], len(events) + len(freed)
 
 
 def _first_above(account: Account, limit: int) -> Overflow | None:
     live = 0
-    for _, num_bytes, phase, component in account.story():
-        live += num_bytes
+    for event in account.events():
+        live += event.num_bytes
         if live > limit:
-            return Overflow(num_bytes=num_bytes, phase=phase, component=component)
+            return Overflow(num_bytes=event.num_bytes, phase=event.phase, component=event.component)
     return None

@@ -77,6 +77,7 @@ class Ledger:
                     connection.register("staged", table)
                     connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM staged")
                     connection.unregister("staged")
+            _replace_baselines(connection, [b for r in by_id.values() for b in r.baselines])
 
     def add_study(self, study_id: str, name: str, spec_toml: str, created_at: datetime) -> None:
         """Stores a study as it was asked for, in place of one of the same id."""
@@ -88,13 +89,12 @@ class Ledger:
     def add_baselines(self, baselines: Sequence[Baseline]) -> None:
         """Stores them in place of those of the same data set, protocol and name; all or none."""
         with self._open(write=True) as connection, _transaction(connection, self.path):
-            connection.register("staged", table_of_baselines(baselines))
-            connection.execute(
-                "DELETE FROM baselines WHERE EXISTS (FROM staged WHERE "
-                "staged.data_fingerprint = baselines.data_fingerprint AND "
-                "staged.protocol = baselines.protocol AND staged.name = baselines.name)"
-            )
-            connection.execute("INSERT INTO baselines BY NAME SELECT * FROM staged")
+            _replace_baselines(connection, baselines)
+
+    def baselines_known(self) -> set[tuple[str, str]]:
+        """Data fingerprint and protocol of those whose baselines are stored."""
+        rows = self.query("SELECT DISTINCT data_fingerprint, protocol FROM baselines")
+        return {(row["data_fingerprint"], row["protocol"]) for row in rows.to_pylist()}
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
         """The rows that `sql` asks for. It reads the ledger, nothing else, and never writes."""
@@ -174,6 +174,23 @@ def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Generator
     except duckdb.Error as error:
         hint = "see the free space and the rights of that folder; what was stored before is kept"
         raise LedgerError(f"cannot write {path}: {first_line(error)}", hint) from error
+
+
+def _replace_baselines(
+    connection: duckdb.DuckDBPyConnection, baselines: Sequence[Baseline]
+) -> None:
+    if not baselines:
+        return
+    # Rows of the same key in one batch, of two runs that both brought them, are the same.
+    keyed = {(b.data_fingerprint, b.protocol, b.name, b.split, b.metric, b.k): b for b in baselines}
+    connection.register("staged", table_of_baselines(list(keyed.values())))
+    connection.execute(
+        "DELETE FROM baselines WHERE EXISTS (FROM staged WHERE "
+        "staged.data_fingerprint = baselines.data_fingerprint AND "
+        "staged.protocol = baselines.protocol AND staged.name = baselines.name)"
+    )
+    connection.execute("INSERT INTO baselines BY NAME SELECT * FROM staged")
+    connection.unregister("staged")
 
 
 def _delete(connection: duckdb.DuckDBPyConnection) -> None:

@@ -1,6 +1,11 @@
-"""A path in, the right to be the only driver of that ledger out, for as long as the sweep lasts."""
+"""Lock a ledger for one sweep, from its start to its end.
 
-import fcntl
+Not the package filelock. Up to 3.19 it empties the lock file whenever another process tries to take
+it, so that a refused sweep could not name the process that holds the ledger. Version 4 replaces a
+missing flock by a marker file, which a killed sweep would leave behind. fcntl is imported where it
+is used: a ledger can be read on systems that do not have it.
+"""
+
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -12,13 +17,13 @@ __all__ = ["driver_lock", "lock_path"]
 
 
 def lock_path(ledger: Path) -> Path:
-    """The file beside the ledger that a driver holds."""
+    """The lock file of a ledger, beside it."""
     return ledger.with_name(ledger.name + ".lock")
 
 
 @contextmanager
 def driver_lock(ledger: Path) -> Generator[None, None, None]:
-    """Holds `ledger`'s lock file, which the system frees even when the driver is killed.
+    """Hold `ledger`'s lock file, which the system releases even when the driver is killed.
 
     Raises LedgerError when another driver holds it, or when the folder cannot be written.
     """
@@ -29,12 +34,17 @@ def driver_lock(ledger: Path) -> Generator[None, None, None]:
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
-        # Removed while held: who has just opened the same file sees that it is gone, and retries.
+        # Removed while held: a process that has just opened the file sees that, and tries again.
         path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
 def _acquire(path: Path, ledger: Path) -> int:
+    try:
+        import fcntl
+    except ModuleNotFoundError as error:
+        message = f"cannot lock {ledger}: this system has no flock"
+        raise LedgerError(message, "sweep on Linux; ledgers can be read here") from error
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -53,12 +63,12 @@ def _acquire(path: Path, ledger: Path) -> int:
             os.close(descriptor)
             hint = "put the ledger on a local disk: --ledger FILE"
             raise LedgerError(f"cannot lock {ledger}: {error.strerror}", hint) from error
-        if _is_still(path, descriptor):
+        if _is_in_place(path, descriptor):
             return descriptor
         os.close(descriptor)
 
 
-def _is_still(path: Path, descriptor: int) -> bool:
+def _is_in_place(path: Path, descriptor: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(descriptor))
     except FileNotFoundError:

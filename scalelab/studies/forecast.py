@@ -1,6 +1,6 @@
-"""Predict what each run of a study will take, before any of them starts.
+"""Predict the memory and seconds of each run of a study before any of them starts.
 
-torch is imported by the function that needs it: a study that is refused must not wait for it.
+torch is imported by the function that needs it: an invalid study must not wait for it.
 """
 
 import math
@@ -16,12 +16,12 @@ __all__ = ["Forecast", "forecast"]
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a run is expected to take. `memory` are the rows stored beside the measured ones.
+    """Predicted memory and time of a run. `memory` are the rows stored beside the measured ones.
 
     `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
-    for it, which on a GPU is more, and `device_bytes` what it has. `too_large` says why it should
-    not even be tried, None where it should. `num_items` is the size of its catalog, which a run
-    that does not start cannot tell.
+    for it, which on a GPU is more, and `device_bytes` what it has. `too_large` is the reason to
+    skip the run, or None. `num_items` is the size of its catalog, which a skipped run needs for
+    its row.
     """
 
     total_bytes: int | None
@@ -36,12 +36,12 @@ class Forecast:
 def forecast(
     specs: Sequence[RunSpec], budget_bytes: int | None
 ) -> tuple[list[Forecast | None], list[str]]:
-    """What each run is expected to take, and remarks on those that nothing can be said about.
+    """A prediction for each run, and a remark on each that has none.
 
     A run that would not fit under the budget is too large; so is one that would not fit into this
-    machine's memory, where the kernel might end something else in its place. What refuses to be
-    rehearsed is a remark: the run itself may work. Raises DataError, and SpecError for a budget
-    that the device does not have and for parts that cannot be built.
+    machine's memory, where the kernel might kill another process in its place. A part that cannot
+    run on fake tensors gives a remark: the run itself may work. Raises DataError, and SpecError for
+    a budget that the device does not have and for parts that cannot be built.
     """
     from scalelab.datasets.load import LengthsOnly, lengths
     from scalelab.measure.gpus import visible_gpus
@@ -74,7 +74,7 @@ def forecast(
             continue
         except DataError:
             raise
-        except Exception as error:  # what cannot be rehearsed can still be run
+        except Exception as error:  # what fails on fake tensors may still run
             if isinstance(error, SpecError):
                 check_buildable(spec, known[key].num_items)
             line = " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Axes, cells and repeats in, resolved specs out, each once."""
+"""Expand the axes, `[[cells]]` and repeats of a study into configurations, each once."""
 
 import itertools
 from collections.abc import Iterable, Mapping
@@ -14,11 +14,11 @@ from scalelab.core.study import StudySpec
 from scalelab.core.tables import read_toml
 
 __all__ = [
-    "Cell",
+    "Configuration",
     "base_tables",
     "combinations",
     "expand",
-    "first_cell",
+    "first_configuration",
     "repeat_of",
     "resolve",
     "varied_keys",
@@ -29,21 +29,21 @@ Overrides = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One spec to run. `label` tells it from its neighbours: what varies in the study, short."""
+class Configuration:
+    """One spec to run. `label` names what varies in the study and its value here, in short."""
 
     spec: RunSpec
     label: str
     repeat: int = 0
 
     @property
-    def configuration(self) -> str:
-        """Equal for cells that differ in their seed only."""
+    def without_seed(self) -> str:
+        """Equal for configurations that differ in their seed only."""
         return with_seed(self.spec, 0).as_json()
 
 
-def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list[Cell]:
-    """The cells of a study: `[[cells]]` x axes, all with the first seed, then all with the next.
+def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list[Configuration]:
+    """`[[cells]]` x axes: all configurations with the first seed, then all with the next.
 
     `overrides` win over the study; one that names an axis takes the place of its values.
     Combinations that come to the same spec (negatives for a loss that takes none) occur once.
@@ -52,44 +52,47 @@ def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list
     tables = base_tables(study)
     combined = combinations(study, overrides or {})
     varied = varied_keys(combined)
-    once: dict[str, Cell] = {}
+    once: dict[str, Configuration] = {}
     for chosen in combined:
-        cell = resolve(tables, chosen, varied)
-        once.setdefault(cell.spec.as_json(), cell)
+        configuration = resolve(tables, chosen, varied)
+        once.setdefault(configuration.spec.as_json(), configuration)
     if study.repeats == 1:
         return list(once.values())
-    repeated = (
-        repeat_of(cell, repeat) for repeat in range(study.repeats) for cell in once.values()
-    )
-    # Repeats of an axis over seeds may meet.
-    return list({cell.spec.as_json(): cell for cell in reversed(list(repeated))}.values())[::-1]
+    unique: dict[str, Configuration] = {}
+    for repeat in range(study.repeats):
+        for configuration in once.values():
+            repeated = repeat_of(configuration, repeat)
+            # An axis over seeds and `repeats` may give the same seed twice.
+            unique.setdefault(repeated.spec.as_json(), repeated)
+    return list(unique.values())
 
 
-def first_cell(study: StudySpec, overrides: Mapping[str, Any]) -> list[Cell]:
-    """The first of the cells alone, where all of them are too many. Raises SpecError."""
+def first_configuration(study: StudySpec, overrides: Mapping[str, Any]) -> list[Configuration]:
+    """The first configuration alone, where expanding all takes too long. Raises SpecError."""
     chosen = combinations(study, overrides)[:1]
     return [resolve(base_tables(study), each, []) for each in chosen]
 
 
 def base_tables(study: StudySpec) -> Overrides:
-    """The tables of the base run after the study's `[set]`."""
+    """The sections of the base run after the study's `[set]`."""
     base = find_preset("runs", study.base)
     tables = absolute(read_toml(base), base.parent.absolute())
     return with_overrides(tables, study.set)
 
 
 def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrides]:
-    """What each cell sets, in the order of the file. Raises SpecError."""
+    """The keys that each configuration sets, in the order of the file. Raises SpecError."""
     for key, values in study.axes.items():
         if not values:
             raise SpecError(f"{study.name}: the axis {key!r} has no values", "give it at least one")
-        for cell in study.cells:
-            if key in cell:
-                hint = "take it out of one of them"
-                raise SpecError(f"{study.name}: {key!r} is both an axis and set by a cell", hint)
+        if any(key in fixed for fixed in study.cells):
+            hint = "take it out of one of them"
+            raise SpecError(f"{study.name}: {key!r} is both an axis and set in [[cells]]", hint)
     axes = {key: values for key, values in study.axes.items() if key not in overrides}
     crossed = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    return [{**cell, **chosen, **overrides} for cell in study.cells or ({},) for chosen in crossed]
+    return [
+        {**fixed, **chosen, **overrides} for fixed in study.cells or ({},) for chosen in crossed
+    ]
 
 
 def varied_keys(combined: Iterable[Overrides]) -> list[str]:
@@ -99,13 +102,13 @@ def varied_keys(combined: Iterable[Overrides]) -> list[str]:
     return [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
 
 
-def resolve(tables: Overrides, chosen: Overrides, varied: list[str]) -> Cell:
-    """The cell that `chosen` makes of the base. Raises SpecError that says which cell it was."""
+def resolve(tables: Overrides, chosen: Overrides, varied: list[str]) -> Configuration:
+    """The base with the keys of `chosen`. Raises SpecError that names the configuration."""
     label = _label(chosen, varied)
     try:
-        return Cell(spec=RunSpec.build(with_overrides(tables, chosen)), label=label)
+        return Configuration(spec=RunSpec.build(with_overrides(tables, chosen)), label=label)
     except SpecError as error:
-        where = f" (cell {label})" if label else ""
+        where = f" (configuration {label})" if label else ""
         raise SpecError(f"{error.message}{where}", error.hint) from error
 
 
@@ -114,12 +117,12 @@ def with_seed(spec: RunSpec, seed: int) -> RunSpec:
     return spec.model_copy(update={"train": spec.train.model_copy(update={"seed": seed})})
 
 
-def repeat_of(cell: Cell, repeat: int) -> Cell:
+def repeat_of(configuration: Configuration, repeat: int) -> Configuration:
     """The same configuration with the seed `repeat` higher."""
-    seed = cell.spec.train.seed + repeat
-    words = [word for word in cell.label.split() if not word.startswith("seed=")]
+    seed = configuration.spec.train.seed + repeat
+    words = [word for word in configuration.label.split() if not word.startswith("seed=")]
     label = " ".join([*words, f"seed={seed}"])
-    return Cell(spec=with_seed(cell.spec, seed), label=label, repeat=repeat)
+    return Configuration(spec=with_seed(configuration.spec, seed), label=label, repeat=repeat)
 
 
 def _label(chosen: Overrides, varied: list[str]) -> str:
@@ -137,7 +140,7 @@ def _label(chosen: Overrides, varied: list[str]) -> str:
 
 
 def _short(value: Any) -> str:
-    """A number as people write it; a whole table by what it names."""
+    """A number as people write it; a section by its path, name or reader."""
     if isinstance(value, list):
         return "+".join(_short(part) for part in value)
     if isinstance(value, dict):

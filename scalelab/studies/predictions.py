@@ -1,4 +1,4 @@
-"""Predict what each cell of a run or a study would take; nothing runs."""
+"""Predict memory and seconds of each configuration of a run or a study; nothing runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +16,12 @@ from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.core.tables import read_toml
 from scalelab.core.units import parse_bytes
-from scalelab.studies.grid import Cell, expand
+from scalelab.studies.grid import Configuration, expand
 
-__all__ = ["cells_of", "foresee"]
+__all__ = ["configurations_of", "predict_configurations"]
 
 
-def foresee(
+def predict_configurations(
     run_or_study: str | Path,
     overrides: Mapping[str, Any],
     *,
@@ -29,35 +29,43 @@ def foresee(
     budget_bytes: int | None = None,
     solve_for: str | None = None,
 ) -> list[dict[str, Any]]:
-    """One document a configuration, for its first seed: spec, label, memory, seconds, fits.
+    """One document per configuration, for its first seed: spec, label, memory, seconds, fits.
 
     With `solve_for` also `key`, `value` (the largest that fits) and `next_value`, and the rest is
     for that value. `on` is a device profile, None the device of this machine that the run names;
     `budget_bytes` None is the study's, else what the device has. What cannot be predicted has a
     `reason`, and None for `fits`. Raises SpecError and DataError.
     """
-    cells, study_budget_bytes = cells_of(run_or_study, overrides)
-    # Only now: a misspelt name must not wait for torch.
+    configurations, study_budget_bytes = configurations_of(run_or_study, overrides)
+    # Imported here: a misspelt name must not wait for torch.
     from scalelab.planning.devices import device_for, load_device
 
     device = None if on is None else load_device(on)
     budget_bytes = budget_bytes if budget_bytes is not None else study_budget_bytes
-    once = {cell.configuration: cell for cell in reversed(cells)}
-    chosen = [(cell, device or device_for(cell.spec)) for cell in reversed(once.values())]
+    first_seeds = {
+        configuration.without_seed: configuration for configuration in reversed(configurations)
+    }
+    chosen = [
+        (configuration, device or device_for(configuration.spec))
+        for configuration in reversed(first_seeds.values())
+    ]
     if solve_for is not None:
-        return [_solved(cell, solve_for, device, budget_bytes) for cell, device in chosen]
+        return [
+            _solved(configuration, solve_for, device, budget_bytes)
+            for configuration, device in chosen
+        ]
     return _predicted(chosen, budget_bytes)
 
 
-def cells_of(
+def configurations_of(
     run_or_study: str | Path, overrides: Mapping[str, Any]
-) -> tuple[list[Cell], int | None]:
-    """The cells, one for a run, and the memory budget that the study names. Raises SpecError."""
+) -> tuple[list[Configuration], int | None]:
+    """The configurations (of a run, one) and the study's memory budget. Raises SpecError."""
     if _is_study(run_or_study):
         study = StudySpec.load(run_or_study)
         memory = study.budget.memory
         return expand(study, overrides), parse_bytes(memory) if memory is not None else None
-    return [Cell(spec=RunSpec.load(run_or_study, dict(overrides)), label="")], None
+    return [Configuration(spec=RunSpec.load(run_or_study, dict(overrides)), label="")], None
 
 
 def _is_study(name: str | Path) -> bool:
@@ -75,7 +83,9 @@ def _is_study(name: str | Path) -> bool:
     return "base" in read_toml(find_preset("studies", name))
 
 
-def _predicted(chosen: list[tuple[Cell, Any]], budget_bytes: int | None) -> list[dict[str, Any]]:
+def _predicted(
+    chosen: list[tuple[Configuration, Any]], budget_bytes: int | None
+) -> list[dict[str, Any]]:
     from scalelab.datasets.load import LengthsOnly, lengths
     from scalelab.planning.predict import predict
 
@@ -87,18 +97,23 @@ def _predicted(chosen: list[tuple[Cell, Any]], budget_bytes: int | None) -> list
             known[key] = lengths(data)
         return known[key]
 
-    def facts_of(cell: Cell, device: Any) -> dict[str, Any]:
-        data = lengths_of(cell.spec.data)
+    def prediction_of(configuration: Configuration, device: Any) -> dict[str, Any]:
+        data = lengths_of(configuration.spec.data)
         try:
-            return predict(cell.spec, device, budget_bytes=budget_bytes, data=data).as_facts()
+            return predict(
+                configuration.spec, device, budget_bytes=budget_bytes, data=data
+            ).as_document()
         except (PredictionUnsupported, MissingExtra) as error:
             return _unknown(device, budget_bytes, error)
 
-    return [_facts(cell) | facts_of(cell, device) for cell, device in chosen]
+    return [
+        _document(configuration) | prediction_of(configuration, device)
+        for configuration, device in chosen
+    ]
 
 
 def _unknown(device: Any, budget_bytes: int | None, error: ScalelabError) -> dict[str, Any]:
-    """What a prediction tells, where there is none."""
+    """The same keys where there is no prediction."""
     from scalelab.planning.predict import limit_bytes
 
     return {
@@ -113,18 +128,22 @@ def _unknown(device: Any, budget_bytes: int | None, error: ScalelabError) -> dic
     }
 
 
-def _solved(cell: Cell, key: str, device: Any, budget_bytes: int | None) -> dict[str, Any]:
+def _solved(
+    configuration: Configuration, key: str, device: Any, budget_bytes: int | None
+) -> dict[str, Any]:
     from scalelab.planning.solve import solve
 
     try:
-        found = solve(cell.spec, key, device, budget_bytes=budget_bytes)
+        found = solve(configuration.spec, key, device, budget_bytes=budget_bytes)
     except (PredictionUnsupported, MissingExtra) as error:
         answer = {"key": key, "value": None, "next_value": None}
-        return _facts(cell) | answer | _unknown(device, budget_bytes, error)
-    changed = Cell(spec=cell.spec.with_({key: found.value}), label=cell.label)
+        return _document(configuration) | answer | _unknown(device, budget_bytes, error)
+    changed = Configuration(
+        spec=configuration.spec.with_({key: found.value}), label=configuration.label
+    )
     answer = {"key": key, "value": found.value, "next_value": found.next_value}
-    return _facts(changed) | answer | found.prediction.as_facts()
+    return _document(changed) | answer | found.prediction.as_document()
 
 
-def _facts(cell: Cell) -> dict[str, Any]:
-    return {"spec": cell.spec.as_tables(), "label": cell.label}
+def _document(configuration: Configuration) -> dict[str, Any]:
+    return {"spec": configuration.spec.as_tables(), "label": configuration.label}

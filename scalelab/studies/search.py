@@ -1,4 +1,4 @@
-"""Results so far in, the next cell to try out: Optuna asks within the study's axes and cells."""
+"""Let Optuna choose the next configuration to run from the axes and `[[cells]]` of a study."""
 
 import math
 import warnings
@@ -11,19 +11,19 @@ import optuna
 
 from scalelab.core.errors import SpecError
 from scalelab.core.study import SearchSpec, StudySpec
-from scalelab.studies.grid import Cell, base_tables, combinations, resolve, varied_keys
+from scalelab.studies.grid import Configuration, base_tables, combinations, resolve, varied_keys
 
-__all__ = ["Figures", "Search"]
+__all__ = ["ObjectiveValues", "Search"]
 
 _DIRECTIONS = {"quality": "maximize", "memory": "minimize", "time": "minimize"}
-# Samplers come back to what they know; so often in a row, and there is little left to find.
-_MOST_KNOWN_IN_A_ROW = 200
+# Samplers propose configurations again. After so many repetitions in a row, little is left to find.
+_MOST_REPEATED = 200
 _WORST = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What a finished run is judged by. None: it did not get that far."""
+class ObjectiveValues:
+    """The objectives of a finished run. None: the run did not measure it."""
 
     quality: float | None
     memory: float | None
@@ -31,28 +31,28 @@ class Figures:
 
 
 @dataclass(kw_only=True)
-class _Asked:
-    """A cell that was asked for; every trial of the sampler that came to it hears its result."""
+class _PendingTrial:
+    """A proposed configuration, and all of Optuna's trials that proposed it."""
 
-    cell: Cell
-    waiting: list["optuna.Trial"] = field(default_factory=list)
-    told: bool = False
-    figures: Figures | None = None
+    configuration: Configuration
+    trials: list["optuna.Trial"] = field(default_factory=list)
+    finished: bool = False
+    values: ObjectiveValues | None = None
 
 
 class Search:
-    """Asks for cells, each once, and learns from what came of them.
+    """Proposes configurations, each once, with Optuna's ask and tell.
 
-    With the same seed and results told in the same order it asks for the same cells: typed again,
-    a search goes the same way through the ledger's results before it goes on. A run that did not
-    finish (out of memory, say) is infeasible, which the samplers avoid.
+    With the same seed, and results told in the same order, it proposes the same configurations: a
+    search that is started again replays the results in the ledger and then goes on. A run that did
+    not finish (out of memory, say) is infeasible, which the samplers avoid.
     """
 
     def __init__(self, study: StudySpec, overrides: Mapping[str, Any]) -> None:
         assert study.search is not None, "a study without [search] has a grid"
         if study.repeats > 1:
-            hint = "take `repeats` out; [final] gives the best cells more seeds"
-            raise SpecError(f"{study.name}: [search] tries each cell with one seed", hint)
+            hint = "take `repeats` out; [final] gives the best configurations more seeds"
+            raise SpecError(f"{study.name}: [search] tries each configuration with one seed", hint)
         self.spec: SearchSpec = study.search
         self._tables = base_tables(study)
         self._combined = combinations(study, overrides)
@@ -66,8 +66,8 @@ class Search:
             **{key: values for key, values in axes.items() if len(values) > 1},
         }
         self._strides = _strides([max(1, len(study.cells)), *(len(v) for v in axes.values())])
-        self._places = {key: place for place, key in enumerate(["cells", *axes])}
-        self._known: dict[str, _Asked] = {}
+        self._positions = {key: position for position, key in enumerate(["cells", *axes])}
+        self._proposed: dict[str, _PendingTrial] = {}
         self._directions = [_DIRECTIONS[name] for name in self.spec.objectives]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         with _without_warnings():
@@ -76,52 +76,52 @@ class Search:
                 directions=self._directions,  # pyright: ignore[reportArgumentType]
             )
 
-    def ask(self) -> Cell | None:
-        """A cell that was not asked for before; None when there is hardly one left."""
-        for _ in range(_MOST_KNOWN_IN_A_ROW):
-            if len(self._known) == len(self._combined):
+    def ask(self) -> Configuration | None:
+        """A configuration that was not proposed before; None when hardly one is left."""
+        for _ in range(_MOST_REPEATED):
+            if len(self._proposed) == len(self._combined):
                 return None
             trial = self._study.ask()
-            cell = self._cell(trial)
-            key = cell.spec.as_json()
-            asked = self._known.get(key)
-            if asked is None:
-                self._known[key] = _Asked(cell=cell, waiting=[trial])
-                return cell
-            asked.waiting.append(trial)
-            if asked.told:
-                self._tell(asked)
+            configuration = self._configuration(trial)
+            key = configuration.spec.as_json()
+            pending = self._proposed.get(key)
+            if pending is None:
+                self._proposed[key] = _PendingTrial(configuration=configuration, trials=[trial])
+                return configuration
+            pending.trials.append(trial)
+            if pending.finished:
+                self._finish(pending)
         return None
 
-    def tell(self, cell: Cell, figures: Figures | None) -> None:
-        """What came of a cell; None where it did not finish."""
-        asked = self._known[cell.spec.as_json()]
-        asked.told, asked.figures = True, figures
-        self._tell(asked)
+    def tell(self, configuration: Configuration, values: ObjectiveValues | None) -> None:
+        """Record the result of a configuration; None where it did not finish."""
+        pending = self._proposed[configuration.spec.as_json()]
+        pending.finished, pending.values = True, values
+        self._finish(pending)
 
-    def _cell(self, trial: "optuna.Trial") -> Cell:
+    def _configuration(self, trial: "optuna.Trial") -> Configuration:
         index = 0
         for key, values in self._choices.items():
             if all(isinstance(value, int | float) for value in values) and key != "cells":
                 chosen = trial.suggest_int(key, 0, len(values) - 1)
             else:
                 chosen = trial.suggest_categorical(key, list(range(len(values))))
-            index += self._strides[self._places[key]] * int(chosen)
+            index += self._strides[self._positions[key]] * int(chosen)
         return resolve(self._tables, self._combined[index], self._varied)
 
-    def _tell(self, asked: _Asked) -> None:
-        values = None if asked.figures is None else self._values(asked.figures)
+    def _finish(self, pending: _PendingTrial) -> None:
+        values = None if pending.values is None else self._ordered(pending.values)
         worst = [0.0 if d == "maximize" else _WORST for d in self._directions]
-        for trial in asked.waiting:
+        for trial in pending.trials:
             with _without_warnings():
                 trial.set_constraint("finished", 1.0 if values is None else 0.0)
             self._study.tell(trial, worst if values is None else values)
-        asked.waiting.clear()
+        pending.trials.clear()
 
-    def _values(self, figures: Figures) -> list[float] | None:
+    def _ordered(self, values: ObjectiveValues) -> list[float] | None:
         """In the order of the objectives; None where one of them is not known."""
-        values = [getattr(figures, name) for name in self.spec.objectives]
-        return None if None in values else values
+        ordered = [getattr(values, name) for name in self.spec.objectives]
+        return None if None in ordered else ordered
 
 
 def _sampler(spec: SearchSpec) -> "optuna.samplers.BaseSampler":
@@ -134,12 +134,12 @@ def _sampler(spec: SearchSpec) -> "optuna.samplers.BaseSampler":
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Optuna warns of each part that it may still change."""
+    """Hide Optuna's warnings that a part is experimental."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
 
 
 def _strides(sizes: Sequence[int]) -> list[int]:
-    """How far apart in the list of combinations two neighbours along each place lie."""
-    return [math.prod(sizes[place + 1 :]) for place in range(len(sizes))]
+    """By how much the index into the combinations grows when each key takes its next value."""
+    return [math.prod(sizes[position + 1 :]) for position in range(len(sizes))]

@@ -1,45 +1,30 @@
-"""Plain tables in, TOML that reads back as the same tables out."""
+"""Describe a study for the ledger: its id, and its TOML with the overrides of the command."""
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["toml_of"]
+import tomli_w
+
+from scalelab.core.study import StudySpec
+
+__all__ = ["as_toml", "study_id"]
 
 
-def toml_of(tables: Mapping[str, Any]) -> str:
-    """Keys with plain values first, then tables, then lists of tables."""
-    return "\n".join(_lines(tables, ())) + "\n"
+def study_id(study: StudySpec, overrides: Mapping[str, Any]) -> str:
+    """Equal for equal studies and overrides, so that the same command continues a study."""
+    request = json.dumps([_sections(study), overrides], sort_keys=True, default=str)
+    return f"{study.name}-{hashlib.blake2b(request.encode(), digest_size=4).hexdigest()}"
 
 
-def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    found = [f"{_key(k)} = {_value(v)}" for k, v in table.items() if not _is_table(v)]
-    for key, value in table.items():
-        name = ".".join(_key(word) for word in (*path, key))
-        if isinstance(value, Mapping):
-            found += ["", f"[{name}]", *_lines(value, (*path, key))]
-        elif _is_table(value):
-            for item in value:
-                found += ["", f"[[{name}]]", *_lines(item, (*path, key))]
-    return found
+def as_toml(study: StudySpec, overrides: Mapping[str, Any]) -> str:
+    """The study, and under `[overrides]` the keys that the command set."""
+    return tomli_w.dumps({**_sections(study), "overrides": overrides})
 
 
-def _is_table(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return True
-    is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return is_list and len(value) > 0 and all(isinstance(item, Mapping) for item in value)
-
-
-def _key(word: str) -> str:
-    plain = word.replace("_", "").replace("-", "")
-    return word if plain.isascii() and plain.isalnum() else json.dumps(word)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    # Strings, booleans, integers and finite floats read the same in JSON and TOML.
-    return json.dumps(value)
+def _sections(study: StudySpec) -> dict[str, Any]:
+    # The base by its name: its path on this machine does not change the study.
+    sections = study.model_dump(mode="json", exclude_none=True)
+    return {**sections, "base": Path(study.base).stem}

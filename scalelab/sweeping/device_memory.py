@@ -1,39 +1,40 @@
-"""Find the device of this machine that has memory for a job beside the runs that are there."""
+"""Choose a device with enough free memory for a job, given the runs that are on it."""
 
 from collections.abc import Collection, Sequence
 
 from scalelab.sweeping.jobs import Job
 from scalelab.workers.worker import ALLOWANCE
 
-__all__ = ["find_room"]
+__all__ = ["find_device"]
 
 
-def find_room(job: Job, running: Sequence[tuple[Job, str]], num_gpus: int) -> str | None:
-    """Where the job can run now: cpu, or a GPU such as cuda:1; None while no device has room.
+def find_device(job: Job, running: Sequence[tuple[Job, str]], num_gpus: int) -> str | None:
+    """The device for the job: cpu, or a GPU such as cuda:1; None while memory is too short.
 
-    `running` are jobs and where they run. A run that names `cuda` takes the GPU with the fewest
-    runs of those that have room.
+    `running` are jobs and their devices. A run that names `cuda` takes, of the GPUs with enough
+    memory, the one with the fewest runs.
     """
-    name = job.cell.spec.device.name
-    places = [f"cuda:{index}" for index in range(max(1, num_gpus))] if name == "cuda" else [name]
-    beside = {place: [other for other, at in running if at == place] for place in places}
-    for place in sorted(places, key=lambda place: len(beside[place])):
-        if _has_room(job, beside[place]):
-            return place
+    name = job.configuration.spec.device.name
+    devices = [f"cuda:{index}" for index in range(max(1, num_gpus))] if name == "cuda" else [name]
+    jobs_on = {device: [other for other, at in running if at == device] for device in devices}
+    for device in sorted(devices, key=lambda device: len(jobs_on[device])):
+        if _fits_beside(job, jobs_on[device]):
+            return device
     return None
 
 
-def _has_room(job: Job, beside: Collection[Job]) -> bool:
-    """Whether the predictions of `job` and of the runs beside it add up to what the device has.
+def _fits_beside(job: Job, others: Collection[Job]) -> bool:
+    """Whether the predicted bytes of `job` and `others` together fit into the device.
 
-    Else two runs that fit one by one would end each other, and a cell would be called too large
-    that is not. Alone a job always has room; of what nothing is predicted nothing is held back.
+    Without this check two runs that fit one by one would run out of memory together, and a
+    configuration would be stored as too large that is not. A job alone always fits; a run without
+    a prediction counts as 0 bytes.
     """
     forecast = job.forecast
-    if forecast is None or forecast.device_bytes is None or not beside:
+    if forecast is None or forecast.device_bytes is None or not others:
         return True
     # On a CPU a process takes more than its tensors; on a GPU that is part of the prediction.
-    extra = ALLOWANCE if job.cell.spec.device.name == "cpu" else 0
-    forecasts = [forecast, *(other.forecast for other in beside)]
+    extra = ALLOWANCE if job.configuration.spec.device.name == "cpu" else 0
+    forecasts = [forecast, *(other.forecast for other in others)]
     needed = sum((f.needed_bytes or 0) + extra for f in forecasts if f is not None)
     return needed <= forecast.device_bytes

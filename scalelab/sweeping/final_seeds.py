@@ -1,4 +1,4 @@
-"""Choose the cells that deserve more seeds by what the grid has found."""
+"""Choose the configurations that `[final]` runs with more seeds, by their validation quality."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,33 +7,38 @@ from scalelab.core.errors import SpecError
 from scalelab.core.study import FinalSpec, StudySpec
 from scalelab.store.ledger import Ledger
 from scalelab.store.schema import valid_columns
-from scalelab.studies.grid import Cell, first_cell, repeat_of
+from scalelab.studies.grid import Configuration, first_configuration, repeat_of
 
-__all__ = ["best_cells", "check_final"]
+__all__ = ["best_configurations", "check_final_seeds"]
 
 
-def check_final(study: StudySpec, overrides: Mapping[str, Any], cells: Sequence[Cell]) -> None:
-    """Raises SpecError where the best of `cells` could not be chosen, before anything has run.
+def check_final_seeds(
+    study: StudySpec, overrides: Mapping[str, Any], configurations: Sequence[Configuration]
+) -> None:
+    """Raises SpecError, before anything has run, where `[final]` cannot choose.
 
-    A search knows no cells beforehand; its first one stands for all.
+    A search has no list of configurations beforehand: its first one is checked for all.
     """
     final = study.final
     if final is None:
         return
     if not final.by.startswith("valid_"):
         hint = 'choose on validation, for example by = "valid_ndcg_10"'
-        raise SpecError(f"[final] by = {final.by!r} would choose on something else", hint)
+        raise SpecError(f"[final] by = {final.by!r} does not choose on validation", hint)
     if final.by not in valid_columns():
         hint = f"there are: {', '.join(valid_columns())}"
-        raise SpecError(f"[final] by = {final.by!r} is no column of results", hint)
-    for cell in cells or first_cell(study, overrides):
-        value_at(cell, final.per)
+        raise SpecError(f"[final] by = {final.by!r} is not a column of results", hint)
+    for configuration in configurations or first_configuration(study, overrides):
+        value_at(configuration, final.per)
 
 
-def best_cells(final: FinalSpec, fingerprints: Mapping[str, Cell], ledger: Ledger) -> list[Cell]:
-    """For each value of `final.per`, the cell with the best mean `final.by`, with all its seeds.
+def best_configurations(
+    final: FinalSpec, fingerprints: Mapping[str, Configuration], ledger: Ledger
+) -> list[Configuration]:
+    """For each value of `final.per`, the configuration with the best mean `final.by`.
 
-    `fingerprints` are the cells of the grid. Raises SpecError for a cell without a field `per`.
+    It comes once per seed, the seeds of `[final]` all. `fingerprints` are the configurations of
+    the grid or search. Raises SpecError for a configuration without the field `per`.
     """
     column = final.by
     rows = ledger.query(
@@ -41,27 +46,31 @@ def best_cells(final: FinalSpec, fingerprints: Mapping[str, Cell], ledger: Ledge
         f'WHERE "{column}" IS NOT NULL GROUP BY fingerprint'
     ).to_pylist()
     found: dict[str, list[float]] = {}
-    first: dict[str, Cell] = {}
+    first: dict[str, Configuration] = {}
     for row in rows:
-        cell = fingerprints.get(row["fingerprint"])
-        if cell is not None:
-            found.setdefault(cell.configuration, []).append(row["value"])
-    for cell in fingerprints.values():
-        if cell.configuration in found and cell.repeat == 0:
-            first.setdefault(cell.configuration, cell)
-    best: dict[str, tuple[float, Cell]] = {}
-    for configuration, cell in first.items():
-        values = found[configuration]
+        configuration = fingerprints.get(row["fingerprint"])
+        if configuration is not None:
+            found.setdefault(configuration.without_seed, []).append(row["value"])
+    for configuration in fingerprints.values():
+        if configuration.without_seed in found and configuration.repeat == 0:
+            first.setdefault(configuration.without_seed, configuration)
+    best: dict[str, tuple[float, Configuration]] = {}
+    for without_seed, configuration in first.items():
+        values = found[without_seed]
         mean = sum(values) / len(values)
-        group = repr(value_at(cell, final.per))
+        group = repr(value_at(configuration, final.per))
         if group not in best or mean > best[group][0]:
-            best[group] = mean, cell
-    return [repeat_of(cell, repeat) for repeat in range(final.seeds) for _, cell in best.values()]
+            best[group] = mean, configuration
+    return [
+        repeat_of(configuration, repeat)
+        for repeat in range(final.seeds)
+        for _, configuration in best.values()
+    ]
 
 
-def value_at(cell: Cell, key: str) -> object:
-    """What a cell's spec holds under a dotted key such as `loss.name`. Raises SpecError."""
-    place: Any = cell.spec.as_tables()
+def value_at(configuration: Configuration, key: str) -> object:
+    """The value under a dotted key such as `loss.name` in the spec. Raises SpecError."""
+    place: Any = configuration.spec.as_tables()
     for word in key.split("."):
         if isinstance(place, list) and word.isdigit() and int(word) < len(place):
             place = place[int(word)]
@@ -69,6 +78,6 @@ def value_at(cell: Cell, key: str) -> object:
             place = place[word]
         else:
             raise SpecError(
-                f"[final] per = {key!r} is no field of the run", "write for example loss.name"
+                f"[final] per = {key!r} is not a field of the run", "write for example loss.name"
             )
     return place

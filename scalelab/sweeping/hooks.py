@@ -1,4 +1,4 @@
-"""Name the functions that a sweep calls for what it does not do itself."""
+"""List the functions that a sweep calls, so that tests can replace them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ ForecastFunction = Callable[
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """The real functions by default; tests put in quick ones."""
+    """The real functions by default; tests replace them with quick ones."""
 
     run: str = run_task.RUN
     modules: Callable[[Sequence[RunSpec]], Sequence[str]] = run_task.modules

@@ -11,12 +11,12 @@ from scalelab.core.records import Outcome
 from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.store.ledger import Attempt
 from scalelab.studies.forecast import Forecast
-from scalelab.studies.grid import Cell
+from scalelab.studies.grid import Configuration
 
-__all__ = ["ORDERS", "Job", "Planner", "again", "in_order"]
+__all__ = ["ORDERS", "Job", "Planner", "in_order", "outcomes_to_rerun"]
 
 ORDERS = ("cost", "costly", "given", "random")
-_AGAIN = {
+_RERUN = {
     "failed": frozenset({Outcome.FAILED}),
     "oom": frozenset({Outcome.OOM}),
     "all": frozenset(Outcome),
@@ -26,42 +26,42 @@ _UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A cell, what the ledger knows of it and what it is expected to take."""
+    """A configuration with its last outcome in the ledger and its prediction."""
 
-    cell: Cell
+    configuration: Configuration
     fingerprint: str
     data_fingerprint: str
     attempt: int
     forecast: Forecast | None
-    before: Outcome | None
+    earlier_outcome: Outcome | None
     skipped_because: str | None
 
     @property
     def run_id(self) -> str:
-        """One a fingerprint and attempt."""
+        """One per fingerprint and attempt."""
         return f"{self.fingerprint}-{self.attempt}"
 
     @property
     def due(self) -> bool:
-        """It has to run."""
-        return self.before is None and self.skipped_because is None
+        """Whether it has to run."""
+        return self.earlier_outcome is None and self.skipped_because is None
 
     @property
     def planned(self) -> Planned:
-        """The same for those who watch."""
+        """What observers are given of it."""
         return Planned(
             run_id=self.run_id,
-            label=self.cell.label,
-            device=self.cell.spec.device.name,
+            label=self.configuration.label,
+            device=self.configuration.spec.device.name,
             predicted_bytes=self.forecast.total_bytes if self.forecast else None,
             predicted_s=self.forecast.seconds if self.forecast else None,
-            finished_before=self.before is not None,
+            finished_before=self.earlier_outcome is not None,
             skipped_because=self.skipped_because,
         )
 
 
 class Planner:
-    """Turns cells into jobs; data fingerprints and forecasts are worked out once each."""
+    """Turns configurations into jobs; each data set and configuration is looked at once."""
 
     def __init__(
         self,
@@ -78,49 +78,52 @@ class Planner:
         self._data: dict[str, str] = {}
         self._forecasts: dict[str, Forecast | None] = {}
 
-    def jobs(self, cells: Sequence[Cell]) -> list[Job]:
-        """One job a cell, in the order given. Raises DataError where data cannot be found."""
-        prints = [self._of_data(cell.spec.data) for cell in cells]
+    def jobs(self, configurations: Sequence[Configuration]) -> list[Job]:
+        """One job per configuration, in the same order. Raises DataError for missing data."""
+        data_prints = [self._of_data(configuration.spec.data) for configuration in configurations]
         fingerprints = [
-            cell.spec.fingerprint(data) for cell, data in zip(cells, prints, strict=True)
+            configuration.spec.fingerprint(data)
+            for configuration, data in zip(configurations, data_prints, strict=True)
         ]
         new = {
-            # Seeds differ too: in what the largest step of their first epoch holds.
-            fingerprint: cell.spec
-            for cell, fingerprint in zip(cells, fingerprints, strict=True)
-            if self._before(fingerprint) is None and fingerprint not in self._forecasts
+            # Each seed has a prediction of its own: its batches, and so its largest step, differ.
+            fingerprint: configuration.spec
+            for configuration, fingerprint in zip(configurations, fingerprints, strict=True)
+            if self._finished(fingerprint) is None and fingerprint not in self._forecasts
         }
         if new:
             self._forecasts |= dict(zip(new, self._forecast(list(new.values())), strict=True))
         return [
-            self._job(cell, fingerprint, data)
-            for cell, fingerprint, data in zip(cells, fingerprints, prints, strict=True)
+            self._job(configuration, fingerprint, data)
+            for configuration, fingerprint, data in zip(
+                configurations, fingerprints, data_prints, strict=True
+            )
         ]
 
-    def _job(self, cell: Cell, fingerprint: str, data: str) -> Job:
+    def _job(self, configuration: Configuration, fingerprint: str, data: str) -> Job:
         forecast = self._forecasts.get(fingerprint)
-        before = self._before(fingerprint)
+        earlier = self._finished(fingerprint)
         known = self.attempts.get(fingerprint)
         attempt = 1 if known is None else known.last_attempt + 1
-        if known is not None and (before is not None or known.outcome is Outcome.SKIPPED):
-            attempt = known.attempt  # what never ran leaves its place to what will
+        if known is not None and (earlier is not None or known.outcome is Outcome.SKIPPED):
+            attempt = known.attempt  # a skipped attempt never ran: the next one replaces its row
         too_large = forecast.too_large if forecast is not None else None
         return Job(
-            cell=cell,
+            configuration=configuration,
             fingerprint=fingerprint,
             data_fingerprint=data,
             attempt=attempt,
             forecast=forecast,
-            before=before,
-            skipped_because=None if before is not None else too_large,
+            earlier_outcome=earlier,
+            skipped_because=None if earlier is not None else too_large,
         )
 
-    def _before(self, fingerprint: str) -> Outcome | None:
-        """How it ended, where that is to stay."""
+    def _finished(self, fingerprint: str) -> Outcome | None:
+        """The outcome in the ledger, None where it has to run (again)."""
         known = self.attempts.get(fingerprint)
         if known is None or known.outcome in _UNFINISHED or known.outcome in self._rerun:
             return None
-        # Whether it fits depends on the budget of today.
+        # Whether it fits depends on the budget, which may have changed.
         return None if known.outcome is Outcome.SKIPPED else known.outcome
 
     def _of_data(self, data: DataSpec) -> str:
@@ -130,19 +133,19 @@ class Planner:
         return self._data[key]
 
 
-def again(rerun: str | None) -> frozenset[Outcome]:
-    """The outcomes that `--rerun WORD` does not accept as final. Raises SpecError."""
+def outcomes_to_rerun(rerun: str | None) -> frozenset[Outcome]:
+    """The outcomes that `--rerun WORD` runs again. Raises SpecError."""
     if rerun is None:
         return frozenset()
-    if rerun not in _AGAIN:
-        raise SpecError(f"--rerun takes no {rerun!r}", nearest(rerun, _AGAIN))
-    return _AGAIN[rerun]
+    if rerun not in _RERUN:
+        raise SpecError(f"invalid --rerun: {rerun!r}", nearest(rerun, _RERUN))
+    return _RERUN[rerun]
 
 
 def in_order(jobs: Sequence[Job], order: str) -> list[Job]:
-    """Jobs by `order`, yet every cell's first seed before any cell's second. Raises SpecError."""
+    """Jobs by `order`; all first seeds come before any second seed. Raises SpecError."""
     if order not in ORDERS:
-        raise SpecError(f"no order called {order!r}", nearest(order, ORDERS))
+        raise SpecError(f"invalid --order: {order!r}", nearest(order, ORDERS))
     shuffled = list(jobs)
     if order == "random":
         random.Random(0).shuffle(shuffled)
@@ -152,4 +155,4 @@ def in_order(jobs: Sequence[Job], order: str) -> list[Job]:
         return 0.0 if seconds is None else seconds
 
     sign = {"cost": 1, "costly": -1}.get(order, 0)
-    return sorted(shuffled, key=lambda job: (job.cell.repeat, sign * cost(job)))
+    return sorted(shuffled, key=lambda job: (job.configuration.repeat, sign * cost(job)))

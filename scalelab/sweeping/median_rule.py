@@ -1,4 +1,4 @@
-"""Quality by epoch in, a reason to end a run out: the median rule (Golovin et al., 2017)."""
+"""Decide by the median rule (Golovin et al., 2017) whether a run should be pruned."""
 
 import statistics
 from collections import defaultdict
@@ -14,31 +14,37 @@ _LEAST_EPOCH = 3
 
 
 class MedianRule:
-    """A run whose best validation quality so far lies below the median of what finished runs of the
-    same data and protocol had reached by that epoch is not worth its remaining time."""
+    """Prunes a run whose best validation quality is below the median of finished runs.
+
+    Those are the runs of the same data and protocol, with what each had reached by that epoch.
+    """
 
     def __init__(self) -> None:
         # By data and protocol, then by run: its best quality up to each epoch.
         self._finished: dict[tuple[str, str], list[dict[int, float]]] = defaultdict(list)
-        self._ended: set[str] = set()
+        self._pruned: set[str] = set()
 
-    def hopeless(self, job: Job, progress: Progress) -> str | None:
-        """Why this run should end, or None. Says so once a run."""
+    def should_prune(self, job: Job, progress: Progress) -> str | None:
+        """Why this run should end, or None. A run gets at most one reason."""
         best, epoch = progress.best_metric, progress.epoch
-        if best is None or epoch < _LEAST_EPOCH or progress.run_id in self._ended:
+        if best is None or epoch < _LEAST_EPOCH or progress.run_id in self._pruned:
             return None
-        others = [_by(epoch, curve) for curve in self._finished[_group(job)] if min(curve) <= epoch]
+        others = [
+            _best_until(epoch, curve)
+            for curve in self._finished[_group(job)]
+            if min(curve) <= epoch
+        ]
         if len(others) < _LEAST_RUNS:
             return None
         median = statistics.median(others)
         if best >= median:
             return None
-        self._ended.add(progress.run_id)
+        self._pruned.add(progress.run_id)
         number = len(others)
-        return f"{best:.4f} at epoch {epoch} lies below {median:.4f}, the median of {number} runs"
+        return f"{best:.4f} at epoch {epoch} is below {median:.4f}, the median of {number} runs"
 
-    def learn(self, job: Job, record: Record) -> None:
-        """Remember the curve of a run that went its whole way."""
+    def record(self, job: Job, record: Record) -> None:
+        """Keep the validation quality by epoch of a run that is done."""
         if record.run.outcome is not Outcome.DONE:
             return
         curve = {
@@ -51,8 +57,8 @@ class MedianRule:
 
 
 def _group(job: Job) -> tuple[str, str]:
-    return job.data_fingerprint, job.cell.spec.protocol
+    return job.data_fingerprint, job.configuration.spec.protocol
 
 
-def _by(epoch: int, curve: dict[int, float]) -> float:
+def _best_until(epoch: int, curve: dict[int, float]) -> float:
     return max(value for at, value in curve.items() if at <= epoch)

@@ -1,4 +1,4 @@
-"""Say how a study stands when its sweep ends."""
+"""Hold the result of a sweep: how many configurations ended with which outcome."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["SweepResult"]
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """How the study stands: the number of cells by outcome, `waiting` for those yet to be run."""
+    """Configurations by outcome; `waiting` counts those that have not run yet."""
 
     study_id: str
     ledger: Path
@@ -22,7 +22,7 @@ class SweepResult:
 
     @property
     def exit_code(self) -> int:
-        """130 if it was interrupted, 1 if a run failed or somebody else killed one, else 0."""
+        """130 if it was interrupted, 1 if a run failed or was killed from outside, else 0."""
         if self.interrupted:
             return 130
         return 1 if {Outcome.FAILED, Outcome.INTERRUPTED} & self.counts.keys() else 0

@@ -1,15 +1,15 @@
-"""A search and a driver in: asks, runs and tells until the trials are used up."""
+"""Run a search: ask for configurations, run them and report their results to the sampler."""
 
 from collections.abc import Callable, Collection
 
 from scalelab.store.ledger import Ledger
 from scalelab.store.writer import LedgerWriter
-from scalelab.studies.grid import Cell
-from scalelab.studies.search import Figures, Search
+from scalelab.studies.grid import Configuration
+from scalelab.studies.search import ObjectiveValues, Search
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.jobs import Job
 
-__all__ = ["figures_of", "search_cells"]
+__all__ = ["objective_values", "run_search"]
 
 _FIGURES = """
     SELECT fingerprint, avg(valid_ndcg_10) AS quality, avg(peak_bytes) AS memory,
@@ -18,43 +18,43 @@ _FIGURES = """
 """
 
 
-def search_cells(
+def run_search(
     search: Search,
     driver: Driver,
     ledger: Ledger,
     writer: LedgerWriter,
-    enter: Callable[[Cell], Job],
+    plan_trial: Callable[[Configuration], Job],
 ) -> None:
-    """Keep the driver's slots full of cells that `search` asks for.
+    """Keep the driver's slots full of configurations that `search` proposes.
 
-    `enter` plans a cell and hands it to the driver if it is due; what the ledger knows already is
-    told at once, and counts as a trial too.
+    `plan_trial` plans a configuration and adds it to the driver if it has to run. A result that the
+    ledger has already is reported to the sampler at once, and counts as a trial too.
     """
-    asked: dict[str, Cell] = {}
-    left = search.spec.trials
+    proposed: dict[str, Configuration] = {}
+    trials_left = search.spec.trials
     while True:
-        while left and driver.free() > 0 and not (driver.stopping or driver.ended):
-            cell = search.ask()
-            if cell is None:
-                left = 0
+        while trials_left and driver.num_free > 0 and not (driver.stopping or driver.ended):
+            configuration = search.ask()
+            if configuration is None:
+                trials_left = 0
                 break
-            left -= 1
-            job = enter(cell)
-            asked[job.fingerprint] = cell
-            if job.before is not None:
+            trials_left -= 1
+            job = plan_trial(configuration)
+            proposed[job.fingerprint] = configuration
+            if job.earlier_outcome is not None:
                 driver.ended.append(job.fingerprint)
-        going_on = driver.turn()
+        unfinished = driver.step()
         if driver.ended:
             writer.flush()
-            figures = figures_of(driver.ended, ledger)
+            values = objective_values(driver.ended, ledger)
             for fingerprint in driver.ended:
-                search.tell(asked[fingerprint], figures.get(fingerprint))
+                search.tell(proposed[fingerprint], values.get(fingerprint))
             driver.ended.clear()
-        elif not going_on:
+        elif not unfinished:
             return
 
 
-def figures_of(fingerprints: Collection[str], ledger: Ledger) -> dict[str, Figures]:
-    """What the ledger has of those that are done; the others are missing."""
+def objective_values(fingerprints: Collection[str], ledger: Ledger) -> dict[str, ObjectiveValues]:
+    """The objectives of those that are done, from the ledger; the others are missing."""
     rows = ledger.query(_FIGURES, [list(fingerprints)]).to_pylist()
-    return {row.pop("fingerprint"): Figures(**row) for row in rows}
+    return {row.pop("fingerprint"): ObjectiveValues(**row) for row in rows}

@@ -1,31 +1,31 @@
-"""Ctrl-C and SIGTERM in, a count of them out."""
+"""Count the signals (Ctrl-C, SIGTERM) that ask a sweep to stop."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Stops", "listening"]
+__all__ = ["StopSignals", "count_stop_signals"]
 
 
-class Stops:
-    """How often a person, or the system, has asked this sweep to stop."""
+class StopSignals:
+    """How many stop signals have come; `on_signal` is called with that number at each."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.at_once: Callable[[int], None] | None = None
+        self.on_signal: Callable[[int], None] | None = None
 
     def __call__(self, *_: object) -> None:
-        """A signal has come."""
+        """Handle one signal."""
         self.count += 1
-        if self.at_once is not None:
-            self.at_once(self.count)
+        if self.on_signal is not None:
+            self.on_signal(self.count)
 
 
 @contextmanager
-def listening() -> Iterator[Stops]:
-    """Counts signals instead of dying of them. Only the main thread can; elsewhere none come."""
-    stops = Stops()
+def count_stop_signals() -> Iterator[StopSignals]:
+    """Count stop signals instead of being ended by them (in the main thread only)."""
+    stops = StopSignals()
     if threading.current_thread() is not threading.main_thread():
         yield stops
         return

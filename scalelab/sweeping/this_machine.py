@@ -1,6 +1,6 @@
-"""Ask this machine for its data and devices on behalf of a sweep.
+"""Read the data fingerprints and devices of this machine for a sweep.
 
-torch is imported by the functions that need it: a driver that is refused its ledger must not wait.
+torch is imported by the functions that need it: a sweep that cannot lock its ledger must not wait.
 """
 
 import logging
@@ -14,14 +14,14 @@ _LOG = logging.getLogger(__name__)
 
 
 def fingerprint(data: DataSpec) -> str:
-    """What the data are, wherever they lie. Raises DataError."""
+    """The fingerprint of the data, independent of their path. Raises DataError."""
     from scalelab.datasets import load
 
     return load.fingerprint(data)
 
 
 def on_this_machine(spec: RunSpec) -> RunSpec:
-    """The spec with the device that `auto` is here."""
+    """The spec with this machine's device in place of `auto`."""
     from scalelab.measure import gpus
 
     return gpus.on_this_machine(spec)

@@ -10,13 +10,14 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.spec import RunSpec, TrainSpec
+from scalelab.datasets.baselines import popularity_metrics
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.train.averaging import keep_average
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
 from scalelab.train.step import Parts
-from scalelab.train.trainer import Trainer
+from scalelab.train.trainer import METRIC, Trainer
 
 __all__ = ["Data", "assemble", "build_parts", "evaluator_of", "load_data", "mask_prob"]
 
@@ -115,4 +116,11 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         mask_prob=mask_prob(spec),
     )
     parts = build_parts(spec, num_items, loader.log_popularity, seed=spec.train.seed)
-    return Trainer(spec=spec, parts=parts, loader=loader, data=data, evaluator=evaluator)
+    return Trainer(
+        spec=spec,
+        parts=parts,
+        loader=loader,
+        data=data,
+        evaluator=evaluator,
+        popularity=popularity_metrics(data.split, data.split.valid, spec.data)[METRIC],
+    )

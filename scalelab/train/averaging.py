@@ -17,7 +17,7 @@ def keep_average(optimizer: Optimizer, decay: float) -> None:
     """After every step, average <- decay * average + (1 - decay) * weights, for each parameter.
 
     It starts at the weights after the first step and lies in the optimizer's state, so that it is
-    counted, kept in checkpoints, foreseen and forgotten with that. One more tensor a parameter.
+    counted, kept in checkpoints, predicted and reset with it. One more tensor a parameter.
     """
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A spec in, its data set, read and split, out."""
+"""Read and split the data set of a run."""
 
 from dataclasses import dataclass
 

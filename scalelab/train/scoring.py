@@ -42,7 +42,7 @@ class Ranks:
 class Scorer:
     """Ranks all items for a block of users, in one buffer that is used again.
 
-    `rank` looks at no value, so that a planner can rehearse it on fake tensors and a GPU is not
+    `rank` looks at no value, so that planning can run it on fake tensors and a GPU is not
     waited for. `finite` says whether all scores so far were numbers.
     """
 

@@ -15,6 +15,7 @@ from scalelab.batches.batch import Batch
 from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
+from scalelab.core.verdicts import above_baseline
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
@@ -27,32 +28,48 @@ __all__ = ["Diverged", "Fit", "Trainer"]
 # Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's
 # end.
 _LOOK_EVERY = 50
+# A model that is still no better than the popularity list after so many updates is given up as any
+# other is: by patience.
+_LONGEST_PLATEAU = 2_000
 METRIC = "ndcg@10"
 
 
 @dataclass(kw_only=True)
 class Fit:
-    """Where training stands, and what it has found. `spent_s` is kept for those with a clock."""
+    """Where training stands, and what it has found; a checkpoint keeps all of it but `stopped`.
+
+    `updates` are steps of the optimizer: one per window of accumulated gradients. `without_better`
+    counts validations without a better one, from when `patience_counts` (see `Trainer.fit`).
+    `stopped` is epochs, steps, patience or request. `spent_s` and `epoch_ends` (epoch, its mean
+    loss, seconds from the start of training) belong to an observer with a clock.
+    """
 
     epoch: int = 0
     steps: int = 0
+    updates: int = 0
     best_epoch: int | None = None
     best_metric: float = -math.inf
+    patience_counts: bool = False
     without_better: int = 0
     stopped: str | None = None
     history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     spent_s: dict[str, float] = field(default_factory=dict)
+    epoch_ends: list[tuple[int, float, float]] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
 class Trainer:
-    """A run that can take single steps, fit, and evaluate. Owns no clock and prints nothing."""
+    """A run that can take single steps, fit, and evaluate. Owns no clock and prints nothing.
+
+    `popularity` is the validation NDCG@10 of ranking items by how often they occur in training.
+    """
 
     spec: RunSpec
     parts: Parts
     loader: Loader
     data: Data
     evaluator: Evaluator
+    popularity: float
     observers: list[Observer] = field(default_factory=list)
 
     def reset(self) -> None:
@@ -134,6 +151,10 @@ class Trainer:
     ) -> Fit:
         """Train until patience, epochs or steps run out, or `stop()` says so at an epoch's end.
 
+        Patience counts validations without a better one, but only from the first that is clearly
+        above the popularity list, at the latest after 2,000 updates: losses with many negatives
+        stand level with that list for hundreds of updates before they pass losses with few.
+
         The best weights, by validation NDCG@10, are back in the model at the end; with `ema_decay`
         it is their average that is validated and kept. With a folder `keep`, a checkpoint is
         written at an epoch's end whenever `keep_when()` says so, and training goes on from one
@@ -161,9 +182,9 @@ class Trainer:
                 elif train.patience and fit.without_better >= train.patience:
                     fit.stopped = "patience"
                 elif stop():
-                    fit.stopped = "asked"
+                    fit.stopped = "request"
                 # A checkpoint of a finished training would be trained further by who finds it.
-                due = fit.stopped == "asked" or (fit.stopped is None and keep_when())
+                due = fit.stopped == "request" or (fit.stopped is None and keep_when())
                 if keep is not None and due:
                     self._keep(fit, keep)
             if fit.best_epoch is not None and (train.ema_decay or fit.best_epoch != fit.epoch):
@@ -186,6 +207,7 @@ class Trainer:
                 total += loss.double() * batch.targets_N.numel()
                 positions += batch.targets_N.numel()
                 fit.steps += 1
+                fit.updates += update
                 if final or number % _LOOK_EVERY == 0:
                     _must_be_finite(total, fit.epoch + 1, number)
                 if fit.steps == train.max_steps:
@@ -228,11 +250,14 @@ class Trainer:
                 close()
 
     def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path) -> None:
+        value = metrics[METRIC]
         fit.history.append((fit.epoch, metrics))
-        if metrics[METRIC] > fit.best_metric:
-            fit.best_metric, fit.best_epoch, fit.without_better = metrics[METRIC], fit.epoch, 0
+        fit.patience_counts |= above_baseline(value, self.popularity)
+        fit.patience_counts |= fit.updates >= _LONGEST_PLATEAU
+        if value > fit.best_metric:
+            fit.best_metric, fit.best_epoch, fit.without_better = value, fit.epoch, 0
             checkpoint.save_best(folder, self.parts.model, fit.epoch)
-        else:
+        elif fit.patience_counts:
             fit.without_better += 1
 
     def _keep(self, fit: Fit, folder: Path) -> None:
@@ -248,7 +273,8 @@ class Trainer:
         )
         if facts is None:
             return
-        facts["history"] = [(epoch, metrics) for epoch, metrics in facts["history"]]
+        for name in ("history", "epoch_ends"):
+            facts[name] = [tuple(entry) for entry in facts[name]]
         if facts["best_metric"] is None:
             facts["best_metric"] = -math.inf
         for name, value in facts.items():

@@ -1,4 +1,4 @@
-"""Watch one forked process and turn whatever becomes of it into one record."""
+"""Supervise one forked process, enforce its limits and make one record of its result."""
 
 import os
 import signal
@@ -10,23 +10,23 @@ from multiprocessing.connection import Connection
 from scalelab.core.events import Progress
 from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.workers.fork_server import Exit
-from scalelab.workers.last_progress import Partial
+from scalelab.workers.fork_server import ExitStatus
+from scalelab.workers.last_progress import LastProgress
 from scalelab.workers.oom_kills import OomKills
 from scalelab.workers.process_memory import anonymous_bytes
-from scalelab.workers.task import Task, ended, utc_now
+from scalelab.workers.task import Task, task_record, utc_now
 from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["Child"]
 
-# Between a polite request to end and the end.
+# Between a request to stop and SIGKILL.
 _GRACE_S = 2.0
 
 
 class Child:
-    """One run in a process of its own, watched from outside.
+    """One run in a process of its own, supervised from outside.
 
-    `kills` are shared by those that run side by side.
+    `kills` is shared by the children of one executor.
     """
 
     def __init__(
@@ -44,35 +44,35 @@ class Child:
         self._started_at = utc_now()
         self._started_s = time.monotonic()
         self._baseline: int | None = None
-        self._partial = Partial()
+        self._last_progress = LastProgress()
         self._record: Record | None = None
-        self._verdict: tuple[Outcome, str] | None = None
+        self._end_reason: tuple[Outcome, str] | None = None
         self._kill_at_s: float | None = None
         self._kills = OomKills() if kills is None else kills
         self._kills_before = self._kills.unexplained()
-        self.deaf = False
+        self.disconnected = False
         try:
             connection.send(task)
         except OSError:
-            self.deaf = True  # it died before it had its task; its exit status says how
+            self.disconnected = True  # it died before it had its task: the exit status tells how
 
-    def hear(self) -> bool:
-        """Take in what it has said; False once there is nothing more to come."""
+    def drain_messages(self) -> bool:
+        """Handle the messages that have arrived; False once its end of the pipe is closed."""
         try:
-            while not self.deaf and self.connection.poll():
+            while not self.disconnected and self.connection.poll():
                 kind, content = self.connection.recv()
                 if kind == "started":
                     self._baseline = content
                 elif kind == "record":
                     self._record = content
                 else:
-                    self._note(content)
+                    self._handle_progress(content)
         except (EOFError, OSError):
-            self.deaf = True
-        return not self.deaf
+            self.disconnected = True
+        return not self.disconnected
 
-    def watch(self) -> None:
-        """End it where it is over a limit, or has outlived a request to end."""
+    def enforce_limits(self) -> None:
+        """End the run where it is over a limit, or still runs after a request to stop."""
         now_s = time.monotonic()
         limits = self.task.limits
         if self._kill_at_s is not None:
@@ -85,92 +85,97 @@ class Child:
             if used > host_bytes + ALLOWANCE:
                 most, extra = format_bytes(host_bytes), format_bytes(ALLOWANCE)
                 reason = (
-                    f"its process took {format_bytes(used)}, over the budget of {most} + {extra}"
+                    f"its process used {format_bytes(used)}, over the budget of {most} + {extra}"
                 )
                 self.end(Outcome.OOM, reason, now=True)
                 return
         if limits.time_s is not None and now_s - self._started_s > limits.time_s:
             self.end(Outcome.TIMEOUT, f"ran longer than {format_seconds(limits.time_s)}")
 
-    def ask_to_stop(self) -> None:
-        """It shall end after this epoch."""
-        self._tell(Outcome.INTERRUPTED)
+    def request_stop(self) -> None:
+        """Ask the run to end after this epoch."""
+        self._send(Outcome.INTERRUPTED)
 
     def end(self, outcome: Outcome, reason: str, now: bool = False) -> None:
-        """It shall end for `reason`: at once, or after a moment in which it may answer."""
-        if self._verdict is None:
-            self._verdict = outcome, reason
+        """End the run for `reason`: `now`, or after a few seconds in which it can stop."""
+        if self._end_reason is None:
+            self._end_reason = outcome, reason
         if now:
             self._signal(signal.SIGKILL)
         else:
-            self._tell(outcome)
+            self._send(outcome)
         self._kill_at_s = time.monotonic() + (0 if now else _GRACE_S)
 
-    def finish(self, left: Exit) -> Record:
-        """The record of a process that is gone."""
-        self.hear()
+    def finish(self, status: ExitStatus) -> Record:
+        """The record of a process that has ended."""
+        self.drain_messages()
         self.connection.close()
         if self._record is not None:
-            return self._completed(self._record)
-        outcome, error = self._verdict or self._reading(left)
+            return self._with_our_reason(self._record)
+        outcome, error = self._end_reason or self._explain(status)
         peak = Memory(
             stage="process",
             kind="host_rss",
             component="total",
-            bytes=left.peak_bytes,
+            bytes=status.peak_bytes,
             reason=None,
             source="measured",
         )
-        return ended(
+        return task_record(
             self.task,
             outcome,
-            phase=self._partial.phase,
+            phase=self._last_progress.phase,
             error=error,
             started_at=self._started_at,
-            metrics=self._partial.metrics,
+            metrics=self._last_progress.metrics,
             memory=(peak,),
-            epochs=self._partial.epochs,
+            epochs=self._last_progress.epochs,
         )
 
-    def _reading(self, left: Exit) -> tuple[Outcome, str]:
-        """What its exit status says of a process that nobody here has ended."""
-        if left.signal == signal.SIGKILL:
+    def _explain(self, status: ExitStatus) -> tuple[Outcome, str]:
+        """Outcome and reason of a process that ended without a record and not by us."""
+        if status.signal == signal.SIGKILL:
             if self._kills.explains(self._kills_before):
                 return Outcome.OOM, "killed by signal 9 (SIGKILL): the host ran out of memory"
-            reason = "killed by signal 9 (SIGKILL) from outside, and not for want of memory"
+            reason = "killed by signal 9 (SIGKILL) from outside; the host had memory left"
             return Outcome.INTERRUPTED, f"{reason}; the next sweep runs it again"
-        if left.signal is not None:
-            name = signal.Signals(left.signal).name if left.signal in set(signal.Signals) else "?"
-            return Outcome.FAILED, f"crashed with signal {left.signal} ({name})"
-        return Outcome.FAILED, f"its process left with exit code {left.code} and no result"
+        if status.signal is not None:
+            name = (
+                signal.Signals(status.signal).name if status.signal in set(signal.Signals) else "?"
+            )
+            return Outcome.FAILED, f"crashed with signal {status.signal} ({name})"
+        return Outcome.FAILED, f"its process ended with exit code {status.code} and no result"
 
-    def _completed(self, record: Record) -> Record:
-        """What the run said itself; where it stopped because it was told to, the reason is ours."""
+    def _with_our_reason(self, record: Record) -> Record:
+        """The record that the run made; where we stopped it, with our outcome and reason."""
         run = record.run
-        if self._verdict is not None and run.outcome in (self._verdict[0], Outcome.INTERRUPTED):
-            outcome, error = self._verdict
+        if self._end_reason is not None and run.outcome in (
+            self._end_reason[0],
+            Outcome.INTERRUPTED,
+        ):
+            outcome, error = self._end_reason
             run = replace(run, outcome=outcome, error=error)
         metrics = record.metrics
         if not metrics and run.outcome is not Outcome.DONE:
-            metrics = self._partial.metrics
+            metrics = self._last_progress.metrics
         return replace(record, run=run, metrics=metrics)
 
-    def _note(self, progress: Progress) -> None:
-        on_host = self.task.spec.device.name == "cpu"  # of a GPU's memory the run itself tells
+    def _handle_progress(self, progress: Progress) -> None:
+        on_host = self.task.spec.device.name == "cpu"  # a run on a GPU reports its memory itself
         if progress.used_bytes is None and on_host and self._baseline is not None:
             used = max(anonymous_bytes(self.pid) - self._baseline, 0)
             progress = replace(progress, used_bytes=used)
-        self._partial.note(progress)
+        self._last_progress.update(progress)
         self._on_progress(progress)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _send(self, outcome: Outcome) -> None:
         try:
             self.connection.send(outcome)
         except OSError:
-            self.deaf = True  # it is gone already; its exit status says how
+            self.disconnected = True  # it has ended already: the exit status tells how
 
     def _signal(self, number: signal.Signals) -> None:
         try:
             os.kill(self.pid, number)
         except ProcessLookupError:
-            return  # it has ended by itself meanwhile
+            return  # it has ended in the meantime

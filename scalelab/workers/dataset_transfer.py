@@ -8,11 +8,11 @@ from pathlib import Path
 
 from scalelab.core.spec import DataSpec
 
-__all__ = ["Parcel", "pack", "unpack"]
+__all__ = ["DatasetTransfer", "pack", "unpack"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
+class DatasetTransfer:
     """Files by their path below the data set's folder; `entry` is what `data.path` would name."""
 
     key: str
@@ -20,33 +20,34 @@ class Parcel:
     files: dict[str, bytes]
 
 
-def pack(data: DataSpec, key: str) -> Parcel | None:
+def pack(data: DataSpec, key: str) -> DatasetTransfer | None:
     """The files behind `data.path`, None where it names none. `key` tells data sets apart."""
     from scalelab.core.errors import DataError
-    from scalelab.datasets.locate import locate, parts_of
+    from scalelab.datasets.locate import locate
 
     if data.path is None:
         return None
     try:
-        source = locate(data.path)
-        # A pattern of parts stands for files beside each other; a folder travels whole.
-        files = [*source.rglob("*")] if source.is_dir() else parts_of(source)
+        location = locate(data.path)
     except DataError:
         return None  # the run will say it, on its own row
+    source = location.path
+    # A pattern of parts stands for files beside each other; a folder travels whole.
+    files = [*source.rglob("*")] if source.is_dir() else location.parts
     files = [file for file in files if file.is_file()]
     # The folder's name is the data set's for `.../interactions.*`, so it goes along.
     root = source.parent if source.is_dir() else source.parent.parent
     if not all(file.is_relative_to(root) for file in files):
         return None  # a pattern over several folders is read where it lies
-    return Parcel(
+    return DatasetTransfer(
         key=key,
         entry=str(source.relative_to(root)),
         files={str(file.relative_to(root)): file.read_bytes() for file in files},
     )
 
 
-def unpack(data: DataSpec, fetch: Callable[[], Parcel]) -> DataSpec:
-    """`data` with a path that exists here; only where there is none is the parcel fetched."""
+def unpack(data: DataSpec, fetch: Callable[[], DatasetTransfer]) -> DataSpec:
+    """`data` with a path that exists here; only where there is none is the transfer fetched."""
     from scalelab.core.errors import DataError
     from scalelab.datasets.locate import locate
 
@@ -54,13 +55,13 @@ def unpack(data: DataSpec, fetch: Callable[[], Parcel]) -> DataSpec:
         locate(data.path)
         return data
     except DataError:
-        parcel = fetch()
-    folder = Path(tempfile.gettempdir()) / f"scalelab-{os.getuid()}" / parcel.key
+        transfer = fetch()
+    folder = Path(tempfile.gettempdir()) / f"scalelab-{os.getuid()}" / transfer.key
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
             whole = Path(draft) / "whole"
-            for name, content in parcel.files.items():
+            for name, content in transfer.files.items():
                 (whole / name).parent.mkdir(parents=True, exist_ok=True)
                 (whole / name).write_bytes(content)
             try:
@@ -68,4 +69,4 @@ def unpack(data: DataSpec, fetch: Callable[[], Parcel]) -> DataSpec:
             except OSError:
                 if not folder.exists():  # else another run of this node was quicker
                     raise
-    return data.model_copy(update={"path": str(folder / parcel.entry)})
+    return data.model_copy(update={"path": str(folder / transfer.entry)})

@@ -1,8 +1,8 @@
-"""Fork processes from a warm one on request, and tell how each of them ended.
+"""Fork processes from one that has imported torch, and report the exit status of each.
 
-Not multiprocessing's fork server: that one imports the user's main script again, cannot be told to
-die with its driver, and does not say how much memory a dead child had taken. Here the server holds
-torch, no thread, no CUDA context, and has run no numba kernel.
+Not multiprocessing's fork server: that one imports the user's main script again, does not end with
+its driver, and does not report how much memory a dead child had taken. Here the server has imported
+torch, has no thread and no CUDA context, and has run no numba kernel.
 """
 
 import contextlib
@@ -25,42 +25,46 @@ from multiprocessing.connection import Connection
 from scalelab.core.errors import ScalelabError
 from scalelab.workers import worker
 
-__all__ = ["Exit", "Server", "ServerGone", "serve", "threads_each"]
+__all__ = ["ExitStatus", "ForkServer", "ForkServerDied", "serve", "threads_each"]
 
 _HEAD = struct.Struct("!I")
 
 
-class ServerGone(ScalelabError):
+class ForkServerDied(ScalelabError):
     """The process that others are forked from has died."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exit:
-    """How a forked process ended: a wait status, and the most memory it ever held resident."""
+class ExitStatus:
+    """How a forked process ended: its wait status, and its largest resident memory."""
 
     pid: int
-    status: int
+    wait_status: int
     peak_bytes: int
 
     @property
     def signal(self) -> int | None:
-        """The signal that killed it, None where it left by itself."""
-        return os.WTERMSIG(self.status) if os.WIFSIGNALED(self.status) else None
+        """The signal that killed it, None where it exited."""
+        return os.WTERMSIG(self.wait_status) if os.WIFSIGNALED(self.wait_status) else None
 
     @property
     def code(self) -> int | None:
         """Its exit code, None where a signal killed it."""
-        return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
+        return os.WEXITSTATUS(self.wait_status) if os.WIFEXITED(self.wait_status) else None
 
 
 def threads_each(workers: int) -> int:
-    """How many cores each of so many runs computes with; OMP_NUM_THREADS has the last word."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    return int(asked) if asked.isdigit() else max(1, len(os.sched_getaffinity(0)) // workers)
+    """How many threads each of `workers` runs computes with; OMP_NUM_THREADS takes precedence."""
+    setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if setting.isdigit():
+        return int(setting)
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return max(1, cores // workers)
 
 
-class Server:
-    """A warm process of ours. `fork` gives the two ends of a new child: its id and its pipe."""
+class ForkServer:
+    """A process that has imported torch. `fork` returns the id and the pipe of a new child."""
 
     def __init__(self, run: str, modules: Sequence[str], threads: int) -> None:
         self._log = tempfile.TemporaryFile()
@@ -68,8 +72,8 @@ class Server:
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
-        # Whoever asks torch for a GPU in the warm process is answered by NVML: CUDA's own answer
-        # would start CUDA there, and no process forked afterwards could use it.
+        # In the server torch asks NVML whether there is a GPU: asking CUDA would start CUDA there,
+        # and no process forked afterwards could use it.
         environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         code = "import sys; from scalelab.workers.fork_server import serve; serve(*sys.argv[1:])"
@@ -83,7 +87,7 @@ class Server:
                 env=environment,
                 start_new_session=True,
             )
-        self._exits: list[Exit] = []
+        self._exits: list[ExitStatus] = []
 
     @property
     def pid(self) -> int:
@@ -91,38 +95,38 @@ class Server:
         return self._process.pid
 
     @property
-    def news(self) -> socket.socket:
-        """Readable when a child has ended."""
+    def control_socket(self) -> socket.socket:
+        """The socket to the server; readable when a child has ended."""
         return self._socket
 
     def fork(self) -> tuple[int, Connection]:
-        """A fresh process that waits for a task on the connection. Raises ServerGone."""
+        """A fresh process that waits for a task on the connection. Raises ForkServerDied."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             try:
                 socket.send_fds(self._socket, [b"f"], [theirs.fileno()])
                 message = self._receive()
-                while isinstance(message, Exit):
+                while isinstance(message, ExitStatus):
                     self._exits.append(message)
                     message = self._receive()
                 return message, Connection(ours.detach())
             except OSError as error:
-                raise self._gone() from error
+                raise self._died() from error
 
-    def exits(self) -> list[Exit]:
-        """Children that have ended since the last call. Raises ServerGone."""
+    def exits(self) -> list[ExitStatus]:
+        """The exit status of children that ended since the last call. Raises ForkServerDied."""
         try:
             while _readable(self._socket):
                 message = self._receive()
-                assert isinstance(message, Exit), "nothing else comes unasked"
+                assert isinstance(message, ExitStatus), "the server sends nothing else by itself"
                 self._exits.append(message)
         except OSError as error:
-            raise self._gone() from error
+            raise self._died() from error
         found, self._exits = self._exits, []
         return found
 
     def close(self) -> None:
-        """Ends the server, and with it every child that is still there."""
+        """End the server, and with it every child that still runs."""
         self._socket.close()
         try:
             self._process.wait(timeout=2)
@@ -131,15 +135,15 @@ class Server:
             self._process.wait()
         self._log.close()
 
-    def _receive(self) -> "Exit | int":
+    def _receive(self) -> "ExitStatus | int":
         size = _HEAD.unpack(_exactly(self._socket, _HEAD.size))[0]
         return pickle.loads(_exactly(self._socket, size))
 
-    def _gone(self) -> ServerGone:
+    def _died(self) -> ForkServerDied:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "it said nothing"
-        return ServerGone(f"the process that runs are forked from has ended: {last}")
+        last = lines[-1] if lines else "without a message"
+        return ForkServerDied(f"the process that runs are forked from has ended: {last}")
 
 
 def _exactly(stream: socket.socket, size: int) -> bytes:
@@ -159,7 +163,7 @@ def _readable(stream: socket.socket) -> bool:
 
 
 def serve(descriptor: str, driver: str, run: str, *modules: str) -> None:
-    """The server's life: import, then fork on request until the driver's end closes."""
+    """Import, then fork on request until the driver closes its end of the socket."""
     worker.die_with_parent(int(driver))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -206,7 +210,7 @@ def _fork(control: socket.socket, descriptor: int, run: str, ours: list) -> None
         os.setsid()
         worker.work(Connection(descriptor), run)
         code = 0
-    except BaseException:  # the last stop of a forked process: whatever it is goes to the log
+    except BaseException:  # whatever a forked process raises goes to the log
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -224,7 +228,7 @@ def _reap(control: socket.socket) -> None:
         if pid == 0:
             return
         scale = 1 if sys.platform == "darwin" else 1024
-        _send(control, Exit(pid=pid, status=status, peak_bytes=usage.ru_maxrss * scale))
+        _send(control, ExitStatus(pid=pid, wait_status=status, peak_bytes=usage.ru_maxrss * scale))
 
 
 def _send(control: socket.socket, message: object) -> None:

@@ -1,22 +1,22 @@
-"""Reports of a running run in, what is known of it should it die out."""
+"""Keep the last progress of a run, for its record should its process die."""
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Metric
 
-__all__ = ["Partial"]
+__all__ = ["LastProgress"]
 
 
-class Partial:
-    """Where a run stood last, and the validation quality of the epochs behind it."""
+class LastProgress:
+    """The last progress of a run, and the validation quality of its finished epochs."""
 
     def __init__(self) -> None:
         self.last: Progress | None = None
         self._metrics: dict[int, Metric] = {}
 
-    def note(self, progress: Progress) -> None:
-        """Take in a report."""
+    def update(self, progress: Progress) -> None:
+        """Handle one progress report."""
         state = None if self.last is None else (self.last.phase, self.last.epoch)
-        # A report repeats the last metric known, which is this epoch's once it has been evaluated.
+        # Reports repeat the last metric; it is of this epoch once the epoch has been evaluated.
         if state == ("evaluate", progress.epoch) and progress.metric is not None:
             self._metrics[progress.epoch] = Metric(
                 split="valid", epoch=progress.epoch, name="ndcg", k=10, value=progress.metric
@@ -25,12 +25,12 @@ class Partial:
 
     @property
     def phase(self) -> str:
-        """The phase it was in."""
+        """The last phase."""
         return "setup" if self.last is None else self.last.phase
 
     @property
     def epochs(self) -> int | None:
-        """The epoch it was in, None before the first."""
+        """The last epoch, None before the first."""
         return None if self.last is None else self.last.epoch
 
     @property

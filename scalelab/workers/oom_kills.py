@@ -7,17 +7,17 @@ __all__ = ["OomKills", "oom_kills"]
 
 
 class OomKills:
-    """Kills for want of memory, each of which explains the death of one child."""
+    """OOM kills of the kernel, each of which explains the death of one child."""
 
     def __init__(self) -> None:
         self._explained = 0
 
     def unexplained(self) -> int:
-        """Kills so far that have explained no death; to be noted when a child starts."""
+        """Kills so far that have explained no death; read it when a child starts."""
         return (oom_kills() or 0) - self._explained
 
     def explains(self, before: int) -> bool:
-        """Whether the death of a child that started at `before` has such a kill; takes it."""
+        """Whether there is a new kill since a child read `before`; each kill is used once."""
         if self.unexplained() <= before:
             return False
         self._explained += 1
@@ -27,8 +27,8 @@ class OomKills:
 def oom_kills(root: Path = Path("/")) -> int | None:
     """Kills so far in this process's cgroup, of the whole machine where that has no count.
 
-    None where nobody counts. The kernel counts before it kills: whoever sees a process dead sees it
-    counted.
+    None where there is no count. The kernel counts before it kills: when a process is seen to be
+    dead, its kill has been counted.
     """
     for path in [*_counters(root), root / "proc/vmstat"]:
         for line in _lines(path):

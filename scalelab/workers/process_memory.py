@@ -1,25 +1,28 @@
-"""A process id in, bytes of memory that are its own out (Linux; 0 where there is no /proc)."""
+"""Read how much memory of its own a process holds (Linux; 0 on other systems)."""
 
-import os
+import sys
 from pathlib import Path
+
+import psutil
 
 __all__ = ["anonymous_bytes", "data_bytes"]
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
 
 def anonymous_bytes(pid: int) -> int:
-    """Resident memory that is neither a file's nor shared; 0 once the process is gone."""
+    """Resident memory that is neither of a file nor shared; 0 once the process has ended."""
+    if sys.platform != "linux":
+        return 0  # no other system reports shared resident memory
     try:
-        fields = Path(f"/proc/{pid}/statm").read_text().split()
-    except OSError:
-        return 0  # it has ended, or this system has no /proc
-    return (int(fields[1]) - int(fields[2])) * _PAGE
+        memory = psutil.Process(pid).memory_info()
+    except psutil.NoSuchProcess:
+        return 0
+    return memory.rss - memory.shared
 
 
-def data_bytes(pid: int) -> int:
-    """Private writable memory, as RLIMIT_DATA counts it."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+def data_bytes() -> int:
+    """Private writable memory of this process, as RLIMIT_DATA counts it (Linux)."""
+    # psutil's `data` comes from /proc/PID/statm and includes the stack, which the limit does not.
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmData:"):
             return int(line.split()[1]) * 1024
-    return 0
+    raise OSError("/proc/self/status has no line VmData")

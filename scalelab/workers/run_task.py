@@ -1,6 +1,6 @@
-"""Run a task in the current process, and name the modules that its run will import.
+"""Run a task in the current process, and list the modules that its run will import.
 
-torch is imported by the functions that need it: a study that cannot run must not wait for it.
+torch is imported by the functions that need it: an invalid study must not wait for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from scalelab.workers.task import Stop, Task
 __all__ = ["RUN", "modules", "run"]
 
 RUN = "scalelab.workers.run_task:run"
-# Slow to import and wanted by every run: the optimizers of torch pull in its compiler.
+# Slow to import and used by every run: torch's optimizers import its compiler.
 _EVERY_RUN = ("torch._dynamo", "scalelab.measure.session", "scalelab.planning.predict")
-# Their packages ask for GPUs when they are imported. In the process that runs are forked from, that
-# could start CUDA, and no process forked afterwards could use it.
+# Their packages query the GPUs when they are imported. In the process that runs are forked from,
+# that could start CUDA, and no process forked afterwards could use it.
 _ONLY_IN_THE_RUN = frozenset({"cut_ce", "liger_ce"})
 
 
 def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
-    """Train and measure, in this process."""
+    """Train and measure in this process."""
     from scalelab.measure import session
 
     return session.run(
@@ -34,7 +34,8 @@ def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
         limits=session.Limits(memory_bytes=task.limits.memory_bytes, time_s=task.limits.time_s),
         report=report,
         stop=stop,
-        keep=None if task.keep is None else Path(task.keep),
+        keep=None if task.checkpoint_dir is None else Path(task.checkpoint_dir),
+        baselines=task.baselines,
     )
 
 

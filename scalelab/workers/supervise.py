@@ -1,4 +1,4 @@
-"""A task in, its record out: one run in a fresh process, watched over until it is gone."""
+"""Run one task in a new process and supervise it until the process has ended."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from multiprocessing.connection import wait
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.workers.child import Child
-from scalelab.workers.fork_server import Server
+from scalelab.workers.fork_server import ForkServer
 from scalelab.workers.task import Task
 
-__all__ = ["Order", "supervise"]
+__all__ = ["StopRequest", "supervise"]
 
-_LOOK_EVERY_S = 0.05
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """A run shall end with `outcome`, after its epoch or `now`; a person's wish has no `reason`."""
+class StopRequest:
+    """End a run with `outcome`, after its epoch or `now`. Without `reason`: a person stopped it."""
 
     outcome: Outcome
     reason: str
@@ -28,29 +28,30 @@ def supervise(
     task: Task,
     run: str,
     modules: Sequence[str],
+    *,
     threads: int,
     on_progress: Callable[[Progress], None],
-    orders: Callable[[], Order | None],
+    stop_request: Callable[[], StopRequest | None],
 ) -> Record:
-    """Run the task as the executor `processes` would. `orders` is asked all the while."""
-    server = Server(run, modules, threads)
+    """Run the task as the executor `processes` would. `stop_request` is polled."""
+    server = ForkServer(run, modules, threads)
     try:
         pid, connection = server.fork()
         child = Child(task, pid, connection, on_progress)
-        obeyed = None
+        handled = None
         while True:
-            talking = [] if child.deaf else [child.connection]
-            wait([server.news, *talking], _LOOK_EVERY_S)
-            child.hear()
-            child.watch()
-            order = orders()
-            if order is not None and order != obeyed:
-                obeyed = order
-                if order.reason:
-                    child.end(order.outcome, order.reason, now=order.now)
+            open_pipes = [] if child.disconnected else [child.connection]
+            wait([server.control_socket, *open_pipes], _POLL_S)
+            child.drain_messages()
+            child.enforce_limits()
+            request = stop_request()
+            if request is not None and request != handled:
+                handled = request
+                if request.reason:
+                    child.end(request.outcome, request.reason, now=request.now)
                 else:
-                    child.ask_to_stop()
-            for left in server.exits():
-                return child.finish(left)
+                    child.request_stop()
+            for status in server.exits():
+                return child.finish(status)
     finally:
         server.close()

@@ -1,4 +1,4 @@
-"""Say what a worker is handed for one run, and how a run that tells nothing itself is recorded."""
+"""Define the task of a worker, what an executor does, and records made outside of a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -6,10 +6,19 @@ from datetime import UTC, datetime
 from typing import ClassVar, Protocol
 
 from scalelab.core.events import Progress
-from scalelab.core.records import Memory, Metric, Outcome, Record
+from scalelab.core.records import Memory, Metric, Outcome, Record, Stopped
 from scalelab.core.spec import RunSpec
 
-__all__ = ["Executor", "Limits", "RunFunction", "Stop", "Task", "ended", "find_run", "utc_now"]
+__all__ = [
+    "Executor",
+    "Limits",
+    "RunFunction",
+    "Stop",
+    "Task",
+    "find_run",
+    "task_record",
+    "utc_now",
+]
 
 
 Stop = Callable[[], bool | Outcome]
@@ -17,7 +26,7 @@ Stop = Callable[[], bool | Outcome]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one run may take. None: no limit. (The session has its own: this one needs no torch.)"""
+    """Limits of one run. None: no limit. (The session's own class of this name needs torch.)"""
 
     memory_bytes: int | None = None
     time_s: float | None = None
@@ -25,9 +34,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One attempt at one cell. `keep` is the folder of its checkpoint.
+    """One attempt at one configuration. `checkpoint_dir` is the folder of its checkpoint.
 
-    `gpu` is the UUID of the only GPU that its process may see, None where it sees all.
+    `baselines` asks for those of its data set and protocol too: no run before has brought them.
+    `gpu` is the UUID of the only GPU that its process can use, None where it can use all.
     """
 
     run_id: str
@@ -37,36 +47,38 @@ class Task:
     attempt: int
     spec: RunSpec
     limits: Limits
-    keep: str | None = None
+    checkpoint_dir: str | None = None
     expected_bytes: int | None = None
     gpu: str | None = None
+    baselines: bool = False
 
     @property
     def host_bytes(self) -> int | None:
-        """What its tensors may take of the host's memory; None (no limit) where a GPU holds them.
+        """How many bytes its tensors may take of the host's memory; None (no limit) for a GPU.
 
-        The process of a run on a GPU holds CUDA's own host memory, which no budget speaks of.
+        The process of a run on a GPU holds CUDA's own host memory, which no budget includes.
         """
         return self.limits.memory_bytes if self.spec.device.name == "cpu" else None
 
 
 class RunFunction(Protocol):
-    """Runs a task where it is called. Raises for what the caller should call failed."""
+    """Runs a task in the calling process. What it raises makes the run failed."""
 
     def __call__(self, task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
-        """`stop` answers False, or the outcome with which the run shall end after its epoch."""
+        """`stop` returns False, or the outcome with which the run has to end after its epoch."""
         ...
 
 
 class Executor(Protocol):
-    """Where tasks run. What they have to say comes to the two functions given to `open`."""
+    """Runs tasks. Progress and records go to the functions given to `open`."""
 
-    blocking: ClassVar[bool]  # `poll` returns when a run has ended, not before
-    shares_memory: ClassVar[bool]  # its runs have the devices of this machine together
+    blocking: ClassVar[bool]  # `poll` returns only when a run has ended
+    shares_memory: ClassVar[bool]  # its runs share the devices of this machine
     slots: int
 
     def open(
         self,
+        *,
         run: str,
         on_progress: Callable[[Progress], None],
         on_record: Callable[[Record], None],
@@ -81,11 +93,11 @@ class Executor(Protocol):
         ...
 
     def poll(self, timeout_s: float) -> None:
-        """Wait for news for at most so long and pass them on."""
+        """Wait at most `timeout_s` for messages and handle them."""
         ...
 
     def stop(self, now: bool) -> None:
-        """Ask the runs to stop after their epoch, or end them `now`."""
+        """Ask all runs to stop after their epoch, or end them `now`."""
         ...
 
     def end(self, run_id: str, outcome: Outcome, reason: str) -> None:
@@ -93,7 +105,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave no process behind."""
+        """End every process that was started."""
         ...
 
 
@@ -110,7 +122,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def ended(
+def task_record(
     task: Task,
     outcome: Outcome,
     *,
@@ -121,8 +133,8 @@ def ended(
     memory: Sequence[Memory] = (),
     epochs: int | None = None,
 ) -> Record:
-    """A record of a task told from outside: nothing in it was measured by the run itself."""
-    # Only now: a study that cannot run must not wait for torch.
+    """A record of a task made outside of the run, from what is known of it there."""
+    # Imported here: an invalid study must not wait for torch.
     from scalelab.measure.session import new_row
 
     now = utc_now()
@@ -137,5 +149,6 @@ def ended(
         started_at=started_at or now,
         wall_s=None if started_at is None else (now - started_at).total_seconds(),
         epochs=epochs,
+        stopped=Stopped.TIME if outcome is Outcome.TIMEOUT else None,
     )
     return Record(run=run, metrics=tuple(metrics), memory=tuple(memory))

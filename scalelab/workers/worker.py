@@ -1,8 +1,7 @@
-"""Run one task inside its own process: hear it, tell progress, answer with one record."""
+"""Run one task in its own process, send its progress and at the end one record."""
 
 import ctypes
 import os
-import resource
 import signal
 import sys
 import threading
@@ -12,23 +11,23 @@ from multiprocessing.connection import Connection
 
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
-from scalelab.workers.last_progress import Partial
+from scalelab.workers.last_progress import LastProgress
 from scalelab.workers.process_memory import anonymous_bytes, data_bytes
-from scalelab.workers.task import Stop, Task, ended, find_run, utc_now
+from scalelab.workers.task import Stop, Task, find_run, task_record, utc_now
 
 __all__ = ["ALLOWANCE", "die_with_parent", "guarded", "work"]
 
 _PR_SET_PDEATHSIG = 1
 _REPORT_EVERY_S = 0.25
 # The budget is for training's tensors, which the session counts to the byte. The process also holds
-# data, compiled code and caches: it may take this much more before it is stopped from outside.
+# data, compiled code and caches: it may use this much more before it is ended from outside.
 ALLOWANCE = 512 * 2**20
-# Stacks of threads and the reserves of malloc count as data though they hold nothing.
+# Stacks of threads and the free memory of malloc count as data though nothing is in them.
 _DATA_SLACK = 256 * 2**20
 
 
 def die_with_parent(parent: int) -> None:
-    """This process is killed as soon as its parent is gone (Linux; elsewhere the pipe tells)."""
+    """Have this process killed when its parent ends (Linux; elsewhere when the pipe closes)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -36,19 +35,19 @@ def die_with_parent(parent: int) -> None:
 
 
 def work(connection: Connection, run: str) -> None:
-    """Take one task from the connection, run it, answer with its record."""
+    """Receive one task from the connection, run it and send its record."""
     task: Task = connection.recv()
     if task.gpu is not None:
         # CUDA reads it when it starts, which it has not done in this process.
         os.environ["CUDA_VISIBLE_DEVICES"] = task.gpu
-    asked = _Asked()
+    stop = _StopFlag()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, asked.by_signal)
-    threading.Thread(target=_listen, args=(connection, asked), daemon=True).start()
+        signal.signal(number, stop.on_signal)
+    threading.Thread(target=_listen, args=(connection, stop), daemon=True).start()
     connection.send(("started", anonymous_bytes(os.getpid())))
     _limit_data(task.host_bytes)
     reporter = _Reporter(connection)
-    record = guarded(find_run(run), task, reporter, asked)
+    record = guarded(find_run(run), task, reporter, stop)
     connection.send(("record", record))
 
 
@@ -58,16 +57,16 @@ def guarded(
     report: Callable[[Progress], None],
     stop: Stop,
 ) -> Record:
-    """The record of `run`, or one that tells how it raised; never raises for a fault of the run."""
+    """The record of `run`, or one with its exception; never raises for a fault of the run."""
     started_at = utc_now()
-    partial = Partial()
+    last_progress = LastProgress()
 
-    def noted(progress: Progress) -> None:
-        partial.note(progress)
+    def update(progress: Progress) -> None:
+        last_progress.update(progress)
         report(progress)
 
     try:
-        return run(task, noted, stop)
+        return run(task, update, stop)
     except Exception as error:
         from scalelab.measure.memory_errors import out_of_memory
 
@@ -76,19 +75,19 @@ def guarded(
             outcome, message = Outcome.OOM, line or "out of memory"
         else:
             outcome, message = Outcome.FAILED, f"{type(error).__name__}: {line}"
-    return ended(
+    return task_record(
         task,
         outcome,
-        phase=partial.phase,
+        phase=last_progress.phase,
         error=message,
         started_at=started_at,
-        metrics=partial.metrics,
-        epochs=partial.epochs,
+        metrics=last_progress.metrics,
+        epochs=last_progress.epochs,
     )
 
 
 class _Reporter:
-    """Passes on a few reports a second, and every one that tells a new phase or epoch."""
+    """Sends a few reports per second, and each report with a new phase, epoch or metric."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -111,8 +110,8 @@ class _Reporter:
 _WITHIN_A_STEP = frozenset({"data", "forward", "loss", "backward", "optimizer"})
 
 
-class _Asked:
-    """Whether, and with which outcome, the run shall stop after its epoch."""
+class _StopFlag:
+    """Whether, and with which outcome, the run has to stop after its epoch."""
 
     def __init__(self) -> None:
         self.outcome: Outcome | None = None
@@ -120,20 +119,22 @@ class _Asked:
     def __call__(self) -> bool | Outcome:
         return self.outcome or False
 
-    def by_signal(self, *_: object) -> None:
+    def on_signal(self, *_: object) -> None:
         self.outcome = self.outcome or Outcome.INTERRUPTED
 
 
-def _listen(connection: Connection, asked: _Asked) -> None:
-    """Hears an outcome to stop with; where the pipe ends, the driver is gone, and this must go."""
+def _listen(connection: Connection, stop: _StopFlag) -> None:
+    """Receive stop requests; a closed pipe means that the driver has ended: end this process."""
     while True:
         try:
-            asked.outcome = connection.recv()
+            stop.outcome = connection.recv()
         except (EOFError, OSError):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _limit_data(host_bytes: int | None) -> None:
     if host_bytes is not None and sys.platform == "linux":
-        most = data_bytes(os.getpid()) + host_bytes + ALLOWANCE + _DATA_SLACK
+        import resource  # not on Windows
+
+        most = data_bytes() + host_bytes + ALLOWANCE + _DATA_SLACK
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))

@@ -13,26 +13,26 @@ import time
 
 import numpy as np
 
-from scalelab.datasets.readers.synthetic import Synthetic
+from scalelab.datasets.synthetic.model import Synthetic
 
 PROMISED = 5e6
 
 
 def main() -> None:
     users = int(sys.argv[1]) if len(sys.argv) > 1 else 250_000
-    Synthetic(num_users=100).read()  # compiles
+    Synthetic(num_users=100).generate()  # compiles
     found = [measure(users, num_items) for num_items in (10_000, 1_000_000, 10_000_000)]
     facts = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "promised_per_s": PROMISED}
     print(json.dumps({**facts, "sizes": found}, indent=1))
 
 
 def measure(users: int, num_items: int) -> dict[str, float]:
-    reader = Synthetic(num_users=users, num_items=num_items)
+    model = Synthetic(num_users=users, num_items=num_items)
     walls, processors, implementations = [], [], []
     count = 0
     for _ in range(3):
         wall, processor = time.perf_counter(), time.process_time()
-        count = reader.read().num_interactions
+        count = model.generate().num_interactions
         walls.append(time.perf_counter() - wall)
         processors.append(time.process_time() - processor)
         wall = time.perf_counter()

@@ -4,8 +4,8 @@ Run with `python tests/bench/bench_losses.py [N,V ...] [--only full|sampled] [--
 [--threads T] [--csv FILE]`; prints Markdown. Every repeat runs all implementations in turn, medians
 are taken; a second process started with `THP_MEM_ALLOC_ENABLE=1` has huge pages. Memory is the
 largest sum of what the allocator handed out and not yet got back, beyond hidden states, table and
-their two gradients, with the ids of the negatives counted in. Seconds of processor time stand beside seconds
-on the clock, since other work on the machine moves the latter alone.
+their two gradients, with the ids of the negatives counted in. Seconds of processor time stand
+beside seconds on the clock, since other work on the machine moves the latter alone.
 """
 
 import argparse

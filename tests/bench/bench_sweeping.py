@@ -30,11 +30,11 @@ from scalelab.core.study import StudySpec
 from scalelab.reporting.rows import save
 from scalelab.store.ledger import Ledger
 from scalelab.studies.grid import expand
-from scalelab.studies.search import Figures, Search
+from scalelab.studies.search import ObjectiveValues, Search
 from scalelab.sweeping import runner
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.jobs import Planner, in_order
-from scalelab.sweeping.signals import Stops
+from scalelab.sweeping.signals import StopSignals
 from scalelab.workers.task import Limits, utc_now
 
 
@@ -112,11 +112,14 @@ class Simulated:
     end = open = close = stop
 
 
-def scale(folder: Path, cells: int = 10_000, workers: int = 200) -> dict:
-    """A study of 10,000 cells on 200 workers with runs of ten minutes, without the runs."""
+def scale(folder: Path, configurations: int = 10_000, workers: int = 200) -> dict:
+    """A study of 10,000 configurations on 200 workers, with runs of ten simulated minutes."""
     study = made(
         folder,
-        axes={"batch.size": list(range(1, cells // 10 + 1)), "train.epochs": list(range(1, 11))},
+        axes={
+            "batch.size": list(range(1, configurations // 10 + 1)),
+            "train.epochs": list(range(1, 11)),
+        },
     )
     began = time.process_time()
     ledger = Ledger.create_or_open(folder / "scale.duckdb")
@@ -135,10 +138,10 @@ def scale(folder: Path, cells: int = 10_000, workers: int = 200) -> dict:
             executor=executor,
             writer=writer,
             observer=SweepObserver(),
-            stops=Stops(),
+            stops=StopSignals(),
             study_id="bench",
             limits=Limits(),
-            keep=folder / "keep",
+            checkpoint_dir=folder / "keep",
             clock=lambda: executor.now_s,
         )
         executor.driver = driver
@@ -232,7 +235,7 @@ QUESTION = """
 
 
 def grid(folder: Path) -> dict:
-    """Run the 200 cells of search_grid.toml, two at a time, and keep what came of them."""
+    """Run the 200 configurations of search_grid.toml, two at a time, and keep what came of them."""
     study = StudySpec.load(str(Path(__file__).with_name("search_grid.toml")))
     path = folder / "grid.duckdb"
     result = runner.sweep(study, path, workers=2)
@@ -250,11 +253,14 @@ def search(folder: Path) -> dict:
     table = {}
     with GRID.open() as lines:
         for row in csv.DictReader(lines):
-            cell = row["loss"], int(row["batch_size"]), int(row["num_negatives"])
-            table[cell] = float(row["valid_ndcg_10"]), math.log2(float(row["peak_bytes"]))
+            configuration = row["loss"], int(row["batch_size"]), int(row["num_negatives"])
+            table[configuration] = float(row["valid_ndcg_10"]), math.log2(float(row["peak_bytes"]))
     worst = max(cost for _, cost in table.values())
     whole = hypervolume(table.values(), worst)
-    axes = {key: sorted({cell[place] for cell in table}) for place, key in enumerate(AXES)}
+    axes = {
+        key: sorted({configuration[place] for configuration in table})
+        for place, key in enumerate(AXES)
+    }
     shares: dict[str, list[float]] = {"random": [], "nsga2": []}
     for sampler, found in shares.items():
         for seed in range(10):
@@ -267,11 +273,14 @@ def search(folder: Path) -> dict:
             )
             asked = Search(study, {})
             seen = []
-            while len(seen) < 60 and (cell := asked.ask()) is not None:
-                spec = cell.spec
+            while len(seen) < 60 and (configuration := asked.ask()) is not None:
+                spec = configuration.spec
                 key = spec.loss.name, spec.batch.size, spec.negatives[0].num_negatives
                 seen.append(table[key])
-                asked.tell(cell, Figures(quality=seen[-1][0], memory=seen[-1][1], time=1.0))
+                asked.tell(
+                    configuration,
+                    ObjectiveValues(quality=seen[-1][0], memory=seen[-1][1], time=1.0),
+                )
             found.append(hypervolume(seen, worst) / whole)
     return {
         "cells": len(table),

@@ -90,7 +90,7 @@ def test_cells_over_the_budget_are_skipped_with_the_reason(scalelab: Callable, s
 def test_a_set_that_is_wrong_names_the_nearest_key(scalelab: Callable, study: Path) -> None:
     done = scalelab("sweep", study, "--set", "batch.siez=3")
     assert done.code == 2
-    assert "did you mean 'size'" in done.err
+    assert "did you mean 'batch.size'" in done.err
     assert not Path("tiny.duckdb").exists()
 
 

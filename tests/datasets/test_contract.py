@@ -10,7 +10,7 @@ from scalelab.datasets.load import load
 from tests.datasets.conftest import HISTORIES, write_rows
 
 READERS = plugins.available("readers")
-FILE_READERS = [name for name in READERS if plugins.load("readers", name).needs_path]
+FILE_READERS = [name for name in READERS if name != "synthetic"]
 
 
 def spec_of(reader, tmp_path):

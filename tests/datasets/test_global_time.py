@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import DataSpec, RunSpec, with_overrides
-from scalelab.datasets.asked import data_spec
 from scalelab.datasets.describe import describe
 from scalelab.datasets.global_time import global_time, moment
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.load import load, split
+from scalelab.datasets.load import Dataset, load, split
+from scalelab.datasets.request import request
 from tests.datasets.conftest import timed_histories
 
 
@@ -77,7 +77,7 @@ def test_a_cut_is_a_date_a_quantile_or_a_time(months, cut, valid_cut, trained, h
     parts = split(load(spec), spec)
     assert parts.train.lengths.sum() == trained
     assert parts.test.histories.lengths.tolist() == [history] * 6
-    facts = describe(spec)["splits"]["global_time"]
+    facts = describe(Dataset(spec))["splits"]["global_time"]
     assert facts["training_interactions"] == trained
     assert facts["cut_date"].startswith("2021-0")
 
@@ -103,7 +103,7 @@ def test_a_cut_is_for_the_temporal_split_too(months):
 )
 def test_bad_cuts_are_one_line(months, settings, error):
     def cut():
-        spec = data_spec(months, None, {"split": "global_time", **settings})
+        spec = request(months, None, {"split": "global_time", **settings}).spec
         return split(load(spec), spec)
 
     with pytest.raises(error) as caught:

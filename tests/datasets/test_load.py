@@ -3,15 +3,18 @@
 import json
 import math
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from scalelab.core.errors import DataError, SpecError
-from scalelab.core.spec import DataSpec
-from scalelab.datasets.compact import convert
+from scalelab.core.spec import DataSpec, RunSpec
+from scalelab.datasets.convert import convert
 from scalelab.datasets.describe import describe
-from scalelab.datasets.load import fingerprint, lengths, load, split
+from scalelab.datasets.load import Dataset, fingerprint, lengths, load, split
+from scalelab.datasets.request import request
+from scalelab.train.data import load_data
 from tests.datasets.conftest import write_rows
 
 ROWS = "user,item,ts\n" + "".join(
@@ -65,7 +68,7 @@ def test_a_name_is_looked_for_under_the_data_folder(rows, plain_environment, mon
 def test_a_converted_set_is_the_same_set(rows, tmp_path, filters):
     spec = DataSpec(path=str(rows), **filters)
     out = tmp_path / "compact"
-    facts = convert(spec, out)
+    facts = convert(Dataset(spec), out)
     first, second = load(spec), load(DataSpec(path=str(out)))
     for name in ("item_ids", "offsets", "times"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
@@ -82,7 +85,7 @@ def test_a_converted_set_is_the_same_set(rows, tmp_path, filters):
 def test_a_synthetic_set_keeps_its_oracle_when_written(tmp_path):
     spec = DataSpec(reader="synthetic", num_users=200, num_items=500)
     out = tmp_path / "compact"
-    convert(spec, out)
+    convert(Dataset(spec), out)
     written = DataSpec(path=str(out))
     first, second = split(load(spec), spec), split(load(written), written)
     assert first.oracle_ndcg == second.oracle_ndcg
@@ -97,12 +100,12 @@ def test_converting_replaces_its_own_and_spares_all_else(rows, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "diary.txt").write_text("mine")
-    with pytest.raises(DataError, match="no data set in compact form"):
-        convert(DataSpec(path=str(rows)), out)
+    with pytest.raises(DataError, match="not a data set in compact form"):
+        convert(Dataset(DataSpec(path=str(rows))), out)
     assert os.listdir(out) == ["diary.txt"]
     (out / "diary.txt").unlink()
-    convert(DataSpec(path=str(rows)), out)
-    convert(DataSpec(reader="synthetic", num_users=10), out)
+    convert(Dataset(DataSpec(path=str(rows))), out)
+    convert(Dataset(DataSpec(reader="synthetic", num_users=10)), out)
     assert load(DataSpec(path=str(out))).num_users == 10
 
 
@@ -110,14 +113,14 @@ def test_a_failed_conversion_leaves_nothing(tmp_path):
     bad = tmp_path / "bad.csv"
     bad.write_text("user,item,ts\n1,2,nan\n")
     with pytest.raises(DataError):
-        convert(DataSpec(path=str(bad)), tmp_path / "out")
+        convert(Dataset(DataSpec(path=str(bad))), tmp_path / "out")
     assert os.listdir(tmp_path) == ["bad.csv"]
 
 
 @pytest.mark.parametrize("damage", ["short", "ids", "offsets", "meta", "version", "pickle"])
 def test_a_damaged_compact_form_is_refused(rows, tmp_path, damage):
     out = tmp_path / "out"
-    convert(DataSpec(path=str(rows)), out)
+    convert(Dataset(DataSpec(path=str(rows))), out)
     ids, offsets = np.load(out / "item_ids.npy"), np.load(out / "offsets.npy")
     meta = json.loads((out / "meta.json").read_text())
     if damage == "short":
@@ -150,7 +153,7 @@ def test_lengths_of_a_file_are_those_of_its_split(rows):
 
 
 def test_facts_are_counted_and_can_be_written_as_json(rows):
-    facts = describe(DataSpec(path=str(rows), min_user_count=2))
+    facts = describe(Dataset(DataSpec(path=str(rows), min_user_count=2)))
     assert (facts["users"], facts["items"], facts["interactions"]) == (6, 7, 30)
     assert facts["lengths"]["median"] == 5
     assert facts["repeated"]["interactions"] == 0
@@ -161,7 +164,8 @@ def test_facts_are_counted_and_can_be_written_as_json(rows):
 
 
 def test_facts_say_why_a_split_is_refused(tmp_path):
-    facts = describe(DataSpec(reader="sequences", path=str(write_rows(tmp_path, "sequences"))))
+    spec = DataSpec(reader="sequences", path=str(write_rows(tmp_path, "sequences")))
+    facts = describe(Dataset(spec))
     assert "needs clock times" in facts["splits"]["temporal"]["refused"]
     assert facts["splits"]["leave_one_out"]["dropped"] == {
         "users too short to be evaluated (trained on whole)": 1
@@ -173,3 +177,52 @@ def test_gini(counts, gini):
     from scalelab.datasets.describe import gini as found
 
     assert found(np.array(counts)) == pytest.approx(gini)
+
+
+def test_one_load_reads_meta_json_once(tmp_path, monkeypatch):
+    from scalelab.datasets import compact, locate
+
+    convert(Dataset(DataSpec(reader="synthetic", num_users=50, num_items=500)), tmp_path / "made")
+    counts = {"meta": 0, "located": 0}
+    read, find = compact.json.loads, locate._inside
+
+    def loads(text):
+        counts["meta"] += 1
+        return read(text)
+
+    def inside(root):
+        counts["located"] += 1
+        return find(root)
+
+    monkeypatch.setattr(compact, "json", SimpleNamespace(loads=loads))
+    monkeypatch.setattr(locate, "_inside", inside)
+    run = RunSpec.build({"data": {"path": str(tmp_path / "made")}})
+    data = load_data(run)
+    assert data.split.oracle_ndcg is not None
+    assert counts == {"meta": 1, "located": 1}
+    assert describe(Dataset(run.data))["splits"]["leave_one_out"]["oracle_ndcg@10"] > 0
+    assert counts == {"meta": 2, "located": 2}
+    request(tmp_path / "made", None, {}).load()
+    assert counts == {"meta": 3, "located": 3}
+
+
+def test_a_file_is_located_and_read_once_for_its_fingerprint_and_its_histories(rows, monkeypatch):
+    from scalelab.datasets import locate
+    from scalelab.datasets.readers import table
+
+    counts = {"located": 0, "read": 0}
+    find, read = locate._inside, table.read_rows
+
+    def inside(root):
+        counts["located"] += 1
+        return find(root)
+
+    def read_rows(*args, **options):
+        counts["read"] += 1
+        return read(*args, **options)
+
+    monkeypatch.setattr(locate, "_inside", inside)
+    monkeypatch.setattr(table, "read_rows", read_rows)
+    dataset = request(rows, None, {})
+    assert dataset.fingerprint == dataset.load().fingerprint
+    assert counts == {"located": 1, "read": 1}

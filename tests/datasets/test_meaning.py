@@ -103,7 +103,7 @@ def test_ids_of_parquet_are_those_of_text(tmp_path, values, read):
 )
 def test_what_is_no_id_in_parquet_is_refused(tmp_path, value):
     path = write_parquet(tmp_path / "rows.parquet", f"SELECT 1 AS user, {value} AS item")
-    with pytest.raises(DataError, match=r"floats of|not whole|no ids"):
+    with pytest.raises(DataError, match=r"floats of|not whole|not ids"):
         load(DataSpec(path=str(path)))
 
 
@@ -399,10 +399,10 @@ def test_a_column_that_could_be_a_time_is_never_passed_over(tmp_path, name, valu
 def test_columns_by_place_where_there_is_no_header(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("b,7,5.0,1600000001\nb,8,4.0,1600000000\n")
-    with pytest.raises(DataError, match="seems to be no header") as caught:
+    with pytest.raises(DataError, match="seems not to be a header") as caught:
         load(DataSpec(path=str(path)))
     assert "data.header = false" in caught.value.hint
-    with pytest.raises(DataError, match="its item must be told by place") as caught:
+    with pytest.raises(DataError, match="its item needs a place") as caught:
         load(DataSpec(path=str(path), header=False, user=1))
     assert caught.value.hint == "set data.item to a place from 1 to 4"
     found = load(DataSpec(path=str(path), header=False, user=1, item=2, time=4))
@@ -444,7 +444,7 @@ def test_parts_must_agree(tmp_path):
     with pytest.raises(DataError, match="does not begin with the header of the first"):
         load(DataSpec(path=str(tmp_path)))
     (tmp_path / "2.jsonl").write_text("{}")
-    with pytest.raises(DataError, match=r"several forms: \.csv, \.jsonl"):
+    with pytest.raises(DataError, match=r"several formats: \.csv, \.jsonl"):
         load(DataSpec(path=str(tmp_path)))
 
 
@@ -459,11 +459,11 @@ def test_parts_must_agree(tmp_path):
     ],
 )
 def test_a_text_file_is_lines_of_interactions_or_of_users(tmp_path, text, reader, read):
-    from scalelab.datasets.asked import data_spec
+    from scalelab.datasets.request import request
 
     for name, content in (("r.txt", text.encode()), ("z.txt.gz", gzip.compress(text.encode()))):
         (tmp_path / name).write_bytes(content)
-        spec = data_spec(tmp_path / name, None, {})
+        spec = request(tmp_path / name, None, {}).spec
         assert spec.reader == reader
         assert load(spec).item_ids.tolist() == read
 
@@ -493,11 +493,11 @@ def test_conditions_see_numbers_and_ids_stay_text(tmp_path):
     ("name", "text", "message"),
     [
         ("a.tsv", 'user\titem\tts\n1\t"abc\t3\n1\tx"\t2\n', "hold a line break"),
-        ("a.jsonl", '{"user": 1, "item": {"id": 5}, "ts": 2}\n', "objects or lists, no ids"),
+        ("a.jsonl", '{"user": 1, "item": {"id": 5}, "ts": 2}\n', "objects or lists, not ids"),
         (
             "b.jsonl",
             '{"user": 1, "item": 5, "ts": 2}\n{"user": [2], "item": 6, "ts": 1}\n',
-            "objects or lists, no ids",
+            "objects or lists, not ids",
         ),
         ("c.jsonl", '{"user": 1, "item": 5, "ts": 1600000000.123456789}\n', "more than 17 digits"),
         ("b.csv", "user,item,ts\n1,2,1600000000000\n1,3,1600000001\n", "in s and in ms"),
@@ -535,8 +535,8 @@ def test_a_condition_is_one_expression(tmp_path, monkeypatch, form, where):
 def test_quotation_marks_can_be_text(tmp_path):
     (tmp_path / "a.tsv").write_text('user\titem\tts\n1\t"abc\t3\n1\tx"\t2\n')
     found = load(DataSpec(path=str(tmp_path / "a.tsv"), quote=""))
-    assert found.find_labels is not None
-    assert found.find_labels().tolist() == ['"abc', 'x"']
+    assert found.find_original_ids is not None
+    assert found.find_original_ids().tolist() == ['"abc', 'x"']
     assert found.item_ids.tolist() == [2, 1]
 
 
@@ -587,7 +587,7 @@ def test_nothing_of_a_time_in_parquet_is_lost(tmp_path, times, read, unit):
         ("1600000000::FLOAT", "32-bit floats"),
         ("'infinity'::TIMESTAMP", "all times cannot be read"),
         ("'nan'::DOUBLE", "'nan' in row 1"),
-        ("TIME '10:00:00'", "a column of TIME is no time"),
+        ("TIME '10:00:00'", "a column of TIME is not a time"),
         ("NULL::TIMESTAMP", "1 of 1 rows have no time"),
     ],
 )

@@ -8,11 +8,11 @@ import pytest
 
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import DataSpec, RunSpec
-from scalelab.datasets.asked import data_spec
-from scalelab.datasets.compact import convert
+from scalelab.datasets.convert import convert
 from scalelab.datasets.describe import describe
-from scalelab.datasets.load import load
+from scalelab.datasets.load import Dataset, load
 from scalelab.datasets.order import arrange, tied_shares
+from scalelab.datasets.request import request
 from tests.datasets.conftest import interactions_of
 
 
@@ -76,7 +76,7 @@ def test_ties_are_counted(times, neighbours, targets):
 
 
 def test_facts_tell_ties_dates_and_the_unit(tmp_path):
-    times = describe(DataSpec(path=write(tmp_path / "rows.csv", pages())))["times"]
+    times = describe(Dataset(DataSpec(path=write(tmp_path / "rows.csv", pages()))))["times"]
     assert times["ties"] == {"neighbours": 20 / 24, "test_targets": 1.0}
     assert (times["unit"], times["first_date"]) == ("s", "2008-01-10T22:43:20Z")
     assert json.loads(json.dumps(times)) == times
@@ -100,7 +100,7 @@ def test_rows_that_occur_twice_can_be_dropped(tmp_path, drop, rows, left):
     assert sum(found.dropped.values()) == len(rows) - len(left)
     assert found.times is not None
     assert len(found.times) == found.offsets[-1] == len(left)
-    convert(spec, tmp_path / "compact")
+    convert(Dataset(spec), tmp_path / "compact")
     assert load(DataSpec(path=str(tmp_path / "compact"))).fingerprint == found.fingerprint
 
 
@@ -114,9 +114,10 @@ def test_what_needs_times_says_so(tmp_path, asked):
 
 
 @pytest.mark.parametrize("setting", [{"ties": "random"}, {"drop": "all"}, {"name": 3}])
-def test_bad_values_are_one_line(setting):
+def test_bad_values_are_one_line(tmp_path, setting):
+    path = write(tmp_path / "rows.csv", [(1, 2, 3)])
     with pytest.raises(SpecError) as caught:
-        data_spec("rows.csv", None, setting)
+        request(path, None, setting)
     assert "\n" not in caught.value.message
 
 
@@ -153,21 +154,21 @@ def test_the_files_own_ids_travel_with_the_compact_form(tmp_path, kind, minimum)
     path.write_text("\n".join(lines) + "\n")
     spec = DataSpec(path=str(path), min_item_count=minimum, min_user_count=minimum)
     found = load(spec)
-    convert(spec, tmp_path / "compact")
+    convert(Dataset(spec), tmp_path / "compact")
     again = load(DataSpec(path=str(tmp_path / "compact")))
-    assert found.find_labels is not None
-    assert again.find_labels is not None
-    labels = found.find_labels()
-    assert again.find_labels().tolist() == labels.tolist()
-    assert len(labels) == found.num_items
+    assert found.find_original_ids is not None
+    assert again.find_original_ids is not None
+    names_of_items = found.find_original_ids()
+    assert again.find_original_ids().tolist() == names_of_items.tolist()
+    assert len(names_of_items) == found.num_items
     # Users are whole numbers from 0, so history u is that of user u where none is dropped.
     if found.num_users == 12:
         for user in range(12):
             had = [names(i) for u, i, _ in rows if u == user]
-            kept = [labels[i - 1] for i in found.histories[user]]
-            assert kept == [i for i in had if i in set(labels.tolist())]
+            kept = [names_of_items[i - 1] for i in found.histories[user]]
+            assert kept == [i for i in had if i in set(names_of_items.tolist())]
 
 
 def test_a_generator_has_no_ids_of_its_own(tmp_path):
-    convert(DataSpec(reader="synthetic", num_users=30, num_items=500), tmp_path / "out")
+    convert(Dataset(DataSpec(reader="synthetic", num_users=30, num_items=500)), tmp_path / "out")
     assert not (tmp_path / "out" / "item_ids.parquet").exists()

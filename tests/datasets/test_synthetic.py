@@ -6,9 +6,9 @@ import pytest
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.load import lengths, load, split
-from scalelab.datasets.readers import synthetic
-from scalelab.datasets.readers.synthetic import Synthetic
 from scalelab.datasets.splits import leave_one_out
+from scalelab.datasets.synthetic import draws, oracle
+from scalelab.datasets.synthetic.model import Synthetic
 
 TINY = {
     "num_items": 40, "items_per_taste": 10, "max_length": 15, "mean_length": 8.0, "min_length": 4,
@@ -23,25 +23,23 @@ def pareto(n: int, exponent: float) -> np.ndarray:
     return np.diff(total) / total[-1]
 
 
-def next_item(reader: Synthetic, user: int, last_item: int | None) -> np.ndarray:
+def next_item(model: Synthetic, user: int, last_item: int | None) -> np.ndarray:
     """True probability of each item (index 0: item 1) after `last_item`, seen ones included."""
-    num_items, num_tastes = reader.num_items, reader.num_tastes
-    stride = reader._catalog()[3]
-    rank_of = {(r * stride) % num_items + 1: r for r in range(num_items)}
-    tastes = np.empty(reader.tastes_per_user, dtype=np.int64)
-    synthetic.generator._fill_tastes(reader.data_seed, user, num_tastes, tastes)
-    by_rank = (1 - reader.taste - reader.transition) * pareto(num_items, reader.exponent)
-    transition = 0.0 if last_item is None else reader.transition
-    share = reader.taste + reader.transition - transition
-    for taste, weight in zip(tastes, reader._taste_shares(), strict=True):
+    num_items, num_tastes = model.num_items, model.num_tastes
+    law = model._law()
+    rank_of = {(r * law.stride) % num_items + 1: r for r in range(num_items)}
+    tastes = np.empty(model.tastes_per_user, dtype=np.int64)
+    draws.fill_tastes(law, user, tastes)
+    by_rank = (1 - model.taste - model.transition) * pareto(num_items, model.exponent)
+    transition = 0.0 if last_item is None else model.transition
+    share = model.taste + model.transition - transition
+    for taste, weight in zip(tastes, model._taste_shares(), strict=True):
         members = np.arange(taste, num_items, num_tastes)
-        by_rank[members] += share * weight * pareto(len(members), reader.exponent)
+        by_rank[members] += share * weight * pareto(len(members), model.exponent)
     if last_item is not None:
-        key = synthetic.generator.key_of(reader.data_seed, 0, np.uint64(4))
-        for k, weight in enumerate(reader._successor_shares()):
-            successor = synthetic.generator._successor(
-                key, rank_of[last_item], k, num_items, num_tastes, reader.successor_exponent
-            )
+        key = draws.key_of(model.data_seed, 0, np.uint64(4))
+        for k, weight in enumerate(model._successor_shares()):
+            successor = draws.successor(law, key, rank_of[last_item], k)
             by_rank[successor] += transition * weight
     probability = np.empty(num_items)
     for item, rank in rank_of.items():
@@ -53,13 +51,13 @@ def next_item(reader: Synthetic, user: int, last_item: int | None) -> np.ndarray
 @pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize("exclude_seen", [False, True])
 def test_the_oracle_is_the_brute_force_ranking(exponent, repeats, exclude_seen):
-    reader = Synthetic(num_users=300, repeats=repeats, exponent=exponent, **TINY)
-    read = reader.read()
+    model = Synthetic(num_users=300, repeats=repeats, exponent=exponent, **TINY)
+    read = model.generate()
     test = leave_one_out(read).test
     expected = 0.0
     for n, user in enumerate(test.users):
         history = test.histories[n]
-        p = next_item(reader, int(user), int(history[-1]))
+        p = next_item(model, int(user), int(history[-1]))
         assert p.sum() == pytest.approx(1.0)
         target = int(test.targets[n]) - 1
         if exclude_seen or not repeats:
@@ -71,7 +69,7 @@ def test_the_oracle_is_the_brute_force_ranking(exponent, repeats, exclude_seen):
         ties = int((np.abs(p - p[target]) <= 1e-12).sum())
         places = np.arange(ahead, ahead + ties)
         expected += np.where(places < 10, 1 / np.log2(places + 2.0), 0.0).mean()
-    found = reader.oracle_ndcg(read, test, exclude_seen)
+    found = model.oracle_ndcg(test, exclude_seen)
     # With exponent 0 whole tastes are tied and rounding may break a tie.
     tolerance = 1e-9 if exponent else 0.02
     assert found == pytest.approx(expected / len(test), abs=tolerance)
@@ -81,36 +79,36 @@ def test_the_oracle_is_the_brute_force_ranking(exponent, repeats, exclude_seen):
 @pytest.mark.parametrize("exponent", [0.7, 1.0])
 def test_draws_follow_the_stated_probabilities(exponent):
     """With one taste all users are alike, so that their steps can be pooled."""
-    reader = Synthetic(
+    model = Synthetic(
         num_items=8, items_per_taste=8, tastes_per_user=1, num_users=40_000, min_length=2,
         mean_length=3.0, max_length=4, exponent=exponent, repeats=True, num_successors=2,
     )  # fmt: skip
-    read = reader.read()
+    read = model.generate()
     starts = read.offsets[:-1]
     first = np.bincount(read.item_ids[starts] - 1, minlength=8) / len(starts)
-    np.testing.assert_allclose(first, next_item(reader, 0, None), atol=0.01)
+    np.testing.assert_allclose(first, next_item(model, 0, None), atol=0.01)
     for last in range(1, 9):
         rows = starts[read.item_ids[starts] == last]
         second = np.bincount(read.item_ids[rows + 1] - 1, minlength=8) / len(rows)
         np.testing.assert_allclose(
-            second, next_item(reader, 0, last), atol=5 * 0.5 / len(rows) ** 0.5
+            second, next_item(model, 0, last), atol=5 * 0.5 / len(rows) ** 0.5
         )
 
 
 def test_a_history_depends_on_seed_and_user_alone(monkeypatch):
-    many = Synthetic(num_users=200, **TINY).read()
+    many = Synthetic(num_users=200, **TINY).generate()
     monkeypatch.setattr(
-        "scalelab.datasets.readers.synthetic._on_all_cores", lambda work, n: work(0, n)
+        "scalelab.datasets.synthetic.model._on_all_cores", lambda work, n: work(0, n)
     )
-    few = Synthetic(num_users=50, **TINY).read()
+    few = Synthetic(num_users=50, **TINY).generate()
     np.testing.assert_array_equal(few.item_ids, many.item_ids[: len(few.item_ids)])
-    other = Synthetic(num_users=50, data_seed=1, **TINY).read()
+    other = Synthetic(num_users=50, data_seed=1, **TINY).generate()
     assert not np.array_equal(other.item_ids[:100], few.item_ids[:100])
 
 
 def test_items_do_not_come_again_unless_asked():
     for repeats in (False, True):
-        read = Synthetic(num_users=100, repeats=repeats, **TINY).read()
+        read = Synthetic(num_users=100, repeats=repeats, **TINY).generate()
         again = any(
             len(set(h.tolist())) < len(h) for h in map(read.histories.__getitem__, range(100))
         )
@@ -118,8 +116,8 @@ def test_items_do_not_come_again_unless_asked():
 
 
 def test_lengths_are_known_without_items_and_have_the_mean_asked_for():
-    reader = Synthetic(num_users=20_000, min_length=5, mean_length=20.0, max_length=1000)
-    assert reader.lengths().mean() == pytest.approx(20.0, rel=0.02)
+    model = Synthetic(num_users=20_000, min_length=5, mean_length=20.0, max_length=1000)
+    assert model.lengths().mean() == pytest.approx(20.0, rel=0.02)
     many = Synthetic(num_users=20_000, num_interactions=200_000)
     assert many.lengths().sum() == pytest.approx(200_000, rel=0.02)
     spec = DataSpec(reader="synthetic", num_users=300, num_items=500, max_length=100)
@@ -159,3 +157,31 @@ def test_the_taste_is_worth_knowing_and_popularity_is_not_enough():
 def test_options_that_cannot_be_are_refused(options):
     with pytest.raises(SpecError):
         load(DataSpec(reader="synthetic", **options))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "ties", "k", "gain"),
+    [
+        (0, 0, 10, 1.0),
+        (2, 0, 10, 1 / 2),
+        (2, 1, 10, (1 / 2 + 1 / np.log2(5)) / 2),
+        (1, 3, 2, (1 / np.log2(3)) / 4),  # places 1 to 4, of which only place 1 is in the list
+        (2, 0, 2, 0.0),
+    ],
+)
+def test_the_gain_is_the_mean_over_the_places_that_a_tie_leaves_open(ahead, ties, k, gain):
+    assert oracle.expected_gain(ahead, ties, k) == pytest.approx(gain)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 1.8])
+def test_probabilities_of_all_items_add_up_to_one(exponent):
+    model = Synthetic(exponent=exponent, **TINY)
+    law = model._law()
+    tastes, following = np.array([1, 3, 1]), np.array([5, 9, 5])
+    shares = model._taste_shares(), model._successor_shares()
+    values = [
+        oracle.probability(law, rank, tastes, shares[0], following, shares[1])
+        for rank in range(model.num_items)
+    ]
+    assert sum(values) == pytest.approx(1.0)
+    assert values[5] > values[6]

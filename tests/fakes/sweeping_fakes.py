@@ -9,7 +9,7 @@ import time
 from dataclasses import fields, replace
 
 from scalelab.core.events import Progress
-from scalelab.core.records import Memory, Metric, Outcome, Record, Run
+from scalelab.core.records import Baseline, Memory, Metric, Outcome, Record, Run
 from scalelab.workers.task import utc_now
 
 MIB = 2**20
@@ -92,12 +92,34 @@ def _record(task, outcome, started, metrics, epochs):
         "train_s": 1.0,
         "epochs": epochs,
     }
-    return Record(run=Run(**row), metrics=tuple(metrics), memory=(memory,))
+    brought = Baseline(
+        data_fingerprint=task.data_fingerprint,
+        protocol=task.spec.protocol,
+        name="popularity",
+        split="valid",
+        metric="ndcg",
+        k=10,
+        value=0.01 * task.spec.batch.size,
+        seconds=0.1,
+    )
+    return Record(
+        run=Run(**row),
+        metrics=tuple(metrics),
+        memory=(memory,),
+        baselines=(brought,) if task.baselines else (),
+    )
+
+
+def small_ones_die(task, report, stop):
+    """Runs of batch size 8 end before they have brought anything."""
+    if task.spec.batch.size == 8:
+        raise ValueError("too small")
+    return run(task, report, stop)
 
 
 def misbehave(how):
     if how == "raise":
-        raise ValueError("this cell is\nno good")
+        raise ValueError("this configuration is\nno good")
     if how == "where":
         raise ValueError(f"on the node {os.environ.get('SCALELAB_TEST_NODE')}")
     if how == "gpu":

@@ -1,12 +1,12 @@
 """Fixtures of the tests in studies, workers and sweeping: a study whose runs are quick fakes."""
 
 import pytest
-from sweeping_helpers import BASE, Heard, hooks
+from sweeping_helpers import BASE, RecordingObserver, hooks
 
 from scalelab.core.study import StudySpec
 from scalelab.sweeping import runner
 
-__all__ = ["heard", "study", "sweep"]
+__all__ = ["observer", "study", "sweep"]
 
 
 @pytest.fixture
@@ -33,6 +33,6 @@ def sweep(tmp_path):
 
 
 @pytest.fixture
-def heard():
+def observer():
     """An observer that remembers."""
-    return Heard()
+    return RecordingObserver()

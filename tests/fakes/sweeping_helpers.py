@@ -22,7 +22,7 @@ learning_rate = 0.001
 """
 
 
-class Heard(SweepObserver):
+class RecordingObserver(SweepObserver):
     """Remembers what a sweep announced."""
 
     def __init__(self):

@@ -6,15 +6,16 @@ Tests that kill drivers start many; each forks from this process, which has impo
 import json
 import os
 import sys
+import traceback
 
-from sweeping_helpers import Heard, hooks
+from sweeping_helpers import RecordingObserver, hooks
 
 from scalelab.core.study import StudySpec
 from scalelab.measure import session  # noqa: F401 - what a driver imports is imported here, once
 from scalelab.sweeping import runner
 
 
-class Telling(Heard):
+class PrintingObserver(RecordingObserver):
     """Says on standard output what has started, and what is safe in the ledger."""
 
     def on_run_start(self, run_id):
@@ -34,7 +35,7 @@ def drive(request):
         request["ledger"],
         executor=request["executor"],
         workers=2,
-        observer=Telling(),
+        observer=PrintingObserver(),
         hooks=hooks(),
     )
     return result.exit_code
@@ -52,6 +53,8 @@ def main():
             code = 99
             try:
                 code = drive(request)
+            except BaseException:  # into the file that the test reads
+                traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 os._exit(code)

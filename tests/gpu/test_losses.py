@@ -34,7 +34,7 @@ def tiled(**options):
 
 
 # 32 MiB hold the scores of all positions with one pass; half a MiB holds those of 43 positions at
-# 3,000 items and of 2 at 60,000: too few, so they are formed twice.
+# 3,000 items and of 2 at 60,000: too few, so they are computed twice.
 @pytest.mark.parametrize("tile_mib", [32, 4, 0.5])
 @pytest.mark.parametrize("num_items", [3_000, 60_000])
 def test_tiles_give_the_gradients_of_float64(cuda, tile_mib, num_items):

@@ -13,7 +13,7 @@ from scalelab.core.events import Phase
 from scalelab.measure import compiled
 from scalelab.measure.components import COMPONENTS, Account
 from scalelab.measure.passes import account_of, batch_tensors, micro_steps
-from scalelab.measure.workspaces import foreseen
+from scalelab.measure.workspaces import predicted
 from scalelab.train.assemble import assemble
 
 Small = Callable[[dict[str, Any]], Any]
@@ -61,7 +61,7 @@ def test_the_peak_is_the_profilers_own_count(
     if "train.compile" in changes:
         if shutil.which("g++") is None:
             pytest.skip("torch.compile wants a C++ compiler on a CPU")
-        compiled.listen()
+        compiled.report_allocations()
     trainer = assemble(small(LARGE | changes))
     batch = trainer.loader.batch(0, trainer.loader.largest_step(0))
 
@@ -243,7 +243,7 @@ def test_what_dies_after_the_window_is_no_part_of_the_story() -> None:
 
 
 def test_it_follows_one_kind_of_device() -> None:
-    account = Account("cuda", foreseen)
+    account = Account("cuda", predicted)
     with account:
         torch.zeros(1000)
     assert account.peak_bytes == 0

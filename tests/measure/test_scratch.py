@@ -1,11 +1,14 @@
 """What an operation holds for itself, and what a product would hold."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
+from scalelab.measure.environment import computing_with
 from scalelab.measure.scratch import observed, product_bytes
-from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
+from scalelab.measure.workspaces import predicted, predicted_on_cuda
 
 aten = torch.ops.aten
 
@@ -33,7 +36,7 @@ def test_an_operation_that_fails_leaves_no_profiler_behind() -> None:
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("shape", [(300, 64, 901), (7, 50, 64, 50)])
-def test_a_product_is_foreseen_as_it_is_observed(shape: tuple[int, ...], turned: bool) -> None:
+def test_a_product_is_predicted_as_it_is_observed(shape: tuple[int, ...], turned: bool) -> None:
     *batch, rows, inner, columns = shape
     first = torch.rand(*batch, inner, rows, dtype=torch.bfloat16).transpose(-1, -2)
     first = first if turned else first.contiguous()
@@ -44,9 +47,9 @@ def test_a_product_is_foreseen_as_it_is_observed(shape: tuple[int, ...], turned:
     assert product_bytes(first, second) == truth
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = mode.from_tensor(first), mode.from_tensor(second)
-        _, held = foreseen(func, fake, {})
+        _, held = predicted(func, fake, {})
         assert held == truth
-        assert foreseen_on_cuda(func, fake, {})[1] == 0
+        assert predicted_on_cuda(func, fake, {})[1] == 0
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -59,10 +62,52 @@ def test_a_product_that_no_machine_could_hold_is_asked_for_with_a_smaller_one() 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("length", [7, 50, 200, 800])
-def test_attention_is_foreseen_as_it_is_observed(length: int, dtype: torch.dtype) -> None:
+def test_attention_is_predicted_as_it_is_observed(length: int, dtype: torch.dtype) -> None:
     query = torch.zeros(2, 1, length, 16, dtype=dtype)
     func = aten._scaled_dot_product_flash_attention_for_cpu.default
     _, truth = observed(func, (query, query, query), {})
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = mode.from_tensor(query)
-        assert foreseen(func, (fake, fake, fake), {})[1] == truth
+        assert predicted(func, (fake, fake, fake), {})[1] == truth
+
+
+NUMBERS = [
+    (aten.mul.Tensor, torch.float32, 0.5, 12),
+    (aten.mul_.Tensor, torch.float32, 0.5, 12),
+    (aten.mul.Scalar, torch.bfloat16, 0.5, 10),
+    (aten.add.Tensor, torch.int64, 7, 8),
+    (aten.sub.Tensor, torch.int32, 7, 12),
+    (aten.add_.Tensor, torch.uint8, 1, 9),
+    (aten.div_.Scalar, torch.float64, 3.0, 8),
+    (aten.div.Tensor, torch.float32, 3, 12),
+    (aten.floor_divide.default, torch.int64, 3, 8),
+    (aten.remainder.Scalar, torch.int64, 3, 8),
+    (aten.rsub.Scalar, torch.float32, 1, 12),
+    (aten.eq.Scalar, torch.float32, -float("inf"), 12),
+    (aten.le.Scalar, torch.int16, 1, 10),
+    (aten.gt.Scalar, torch.bool, True, 1),
+]
+
+
+@pytest.mark.parametrize(("func", "dtype", "number", "expected"), NUMBERS)
+def test_a_number_of_python_is_a_tensor_for_a_moment(
+    func: Any, dtype: torch.dtype, number: float, expected: int
+) -> None:
+    x = torch.ones(50, 3).to(dtype)
+    _, truth = observed(func, (x, number), {})
+    assert truth == expected
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(x)
+        assert predicted(func, (fake, number), {})[1] == expected
+        assert predicted_on_cuda(func, (fake, number), {})[1] == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_backward_pass_of_a_norm_has_two_rows_for_each_thread(threads: int) -> None:
+    x, weight = torch.rand(2000, 48), torch.rand(48)
+    _, mean, rstd = aten.native_layer_norm.default(x, [48], weight, weight, 1e-5)
+    args = (x, x, [48], mean, rstd, weight, weight, [True, True, True])
+    with computing_with(threads):
+        _, truth = observed(aten.native_layer_norm_backward.default, args, {})
+        _, held = predicted(aten.native_layer_norm_backward.default, args, {})
+    assert held == truth

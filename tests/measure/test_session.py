@@ -7,8 +7,9 @@ import torch
 
 from scalelab.core import plugins
 from scalelab.core.errors import DataError
-from scalelab.core.events import Progress
-from scalelab.core.records import Outcome, Record
+from scalelab.core.events import Observer, Progress
+from scalelab.core.facts import facts_of
+from scalelab.core.records import Metric, Outcome, Record
 from scalelab.core.spec import RunSpec
 from scalelab.measure.session import Limits, out_of_memory, run
 from scalelab.train.assemble import assemble
@@ -58,6 +59,54 @@ def test_a_run_leaves_all_that_the_ledger_asks_for(small: Small) -> None:
     assert peak == _totals(record, "train")["requested"]
     assert any(sample.name == "step_s" for sample in record.samples)
     assert heard[-1].best_metric is not None
+
+
+@pytest.mark.parametrize("steps", [None, 3])
+def test_every_epoch_leaves_its_loss_and_its_time(small: Small, steps: int | None) -> None:
+    spec = small({"train.epochs": 3, "train.eval_every": 2})
+    record = run(spec, run_id="r", steps=steps)
+    assert record.run.stopped == "epochs"
+    train = [m for m in record.metrics if m.split == "train"]
+    epochs = list(range(1, record.run.epochs + 1))
+    for name in ("loss", "wall_s"):
+        assert [m.epoch for m in train if m.name == name] == epochs
+    losses: list[float] = []
+
+    class Losses(Observer):
+        def on_epoch_end(self, epoch: int, loss: float, metrics: object) -> None:
+            losses.append(loss)
+
+    plain = assemble(spec.with_({"train.max_steps": steps or 0}))
+    with plain.observed_by([Losses()]):
+        plain.fit()
+    assert [m.value for m in train if m.name == "loss"] == losses
+    walls = [m.value for m in train if m.name == "wall_s"]
+    assert walls == sorted(walls)
+    assert walls[-1] <= record.run.train_s + record.run.eval_s
+
+
+def test_patience_is_the_reason_of_the_stop(small: Small) -> None:
+    spec = small({"train.epochs": 60, "train.patience": 1, "train.learning_rate": 0.05})
+    row = run(spec, run_id="r").run
+    assert row.stopped == "patience"
+    assert row.epochs < 60
+
+
+def test_baselines_come_along_where_they_are_asked_for(small: Small) -> None:
+    assert run(small({}), run_id="r", steps=1).baselines == ()
+    record = run(small({}), run_id="r", steps=1, baselines=True)
+    row = record.run
+    assert {(b.data_fingerprint, b.protocol) for b in record.baselines} == {
+        (row.data_fingerprint, row.protocol)
+    }
+    found = {(b.name, b.split, b.metric, b.k): b.value for b in record.baselines}
+    popularity = assemble(small({})).popularity
+    assert found["popularity", "valid", "ndcg", 10] == popularity
+    facts = facts_of(record, {})
+    assert facts["baselines"]["popularity"]["valid"]["ndcg@10"] == popularity
+    assert facts["at_baseline"] is True
+    assert facts["still_rising"] is False
+    assert facts["stopped"] == "epochs"
 
 
 def test_measuring_memory_leaves_no_trace_in_the_training(small: Small) -> None:
@@ -134,7 +183,8 @@ def test_a_loss_that_is_no_number_has_diverged(
     loss_class = plugins.load("losses", "dense_ce")
     plain = loss_class.__call__
     monkeypatch.setattr(loss_class, "__call__", lambda *args: plain(*args) * torch.nan)
-    assert run(spec, run_id="r").run.outcome is Outcome.DIVERGED
+    row = run(spec, run_id="r").run
+    assert (row.outcome, row.stopped) == (Outcome.DIVERGED, "diverged")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +193,12 @@ def test_a_loss_that_is_no_number_has_diverged(
 def test_a_stop_ends_the_run_after_an_epoch(answer: Any, outcome: Outcome, small: Small) -> None:
     record = run(small({"train.epochs": 9}), run_id="r", stop=lambda: answer)
     assert (record.run.outcome, record.run.epochs) == (outcome, 1)
-    assert {m.split for m in record.metrics} == {"valid"}
+    assert {m.split for m in record.metrics} == {"train", "valid"}
+    assert record.run.stopped is None
+
+
+def untimed(record: Record) -> list[Metric]:
+    return [metric for metric in record.metrics if metric.name != "wall_s"]
 
 
 def test_an_interrupted_run_goes_on_with_the_same_result(small: Small, tmp_path: Path) -> None:
@@ -154,7 +209,10 @@ def test_an_interrupted_run_goes_on_with_the_same_result(small: Small, tmp_path:
     again = run(spec, run_id="second", keep=tmp_path)
     assert again.run.outcome is Outcome.DONE
     assert again.run.epochs == whole.run.epochs == 4
-    assert again.metrics == whole.metrics
+    assert untimed(again) == untimed(whole)
+    assert [m.epoch for m in again.metrics if m.name == "wall_s"] == [1, 2, 3, 4]
+    walls = [m.value for m in again.metrics if m.name == "wall_s"]
+    assert walls == sorted(walls)
     # Its time is that of all four epochs, not of the three after the interruption.
     assert stopped.run.train_s is not None
     assert stopped.run.eval_s is not None
@@ -164,7 +222,7 @@ def test_an_interrupted_run_goes_on_with_the_same_result(small: Small, tmp_path:
 
 def test_the_seconds_of_a_run_are_kept(small: Small) -> None:
     record = run(small({"train.epochs": 500}), run_id="r", limits=Limits(time_s=0.01))
-    assert record.run.outcome is Outcome.TIMEOUT
+    assert (record.run.outcome, record.run.stopped) == (Outcome.TIMEOUT, "time")
     assert record.run.error
 
 

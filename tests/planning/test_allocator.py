@@ -2,6 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalelab.core.units import KIB, MIB
+from scalelab.measure.storages import MemoryEvent
 from scalelab.planning.allocator import CachingAllocator, replay
 
 SIZES = st.one_of(
@@ -14,7 +15,7 @@ def test_nothing_overlaps_and_everything_comes_back(wishes: list[tuple[int, int]
     """Each wish is a size and after how many further wishes it is freed."""
     allocator = CachingAllocator()
     live: dict[int, tuple[int, int]] = {}
-    for index, (size, life) in enumerate(wishes):
+    for index, (size, lifetime) in enumerate(wishes):
         for address, (_, end) in list(live.items()):
             if end <= index:
                 allocator.free(address)
@@ -24,7 +25,7 @@ def test_nothing_overlaps_and_everything_comes_back(wishes: list[tuple[int, int]
         assert address % 512 == 0
         for other, (length, _) in live.items():
             assert address + size <= other or other + length <= address
-        live[address] = (size, index + life)
+        live[address] = (size, index + lifetime)
         held = sum(length for length, _ in live.values())
         assert held <= allocator.allocated <= allocator.reserved
         # An unsplit tail is at most 1 MiB of a large block, below 512 B of a small one.
@@ -77,38 +78,38 @@ def test_fragments_can_make_a_fitting_size_too_large() -> None:
 
 
 def test_a_replay_names_what_does_not_fit() -> None:
-    story = [
-        (0, 30 * MIB, "setup", "item_table"),
-        (1, 20 * MIB, "forward", "activations"),
-        (1, -20 * MIB, "forward", "activations"),
-        (2, 50 * MIB, "loss", "loss_workspace"),
+    events = [
+        MemoryEvent(0, 30 * MIB, "setup", "item_table"),
+        MemoryEvent(1, 20 * MIB, "forward", "activations"),
+        MemoryEvent(1, -20 * MIB, "forward", "activations"),
+        MemoryEvent(2, 50 * MIB, "loss", "loss_workspace"),
     ]
-    free = replay(story, window=1)
+    free = replay(events, window=1)
     assert (free.allocated, free.reserved, free.overflow) == (80 * MIB, 100 * MIB, None)
-    tight = replay(story, window=1, limit_bytes=80 * MIB)
+    tight = replay(events, window=1, limit_bytes=80 * MIB)
     assert tight.overflow is None
-    over = replay(story, window=1, limit_bytes=79 * MIB).overflow
+    over = replay(events, window=1, limit_bytes=79 * MIB).overflow
     assert over is not None
     assert (over.component, over.phase, over.num_bytes) == ("loss_workspace", "loss", 50 * MIB)
 
 
 def test_what_is_kept_takes_its_place_at_its_event_and_stays() -> None:
-    story = [
-        (0, 30 * MIB, "setup", "item_table"),
-        (1, 40 * MIB, "forward", "activations"),
-        (1, -40 * MIB, "forward", "activations"),
-        (2, 20 * MIB, "backward", "activations"),
+    events = [
+        MemoryEvent(0, 30 * MIB, "setup", "item_table"),
+        MemoryEvent(1, 40 * MIB, "forward", "activations"),
+        MemoryEvent(1, -40 * MIB, "forward", "activations"),
+        MemoryEvent(2, 20 * MIB, "backward", "activations"),
     ]
     # From the second event on it is there beside the activations; at the third it would take the
     # place that those have left, and the last allocation would need a segment of its own.
     early, late = (
-        replay(story, window=1, kept=[(1, 32 * MIB)]),
-        replay(story, window=1, kept=[(3, 32 * MIB)]),
+        replay(events, window=1, kept=[(1, 32 * MIB)]),
+        replay(events, window=1, kept=[(3, 32 * MIB)]),
     )
     assert (early.allocated, early.reserved) == (102 * MIB, 102 * MIB)
     assert (late.allocated, late.reserved) == (82 * MIB, 90 * MIB)
     # Kept before the window it is part of the floor.
-    assert replay(story, window=3, kept=[(1, 32 * MIB)]).allocated == 82 * MIB
-    over = replay(story, window=1, kept=[(1, 32 * MIB)], limit_bytes=61 * MIB).overflow
+    assert replay(events, window=3, kept=[(1, 32 * MIB)]).allocated == 82 * MIB
+    over = replay(events, window=1, kept=[(1, 32 * MIB)], limit_bytes=61 * MIB).overflow
     assert over is not None
     assert (over.num_bytes, over.component, over.phase) == (32 * MIB, "other", "forward")

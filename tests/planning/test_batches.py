@@ -1,4 +1,4 @@
-"""A rehearsed batch takes the bytes that the loader's takes, on a CPU and on a GPU."""
+"""A predicted batch takes the bytes that the loader's takes, on a CPU and on a GPU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from scalelab.core.spec import RunSpec
 from scalelab.core.target import Target, predicted_target
 from scalelab.measure.passes import batch_tensors
-from scalelab.planning.rehearsal import empty_batch
+from scalelab.planning.fake_tensor_run import empty_batch
 from scalelab.train.assemble import assemble
 
 

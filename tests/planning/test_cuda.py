@@ -21,8 +21,8 @@ from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.planning.devices import device_for, load_device
+from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.predict import predict
-from scalelab.planning.rehearsal import Rehearsal
 
 Small = Callable[[dict[str, Any]], RunSpec]
 GPU = Target("cuda", 16 * GIB, (9, 0), False)
@@ -80,7 +80,7 @@ def test_fused_kernels_count_four_products_and_six_narrow_ones_for_a_wide_one(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     n, v, d = 3000, 9000, 64
-    monkeypatch.setattr("scalelab.losses.cross_entropy.inner_dtype", lambda _: dtype)
+    monkeypatch.setattr("scalelab.losses.cross_entropy.compute_dtype_of", lambda _: dtype)
     with FakeTensorMode(), Cost() as cost, as_on_cuda(GPU._replace(triton=True)):
         hidden_ND = torch.empty(n, d, requires_grad=True)
         items_VD = torch.empty(v + 1, d, requires_grad=True)
@@ -162,9 +162,9 @@ def test_each_thread_asks_for_its_workspace_when_it_first_multiplies(small: Smal
     spec, noted = small({}), Workspaces(32 * MIB, MIB)
     known = lengths(spec.data)
     steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
-    rehearsal = Rehearsal(spec, known.num_items, target=GPU, workspaces=noted)
-    account = rehearsal.train(steps.shape(0, steps.largest_step(0)))
-    phases = [phase for _, _, phase, _ in account.story()]
+    fake_tensor_run = FakeTensorRun(spec, known.num_items, target=GPU, workspaces=noted)
+    account = fake_tensor_run.train(steps.shape(0, steps.largest_step(0)))
+    phases = [phase for _, _, phase, _ in account.events()]
     assert [num_bytes for _, num_bytes in noted.noted] == [32 * MIB, MIB, 32 * MIB]
     assert [phases[event] for event, _ in noted.noted] == ["forward", "forward", "backward"]
     assert noted.noted[-1][0] < account.window

@@ -62,7 +62,7 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
     ],
     ids=lambda c: "-".join(map(str, c.values())),
 )
-def test_the_memory_of_evaluation_is_foreseen(changes: dict[str, Any], small: Small) -> None:
+def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: Small) -> None:
     spec = small(changes)
     trainer = assemble(spec)
     training_pass(trainer)
@@ -91,13 +91,13 @@ def test_the_predicted_story_is_the_measured_one(small: Small) -> None:
     """Not the peak alone: every change but those of scalars, in order, with phase and component."""
     from scalelab.batches.steps import Steps
     from scalelab.datasets.load import lengths
-    from scalelab.planning.rehearsal import Rehearsal
+    from scalelab.planning.fake_tensor_run import FakeTensorRun
 
     spec = small({"loss.name": "dense_ce"})
     measured, _ = training_pass(assemble(spec))
     known = lengths(spec.data)
     steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
-    account = Rehearsal(spec, known.num_items).train(steps.shape(0, steps.largest_step(0)))
+    account = FakeTensorRun(spec, known.num_items).train(steps.shape(0, steps.largest_step(0)))
 
     def during_step(events: Any) -> list[tuple[str, str, int]]:
         counted = [e for e in events if e.phase not in ("setup", "") and abs(e.bytes) >= 1024]
@@ -105,7 +105,7 @@ def test_the_predicted_story_is_the_measured_one(small: Small) -> None:
 
     real = during_step(measured.timeline())
     fake = during_step(account.timeline())
-    # The rehearsal tells of the warm-up as well; the last step is the one that was measured.
+    # The fake_tensor_run tells of the warm-up as well; the last step is the one that was measured.
     assert fake[-len(real) :] == real
 
 
@@ -163,7 +163,7 @@ def test_a_budget_above_the_device_is_refused(small: Small) -> None:
         predict(small({}), load_device("t4"), budget_bytes=100 * GIB)
 
 
-def test_a_compiled_model_is_not_foreseen_wrongly(small: Small) -> None:
+def test_a_compiled_model_is_not_predicted_wrongly(small: Small) -> None:
     with pytest.raises(PredictionUnsupported, match="compiled") as caught:
         predict(small({"train.compile": True}), load_device("cpu"))
     assert "train.compile=false" in caught.value.hint

@@ -1,4 +1,4 @@
-"""The tiles that are rehearsed for a GPU are those that the code would take on one."""
+"""The tiles that are predicted for a GPU are those that the code would take on one."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -9,9 +9,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.core import plugins
 from scalelab.core.units import GIB
-from scalelab.losses import LossBatch, Negatives, Target, predicted_target
+from scalelab.losses import LossBatch, Negatives, Target, _tiles, predicted_target  # noqa: PLC2701
 from scalelab.measure.components import Account
-from scalelab.measure.workspaces import foreseen_on_cuda
+from scalelab.measure.workspaces import predicted_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cuda import as_on_cuda
 
@@ -38,11 +38,16 @@ def plain(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     def computed(compute: Any, hidden_ND: Any, items_VD: Any, positions: int = 1) -> Any:
         return compute(hidden_ND, items_VD, True, True)
 
-    for place in PLACES:
-        module = f"scalelab.losses.{place}"
-        monkeypatch.setattr(f"{module}.inner_dtype", lambda _: request.param, raising=False)
-        monkeypatch.setattr(f"{module}.formed", computed, raising=False)
-        monkeypatch.setattr(f"{module}.no_autocast", nullcontext, raising=False)
+    replacements = {
+        "compute_dtype_of": lambda _: request.param,
+        "loss_with_gradients": computed,
+        "no_autocast": nullcontext,
+    }
+    for name, replacement in replacements.items():
+        assert hasattr(_tiles, name)
+        for place in PLACES:
+            module = f"scalelab.losses.{place}"
+            monkeypatch.setattr(f"{module}.{name}", replacement, raising=False)
 
 
 def counted(
@@ -56,7 +61,7 @@ def counted(
     loss = plugins.load("losses", name)(**options)
     fake = FakeTensorMode() if device == "cpu" else nullcontext()
     cost, kind = Cost(), "cuda" if device == "cuda" else "meta"
-    with fake, Account(kind, foreseen_on_cuda) as account:
+    with fake, Account(kind, predicted_on_cuda) as account:
         hidden_ND = torch.zeros(num_positions, DEPTH, device=device)
         items_VD = torch.zeros(num_items + 1, DEPTH, device=device)
         shape = (num_positions, num_negatives) if per == "position" else (num_negatives,)
@@ -85,7 +90,7 @@ def counted(
     ],
 )
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[2]}")
-def test_tiles_are_rehearsed_as_cuda_dispatches_them(
+def test_tiles_are_predicted_as_cuda_dispatches_them(
     case: Any, num_items: int, memory: int, device: str
 ) -> None:
     """Fake tensors run three tiles for all; those without contents run each, as a GPU does."""
@@ -93,15 +98,15 @@ def test_tiles_are_rehearsed_as_cuda_dispatches_them(
         pytest.skip("no CUDA GPU answers")
     target = GPU._replace(memory_bytes=memory * GIB)
     with as_on_cuda(target):
-        rehearsed, rehearsed_bytes = counted(case, 2500, num_items, "cpu")
+        predicted, predicted_bytes = counted(case, 2500, num_items, "cpu")
     token = predicted_target.set(target)
     try:
         dispatched, bytes_there = counted(case, 2500, num_items, device)
     finally:
         predicted_target.reset(token)
-    assert rehearsed.launches == pytest.approx(dispatched.launches, rel=0.05)
-    assert rehearsed.flops == pytest.approx(dispatched.flops, rel=0.01)
-    assert rehearsed_bytes == pytest.approx(bytes_there, rel=1e-3)
+    assert predicted.launches == pytest.approx(dispatched.launches, rel=0.05)
+    assert predicted.flops == pytest.approx(dispatched.flops, rel=0.01)
+    assert predicted_bytes == pytest.approx(bytes_there, rel=1e-3)
 
 
 @pytest.mark.parametrize("num_items", [20_000, 1_000_000])

@@ -1,5 +1,5 @@
 """Offer the fixtures that studies, workers and sweeping share."""
 
-from sweeping_fixtures import heard, study, sweep
+from sweeping_fixtures import observer, study, sweep
 
-__all__ = ["heard", "study", "sweep"]
+__all__ = ["observer", "study", "sweep"]

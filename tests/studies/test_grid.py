@@ -27,22 +27,24 @@ def made(**tables):
     repeats=st.integers(1, 3),
 )
 def test_every_combination_occurs_once_and_seeds_vary_slowest(axes, repeats):
-    cells = expand(made(axes=axes, repeats=repeats))
+    configurations = expand(made(axes=axes, repeats=repeats))
     number = 1
     for values in axes.values():
         number *= len(set(values))
-    assert len(cells) == number * repeats
-    assert len({cell.spec.as_json() for cell in cells}) == len(cells)
-    assert len({cell.label for cell in cells}) == len(cells)
-    seeds = [cell.spec.train.seed for cell in cells]
+    assert len(configurations) == number * repeats
+    assert len({configuration.spec.as_json() for configuration in configurations}) == len(
+        configurations
+    )
+    assert len({configuration.label for configuration in configurations}) == len(configurations)
+    seeds = [configuration.spec.train.seed for configuration in configurations]
     assert seeds == sorted(seeds)
-    assert [cell.repeat for cell in cells] == seeds
+    assert [configuration.repeat for configuration in configurations] == seeds
     for repeat in range(repeats):
-        block = cells[repeat * number : (repeat + 1) * number]
-        assert [with_seed(c.spec, 0) for c in block] == [c.spec for c in cells[:number]]
+        block = configurations[repeat * number : (repeat + 1) * number]
+        assert [with_seed(c.spec, 0) for c in block] == [c.spec for c in configurations[:number]]
 
 
-def test_cells_are_crossed_with_axes():
+def test_configurations_are_crossed_with_axes():
     study = made(
         axes={"batch.size": [16, 32]},
         cells=[
@@ -54,27 +56,27 @@ def test_cells_are_crossed_with_axes():
     assert seen == [("bce", 16, 1), ("bce", 32, 1), ("dense_ce", 16, 0), ("dense_ce", 32, 0)]
 
 
-def test_what_a_loss_does_not_take_makes_no_second_cell():
+def test_what_a_loss_does_not_take_makes_no_second_configuration():
     axes = {"loss.name": ["dense_ce", "bce"], "negatives.num_negatives": [1, 2, 3]}
-    names = [cell.spec.loss.name for cell in expand(made(axes=axes))]
+    names = [configuration.spec.loss.name for configuration in expand(made(axes=axes))]
     assert sorted(names) == ["bce"] * 3 + ["dense_ce"]
 
 
-def test_an_override_wins_over_set_axes_and_cells():
+def test_an_override_wins_over_set_axes_and_configurations():
     study = made(
         set={"train.epochs": 7},
         axes={"batch.size": [16, 32]},
         cells=[{"model.hidden_dim": 32}, {"model.hidden_dim": 16}],
     )
     given_ = {"train.epochs": 2, "batch.size": 8, "model.hidden_dim": 48}
-    (cell,) = expand(study, given_)
-    spec = cell.spec
+    (configuration,) = expand(study, given_)
+    spec = configuration.spec
     assert (spec.train.epochs, spec.batch.size, spec.model.options["hidden_dim"]) == (2, 8, 48)
 
 
 def test_labels_name_what_varies_and_nothing_else():
     axes = {"loss.name": ["bce", "dense_ce"], "batch.size": [16, 32], "train.epochs": [3]}
-    labels = [cell.label for cell in expand(made(axes=axes, repeats=2))]
+    labels = [configuration.label for configuration in expand(made(axes=axes, repeats=2))]
     assert labels[:4] == [
         "bce size=16 seed=0",
         "bce size=32 seed=0",
@@ -94,11 +96,11 @@ def test_labels_name_what_varies_and_nothing_else():
             "did you mean 'hidden_dim'",
         ),
         ({"axes": {"loss.name": ["bec"]}}, "no loss called 'bec'", "did you mean 'bce'"),
-        ({"axes": {"batch.size": [16, -1]}}, "cell size=-1", "another value"),
+        ({"axes": {"batch.size": [16, -1]}}, "configuration size=-1", "another value"),
         ({"axes": {"batch.size": []}}, "has no values", "at least one"),
         (
             {"axes": {"batch.size": [1]}, "cells": [{"batch.size": 2}]},
-            "both an axis and set by a cell",
+            "both an axis and set in [[cells]]",
             "one of them",
         ),
     ],

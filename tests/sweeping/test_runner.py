@@ -1,11 +1,11 @@
-"""What a sweep promises about its cells, its ledger and typing the command again."""
+"""What a sweep promises about its configurations, its ledger and typing the command again."""
 
 import threading
 import time
 from dataclasses import replace
 
 import pytest
-from sweeping_helpers import Heard, hooks
+from sweeping_helpers import RecordingObserver, hooks
 
 from scalelab.core.errors import LedgerError, SpecError
 from scalelab.core.records import Memory
@@ -17,8 +17,8 @@ def rows(path, sql):
     return Ledger(path).query(sql).to_pylist()
 
 
-def test_every_cell_is_run_once_and_stored(study, sweep, tmp_path, heard):
-    result = sweep(study(axes={"batch.size": [8, 16, 32]}, repeats=2), observer=heard)
+def test_every_configuration_is_run_once_and_stored(study, sweep, tmp_path, observer):
+    result = sweep(study(axes={"batch.size": [8, 16, 32]}, repeats=2), observer=observer)
     assert result.counts == {"done": 6}
     stored = rows(
         tmp_path / "fake.duckdb", "SELECT fingerprint, outcome, batch_size, seed FROM runs"
@@ -27,18 +27,18 @@ def test_every_cell_is_run_once_and_stored(study, sweep, tmp_path, heard):
         (size, seed) for size in (8, 16, 32) for seed in (0, 1)
     ]
     assert {row["outcome"] for row in stored} == {"done"}
-    assert len(heard.ended) == len(heard.started) == 6
-    assert heard.num_ends == 1
+    assert len(observer.ended) == len(observer.started) == 6
+    assert observer.num_ends == 1
 
 
 @pytest.mark.parametrize("executor", ["inline", "processes"])
-def test_typing_it_again_runs_nothing(study, sweep, heard, executor):
+def test_typing_it_again_runs_nothing(study, sweep, observer, executor):
     asked = study(axes={"batch.size": [8, 16]})
     sweep(asked, executor=executor)
-    again = sweep(asked, executor=executor, observer=heard)
+    again = sweep(asked, executor=executor, observer=observer)
     assert again.counts == {"done": 2}
-    assert heard.started == []
-    assert all(cell.finished_before for cell in heard.plans[0])
+    assert observer.started == []
+    assert all(configuration.finished_before for configuration in observer.plans[0])
 
 
 def outcomes(path):
@@ -74,32 +74,55 @@ def forecasts(seconds=None, too_large=()):
     return forecast
 
 
-def test_a_changed_study_runs_only_what_is_new(study, sweep, heard):
+def test_a_changed_study_runs_only_what_is_new(study, sweep, observer):
     sweep(study(axes={"batch.size": [8, 16]}))
-    sweep(study(axes={"batch.size": [8, 16, 32]}, repeats=2), observer=heard)
-    assert len(heard.started) == 4
+    sweep(study(axes={"batch.size": [8, 16, 32]}, repeats=2), observer=observer)
+    assert len(observer.started) == 4
 
 
 def test_rerun_repeats_just_the_outcomes_it_names(study, sweep):
-    lab = hooks(modules=lambda specs: ["scalelab.measure.session"])
+    fakes = hooks(modules=lambda specs: ["scalelab.measure.session"])
     kinds = ["ok", "raise", "greedy", "nan"]
     asked = study(axes={"data.path": kinds}, budget={"memory": "64MiB"})
-    sweep(asked, executor="processes", hooks=lab)
+    sweep(asked, executor="processes", hooks=fakes)
     for rerun, again in ((None, 0), ("failed", 1), ("oom", 1), ("all", 4)):
-        observer = Heard()
-        result = sweep(asked, executor="processes", rerun=rerun, observer=observer, hooks=lab)
+        observer = RecordingObserver()
+        result = sweep(asked, executor="processes", rerun=rerun, observer=observer, hooks=fakes)
         assert len(observer.started) == again, rerun
         assert result.counts == {"done": 1, "failed": 1, "oom": 1, "diverged": 1}
+
+
+def test_the_first_run_of_each_data_set_and_protocol_brings_the_baselines(study, sweep, tmp_path):
+    axes = {"batch.size": [16, 32], "data.exclude_seen": [True, False]}
+    sweep(study(axes=axes), executor="processes", workers=2, order="given")
+    path = tmp_path / "fake.duckdb"
+    found = rows(path, "SELECT protocol, value FROM baselines ORDER BY protocol DESC")
+    assert found == [
+        {"protocol": "leave-one-out, seen included", "value": 0.16},
+        {"protocol": "leave-one-out, seen excluded", "value": 0.16},
+    ]
+    # What is stored is not computed again, and a new protocol is.
+    sweep(study(axes=axes | {"batch.size": [64], "data.max_eval_users": [0, 9]}), order="given")
+    found = rows(path, "SELECT value FROM baselines ORDER BY value")
+    assert [row["value"] for row in found] == [0.16, 0.16, 0.64, 0.64]
+
+
+def test_a_run_that_dies_leaves_the_baselines_to_the_next(study, sweep, tmp_path):
+    asked = study(axes={"batch.size": [8, 16, 32]})
+    lab = hooks(run="sweeping_fakes:small_ones_die")
+    result = sweep(asked, hooks=lab, order="given")
+    assert result.counts == {"failed": 1, "done": 2}
+    assert rows(tmp_path / "fake.duckdb", "SELECT value FROM baselines") == [{"value": 0.16}]
 
 
 def test_an_unknown_rerun_or_order_is_refused(study, sweep):
     with pytest.raises(SpecError, match="--rerun"):
         sweep(study(), rerun="faild")
-    with pytest.raises(SpecError, match="no order"):
+    with pytest.raises(SpecError, match="invalid --order"):
         sweep(study(), order="cheap")
 
 
-def test_what_is_predicted_not_to_fit_is_skipped_until_it_does(study, sweep, tmp_path, heard):
+def test_what_is_predicted_not_to_fit_is_skipped_until_it_does(study, sweep, tmp_path, observer):
     asked = study(axes={"batch.size": [8, 16]})
     tight = hooks(forecast=forecasts(too_large={16}))
     for _ in range(2):
@@ -108,7 +131,7 @@ def test_what_is_predicted_not_to_fit_is_skipped_until_it_does(study, sweep, tmp
     found = rows(tmp_path / "fake.duckdb", "SELECT * FROM runs WHERE outcome = 'skipped'")
     assert [(row["batch_size"], row["error"]) for row in found] == [(16, "it would not fit")]
     assert found[0]["num_items"] == 77, "charts place the prediction of a skipped run by it"
-    result = sweep(asked, hooks=hooks(forecast=forecasts()), observer=heard)
+    result = sweep(asked, hooks=hooks(forecast=forecasts()), observer=observer)
     assert result.counts == {"done": 2}
     assert len(rows(tmp_path / "fake.duckdb", "SELECT * FROM runs")) == 2
 
@@ -158,21 +181,23 @@ def test_every_run_stores_its_prediction(study, sweep, tmp_path):
 @pytest.mark.parametrize(
     ("order", "sizes"), [("cost", [16, 32, 8]), ("costly", [8, 32, 16]), ("given", [8, 16, 32])]
 )
-def test_cells_run_in_the_order_asked_for_and_seeds_interleaved(study, sweep, heard, order, sizes):
+def test_configurations_run_in_the_order_asked_for_and_seeds_interleaved(
+    study, sweep, observer, order, sizes
+):
     predicted = hooks(forecast=forecasts(seconds={8: 3.0, 16: 1.0, 32: 2.0}))
     asked = study(axes={"batch.size": [8, 16, 32]}, repeats=2)
-    sweep(asked, hooks=predicted, order=order, observer=heard)
-    ran = [(record.run.seed, record.run.batch_size) for record in heard.ended]
+    sweep(asked, hooks=predicted, order=order, observer=observer)
+    ran = [(record.run.seed, record.run.batch_size) for record in observer.ended]
     assert ran == [(seed, size) for seed in (0, 1) for size in sizes]
 
 
-def test_no_run_starts_that_would_end_past_the_time_budget(study, sweep, heard):
+def test_no_run_starts_that_would_end_past_the_time_budget(study, sweep, observer):
     predicted = hooks(forecast=forecasts(seconds={8: 0.01, 16: 0.02, 32: 500.0}))
     asked = study(axes={"batch.size": [8, 16, 32]})
-    result = sweep(asked, hooks=predicted, time_budget=60.0, order="costly", observer=heard)
+    result = sweep(asked, hooks=predicted, time_budget=60.0, order="costly", observer=observer)
     assert result.counts == {"done": 2, "waiting": 1}
     assert result.exit_code == 0
-    assert any("time budget" in text for text in heard.messages)
+    assert any("time budget" in text for text in observer.messages)
     assert sweep(asked).counts == {"done": 3}
 
 
@@ -186,8 +211,8 @@ def test_runs_that_do_not_fit_beside_each_other_wait_for_each_other(study, sweep
     for sizes in ([16, 32], [8, 9]):
         asked = study(axes={"batch.size": sizes}, set={"train.learning_rate": 0.6})
         path = tmp_path / f"{sizes[0]}.duckdb"
-        lab = hooks(forecast=forecast)
-        result = sweep(asked, executor="processes", workers=2, hooks=lab, ledger=path)
+        fakes = hooks(forecast=forecast)
+        result = sweep(asked, executor="processes", workers=2, hooks=fakes, ledger=path)
         assert result.counts == {"done": 2}
         first, second = rows(path, "SELECT started_at, wall_s FROM runs ORDER BY 1")
         apart_s = (second["started_at"] - first["started_at"]).total_seconds()
@@ -219,16 +244,16 @@ def test_a_run_that_starts_in_place_of_a_late_one_needs_room_too(study, sweep, t
     assert (second["started_at"] - first["started_at"]).total_seconds() >= first["wall_s"]
 
 
-def test_a_dry_run_plans_and_writes_nothing(study, sweep, tmp_path, heard):
+def test_a_dry_run_plans_and_writes_nothing(study, sweep, tmp_path, observer):
     asked = study(axes={"batch.size": [8, 16]})
-    result = sweep(asked, hooks=hooks(forecast=forecasts()), dry_run=True, observer=heard)
-    assert [cell.predicted_bytes for cell in result.cells] == [8000, 16000]
+    result = sweep(asked, hooks=hooks(forecast=forecasts()), dry_run=True, observer=observer)
+    assert [configuration.predicted_bytes for configuration in result.cells] == [8000, 16000]
     assert result.counts == {"waiting": 2}
     assert list(tmp_path.glob("*.duckdb*")) == []
-    assert heard.started == []
+    assert observer.started == []
 
 
-def test_the_best_cell_by_validation_gets_more_seeds(study, sweep, tmp_path):
+def test_the_best_configuration_by_validation_gets_more_seeds(study, sweep, tmp_path):
     final = {"seeds": 3, "by": "valid_ndcg_10", "per": "loss.name"}
     asked = study(
         axes={"batch.size": [4, 8, 16], "loss.name": ["dense_ce", "cross_entropy"]}, final=final
@@ -253,12 +278,12 @@ def test_the_best_cell_by_validation_gets_more_seeds(study, sweep, tmp_path):
     "final", [{"by": "test_ndcg_10"}, {"by": "valid_x"}, {"per": "loss.x"}, {"per": "los.name"}]
 )
 def test_a_typo_in_final_is_refused_before_anything_runs(
-    study, sweep, tmp_path, heard, final, dry_run, search
+    study, sweep, tmp_path, observer, final, dry_run, search
 ):
     asked = study(axes={"batch.size": [8, 16]}, final=final, search=search)
     with pytest.raises(SpecError, match=r"\[final\]"):
-        sweep(asked, observer=heard, dry_run=dry_run)
-    assert heard.started == heard.plans == []
+        sweep(asked, observer=observer, dry_run=dry_run)
+    assert observer.started == observer.plans == []
     assert list(tmp_path.glob("*.duckdb*")) == []
 
 

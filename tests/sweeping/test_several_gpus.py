@@ -7,8 +7,8 @@ from scalelab.core.errors import SpecError
 from scalelab.core.spec import RunSpec
 from scalelab.store.ledger import Ledger
 from scalelab.studies.forecast import Forecast
-from scalelab.studies.grid import Cell
-from scalelab.sweeping.device_memory import find_room
+from scalelab.studies.grid import Configuration
+from scalelab.sweeping.device_memory import find_device
 from scalelab.sweeping.jobs import Job
 from scalelab.workers import run_task
 
@@ -23,12 +23,14 @@ def _job(device, needed=None):
             total_bytes=1, needed_bytes=needed * GIB, device_bytes=16 * GIB, seconds=1.0
         )
     return Job(
-        cell=Cell(spec=RunSpec.load("sasrec-synthetic", {"device.name": device}), label=""),
+        configuration=Configuration(
+            spec=RunSpec.load("sasrec-synthetic", {"device.name": device}), label=""
+        ),
         fingerprint="f",
         data_fingerprint="d",
         attempt=1,
         forecast=forecast,
-        before=None,
+        earlier_outcome=None,
         skipped_because=None,
     )
 
@@ -49,55 +51,55 @@ def _job(device, needed=None):
 )
 def test_a_run_takes_the_emptiest_gpu(device, running, num_gpus, expected):
     there = [(_job("cuda"), place) for place in running]
-    assert find_room(_job(device), there, num_gpus) == expected
+    assert find_device(_job(device), there, num_gpus) == expected
 
 
 def test_only_runs_on_the_same_gpu_take_its_memory():
     large = _job("cuda", needed=10)
-    assert find_room(large, [(large, "cuda:0")], 1) is None
-    assert find_room(large, [(large, "cuda:0")], 2) == "cuda:1"
-    assert find_room(large, [(large, "cuda:0"), (large, "cuda:1")], 2) is None
+    assert find_device(large, [(large, "cuda:0")], 1) is None
+    assert find_device(large, [(large, "cuda:0")], 2) == "cuda:1"
+    assert find_device(large, [(large, "cuda:0"), (large, "cuda:1")], 2) is None
     # The emptiest one has no room here.
     small = _job("cuda", needed=2)
     there = [(_job("cuda", needed=15), "cuda:0"), (small, "cuda:1"), (small, "cuda:1")]
-    assert find_room(small, there, 2) == "cuda:1"
-    assert find_room(_job("cuda:0", needed=2), there, 2) is None
+    assert find_device(small, there, 2) == "cuda:1"
+    assert find_device(_job("cuda:0", needed=2), there, 2) is None
     # A process on the CPU takes more than its tensors.
     near = _job("cpu", needed=8)
-    assert find_room(near, [(near, "cpu")], 2) is None
-    assert find_room(near, [(_job("cuda", needed=15), "cuda:0")], 2) == "cpu"
+    assert find_device(near, [(near, "cpu")], 2) is None
+    assert find_device(near, [(_job("cuda", needed=15), "cuda:0")], 2) == "cpu"
 
 
-def _seen(study, sweep, tmp_path, heard, *, workers, gpus, device="cuda"):
+def _seen(study, sweep, tmp_path, observer, *, workers, gpus, device="cuda"):
     asked = study(
         axes={"batch.size": [8, 9, 10, 11]},
         set={"data.path": "gpu", "device.name": device, "train.learning_rate": 0.4},
     )
     fakes = hooks(check_device=lambda specs: None, gpus=lambda: gpus)
-    sweep(asked, executor="processes", workers=workers, hooks=fakes, observer=heard)
+    sweep(asked, executor="processes", workers=workers, hooks=fakes, observer=observer)
     found = Ledger(tmp_path / "fake.duckdb").query("SELECT error FROM runs").to_pylist()
-    shared = [text for text in heard.messages if "share" in text]
+    shared = [text for text in observer.messages if "share" in text]
     return [row["error"].rpartition(" ")[2] for row in found], shared
 
 
-def test_every_worker_has_a_gpu_of_its_own(study, sweep, tmp_path, heard, monkeypatch):
+def test_every_worker_has_a_gpu_of_its_own(study, sweep, tmp_path, observer, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    seen, shared = _seen(study, sweep, tmp_path, heard, workers=3, gpus=GPUS)
+    seen, shared = _seen(study, sweep, tmp_path, observer, workers=3, gpus=GPUS)
     assert set(seen) == set(GPUS)
     assert shared == []
 
 
-def test_two_workers_on_one_gpu_are_told_of_once(study, sweep, tmp_path, heard, monkeypatch):
+def test_two_workers_on_one_gpu_are_told_of_once(study, sweep, tmp_path, observer, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa")
-    seen, shared = _seen(study, sweep, tmp_path, heard, workers=2, gpus=GPUS[:1])
+    seen, shared = _seen(study, sweep, tmp_path, observer, workers=2, gpus=GPUS[:1])
     assert set(seen) == {"GPU-aaaa"}
     assert len(shared) == 1
     assert "cuda:0" in shared[0]
 
 
-def test_a_run_that_names_its_gpu_sees_them_all(study, sweep, tmp_path, heard, monkeypatch):
+def test_a_run_that_names_its_gpu_sees_them_all(study, sweep, tmp_path, observer, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    seen, _ = _seen(study, sweep, tmp_path, heard, workers=2, gpus=GPUS, device="cuda:1")
+    seen, _ = _seen(study, sweep, tmp_path, observer, workers=2, gpus=GPUS, device="cuda:1")
     assert set(seen) == {"0,1,2"}
 
 
@@ -111,7 +113,7 @@ def test_auto_is_resolved_before_anything_is_stored(study, sweep, tmp_path):
     # The same run by another word: nothing is due.
     assert sweep(study(set={"device.name": "cpu"}), executor="processes").counts == {"done": 1}
     assert len(Ledger(path).query("SELECT * FROM runs").to_pylist()) == 1
-    with pytest.raises(SpecError, match="a cluster has many"):
+    with pytest.raises(SpecError, match="a cluster has several"):
         sweep(asked, executor="cluster")
 
 

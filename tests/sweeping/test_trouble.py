@@ -9,7 +9,7 @@ import time
 
 import duckdb
 import pytest
-from sweeping_helpers import BASE, FAKES, Heard
+from sweeping_helpers import BASE, FAKES, RecordingObserver
 
 from scalelab.core.errors import LedgerError
 from scalelab.store.ledger import Ledger
@@ -29,12 +29,12 @@ time.sleep(100)
 FILL = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
-from sweeping_helpers import Heard, hooks
+from sweeping_helpers import RecordingObserver, hooks
 from scalelab.core.errors import LedgerError
 from scalelab.core.study import StudySpec
 from scalelab.sweeping import runner
 
-class Filling(Heard):
+class Filling(RecordingObserver):
     def on_run_end(self, record):
         super().on_run_end(record)
         if len(self.ended) == 3:
@@ -62,23 +62,23 @@ def counts(path):
 
 def test_runs_start_and_end_while_somebody_holds_the_ledger(study, sweep, tmp_path):
     path = tmp_path / "fake.duckdb"
-    heard, results = Heard(), []
+    observer, results = RecordingObserver(), []
     asked = study(axes={"batch.size": list(range(1, 13))}, set={"train.learning_rate": 0.05})
     sweeping = threading.Thread(
-        target=lambda: results.append(sweep(asked, executor="processes", observer=heard))
+        target=lambda: results.append(sweep(asked, executor="processes", observer=observer))
     )
     # Signal handlers belong to the main thread; a sweep beside it does without them.
     sweeping.start()
-    wait_for(lambda: heard.started)
+    wait_for(lambda: observer.started)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
     )
     try:
         assert holder.stdout.readline() == "held\n"
-        before = len(heard.started)
-        wait_for(lambda: len(heard.started) >= before + 4)
+        before = len(observer.started)
+        wait_for(lambda: len(observer.started) >= before + 4)
         # What is not on disk is not told as stored.
-        assert len(heard.ended) <= before
+        assert len(observer.ended) <= before
     finally:
         os.kill(holder.pid, signal.SIGKILL)
         holder.communicate()
@@ -106,14 +106,14 @@ def test_a_disk_that_fills_up_ends_the_sweep_with_one_line_and_loses_nothing(
     assert done.stdout.count("\n") == 1
     kept = counts(path)
     assert kept["done"] >= 3
-    heard = Heard()
-    assert sweep(asked, observer=heard).counts == {"done": 8}
-    assert len(heard.started) == 8 - kept["done"]
+    observer = RecordingObserver()
+    assert sweep(asked, observer=observer).counts == {"done": 8}
+    assert len(observer.started) == 8 - kept["done"]
 
 
 @pytest.mark.parametrize("wrong", ["truncated", "newer", "text", "folder"])
 def test_a_ledger_that_cannot_be_used_stops_the_sweep_before_a_run(
-    study, sweep, tmp_path, heard, wrong
+    study, sweep, tmp_path, observer, wrong
 ):
     path = tmp_path / "fake.duckdb"
     sweep(study())
@@ -132,10 +132,10 @@ def test_a_ledger_that_cannot_be_used_stops_the_sweep_before_a_run(
     else:
         path.write_bytes(whole)
     with pytest.raises(LedgerError) as caught:
-        sweep(study(), observer=heard)
+        sweep(study(), observer=observer)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value) or "fake.duckdb" in str(caught.value)
     assert caught.value.hint
-    assert heard.started == []
+    assert observer.started == []
     if path.is_file():
         assert path.read_bytes() == whole

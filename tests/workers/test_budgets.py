@@ -10,7 +10,7 @@ from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.store.ledger import Ledger
 from scalelab.workers import child
-from scalelab.workers.fork_server import Exit
+from scalelab.workers.fork_server import ExitStatus
 from scalelab.workers.task import Limits, Task
 
 
@@ -48,8 +48,8 @@ def test_host_memory_ends_a_run_on_the_cpu_only(device, expected, monkeypatch):
     monkeypatch.setattr(child.os, "kill", lambda pid, number: signals.append(number))
     watched = child.Child(_task(device), os.getpid(), ours, lambda progress: None)
     theirs.send(("started", 2**30))
-    watched.hear()
-    watched.watch()
+    watched.drain_messages()
+    watched.enforce_limits()
     assert bool(signals) is (device == "cpu")
-    record = watched.finish(Exit(pid=os.getpid(), status=3 << 8, peak_bytes=1))
+    record = watched.finish(ExitStatus(pid=os.getpid(), wait_status=3 << 8, peak_bytes=1))
     assert record.run.outcome is expected

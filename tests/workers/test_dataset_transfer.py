@@ -3,8 +3,8 @@
 import pytest
 
 from scalelab.core.spec import DataSpec
-from scalelab.datasets.compact import convert
-from scalelab.datasets.load import load
+from scalelab.datasets.convert import convert
+from scalelab.datasets.load import Dataset, load
 from scalelab.workers.dataset_transfer import pack, unpack
 
 
@@ -17,13 +17,13 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path, monkeypatch, place):
     for part in range(2):
         rows = "".join(f"{u},{part}{u % 3},{u}\n" for u in range(4))
         (tmp_path / "here" / "set" / f"{part}.csv").write_text(f"user,item,ts\n{rows}")
-    convert(DataSpec(path="set"), tmp_path / "here" / "compact")
+    convert(Dataset(DataSpec(path="set")), tmp_path / "here" / "compact")
     data = DataSpec(path=place)
     before = load(data)
-    parcel = pack(data, place.replace("/", "-").replace("*", "all"))
-    assert parcel is not None
+    transfer = pack(data, place.replace("/", "-").replace("*", "all"))
+    assert transfer is not None
     (tmp_path / "there" / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "there" / "empty")
-    after = load(unpack(data, lambda: parcel))
+    after = load(unpack(data, lambda: transfer))
     assert after.item_ids.tolist() == before.item_ids.tolist()
     assert after.fingerprint == before.fingerprint

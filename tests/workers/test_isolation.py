@@ -1,16 +1,16 @@
 """Whatever a run does to itself, it is a row, and the sweep goes on."""
 
 import pytest
-from sweeping_helpers import BASE, Heard, hooks
+from sweeping_helpers import BASE, RecordingObserver, hooks
 
 from scalelab.core.study import StudySpec
 from scalelab.store.ledger import Ledger
 from scalelab.sweeping import runner
 
 GOOD = ["ok", "ok-2", "ok-3"]
-# What the cell does, how that is called, and what its message must say.
+# What the configuration does, how that is called, and what its message must say.
 BAD = {
-    "raise": ("failed", "ValueError: this cell is no good"),
+    "raise": ("failed", "ValueError: this configuration is no good"),
     "nan": ("diverged", ""),
     "segv": ("failed", "crashed with signal 11 (SIGSEGV)"),
     "kill": ("interrupted", "signal 9"),
@@ -32,7 +32,7 @@ def how(row):
 
 @pytest.fixture(scope="module")
 def survived(tmp_path_factory):
-    """One sweep over good and bad cells."""
+    """One sweep over good and bad configurations."""
     folder = tmp_path_factory.mktemp("bad")
     base = folder / "base.toml"
     base.write_text(BASE)
@@ -42,20 +42,20 @@ def survived(tmp_path_factory):
         axes={"data.path": [GOOD[0], *BAD, *GOOD[1:]]},
         budget={"time": "4s", "memory": "64MiB"},
     )
-    heard = Heard()
+    observer = RecordingObserver()
     result = runner.sweep(
         study,
         folder / "bad.duckdb",
         executor="processes",
         workers=4,
-        observer=heard,
+        observer=observer,
         # As real runs find it: imported before the clock of a run starts.
         hooks=hooks(modules=lambda specs: ["scalelab.measure.session"]),
     )
-    return folder / "bad.duckdb", result, heard
+    return folder / "bad.duckdb", result, observer
 
 
-def test_good_cells_finish_beside_bad_ones(survived):
+def test_good_configurations_finish_beside_bad_ones(survived):
     path, result, _ = survived
     assert {how(row) for row in runs(path, "outcome = 'done'")} == set(GOOD)
     assert result.exit_code == 1
@@ -63,7 +63,7 @@ def test_good_cells_finish_beside_bad_ones(survived):
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_cell_leaves_its_outcome_phase_and_message(survived, kind):
+def test_a_bad_configuration_leaves_its_outcome_phase_and_message(survived, kind):
     path, _, _ = survived
     (row,) = [row for row in runs(path) if how(row) == kind]
     outcome, message = BAD[kind]
@@ -75,7 +75,7 @@ def test_a_bad_cell_leaves_its_outcome_phase_and_message(survived, kind):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BAD if kind not in ("raise", "greedy")])
-def test_a_bad_cell_keeps_the_quality_it_had_reached(survived, kind):
+def test_a_bad_configuration_keeps_the_quality_it_had_reached(survived, kind):
     path, _, _ = survived
     sql = """SELECT epoch, value FROM metrics JOIN runs USING (run_id)
              WHERE dataset = ? AND split = 'valid' AND name = 'ndcg' AND k = 10 ORDER BY epoch"""
@@ -94,5 +94,5 @@ def test_a_killed_run_leaves_its_last_known_peak(survived, kind):
 
 
 def test_every_run_that_started_has_ended_for_the_observer(survived):
-    _, _, heard = survived
-    assert sorted(heard.started) == sorted(record.run.run_id for record in heard.ended)
+    _, _, observer = survived
+    assert sorted(observer.started) == sorted(record.run.run_id for record in observer.ended)

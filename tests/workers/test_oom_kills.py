@@ -9,7 +9,7 @@ import pytest
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.workers import child, oom_kills
-from scalelab.workers.fork_server import Exit
+from scalelab.workers.fork_server import ExitStatus
 from scalelab.workers.task import Limits, Task
 
 V1 = "35 32 0:32 {} /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n"
@@ -87,7 +87,7 @@ def born(kills):
 
 
 def outcome(started):
-    left = Exit(pid=os.getpid(), status=int(signal.SIGKILL), peak_bytes=1)
+    left = ExitStatus(pid=os.getpid(), wait_status=int(signal.SIGKILL), peak_bytes=1)
     return started.finish(left).run.outcome
 
 

@@ -1,4 +1,4 @@
-"""Sources of negatives: a catalog in, item ids in places out. The file is the name of the source.
+"""Draw negative items from a source. The file's name is the name of the source.
 
 A source is a frozen dataclass whose fields are its own options (`num_negatives`, `per` and `reject`
 belong to every source and are handled outside it). `bind` prepares what it needs of a catalog and
@@ -15,7 +15,7 @@ __all__ = ["Catalog", "Draw", "Places", "Source"]
 
 
 class Catalog(NamedTuple):
-    """Training histories (items int32; starts, ends int64, one a user), counts of items (V,)."""
+    """Training histories (items int32; starts, ends int64, one per user), counts of items (V,)."""
 
     items: np.ndarray
     starts: np.ndarray

@@ -1,4 +1,4 @@
-"""The items of a user in, a yes or no for each drawn item out."""
+"""Tell whether a drawn item is one of the user's own, so that it can be drawn anew."""
 
 import numpy as np
 from numba import njit

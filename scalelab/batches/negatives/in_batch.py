@@ -1,4 +1,4 @@
-"""Targets of the other sequences of the same step, which come in proportion to popularity."""
+"""Draw targets of the other sequences of the same step, so in proportion to popularity."""
 
 from dataclasses import dataclass
 from typing import ClassVar

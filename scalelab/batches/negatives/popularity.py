@@ -1,4 +1,4 @@
-"""Items in proportion to how often the training histories hold them, to some power."""
+"""Draw items in proportion to how often training histories hold them, to some power."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Every item of the catalog with the same probability."""
+"""Draw every item of the catalog with the same probability."""
 
 from dataclasses import dataclass
 from typing import ClassVar

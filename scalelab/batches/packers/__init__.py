@@ -1,4 +1,4 @@
-"""Packers: lengths of sequences in, their places in rows out. The file is the name of the packer.
+"""Place sequences in rows, given their lengths. The file's name is the packer's name.
 
 A packer is a frozen dataclass with `pack`. Packers differ in nothing but the places they give, and
 a place depends on nothing but lengths: sequences keep their step and their number in it.

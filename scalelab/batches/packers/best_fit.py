@@ -1,4 +1,4 @@
-"""Longest sequence first, each into the row that it leaves the least room in."""
+"""Place the longest sequence first, each in the row that it leaves the least room in."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Each sequence goes to the first row that still has room for it, in the order of the step."""
+"""Place each sequence in the first row that still has room for it, in the order of the step."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""One sequence a row, aligned right: the papers' way, which spends most of a step on padding."""
+"""Place one sequence per row, aligned right, as the papers do; most of a step is padding."""
 
 from dataclasses import dataclass
 

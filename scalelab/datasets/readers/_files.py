@@ -1,4 +1,4 @@
-"""Make the parts of a data set readable by DuckDB: plain names, UTF-8, one list of files."""
+"""Give the parts of a data set plain names and UTF-8 text, so that DuckDB can read them."""
 
 import codecs
 import gzip
@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 
 from scalelab.core.errors import DataError
-from scalelab.datasets.locate import form_of, parts_of
-from scalelab.datasets.readers._workspace import literal
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import literal
 
 __all__ = ["Files", "first_lines", "opened"]
 
@@ -26,11 +26,11 @@ _LONGEST_LINE = 50_000_000
 
 
 class Files:
-    """Files of one form, `.csv` or another, and their names as SQL."""
+    """Files of one format, `.csv` or another, and their names as SQL."""
 
-    def __init__(self, paths: list[Path], form: str) -> None:
+    def __init__(self, paths: list[Path], format: str) -> None:
         self.paths = paths
-        self.form = form
+        self.format = format
 
     @property
     def sql(self) -> str:
@@ -44,33 +44,32 @@ class Files:
 
 
 @contextmanager
-def opened(path: Path, encoding: str = "utf-8", spill: Path | None = None) -> Iterator[Files]:
-    """The files behind `path` (a file, a folder of parts or a glob), in UTF-8.
+def opened(source: Location, encoding: str = "utf-8", spill: Path | None = None) -> Iterator[Files]:
+    """The files of `source`, in UTF-8.
 
     A name with a star or brackets is linked to under a plain one, for DuckDB would take it for a
     pattern. Raises DataError for an empty file, an unknown encoding and text that is not in it.
     """
     with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
         paths = []
-        parts = parts_of(path)
-        form = form_of(parts[0])
-        for number, part in enumerate(parts):
+        is_text = source.format not in (".parquet", ".pq")
+        for number, part in enumerate(source.parts):
             if part.stat().st_size == 0:
                 raise DataError(f"{part} is empty", "check the file")
             written = encoding
-            if encoding.replace("-", "").lower() == "utf8" and form not in (".parquet", ".pq"):
+            if encoding.replace("-", "").lower() == "utf8" and is_text:
                 written = _marked(part)
             suffix = "".join(part.suffixes[-2:]) if part.suffix in (".gz", ".zst") else part.suffix
             plain = Path(folder) / f"{number}{suffix.lower()}"
-            if written and form not in (".parquet", ".pq"):
-                plain = Path(folder) / f"{number}{form}"
+            if written and is_text:
+                plain = Path(folder) / f"{number}{source.format}"
                 _rewrite(part, written, plain)
             elif any(sign in str(part.absolute()) for sign in "*?[") or suffix != suffix.lower():
                 plain.symlink_to(part.absolute())
             else:
                 plain = part
             paths.append(plain)
-        yield Files(paths, form)
+        yield Files(paths, source.format)
 
 
 def first_lines(connection: duckdb.DuckDBPyConnection, path: Path, count: int) -> list[str]:

@@ -1,11 +1,10 @@
 """Decide from all values of a column of ids whether they are whole numbers or text."""
 
-from pathlib import Path
-
 import duckdb
 
 from scalelab.core.errors import DataError
-from scalelab.datasets.readers._workspace import one, shown
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import one, shown
 
 __all__ = ["MISSING", "id_expression"]
 
@@ -22,7 +21,7 @@ _EXACT = {"DOUBLE": 2**53, "FLOAT": 2**24}
 
 
 def id_expression(
-    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Path
+    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Location
 ) -> tuple[str, bool]:
     """The SQL of a column's ids, and whether they are text; NULL where an id is missing.
 
@@ -32,7 +31,7 @@ def id_expression(
     what = {"u": "user", "i": "item"}[column]
     if kind.startswith(("STRUCT", "MAP", "UNION")) or kind.endswith("]"):
         raise DataError(
-            f"{source}: the {what} column holds {shown(kind)}, no ids",
+            f"{source}: the {what} column holds {shown(kind)}, not ids",
             f"set data.{what} to a column of numbers or text",
         )
     if kind in _INTEGERS:
@@ -51,7 +50,7 @@ def id_expression(
 
 
 def _of_floats(
-    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Path, what: str
+    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Location, what: str
 ) -> tuple[str, bool]:
     is_bad = f"NOT isfinite({column}) OR {column} <> trunc({column})"
     bad, large, negative = one(
@@ -72,7 +71,7 @@ def _of_floats(
 
 
 def _of_text(
-    connection: duckdb.DuckDBPyConnection, text: str, source: Path, what: str
+    connection: duckdb.DuckDBPyConnection, text: str, source: Location, what: str
 ) -> tuple[str, bool]:
     number = f"TRY_CAST({text} AS BIGINT)"
     canonical = f"{number} >= 0 AND CAST({number} AS VARCHAR) = {text}"
@@ -109,9 +108,9 @@ def _of_text(
 
 
 def _refuse_objects(
-    connection: duckdb.DuckDBPyConnection, text: str, source: Path, what: str
+    connection: duckdb.DuckDBPyConnection, text: str, source: Location, what: str
 ) -> None:
-    """JSON objects and lists are no ids, nor is a text over several lines."""
+    """JSON objects and lists are not ids, nor is a text over several lines."""
     is_object = f"{text} SIMILAR TO '[{{\\[].*' AND json_valid({text})"
     objects, broken = one(
         connection,
@@ -120,7 +119,7 @@ def _refuse_objects(
     )
     if objects:
         raise DataError(
-            f"{source}: {objects} values of the {what} column are objects or lists, no ids",
+            f"{source}: {objects} values of the {what} column are objects or lists, not ids",
             f"set data.{what} to a column of numbers or text",
         )
     if broken:
@@ -132,7 +131,7 @@ def _refuse_objects(
 
 
 def _refuse_numbers(
-    source: Path,
+    source: Location,
     what: str,
     bad: int,
     connection: duckdb.DuckDBPyConnection,

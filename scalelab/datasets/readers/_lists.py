@@ -1,16 +1,17 @@
-"""Unroll rows that hold a list of items, one session a row, into one row an item."""
-
-from pathlib import Path
+"""Unroll rows that hold a list of items, one session per row, into one row per item."""
 
 import duckdb
 
 from scalelab.core.errors import DataError
-from scalelab.datasets.readers._workspace import one, shown
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import one, shown
 
 __all__ = ["unrolled"]
 
 
-def unrolled(connection: duckdb.DuckDBPyConnection, source: Path, has_time: bool) -> dict[str, str]:
+def unrolled(
+    connection: duckdb.DuckDBPyConnection, source: Location, has_time: bool
+) -> dict[str, str]:
     """Makes `source` of the table `given` (u, i, t, r) and returns the types of its columns.
 
     Lists of items are unrolled in their order, lists of times beside them; one time counts for
@@ -47,7 +48,7 @@ def unrolled(connection: duckdb.DuckDBPyConnection, source: Path, has_time: bool
 
 
 def _as_list(
-    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Path
+    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Location
 ) -> tuple[str, str]:
     """The SQL of a column and its type, a list where every value of text is written as one."""
     if kind == "VARCHAR":

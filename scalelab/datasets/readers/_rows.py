@@ -1,4 +1,7 @@
-"""Turn a SELECT of user, item and time into sorted interactions; DuckDB sorts, beyond memory."""
+"""Turn a SELECT of user, item and time into sorted interactions.
+
+DuckDB sorts, also what is larger than memory.
+"""
 
 import json
 from pathlib import Path
@@ -10,11 +13,12 @@ from numba import njit
 from scalelab.core.errors import DataError
 from scalelab.datasets._arrays import ArraySink
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.readers._content import content_digest
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import literal, one
+from scalelab.datasets.readers._digest import content_digest
 from scalelab.datasets.readers._ids import id_expression
 from scalelab.datasets.readers._lists import unrolled
 from scalelab.datasets.readers._times import time_expression
-from scalelab.datasets.readers._workspace import literal, one
 
 __all__ = ["NO_TIME", "read_rows"]
 
@@ -27,7 +31,7 @@ def read_rows(
     connection: duckdb.DuckDBPyConnection,
     select: str,
     *,
-    source: Path,
+    source: Location,
     into: Path | None = None,
     stage: bool = False,
     has_time: bool = True,
@@ -70,14 +74,14 @@ def read_rows(
         _number(connection, "u", "users")
         user_key, user_join = "users.code", " JOIN users ON clean.u = users.id"
     num_items, item_key, item_join = _items(connection, item_is_text)
-    labels = _labels(connection, num_items, bool(item_join))
+    original_ids = _original_ids(connection, num_items, bool(item_join))
     query = (
         f"SELECT {user_key} AS u, CAST({item_key} AS INTEGER) AS i{', t' if has_time else ''} "
         f"FROM clean{user_join}{item_join} ORDER BY {user_key}{', t' if has_time else ''}, r"
     )
     item_ids, offsets, times = _stream(connection, query, count, has_time, into)
-    told = _card_says(source) if has_time else True
-    time_is_order = bool(_are_positions(times, offsets)) if told is None else told
+    is_order = _card_says(source) if has_time else True
+    time_is_order = bool(_are_positions(times, offsets)) if is_order is None else is_order
     return Interactions(
         item_ids=item_ids,
         offsets=offsets,
@@ -87,12 +91,12 @@ def read_rows(
         time_unit=unit,
         fingerprint=digest,
         dropped={},
-        find_labels=lambda: labels,
+        find_original_ids=lambda: original_ids,
     )
 
 
 def _check_header(
-    connection: duckdb.DuckDBPyConnection, header: tuple[str, str], source: Path
+    connection: duckdb.DuckDBPyConnection, header: tuple[str, str], source: Location
 ) -> None:
     user, item = map(literal, header)
     count, row = one(
@@ -107,7 +111,7 @@ def _check_header(
         )
 
 
-def _check(connection: duckdb.DuckDBPyConnection, source: Path) -> None:
+def _check(connection: duckdb.DuckDBPyConnection, source: Location) -> None:
     count, no_user, no_item = one(
         connection, "SELECT count(*), count(*) - count(u), count(*) - count(i) FROM clean"
     )
@@ -131,7 +135,9 @@ def _items(connection: duckdb.DuckDBPyConnection, is_text: bool) -> tuple[int, s
     return _number(connection, "i", "items"), "items.code", " JOIN items ON clean.i = items.id"
 
 
-def _labels(connection: duckdb.DuckDBPyConnection, num_items: int, numbered: bool) -> np.ndarray:
+def _original_ids(
+    connection: duckdb.DuckDBPyConnection, num_items: int, numbered: bool
+) -> np.ndarray:
     """The file's own ids of items 1, 2, ..."""
     if not numbered:
         (lowest,) = one(connection, "SELECT min(i) FROM clean")
@@ -171,15 +177,16 @@ def _stream(
     return items.finish(), offsets.finish(), None if times is None else times.finish()
 
 
-def _card_says(source: Path) -> bool | None:
-    card = (source if source.is_dir() else source.parent) / "card.json"
+def _card_says(source: Location) -> bool | None:
+    folder = source.path if source.path.is_dir() else source.path.parent
+    card = folder / "card.json"
     if not card.is_file():
         return None
     try:
-        said = json.loads(card.read_text(encoding="utf-8")).get("timestamps")
+        stated = json.loads(card.read_text(encoding="utf-8")).get("timestamps")
     except (ValueError, AttributeError) as error:
-        raise DataError(f"{card} is no JSON object", "fix or remove it") from error
-    return None if said is None else str(said).startswith("order")
+        raise DataError(f"{card} is not a JSON object", "fix or remove it") from error
+    return None if stated is None else str(stated).startswith("order")
 
 
 @njit(nogil=True, cache=True)

@@ -1,13 +1,13 @@
-"""Decide from all values of a column of times what they mean, and lose nothing of them."""
+"""Decide from all values of a time column what they mean, and round nothing away."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
 
 from scalelab.core.errors import DataError
-from scalelab.datasets.readers._formats import CANDIDATES, ISO, Candidate, stated
-from scalelab.datasets.readers._workspace import one, shown
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import one, shown
+from scalelab.datasets.readers._time_formats import CANDIDATES, ISO, Candidate, stated
 
 __all__ = ["SCALES", "Clock", "time_expression", "unit_of"]
 
@@ -34,7 +34,7 @@ class Clock:
 
 
 def time_expression(
-    connection: duckdb.DuckDBPyConnection, kind: str, source: Path, time_format: str = ""
+    connection: duckdb.DuckDBPyConnection, kind: str, source: Location, time_format: str = ""
 ) -> Clock:
     """How the column t of the table `source` is read, in the coarsest unit that holds all of it.
 
@@ -56,7 +56,7 @@ def time_expression(
     if kind.startswith("DECIMAL"):
         return _of_numbers(connection, "CAST(t AS VARCHAR)", source)
     if kind != "VARCHAR":
-        raise DataError(f"{source}: a column of {shown(kind)} is no time", "set data.time")
+        raise DataError(f"{source}: a column of {shown(kind)} is not a time", "set data.time")
     return _of_text(connection, source, CANDIDATES)
 
 
@@ -74,7 +74,7 @@ def unit_of(lowest: float, highest: float) -> str:
     return ""
 
 
-def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Path) -> Clock:
+def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Location) -> Clock:
     lowest, highest = one(connection, f"SELECT min({number}), max({number}) FROM source")
     if lowest is None:
         return Clock(sql=f"CAST({number} AS BIGINT)", unit="")
@@ -88,9 +88,9 @@ def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Pat
             "write them in one unit",
         )
     if not unit:
-        for digits, form in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S")):
+        for digits, pattern in ((8, "%Y%m%d"), (14, "%Y%m%d%H%M%S")):
             if 1990 * 10 ** (digits - 4) < lowest <= highest < 2036 * 10 ** (digits - 4):
-                stamp = f"try_strptime(CAST({number} AS VARCHAR), '{form}')"
+                stamp = f"try_strptime(CAST({number} AS VARCHAR), '{pattern}')"
                 (unread,) = one(connection, f"SELECT count(*) FILTER ({stamp} IS NULL) FROM source")
                 if not unread:
                     nanos = f"CAST(epoch_us({stamp}) AS HUGEINT) * 1000"
@@ -100,7 +100,7 @@ def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Pat
     return _coarsest(connection, f"CAST({number} AS HUGEINT) * {SCALES[unit]}", source)
 
 
-def _of_floats(connection: duckdb.DuckDBPyConnection, kind: str, source: Path) -> Clock:
+def _of_floats(connection: duckdb.DuckDBPyConnection, kind: str, source: Location) -> Clock:
     """Whole numbers as they are, to the last digit; others by the digits that tell them apart."""
     finite = "CASE WHEN isfinite(t) THEN t END"
     _all_read(connection, finite, source)
@@ -117,7 +117,7 @@ def _of_floats(connection: duckdb.DuckDBPyConnection, kind: str, source: Path) -
     return _of_integers(connection, "CAST(t AS BIGINT)", source)
 
 
-def _of_numbers(connection: duckdb.DuckDBPyConnection, text: str, source: Path) -> Clock:
+def _of_numbers(connection: duckdb.DuckDBPyConnection, text: str, source: Location) -> Clock:
     """Decimal numbers, taken by their digits; without a known unit they count as seconds."""
     value = f"TRY_CAST({text} AS {_DECIMAL})"
     real = f"TRY_CAST({text} AS DOUBLE)"
@@ -151,7 +151,7 @@ def _digits(text: str) -> str:
 
 
 def _of_text(
-    connection: duckdb.DuckDBPyConnection, source: Path, candidates: list[Candidate]
+    connection: duckdb.DuckDBPyConnection, source: Location, candidates: list[Candidate]
 ) -> Clock:
     text = "trim(CAST(t AS VARCHAR), ' \t\r')"
     integer = "TRY_CAST(t AS BIGINT)"
@@ -176,17 +176,17 @@ def _of_text(
 
 
 def _of_dates(
-    connection: duckdb.DuckDBPyConnection, text: str, source: Path, candidates: list[Candidate]
+    connection: duckdb.DuckDBPyConnection, text: str, source: Location, candidates: list[Candidate]
 ) -> Clock:
-    # Which forms are worth a try on all values is asked of a few values first.
-    tried = ", ".join(f"count({form.micros(text)})" for form in candidates)
+    # A few values tell which formats are worth trying on all.
+    tried = ", ".join(f"count({candidate.micros(text)})" for candidate in candidates)
     some = one(connection, f"SELECT {tried} FROM (SELECT t FROM source LIMIT 2000)")
-    likely = [form for form, read in zip(candidates, some, strict=True) if read]
+    likely = [candidate for candidate, read in zip(candidates, some, strict=True) if read]
     if not likely:
         _all_read(connection, candidates[0].micros(text), source)
-    counts = ", ".join(f"count({form.micros(text)})" for form in likely or candidates[:1])
+    counts = ", ".join(f"count({candidate.micros(text)})" for candidate in likely or candidates[:1])
     count, *read = one(connection, f"SELECT count(*), {counts} FROM source")
-    whole = [form for form, number in zip(likely, read, strict=True) if number == count]
+    whole = [candidate for candidate, number in zip(likely, read, strict=True) if number == count]
     if not whole:
         best = max(zip(read, likely, strict=True), key=lambda pair: pair[0])[1]
         _all_read(connection, best.micros(text), source)
@@ -221,7 +221,7 @@ def _fraction(text: str) -> str:
     return f"coalesce(TRY_CAST(rpad({digits}, 9, '0') AS BIGINT), 0)"
 
 
-def _coarsest(connection: duckdb.DuckDBPyConnection, nanos: str, source: Path) -> Clock:
+def _coarsest(connection: duckdb.DuckDBPyConnection, nanos: str, source: Location) -> Clock:
     """Nanoseconds as the coarsest unit of which all are multiples."""
     nanos = f"({nanos})"
     multiples = ", ".join(f"bool_and({nanos} % {scale} = 0)" for scale in SCALES.values())
@@ -234,7 +234,7 @@ def _coarsest(connection: duckdb.DuckDBPyConnection, nanos: str, source: Path) -
     return Clock(sql=f"CAST({nanos} // {SCALES[unit]} AS BIGINT)", unit=unit)
 
 
-def _all_read(connection: duckdb.DuckDBPyConnection, value: str, source: Path) -> None:
+def _all_read(connection: duckdb.DuckDBPyConnection, value: str, source: Location) -> None:
     """Raises DataError naming the first time of which `value` is NULL."""
     count, bad = one(connection, f"SELECT count(*), count(*) FILTER ({value} IS NULL) FROM source")
     if not bad:

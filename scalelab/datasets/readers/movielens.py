@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import literal, shown, workspace
 from scalelab.datasets.readers._files import first_lines, opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import read_rows
-from scalelab.datasets.readers._workspace import literal, shown, workspace
 
 __all__ = ["Movielens"]
 
@@ -33,30 +34,27 @@ class Movielens:
     time_format: TimeFormat = ""
     encoding: Encoding = "utf-8"
 
-    needs_path: ClassVar[bool] = True
-
-    def read(self, path: Path | None, into: Path | None = None) -> Interactions:
+    def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        assert path is not None
-        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
+        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
             [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
             if not first:
-                raise DataError(f"{path} holds no interactions", "check the file")
+                raise DataError(f"{source} holds no interactions", "check the file")
             delimiter = next((d for d in ("::", "\t", ",") if len(first.split(d)) == _FIELDS), None)
             if delimiter is None:
                 raise DataError(
-                    f"{path} is no MovieLens ratings file: its first line is {shown(first)!r}",
+                    f"{source} is not a MovieLens ratings file: its first line is {shown(first)!r}",
                     "expected user::item::rating::time, or the same with tabs or commas",
                 )
             cells = [cell.strip(' "').lower() for cell in first.split(delimiter)]
             header = not cells[2].replace(".", "", 1).isdigit()
             if header and any(cells[n] not in usual for n, usual in enumerate(_HEADERS)):
                 raise DataError(
-                    f"{path}: the header {shown(first)!r} is not that of MovieLens",
+                    f"{source}: the header {shown(first)!r} is not that of MovieLens",
                     "expected userId,movieId,rating,timestamp; else read it with the reader table",
                 )
             columns = "{'u': 'VARCHAR', 'i': 'VARCHAR', 'rating': 'DOUBLE', 't': 'VARCHAR'}"
-            form = (
+            scan = (
                 f"read_csv({files.sql}, delim = {literal(delimiter)}, "
                 f"header = {str(header).lower()}, auto_detect = false, hive_partitioning = false, "
                 f"columns = {columns})"
@@ -64,8 +62,8 @@ class Movielens:
             where = f" WHERE rating >= {float(self.min_rating)!r}" if self.min_rating else ""
             return read_rows(
                 connection,
-                f"SELECT u, i, t FROM {form}{where}",
-                source=path,
+                f"SELECT u, i, t FROM {scan}{where}",
+                source=source,
                 into=into,
                 stage=True,
                 time_format=self.time_format,

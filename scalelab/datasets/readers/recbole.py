@@ -2,23 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.readers._files import first_lines, opened
-from scalelab.datasets.readers._names import ORDER, check_columns
-from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
-from scalelab.datasets.readers._rows import NO_TIME, read_rows
-from scalelab.datasets.readers._workspace import (
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._columns import ORDER, check_columns
+from scalelab.datasets.readers._connection import (
     check_condition,
     identifier,
     literal,
     shown,
     workspace,
 )
+from scalelab.datasets.readers._files import first_lines, opened
+from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
+from scalelab.datasets.readers._rows import NO_TIME, read_rows
 
 __all__ = ["Recbole"]
 
@@ -50,12 +51,9 @@ class Recbole:
     time_format: TimeFormat = ""
     encoding: Encoding = "utf-8"
 
-    needs_path: ClassVar[bool] = True
-
-    def read(self, path: Path | None, into: Path | None = None) -> Interactions:
+    def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        assert path is not None
-        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
+        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
             [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
             for part in files.paths[1:]:
                 if first_lines(connection, part, 1) != [first]:
@@ -66,21 +64,23 @@ class Recbole:
             if any(kind not in _TYPES for kind in kinds):
                 hint = "the first line names columns as name:type, with types " + ", ".join(_TYPES)
                 raise DataError(
-                    f"{path} is no .inter file: its header is {shown(' '.join(header), 80)!r}", hint
+                    f"{source} is not an .inter file: its header is "
+                    f"{shown(' '.join(header), 80)!r}",
+                    hint,
                 )
             timed = self.time not in ("", ORDER) or self.time in names
             wanted = {"user": self.user, "item": self.item}
-            check_columns(names, wanted | ({"time": self.time} if timed else {}), path)
+            check_columns(names, wanted | ({"time": self.time} if timed else {}), source)
             # Ids and times are read as they are written, whatever type the header gives them.
             columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
-            form = (
+            scan = (
                 f"read_csv({files.sql}, delim = '\t', header = true, quote = '', escape = '', "
                 f"auto_detect = false, hive_partitioning = false, columns = {{{columns}}})"
             )
             time = identifier(self.time) if timed else NO_TIME
             named = f"{identifier(self.user)} AS {{}}u, {identifier(self.item)} AS {{}}i, "
             named += f"{time} AS {{}}t"
-            select = f"SELECT {named.replace('{}', '')} FROM {form}"
+            select = f"SELECT {named.replace('{}', '')} FROM {scan}"
             if self.where:
                 check_condition(connection, self.where)
                 typed = ", ".join(
@@ -89,13 +89,13 @@ class Recbole:
                 )
                 select = (
                     "SELECT __u AS u, __i AS i, __t AS t FROM "
-                    f"(SELECT {typed}, {named.replace('{}', '__')} FROM {form}) "
+                    f"(SELECT {typed}, {named.replace('{}', '__')} FROM {scan}) "
                     f"WHERE ({self.where}\n)"
                 )
             return read_rows(
                 connection,
                 select,
-                source=path,
+                source=source,
                 into=into,
                 stage=True,
                 has_time=timed,

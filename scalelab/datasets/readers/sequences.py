@@ -1,24 +1,25 @@
-"""Read a text file with one user a line: user, then items, oldest first."""
+"""Read a text file with one user per line: user, then items, oldest first."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import workspace
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
-from scalelab.datasets.readers._workspace import workspace
 
 __all__ = ["Sequences"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences:
-    """S3-Rec's form: `user item item ...` separated by blanks; without `has_user`, items only.
+    """S3-Rec's format: `user item item ...` separated by blanks; without `has_user`, items only.
 
     Item ids that are whole numbers dense from 0 or 1 keep their order; others are numbered as they
     appear. Lines of one interaction each are for the reader `lines`.
@@ -30,19 +31,16 @@ class Sequences:
     ] = True
     encoding: Encoding = "utf-8"
 
-    needs_path: ClassVar[bool] = True
-
-    def read(self, path: Path | None, into: Path | None = None) -> Interactions:
+    def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Histories in the order of their lines. Raises DataError."""
-        assert path is not None
-        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
+        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
             connection.execute(
                 "CREATE TEMP TABLE words AS SELECT row_number() OVER () AS n, "
                 f"regexp_split_to_array(trim(line, ' \t\r'), '\\s+') AS words FROM {files.lines} "
                 "WHERE trim(line, ' \t\r') <> ''"
             )
             if self.has_user:
-                self._check_users(connection, path)
+                self._check_users(connection, source)
             user, first = ("words[1]", 2) if self.has_user else ("n", 1)
             connection.execute(
                 f"CREATE TEMP TABLE items_of AS SELECT n, {user} AS u, unnest(words[{first}:]) "
@@ -51,21 +49,23 @@ class Sequences:
             return read_rows(
                 connection,
                 f"SELECT u, i, {NO_TIME} AS t FROM items_of",
-                source=path,
+                source=source,
                 into=into,
                 has_time=False,
             )
 
-    def _check_users(self, connection, path: Path) -> None:
+    def _check_users(self, connection, source: Location) -> None:
         query = (
             "SELECT count(*), count(DISTINCT words[1]), count(*) FILTER (len(words) < 2), "
             "min(len(words)), max(len(words)) FROM words"
         )
         [(lines, users, empty, shortest, longest)] = connection.execute(query).fetchall()
         if users < lines:
-            hint = "one line a user; set data.has_user = false where lines hold items only"
+            hint = "one line per user; set data.has_user = false where lines hold items only"
             if shortest == longest and longest in (2, 3, 4):
-                hint = 'set data.reader = "lines", which reads one interaction a line'
-            raise DataError(f"{path}: {lines} lines begin with only {users} different users", hint)
+                hint = 'set data.reader = "lines", which reads one interaction per line'
+            raise DataError(
+                f"{source}: {lines} lines begin with only {users} different users", hint
+            )
         if empty:
-            raise DataError(f"{path}: {empty} lines hold a user and no item", "drop these lines")
+            raise DataError(f"{source}: {empty} lines hold a user and no item", "drop these lines")

@@ -1,18 +1,19 @@
-"""Read the click logs of OTTO, Yoochoose and Diginetica, one history a session."""
+"""Read the click logs of OTTO, Yoochoose and Diginetica, one history per session."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import duckdb
 from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import literal, shown, workspace
 from scalelab.datasets.readers._files import Files, first_lines, opened
 from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import read_rows
-from scalelab.datasets.readers._workspace import literal, shown, workspace
 
 __all__ = ["Sessions"]
 
@@ -42,15 +43,15 @@ _DIGINETICA = ("sessionId", "userId", "itemId", "timeframe", "eventdate")
 
 @dataclass(frozen=True, kw_only=True)
 class Sessions:
-    """One history a session. `form` "auto" tells the three apart by their first line.
+    """One history per session. `format` "auto" tells the three apart by their first line.
 
-    OTTO: a JSON object a line, {"session", "events": [{"aid", "ts", "type"}]}; `events` chooses a
-    type, such as "clicks" (empty: all). Yoochoose: yoochoose-clicks.dat,
+    OTTO: one JSON object per line, {"session", "events": [{"aid", "ts", "type"}]}; `events` chooses
+    a type, such as "clicks" (empty: all). Yoochoose: yoochoose-clicks.dat,
     `session,time,item,category`. Diginetica: train-item-views.csv,
     `sessionId;userId;itemId;timeframe;eventdate`, timed by date and then by time frame.
     """
 
-    form: Annotated[
+    format: Annotated[
         Literal["auto", "otto", "yoochoose", "diginetica"],
         Field(description="whose click log it is; auto: by its first line"),
     ] = "auto"
@@ -60,20 +61,19 @@ class Sessions:
     ] = ""
     encoding: Encoding = "utf-8"
 
-    needs_path: ClassVar[bool] = True
-
-    def read(self, path: Path | None, into: Path | None = None) -> Interactions:
+    def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Sessions in the order of ids, events by time and place in the file. Raises DataError."""
-        assert path is not None
-        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
-            form = self._form(connection, files, path) if self.form == "auto" else self.form
-            select = _SELECTS[form].format(file=files.sql)
-            if form == "otto" and self.events:
+        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+            format = (
+                self._format(connection, files, source) if self.format == "auto" else self.format
+            )
+            select = _SELECTS[format].format(file=files.sql)
+            if format == "otto" and self.events:
                 select += f" WHERE event.type = {literal(self.events)}"
-            return read_rows(connection, select, source=path, into=into, stage=True)
+            return read_rows(connection, select, source=source, into=into, stage=True)
 
-    def _form(
-        self, connection: duckdb.DuckDBPyConnection, files: Files, path: Path
+    def _format(
+        self, connection: duckdb.DuckDBPyConnection, files: Files, source: Location
     ) -> Literal["otto", "yoochoose", "diginetica"]:
         [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
         if first.startswith("{"):
@@ -83,6 +83,6 @@ class Sessions:
         if first.count(",") == 3 and first.split(",")[0].isdigit():
             return "yoochoose"
         raise DataError(
-            f"{path} has the form of none of OTTO, Yoochoose and Diginetica: {shown(first)!r}",
-            "set data.form, or read it with the reader 'table'",
+            f"{source} is not a click log of OTTO, Yoochoose or Diginetica: {shown(first)!r}",
+            "set data.format, or read it with the reader 'table'",
         )

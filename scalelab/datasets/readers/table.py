@@ -1,21 +1,26 @@
-"""Read parquet, csv, tsv and json files that hold one interaction a row."""
+"""Read parquet, csv, tsv and json files that hold one interaction per row."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 import duckdb
 from pydantic import Field
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.locate import form_of, parts_of
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._columns import choose, refuse_hidden_times, session_instead
+from scalelab.datasets.readers._connection import check_condition, identifier, workspace
 from scalelab.datasets.readers._files import opened
-from scalelab.datasets.readers._forms import FORMS, Form, form_of_files, refuse_rounded
-from scalelab.datasets.readers._names import choose, refuse_hidden_times, session_instead
 from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
-from scalelab.datasets.readers._workspace import check_condition, identifier, workspace
+from scalelab.datasets.readers._table_formats import (
+    FORMATS,
+    TableFormat,
+    refuse_rounded,
+    table_format,
+)
 
 __all__ = ["Table"]
 
@@ -26,8 +31,8 @@ _OTHERS = {".inter": "recbole", ".dat": "movielens", ".data": "movielens", ".txt
 class Table:
     """Columns `user`, `item` and `time` by name; an empty name takes the usual one that is there.
 
-    Without a time column the order of the file counts; where a column could be a time and is not
-    called so, `time` must name it or be "order". `header` = false names columns by their places
+    Without a time column the order of the file counts; where a column could be a time but has an
+    unusual name, `time` must name it or be "order". `header` = false names columns by their places
     from 1. `where` is an SQL condition on the columns, such as `rating >= 4`. `time_format` states
     how times are written, such as "%d/%m/%Y", `encoding` how the text is, such as "latin-1", and
     `quote` what encloses a field; empty takes quotation marks as text.
@@ -57,55 +62,51 @@ class Table:
         Field(description="what encloses a field; empty: quotation marks are text"),
     ] = '"'
 
-    needs_path: ClassVar[bool] = True
-
-    def read(self, path: Path | None, into: Path | None = None) -> Interactions:
+    def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        assert path is not None
-        first = parts_of(path)[0]
-        if form_of(first) not in FORMS:
-            other = _OTHERS.get(form_of(first))
-            hint = f"it reads {', '.join(FORMS)}"
+        if source.format not in FORMATS:
+            other = _OTHERS.get(source.format)
+            hint = f"it reads {', '.join(FORMATS)}"
             hint += f'; try data.reader = "{other}"' if other else ""
-            raise DataError(f"the reader 'table' cannot read {first.name!r}", hint)
-        with opened(path, self.encoding, into) as files, workspace(path, into) as connection:
-            form = form_of_files(connection, files, path, self.header, self.quote)
-            _name_the_reader(form.names, path)
-            asked = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
-            columns = choose(form.names, asked, path)
+            raise DataError(f"the reader 'table' cannot read {source.parts[0].name!r}", hint)
+        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+            table = table_format(connection, files, source, self.header, self.quote)
+            _name_the_reader(table.names, source)
+            options = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
+            columns = choose(table.names, options, source)
             if not self.user:
-                session = session_instead(connection, form, columns["user"])
+                session = session_instead(connection, table, columns["user"])
                 columns["user"] = session or columns["user"]
             if "time" in columns:
-                refuse_rounded(connection, files, columns["time"], path)
+                refuse_rounded(connection, files, columns["time"], source)
             elif not self.time:
-                refuse_hidden_times(connection, form, columns, path)
+                refuse_hidden_times(connection, table, columns, source)
             return read_rows(
                 connection,
-                self._select(connection, form, columns),
-                source=path,
+                self._select(connection, table, columns),
+                source=source,
                 into=into,
-                stage=form.is_text,
+                stage=table.is_text,
                 has_time="time" in columns,
                 time_format=self.time_format,
                 header=(columns["user"], columns["item"]) if self.header else None,
             )
 
     def _select(
-        self, connection: duckdb.DuckDBPyConnection, form: Form, columns: dict[str, str]
+        self, connection: duckdb.DuckDBPyConnection, table: TableFormat, columns: dict[str, str]
     ) -> str:
         chosen = [identifier(columns[name]) for name in ("user", "item", "time") if name in columns]
         chosen += [NO_TIME] * (3 - len(chosen))
         named = ", ".join(f"{c} AS {name}" for c, name in zip(chosen, "uit", strict=True))
         if not self.where:
-            return f"SELECT {named} FROM {form.scan}"
+            return f"SELECT {named} FROM {table.scan}"
         check_condition(connection, self.where)
         # The condition sees values of the types that all of a column have; ids stay as written.
-        kinds = form.types(connection) if form.is_text else {}
+        kinds = table.types(connection) if table.is_text else {}
         typed = ", ".join(
             f"{_as(identifier(name), kind)} AS {identifier(name)}" for name, kind in kinds.items()
         )
-        inner = f"SELECT {typed or '*'}, {named.replace(' AS ', ' AS __')} FROM {form.scan}"
+        inner = f"SELECT {typed or '*'}, {named.replace(' AS ', ' AS __')} FROM {table.scan}"
         return f"SELECT __u AS u, __i AS i, __t AS t FROM ({inner}) WHERE ({self.where}\n)"
 
 
@@ -116,11 +117,11 @@ def _as(column: str, kind: str) -> str:
     return f"CAST(CAST({column} AS JSON) AS {kind})" if nested else f"CAST({column} AS {kind})"
 
 
-def _name_the_reader(names: list[str], path: Path) -> None:
+def _name_the_reader(names: list[str], source: Location) -> None:
     """Raises DataError for the click logs that another reader reads as they are meant."""
     known = {"OTTO": {"session", "events"}, "Diginetica": {"sessionId", "itemId", "timeframe"}}
     for whose, columns in known.items():
         if columns <= set(names):
             raise DataError(
-                f"{path} has the form of {whose}'s click log", 'set data.reader = "sessions"'
+                f"{source} is written as {whose}'s click logs are", 'set data.reader = "sessions"'
             )

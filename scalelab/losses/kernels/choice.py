@@ -2,7 +2,6 @@
 
 import logging
 from functools import cache
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,11 +9,11 @@ from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import Target, target_of
+from scalelab.losses._options import Kernel
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss, product_precision
 
-__all__ = ["Kernel", "kernels_used", "refusal_of", "runs_fused"]
+__all__ = ["kernels_used", "refusal_of", "runs_fused"]
 
-Kernel = Literal["auto", "fused", "tiled"]
 # "fused" or "tiled" by the name of the loss, as it ran last in this process.
 kernels_used: dict[str, str] = {}
 
@@ -29,7 +28,7 @@ def runs_fused(
     kernel: Kernel,
     hidden_ND: Tensor,
     item_table_VD: Tensor,
-    inner: torch.dtype,
+    compute_dtype: torch.dtype,
     *,
     shared: bool = False,
 ) -> bool:
@@ -42,7 +41,7 @@ def runs_fused(
     fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
     fused = kernel != "tiled"
     if fused:
-        reason = _unsupported(target_of(hidden_ND), item_table_VD, inner)
+        reason = _unsupported(target_of(hidden_ND), item_table_VD, compute_dtype)
         if reason is not None and kernel == "fused":
             raise refusal_of(hidden_ND)(
                 f"{name} cannot run its fused kernel: {reason}", 'write "auto" or "tiled"'
@@ -50,7 +49,9 @@ def runs_fused(
         fused = reason is None
     if fused and kernel == "auto" and not fake:
         index = hidden_ND.device.index or 0
-        fused = _is_right(index, inner, product_precision(inner), hidden_ND.shape[1], shared)
+        fused = _is_right(
+            index, compute_dtype, product_precision(compute_dtype), hidden_ND.shape[1], shared
+        )
     if not fake:
         kernels_used[name] = "fused" if fused else "tiled"
     return fused
@@ -62,7 +63,7 @@ def refusal_of(hidden_ND: Tensor) -> type[SpecError]:
     return PredictionUnsupported if fake else SpecError
 
 
-def _unsupported(target: Target, item_table_VD: Tensor, inner: torch.dtype) -> str | None:
+def _unsupported(target: Target, item_table_VD: Tensor, compute_dtype: torch.dtype) -> str | None:
     """Why the kernels cannot run, None where they can."""
     if target.kind != "cuda":
         return f"it needs a CUDA GPU, this is the {target.kind.upper()}"
@@ -71,8 +72,8 @@ def _unsupported(target: Target, item_table_VD: Tensor, inner: torch.dtype) -> s
         return f"it needs compute capability 8.0 or newer, this GPU has {version}"
     if not target.triton:
         return "the package triton is not installed"
-    if inner not in (torch.float32, torch.bfloat16, torch.float16):
-        return f"it has no kernel for {inner}"
+    if compute_dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return f"it has no kernel for {compute_dtype}"
     if item_table_VD.shape[1] > _WIDEST:
         return f"it takes rows of up to {_WIDEST} numbers, these have {item_table_VD.shape[1]}"
     if not item_table_VD.is_contiguous():
@@ -81,12 +82,14 @@ def _unsupported(target: Target, item_table_VD: Tensor, inner: torch.dtype) -> s
 
 
 @cache
-def _is_right(index: int, inner: torch.dtype, precision: str, depth: int, shared: bool) -> bool:
+def _is_right(
+    index: int, compute_dtype: torch.dtype, precision: str, depth: int, shared: bool
+) -> bool:
     device = torch.device("cuda", index)
     with _disable_current_modes(), torch.random.fork_rng([index]):
         try:
             # Twice: the second time the kernels are launched as in every later step.
-            error = max(_error(device, inner, depth, shared) for _ in range(2))
+            error = max(_error(device, compute_dtype, depth, shared) for _ in range(2))
         except torch.OutOfMemoryError:  # that says nothing of the kernels
             raise
         except Exception as error:  # Triton fails in many ways on a GPU that it does not know
@@ -99,7 +102,7 @@ def _is_right(index: int, inner: torch.dtype, precision: str, depth: int, shared
 
 
 @torch.enable_grad()
-def _error(device: torch.device, inner: torch.dtype, depth: int, shared: bool) -> float:
+def _error(device: torch.device, compute_dtype: torch.dtype, depth: int, shared: bool) -> float:
     """Largest relative error of the loss and both gradients on a small problem."""
     torch.manual_seed(0)
     num_positions, num_rows, num_negatives = 150, 700, 300
@@ -111,7 +114,7 @@ def _error(device: torch.device, inner: torch.dtype, depth: int, shared: bool) -
     bias_N = torch.randn(num_positions, device=device)
     negatives = Shared(ids_K, bias_K, bias_N, skip_target=True) if shared else None
     with torch.autocast("cuda", enabled=False):
-        loss = fused_loss(hidden_ND, table_VD, Problem(targets_N, inner, 0, negatives))
+        loss = fused_loss(hidden_ND, table_VD, Problem(targets_N, compute_dtype, 0, negatives))
         found = (loss, *torch.autograd.grad(loss, (hidden_ND, table_VD)))
         hidden, table = (x.detach().double().requires_grad_() for x in (hidden_ND, table_VD))
         score_NV = hidden @ table.T

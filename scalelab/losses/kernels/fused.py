@@ -1,7 +1,8 @@
 """Compute cross-entropy, over the catalog or over shared negatives, by the kernels, with gradients.
 
 The forward pass keeps the hidden states, their gradient and a log-sum-exp for each position; the
-gradient of the table is formed in the backward pass, already multiplied by what comes from above.
+gradient of the item table is computed in the backward pass, already multiplied by the gradient of
+the loss.
 """
 
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ class Problem(NamedTuple):
     """
 
     targets_N: Tensor
-    inner: torch.dtype
+    compute_dtype: torch.dtype
     pad_id: int
     shared: Shared | None = None
 
@@ -53,9 +54,9 @@ def fused_loss(hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem) -> Te
     return _Fused.apply(hidden_ND, item_table_VD, problem, wanted)  # pyright: ignore
 
 
-def product_precision(inner: torch.dtype) -> str:
+def product_precision(compute_dtype: torch.dtype) -> str:
     """How the kernels multiply: float32 as six bfloat16 products, or as TF32 where torch may."""
-    if inner is not torch.float32:
+    if compute_dtype is not torch.float32:
         return "ieee"
     return "tf32" if tf32_allowed() else "bf16x6"
 
@@ -73,15 +74,15 @@ class _Fused(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem, wanted: bool
     ) -> Tensor:
-        targets_N, inner, pad_id, shared = problem
-        inner_ND = hidden_ND.to(inner).contiguous()
+        targets_N, compute_dtype, pad_id, shared = problem
+        inner_ND = hidden_ND.to(compute_dtype).contiguous()
         rows, ids, bias, target_bias = item_table_VD, None, None, None
         if shared is not None:
             rows = item_table_VD.index_select(0, shared.ids_K)
             ids = shared.ids_K if shared.skip_target else None
             bias, target_bias, pad_id = shared.bias_K, shared.target_bias_N, -1
         num_positions, depth = inner_ND.shape
-        precision = product_precision(inner)
+        precision = product_precision(compute_dtype)
         tiles = tiles_for(target_of(hidden_ND).capability, precision, depth)
         splits, per_split = num_splits(tiles, num_positions, rows.shape[0])
         new = {"dtype": torch.float32, "device": hidden_ND.device}
@@ -115,20 +116,20 @@ class _Fused(torch.autograd.Function):
             )
         grad_ND, ctx.grad_ND = ctx.grad_ND, None
         operand, table_VD, rows, targets_N, lse_N, bias, ids, inner_ND, loss_N = ctx.saved_tensors
-        share, grad_VD = 1 / len(targets_N), None
+        position_weight, grad_VD = 1 / len(targets_N), None
         if ctx.needs_input_grad[1]:
             grad_rows = torch.empty_like(rows)
             ops.table(
-                operand, rows, bias, ids, targets_N, lse_N, scale, grad_rows, share, ctx.pad_id,
-                ctx.shared is None, ctx.precision,
+                operand, rows, bias, ids, targets_N, lse_N, scale, grad_rows, position_weight,
+                ctx.pad_id, ctx.shared is None, ctx.precision,
             )  # fmt: skip
             grad_VD = grad_rows
             if ctx.shared is not None:
                 grad_VD = torch.zeros_like(table_VD)
                 add_rows(grad_VD, ctx.shared.ids_K, grad_rows)
                 del grad_rows
-                # Through the target: its share of the softmax less one.
-                factor_N1 = torch.expm1(-loss_N).mul_(scale * share).unsqueeze(1)
+                # Through the target: its softmax less one.
+                factor_N1 = torch.expm1(-loss_N).mul_(scale * position_weight).unsqueeze(1)
                 add_rows(grad_VD, targets_N, inner_ND * factor_N1)
         grad_ND = grad_ND.mul_(scale) if ctx.needs_input_grad[0] else None
         return grad_ND, grad_VD, None, None

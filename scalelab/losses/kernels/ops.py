@@ -31,11 +31,11 @@ _LIBRARY.define(
 _LIBRARY.define(
     "softmax_combine(Tensor hidden, Tensor rows, Tensor targets, Tensor? target_bias, Tensor top, "
     "Tensor total, Tensor? sums, Tensor(a!) lse, Tensor(b!) loss, Tensor(c!)? grad_hidden, "
-    "float share, bool target_among_rows) -> ()"
+    "float position_weight, bool target_among_rows) -> ()"
 )
 _LIBRARY.define(
     "softmax_table(Tensor hidden, Tensor rows, Tensor? bias, Tensor? ids, Tensor targets, "
-    "Tensor lse, Tensor scale, Tensor(a!) grad_rows, float share, int pad_id, "
+    "Tensor lse, Tensor scale, Tensor(a!) grad_rows, float position_weight, int pad_id, "
     "bool target_among_rows, str precision) -> ()"
 )
 
@@ -105,7 +105,7 @@ def _combine(
     lse: Tensor,
     loss: Tensor,
     grad_hidden: Tensor | None,
-    share: float,
+    position_weight: float,
     target_among_rows: bool,
 ) -> None:
     from scalelab.losses.kernels import softmax
@@ -124,7 +124,7 @@ def _combine(
         lse,
         loss,
         grad_hidden,
-        share,
+        position_weight,
         num_positions,
         top.shape[0],
         D=depth,
@@ -147,7 +147,7 @@ def _table(
     lse: Tensor,
     scale: Tensor,
     grad_rows: Tensor,
-    share: float,
+    position_weight: float,
     pad_id: int,
     target_among_rows: bool,
     precision: str,
@@ -167,7 +167,7 @@ def _table(
         lse,
         scale,
         grad_rows,
-        share,
+        position_weight,
         pad_id,
         num_positions,
         num_rows,

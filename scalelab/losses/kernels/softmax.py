@@ -144,7 +144,7 @@ def combine(
     lse,
     loss,
     grad_hidden,
-    share,
+    position_weight,
     N,
     splits,
     D: tl.constexpr,
@@ -154,8 +154,8 @@ def combine(
     TARGET_AMONG_ROWS: tl.constexpr,
     GRADIENT: tl.constexpr,
 ):
-    """Add up the splits of BN positions: log-sum-exp, loss and `share` times the gradient of the
-    hidden states.
+    """Add up the splits of BN positions: log-sum-exp, loss and `position_weight` times the gradient
+    of the hidden states.
 
     `rows` is the whole item table here. The target is one of the rows of the softmax, or stands
     beside them (TARGET_AMONG_ROWS false), as it does beside sampled negatives.
@@ -197,7 +197,7 @@ def combine(
         if not TARGET_AMONG_ROWS:
             factor_N += tl.exp(score_N - lse_N)
         grad_ND = sum_ND / total_N[:, None] + row_ND * factor_N[:, None]
-        grad_ND *= share
+        grad_ND *= position_weight
         tl.store(grad_hidden + at_ND, grad_ND.to(grad_hidden.dtype.element_ty), mask=inside)
 
 
@@ -211,7 +211,7 @@ def table(
     lse,
     scale,
     grad_rows,
-    share,
+    position_weight,
     pad_id,
     N,
     V,
@@ -225,7 +225,7 @@ def table(
     TARGET_AMONG_ROWS: tl.constexpr,
 ):
     """Finish the gradient of BV rows: over all positions, (softmax - one-hot) times hidden state,
-    times the number at `scale` and `share`.
+    times the number at `scale` and `position_weight`.
 
     The one-hot is there where the target is one of the rows. With SKIP_TARGET the rows are
     negatives with the items `ids`, and one that is the position's target has no part. Row `pad_id`
@@ -274,7 +274,7 @@ def table(
             sum_VD = tl.dot(
                 weight_VN.to(hidden_ND.dtype), hidden_ND, acc=sum_VD, input_precision=PRECISION
             )
-    sum_VD = tl.where((row == pad_id)[:, None], 0.0, sum_VD * (tl.load(scale) * share))
+    sum_VD = tl.where((row == pad_id)[:, None], 0.0, sum_VD * (tl.load(scale) * position_weight))
     column = tl.arange(0, WIDTH)
     inside = (row < V)[:, None] & (column < D)[None, :]
     place = grad_rows + wide(first) * D + tl.arange(0, BV)[:, None] * D + column[None, :]

@@ -1,1 +1,1 @@
-"""Where runs run: one file an executor; what they promise is `Executor` in `workers/task.py`."""
+"""Run tasks: one file per executor; `Executor` in `workers/task.py` says what each must do."""

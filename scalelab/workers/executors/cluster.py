@@ -1,4 +1,4 @@
-"""Tasks in, records out; each run is one Ray task on any node of a cluster (extra `ray`)."""
+"""Run each task as one Ray task on a node of a cluster (extra `ray`)."""
 
 import logging
 import os
@@ -16,22 +16,22 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_bytes
-from scalelab.workers.dataset_transfer import Parcel, pack, unpack
+from scalelab.workers.dataset_transfer import pack, unpack
 from scalelab.workers.executors._options import Threads, Workers
-from scalelab.workers.supervise import Order, supervise
-from scalelab.workers.task import Task, ended
+from scalelab.workers.supervise import StopRequest, supervise
+from scalelab.workers.task import Task, task_record
 from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["Cluster"]
 
 
 class Cluster:
-    """`workers` runs at a time on the whole cluster; 1 takes as many as there is room for.
+    """Runs `workers` tasks at a time on the whole cluster; 1 means as many as it has slots for.
 
     `address` is that of a running cluster ("auto" finds this machine's); without one, Ray starts
-    here. A run takes a GPU if its device is one, of a node whose GPUs have the memory it is
-    predicted to take; else `threads` cores and that memory. What no node has room for is skipped.
-    Runs of a lost node come back as lost.
+    here. A run on a GPU gets one GPU of a node whose GPUs have its predicted memory; any other
+    run gets `threads` cores and that memory. A run that no node is large enough for is skipped.
+    Runs of a lost node are reported as lost.
     """
 
     blocking: ClassVar[bool] = False
@@ -50,14 +50,15 @@ class Cluster:
         self._workers = workers
         self._threads = max(threads, 1)
         self._address = address
-        self._ours = False
+        self._started_here = False
         self._tasks: dict[Any, Task] = {}
-        self._refused: list[tuple[Task, str]] = []
-        self._parcels: dict[str, Any] = {}
+        self._skipped: list[tuple[Task, str]] = []
+        self._transfers: dict[str, Any] = {}
         self._gpu_bytes: dict[str, int | None] = {}
 
     def open(
         self,
+        *,
         run: str,
         on_progress: Callable[[Progress], None],
         on_record: Callable[[Record], None],
@@ -77,42 +78,44 @@ class Cluster:
                 include_dashboard=False,
                 runtime_env={"env_vars": {"PYTHONPATH": path}},
             )
-            self._ours = True
+            self._started_here = True
         if self._workers == 1:
-            here = ray.cluster_resources()
-            rooms = here.get("GPU", 0) or here.get("CPU", 1) // self._threads
-            self.slots = max(1, int(rooms))
+            resources = ray.cluster_resources()
+            slots = resources.get("GPU", 0) or resources.get("CPU", 1) // self._threads
+            self.slots = max(1, int(slots))
         home = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._post: Any = ray.remote(num_cpus=0)(_Post).options(scheduling_strategy=home).remote()
+        self._mailbox: Any = (
+            ray.remote(num_cpus=0)(_Mailbox).options(scheduling_strategy=home).remote()
+        )
 
     def submit(self, task: Task) -> None:
-        """Hand the task to Ray, with a reference to its data; or keep it, if no node is enough."""
-        wanted = self._wanted(task)
-        if isinstance(wanted, str):  # Ray would let it wait for ever
-            self._refused.append((task, wanted))
+        """Give the task to Ray with a reference to its data; skip it if no node is large enough."""
+        resources = self._resources(task)
+        if isinstance(resources, str):  # Ray would wait for ever
+            self._skipped.append((task, resources))
             return
         data = task.spec.data.model_dump_json()
-        if data not in self._parcels:
-            parcel = pack(task.spec.data, task.data_fingerprint or "")
-            self._parcels[data] = None if parcel is None else ray.put(parcel)
-        # Within a list a reference is passed on as it is, and fetched only where it is needed.
-        parcels = [self._parcels[data]]
+        if data not in self._transfers:
+            transfer = pack(task.spec.data, task.data_fingerprint or "")
+            self._transfers[data] = None if transfer is None else ray.put(transfer)
+        # Inside a list Ray passes the reference itself; it is fetched only by a node that needs it.
+        transfers = [self._transfers[data]]
         reference = (
             ray.remote(max_calls=1, max_retries=0)(_work)
-            .options(**wanted)
-            .remote(task, self._run, self._modules, self._threads, self._post, parcels)
+            .options(**resources)
+            .remote(task, self._run, self._modules, self._threads, self._mailbox, transfers)
         )
         self._tasks[reference] = task
 
     def poll(self, timeout_s: float) -> None:
-        """Hear the runs."""
-        while self._refused:
-            task, why = self._refused.pop()
-            self._on_record(ended(task, Outcome.SKIPPED, phase="plan", error=why))
+        """Handle the progress and the results of the runs."""
+        while self._skipped:
+            task, why = self._skipped.pop()
+            self._on_record(task_record(task, Outcome.SKIPPED, phase="plan", error=why))
         if not self._tasks:
             return
         done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=timeout_s)
-        for progress in ray.get(self._post.collect.remote()):
+        for progress in ray.get(self._mailbox.take_progress.remote()):
             self._on_progress(progress)
         for reference in done:
             task = self._tasks.pop(reference)
@@ -120,14 +123,14 @@ class Cluster:
                 record: Record = ray.get(reference)
             except exceptions.OutOfMemoryError as error:
                 line = str(error).splitlines()[0]
-                self._on_record(ended(task, Outcome.OOM, phase="setup", error=line))
+                self._on_record(task_record(task, Outcome.OOM, phase="setup", error=line))
             except (exceptions.RayTaskError, exceptions.RuntimeEnvSetupError) as error:
                 line = str(error).strip().splitlines()[-1]
-                self._on_record(ended(task, Outcome.FAILED, phase="setup", error=line))
+                self._on_record(task_record(task, Outcome.FAILED, phase="setup", error=line))
             except exceptions.RayError as error:
-                self._on_lost(task.run_id, f"lost with its node ({type(error).__name__})")
+                self._on_lost(task.run_id, f"its node was lost ({type(error).__name__})")
             else:
-                # The spec as it was asked for: where the node keeps its data is its own affair.
+                # The spec as submitted: the path of the data on the node is not stored.
                 run = replace(record.run, spec=task.spec.as_json())
                 self._on_record(replace(record, run=run))
 
@@ -135,23 +138,25 @@ class Cluster:
         """Ask all runs to stop after their epoch, or end them `now`."""
         reason = "stopped at once" if now else ""
         for task in self._tasks.values():
-            self._order(task.run_id, Order(outcome=Outcome.INTERRUPTED, reason=reason, now=now))
+            self._request_stop(
+                task.run_id, StopRequest(outcome=Outcome.INTERRUPTED, reason=reason, now=now)
+            )
 
     def end(self, run_id: str, outcome: Outcome, reason: str) -> None:
         """End one run."""
-        self._order(run_id, Order(outcome=outcome, reason=reason, now=False))
+        self._request_stop(run_id, StopRequest(outcome=outcome, reason=reason, now=False))
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Cancel what runs and disconnect; end the cluster where it was started here."""
         for reference in self._tasks:
             ray.cancel(reference, force=True)
         self._tasks.clear()
-        if self._ours:
+        if self._started_here:
             ray.shutdown()
-            self._ours = False
+            self._started_here = False
 
-    def _wanted(self, task: Task) -> dict[str, Any] | str:
-        """What the task asks of its node, by its prediction; or why no node has that."""
+    def _resources(self, task: Task) -> dict[str, Any] | str:
+        """Ray's resources for the task, from its prediction; or the reason why no node has them."""
         nodes = [node for node in ray.nodes() if node["Alive"]]
         expected = task.expected_bytes or 0
         if task.spec.device.name == "cpu":
@@ -159,13 +164,13 @@ class Cluster:
             if not able:
                 most = _most(nodes, "CPU")
                 return f"no node of the cluster has {self._threads} cores, at most {most:g}"
-            wanted: dict[str, Any] = {"num_cpus": self._threads}
+            resources: dict[str, Any] = {"num_cpus": self._threads}
             if task.expected_bytes is not None:
-                wanted["memory"] = expected + ALLOWANCE
-                if wanted["memory"] > (most := _most(able, "memory")):
+                resources["memory"] = expected + ALLOWANCE
+                if resources["memory"] > (most := _most(able, "memory")):
                     has = format_bytes(int(most))
                     return f"predicted {format_bytes(expected)}; the largest node offers {has}"
-            return wanted
+            return resources
         sizes = {node["NodeID"]: self._gpu(node) for node in nodes if node["Resources"].get("GPU")}
         if not sizes:
             return "no node of the cluster has a GPU"
@@ -178,67 +183,69 @@ class Cluster:
         return {"num_gpus": 1, "label_selector": {"ray.io/node-id": f"in({','.join(large)})"}}
 
     def _gpu(self, node: dict[str, Any]) -> int | None:
-        """Memory of the node's smallest GPU, asked for once; None where it cannot be told."""
+        """Memory of the node's smallest GPU, read once per node; None where it cannot be read."""
         name = node["NodeID"]
         if name not in self._gpu_bytes:
-            there = NodeAffinitySchedulingStrategy(name, soft=False)
-            asked = ray.remote(num_cpus=0)(_smallest_gpu)
-            self._gpu_bytes[name] = ray.get(asked.options(scheduling_strategy=there).remote())
+            on_node = NodeAffinitySchedulingStrategy(name, soft=False)
+            function = ray.remote(num_cpus=0)(_smallest_gpu)
+            self._gpu_bytes[name] = ray.get(function.options(scheduling_strategy=on_node).remote())
         return self._gpu_bytes[name]
 
-    def _order(self, run_id: str, order: Order) -> None:
-        ray.get(self._post.order.remote(run_id, order))
+    def _request_stop(self, run_id: str, request: StopRequest) -> None:
+        ray.get(self._mailbox.request_stop.remote(run_id, request))
 
 
-class _Post:
-    """An actor beside the driver: progress is left here for it, and orders for the runs."""
+class _Mailbox:
+    """An actor on the driver's node: progress for the driver, stop requests for the runs."""
 
     def __init__(self) -> None:
-        self.orders: dict[str, Order] = {}
-        self.left: list[Progress] = []
+        self.stop_requests: dict[str, StopRequest] = {}
+        self.progress: list[Progress] = []
 
-    def tell(self, run_id: str, news: list[Progress]) -> Order | None:
-        """A run says how it stands and hears what it is to do."""
-        self.left += news
-        return self.orders.get(run_id)
+    def exchange(self, run_id: str, progress: list[Progress]) -> StopRequest | None:
+        """Add progress of a run, and return the request to stop it, if there is one."""
+        self.progress += progress
+        return self.stop_requests.get(run_id)
 
-    def order(self, run_id: str, order: Order) -> None:
-        """The driver wants a run to end."""
-        self.orders[run_id] = order
+    def request_stop(self, run_id: str, request: StopRequest) -> None:
+        """Store the driver's request to stop a run."""
+        self.stop_requests[run_id] = request
 
-    def collect(self) -> list[Progress]:
-        """What came since the last call."""
-        found, self.left = self.left, []
+    def take_progress(self) -> list[Progress]:
+        """The progress since the last call."""
+        found, self.progress = self.progress, []
         return found
 
 
 def _work(
-    task: Task, run: str, modules: Sequence[str], threads: int, post: Any, parcels: list[Any]
+    task: Task, run: str, modules: Sequence[str], threads: int, mailbox: Any, transfers: list[Any]
 ) -> Record:
-    """One run, on its node: in a process of its own there too, so that every death is a record."""
-    (reference,) = parcels
+    """Run one task on its node, in a process of its own, so that every death gives a record."""
+    (reference,) = transfers
     if reference is not None:
-        data = unpack(task.spec.data, lambda: _fetched(reference))
+        data = unpack(task.spec.data, lambda: ray.get(reference))
         task = replace(task, spec=task.spec.model_copy(update={"data": data}))
-    news: list[Progress] = []
+    unsent: list[Progress] = []
     last_s = 0.0
 
-    def orders() -> Order | None:
+    def stop_request() -> StopRequest | None:
         nonlocal last_s
         if time.monotonic() - last_s < 0.5:
             return None
         last_s = time.monotonic()
-        told = list(news)
-        news.clear()
-        return ray.get(post.tell.remote(task.run_id, told))
+        progress = list(unsent)
+        unsent.clear()
+        return ray.get(mailbox.exchange.remote(task.run_id, progress))
 
-    record = supervise(task, run, modules, threads, news.append, orders)
-    ray.get(post.tell.remote(task.run_id, list(news)))
+    record = supervise(
+        task, run, modules, threads=threads, on_progress=unsent.append, stop_request=stop_request
+    )
+    ray.get(mailbox.exchange.remote(task.run_id, list(unsent)))
     return record
 
 
 def _smallest_gpu() -> int | None:
-    """On a node: what its GPUs have. Not by CUDA, from which Ray hides them."""
+    """Memory of the smallest GPU of this node, by NVML: Ray hides the GPUs from CUDA."""
     from scalelab.measure.probes.nvml import Nvml
 
     return Nvml.smallest_gpu_bytes()
@@ -246,7 +253,3 @@ def _smallest_gpu() -> int | None:
 
 def _most(nodes: list[dict[str, Any]], resource: str) -> float:
     return max((node["Resources"].get(resource, 0.0) for node in nodes), default=0.0)
-
-
-def _fetched(reference: Any) -> Parcel:
-    return ray.get(reference)

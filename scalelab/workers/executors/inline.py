@@ -1,4 +1,4 @@
-"""Tasks in, records out, one after another in this very process."""
+"""Run tasks one after another in the current process."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,17 +24,18 @@ class Inline:
         self.slots = 1
         self._tasks: deque[Task] = deque()
         self._stopping = False
-        self._verdict: tuple[Outcome, str] | None = None
+        self._end_reason: tuple[Outcome, str] | None = None
 
     def open(
         self,
+        *,
         run: str,
         on_progress: Callable[[Progress], None],
         on_record: Callable[[Record], None],
         on_lost: Callable[[str, str], None],
         modules: Sequence[str],
     ) -> None:
-        """Find the function."""
+        """Import the run function."""
         self._run = find_run(run)
         self._on_progress, self._on_record = on_progress, on_record
 
@@ -46,18 +47,18 @@ class Inline:
         """Run what was submitted, however long it takes."""
         while self._tasks:
             task = self._tasks.popleft()
-            self._verdict = None
+            self._end_reason = None
             record = guarded(self._run, task, self._on_progress, self._must_stop)
-            self._on_record(self._explained(record))
+            self._on_record(self._with_our_reason(record))
 
-    def _explained(self, record: Record) -> Record:
-        if self._verdict is None or record.run.outcome is not self._verdict[0]:
+    def _with_our_reason(self, record: Record) -> Record:
+        if self._end_reason is None or record.run.outcome is not self._end_reason[0]:
             return record
-        return replace(record, run=replace(record.run, error=self._verdict[1]))
+        return replace(record, run=replace(record.run, error=self._end_reason[1]))
 
     def _must_stop(self) -> bool | Outcome:
-        if self._verdict is not None:
-            return self._verdict[0]
+        if self._end_reason is not None:
+            return self._end_reason[0]
         return Outcome.INTERRUPTED if self._stopping else False
 
     def stop(self, now: bool) -> None:
@@ -68,7 +69,7 @@ class Inline:
 
     def end(self, run_id: str, outcome: Outcome, reason: str) -> None:
         """The run ends after this epoch."""
-        self._verdict = outcome, reason
+        self._end_reason = outcome, reason
 
     def close(self) -> None:
         """Nothing was started."""

@@ -1,4 +1,4 @@
-"""Tasks in, records out; each run in a fresh process forked from a warm one on this machine."""
+"""Run each task in a new process on this machine, forked from one that has imported torch."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,18 +9,18 @@ from scalelab.core.events import Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.workers.child import Child
 from scalelab.workers.executors._options import Threads, Workers
-from scalelab.workers.fork_server import Server, ServerGone
+from scalelab.workers.fork_server import ForkServer, ForkServerDied
 from scalelab.workers.oom_kills import OomKills
 from scalelab.workers.task import Task
 
 __all__ = ["Processes"]
 
-# A run that takes memory at 2 GB/s is found 100 MB over its limit at the latest.
-_WATCH_EVERY_S = 0.05
+# A run that allocates 2 GB/s is ended at most 100 MB over its limit.
+_POLL_S = 0.05
 
 
 class Processes:
-    """`workers` runs at a time; whatever one does, the others go on."""
+    """Runs `workers` tasks at a time; a crash of one does not touch the others."""
 
     blocking: ClassVar[bool] = False
     shares_memory: ClassVar[bool] = True
@@ -28,51 +28,54 @@ class Processes:
     def __init__(self, *, workers: Workers = 1, threads: Threads = 0) -> None:
         self.slots = workers
         self._threads = threads
-        self._server: Server | None = None
+        self._server: ForkServer | None = None
         self._children: dict[int, Child] = {}
         self._kills = OomKills()
 
     def open(
         self,
+        *,
         run: str,
         on_progress: Callable[[Progress], None],
         on_record: Callable[[Record], None],
         on_lost: Callable[[str, str], None],
         modules: Sequence[str],
     ) -> None:
-        """Start the warm process; it imports while the caller goes on."""
-        self._start = lambda: Server(run, modules, self._threads)
+        """Start the fork server; it imports while the caller goes on."""
+        self._start = lambda: ForkServer(run, modules, self._threads)
         self._on_progress, self._on_record, self._on_lost = on_progress, on_record, on_lost
         self._server = self._start()
 
     def submit(self, task: Task) -> None:
-        """Fork a process for the task. Raises ServerGone."""
+        """Fork a process for the task. Raises ForkServerDied."""
         assert self._server is not None, "open comes first"
         pid, connection = self._server.fork()
         self._children[pid] = Child(task, pid, connection, self._on_progress, self._kills)
 
     def poll(self, timeout_s: float) -> None:
-        """Hear the runs, and watch over their limits all the while."""
+        """Handle messages of the runs, and enforce their limits."""
         until_s = time.monotonic() + timeout_s
-        while not self._look(min(_WATCH_EVERY_S, timeout_s)) and time.monotonic() < until_s:
+        while not self._poll_once(min(_POLL_S, timeout_s)) and time.monotonic() < until_s:
             continue
 
-    def _look(self, timeout_s: float) -> bool:
+    def _poll_once(self, timeout_s: float) -> bool:
         assert self._server is not None, "open comes first"
-        talking = [child.connection for child in self._children.values() if not child.deaf]
-        heard = wait([self._server.news, *talking], timeout_s)
+        open_pipes = [
+            child.connection for child in self._children.values() if not child.disconnected
+        ]
+        ready = wait([self._server.control_socket, *open_pipes], timeout_s)
         for child in self._children.values():
-            if child.connection in heard:
-                child.hear()
-            child.watch()
+            if child.connection in ready:
+                child.drain_messages()
+            child.enforce_limits()
         try:
             exits = self._server.exits()
-        except ServerGone as error:
+        except ForkServerDied as error:
             self._restart(str(error))
             return True
-        for left in exits:
-            child = self._children.pop(left.pid)
-            self._on_record(child.finish(left))
+        for status in exits:
+            child = self._children.pop(status.pid)
+            self._on_record(child.finish(status))
         return bool(exits)
 
     def stop(self, now: bool) -> None:
@@ -81,7 +84,7 @@ class Processes:
             if now:
                 child.end(Outcome.INTERRUPTED, "stopped at once", now=True)
             else:
-                child.ask_to_stop()
+                child.request_stop()
 
     def end(self, run_id: str, outcome: Outcome, reason: str) -> None:
         """End one run."""
@@ -90,13 +93,13 @@ class Processes:
                 child.end(outcome, reason)
 
     def close(self) -> None:
-        """End the warm process and all that came from it."""
+        """End the fork server and its children."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def _restart(self, why: str) -> None:
-        """Its children died with it, through no fault of theirs."""
+        """Start a new fork server; the runs of the old one died with it and are lost."""
         assert self._server is not None, "open comes first"
         lost, self._children = self._children, {}
         self._server.close()

@@ -18,7 +18,7 @@ TYPES = {
     **dict.fromkeys(("top", "total", "sums", "bias", "lse", "scale", "rows"), "*fp32"),
     **dict.fromkeys(("pad_id", "N", "V", "per_split"), "i32"),
     "ids": "*i32",
-    "share": "fp32",
+    "position_weight": "fp32",
     "targets": "*i64",
     "grad_rows": "*fp32",
 }

@@ -42,7 +42,7 @@ METRICS = """SELECT batch_size, split, epoch, value FROM metrics JOIN runs USING
 
 
 def test_a_lost_node_means_runs_repeated_and_the_same_results(
-    two_nodes, study, sweep, tmp_path, heard
+    two_nodes, study, sweep, tmp_path, observer
 ):
     cluster, second = two_nodes
     sizes = [2, 4, 8, 16, 32]
@@ -53,8 +53,8 @@ def test_a_lost_node_means_runs_repeated_and_the_same_results(
     def kill_the_second():
         # Two runs in their first epochs, one core a node: the second node is at work.
         while True:
-            over = {record.run.run_id for record in list(heard.ended)}
-            epochs = {p.run_id: p.epoch for p in list(heard.progress) if p.run_id not in over}
+            over = {record.run.run_id for record in list(observer.ended)}
+            epochs = {p.run_id: p.epoch for p in list(observer.progress) if p.run_id not in over}
             if over and len(epochs) == 2 and max(epochs.values()) <= 3:
                 break
             time.sleep(0.1)
@@ -63,7 +63,7 @@ def test_a_lost_node_means_runs_repeated_and_the_same_results(
 
     killing = threading.Thread(target=kill_the_second)
     killing.start()
-    result = sweep(asked, ledger=ledger, executor="cluster", workers=2, observer=heard)
+    result = sweep(asked, ledger=ledger, executor="cluster", workers=2, observer=observer)
     killing.join()
     assert killed.is_set()
     assert result.counts == {"done": 5}
@@ -108,8 +108,8 @@ def test_runs_go_where_their_prediction_fits(two_gpus, study, sweep, tmp_path, m
         axes={"batch.size": list(sizes)}, set={"data.path": "where", "device.name": "cuda"}
     )
     path = tmp_path / "gpus.duckdb"
-    lab = hooks(forecast=predicted(sizes))
-    result = sweep(asked, ledger=path, executor="cluster", workers=2, hooks=lab)
+    fakes = hooks(forecast=predicted(sizes))
+    result = sweep(asked, ledger=path, executor="cluster", workers=2, hooks=fakes)
     assert result.counts == {"failed": 3, "skipped": 1}
     said = Ledger(path).query("SELECT batch_size, error FROM runs ORDER BY 1").to_pylist()
     assert all(row["error"].endswith("on the node large") for row in said[:3]), said
@@ -117,8 +117,8 @@ def test_runs_go_where_their_prediction_fits(two_gpus, study, sweep, tmp_path, m
 
 
 def test_what_no_node_has_room_for_does_not_wait_for_ever(two_nodes, study, sweep, tmp_path):
-    lab = hooks(forecast=predicted({16: 2**50, 8: 2**20}))
-    result = sweep(study(axes={"batch.size": [8, 16]}), executor="cluster", workers=2, hooks=lab)
+    fakes = hooks(forecast=predicted({16: 2**50, 8: 2**20}))
+    result = sweep(study(axes={"batch.size": [8, 16]}), executor="cluster", workers=2, hooks=fakes)
     assert result.counts == {"done": 1, "skipped": 1}
     result = sweep(study(set={"device.name": "cuda"}), executor="cluster", workers=2)
     assert result.counts == {"skipped": 1}

@@ -32,7 +32,7 @@ def stored(path, table):
 
 @pytest.mark.parametrize("executor", list(executors()), indirect=True)
 @pytest.mark.parametrize("workers", [1, 3])
-def test_records_are_the_same_as_inline(executor, workers, study, sweep, tmp_path, heard):
+def test_records_are_the_same_as_inline(executor, workers, study, sweep, tmp_path, observer):
     asked = study(axes={"batch.size": [4, 8, 16], "data.path": ["ok", "raise"]})
     sweep(asked, ledger=tmp_path / "inline.duckdb")
     result = sweep(
@@ -40,7 +40,7 @@ def test_records_are_the_same_as_inline(executor, workers, study, sweep, tmp_pat
         ledger=tmp_path / "other.duckdb",
         executor=executor,
         workers=workers,
-        observer=heard,
+        observer=observer,
         hooks=hooks(modules=lambda specs: ["scalelab.measure.session"]),
     )
     assert result.counts == {"done": 3, "failed": 3}
@@ -48,4 +48,4 @@ def test_records_are_the_same_as_inline(executor, workers, study, sweep, tmp_pat
         ours = stored(tmp_path / "other.duckdb", table)
         theirs = stored(tmp_path / "inline.duckdb", table)
         assert ours == theirs
-    assert {progress.run_id for progress in heard.progress} == set(heard.started)
+    assert {progress.run_id for progress in observer.progress} == set(observer.started)

@@ -1,7 +1,7 @@
 """Run a training step and a block of evaluation on fake tensors and account for their memory.
 
-Both are the very functions that run (`scalelab.train.step.training_step`, `evaluate.Scorer.rank`);
-fake tensors have shapes and storages of a size but no data, so that a catalog of any size costs
+Both are the functions that a real run calls (`scalelab.train.step.training_step`, `Scorer.rank`).
+Fake tensors have shapes and storages of a size but no data, so that a catalog of any size costs
 nothing.
 """
 
@@ -24,7 +24,7 @@ from scalelab.core.target import kind_of_device
 from scalelab.losses import Target, needs_popularity
 from scalelab.measure.components import Account
 from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
-from scalelab.measure.workspaces import foreseen, foreseen_on_cuda
+from scalelab.measure.workspaces import predicted, predicted_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces
 from scalelab.planning.cuda import as_on_cuda
@@ -33,7 +33,7 @@ from scalelab.train.evaluate import Evaluator
 from scalelab.train.scoring import Scorer
 from scalelab.train.step import Announce, Parts, training_step
 
-__all__ = ["BlockShape", "Rehearsal", "empty_batch"]
+__all__ = ["BlockShape", "FakeTensorRun", "empty_batch"]
 
 # Fake storages live on this device, whatever device their tensors claim.
 _FAKE = "meta"
@@ -47,7 +47,7 @@ class BlockShape(NamedTuple):
     num_seen: int
 
 
-class Rehearsal:
+class FakeTensorRun:
     """A run on fake tensors: `train`, then `evaluate`.
 
     With a `target` on CUDA it runs what CUDA would run where that differs (see
@@ -113,14 +113,14 @@ class Rehearsal:
     @contextmanager
     def _account(self) -> Iterator[Account]:
         if self._target is None:
-            with self._fake, Account(_FAKE, foreseen) as account:
+            with self._fake, Account(_FAKE, predicted) as account:
                 yield account
             return
 
         def run(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
             if self._workspaces is not None:
                 self._workspaces.note(func, args, account.num_events)
-            return foreseen_on_cuda(func, args, kwargs)
+            return predicted_on_cuda(func, args, kwargs)
 
         with self._fake, Account(_FAKE, run) as account, as_on_cuda(self._target):
             yield account

@@ -1,4 +1,7 @@
-"""Read csv, tsv, json lines and parquet as SQL: ids and times as text, never sampled."""
+"""Describe tables in csv, tsv, json and parquet files as SQL that reads them.
+
+Text formats give every column as text, so that no type is decided from a sample.
+"""
 
 import ast
 import csv
@@ -9,19 +12,19 @@ from dataclasses import dataclass
 import duckdb
 
 from scalelab.core.errors import DataError
+from scalelab.datasets.readers._connection import literal, shown
 from scalelab.datasets.readers._files import Files, first_lines
-from scalelab.datasets.readers._workspace import literal, shown
 
-__all__ = ["FORMS", "Form", "form_of_files", "refuse_rounded"]
+__all__ = ["FORMATS", "TableFormat", "refuse_rounded", "table_format"]
 
-FORMS = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+FORMATS = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
 _DELIMITERS = (",", "\t", ";", "|")
 _LONGEST_OBJECT = 100_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
-    """SQL that reads the columns `names`. A text form reads all of them as text; `typed` is the
+class TableFormat:
+    """SQL that reads the columns `names`. A text format reads all of them as text; `typed` is the
     same with the types that all values of a column have."""
 
     scan: str
@@ -30,32 +33,34 @@ class Form:
     typed: str = ""
 
     def types(self, connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-        """Types of the columns; those of a text form are decided from all values."""
+        """Types of the columns; those of a text format are decided from all values."""
         described = connection.execute(f"DESCRIBE SELECT * FROM {self.typed or self.scan}")
         kinds = [kind for _, kind, *_ in described.fetchall()]
         return dict(zip(self.names, kinds, strict=True))
 
 
-def form_of_files(
+def table_format(
     connection: duckdb.DuckDBPyConnection, files: Files, source: object, header: bool, quote: str
-) -> Form:
+) -> TableFormat:
     """How the table in `files` is read. Without `header`, columns are called 1, 2, 3 ...
 
     Raises DataError.
     """
-    if files.form in (".parquet", ".pq"):
+    if files.format in (".parquet", ".pq"):
         scan = f"read_parquet({files.sql}, hive_partitioning = false, union_by_name = true)"
-        return Form(scan=scan, names=_names(connection, scan), is_text=False)
+        return TableFormat(scan=scan, names=_names(connection, scan), is_text=False)
     first = [first_lines(connection, path, 20) for path in files.paths]
     if not all(first):
         raise DataError(f"{source} holds no interactions", "check the file")
-    if files.form in (".csv", ".tsv"):
+    if files.format in (".csv", ".tsv"):
         return _csv(files, first, source, header, quote)
     return _json(connection, files, first[0][0], source)
 
 
-def _csv(files: Files, first: list[list[str]], source: object, header: bool, quote: str) -> Form:
-    delimiter = "\t" if files.form == ".tsv" else _delimiter(first[0][0])
+def _csv(
+    files: Files, first: list[list[str]], source: object, header: bool, quote: str
+) -> TableFormat:
+    delimiter = "\t" if files.format == ".tsv" else _delimiter(first[0][0])
     style = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     [cells] = csv.reader(first[0][:1], delimiter=delimiter, quotechar=quote or None, quoting=style)
     for path, lines in zip(files.paths, first, strict=True):
@@ -72,7 +77,7 @@ def _csv(files: Files, first: list[list[str]], source: object, header: bool, quo
     )
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     scan = f"read_csv({shape}, auto_detect = false, columns = {{{columns}}})"
-    return Form(
+    return TableFormat(
         scan=scan, names=names, is_text=True, typed=f"read_csv({shape}, skip = 0, sample_size = -1)"
     )
 
@@ -81,7 +86,7 @@ def refuse_rounded(
     connection: duckdb.DuckDBPyConnection, files: Files, column: str, source: object
 ) -> None:
     """Raises DataError where JSON numbers of a column have more digits than are read of them."""
-    if files.form not in (".jsonl", ".ndjson", ".json"):
+    if files.format not in (".jsonl", ".ndjson", ".json"):
         return
     key = re.escape(json.dumps(column, ensure_ascii=False))
     digits = f"regexp_extract(line, {literal(key + ' *: *-?([0-9]+[.][0-9]+)')}, 1)"
@@ -112,7 +117,9 @@ def _distinct(cells: list[str]) -> list[str]:
     return names
 
 
-def _json(connection: duckdb.DuckDBPyConnection, files: Files, line: str, source: object) -> Form:
+def _json(
+    connection: duckdb.DuckDBPyConnection, files: Files, line: str, source: object
+) -> TableFormat:
     if _is_python(line):
         raise DataError(
             f"{source} holds Python literals, not JSON: its first line is {shown(line)}",
@@ -127,7 +134,7 @@ def _json(connection: duckdb.DuckDBPyConnection, files: Files, line: str, source
     names = _names(connection, typed)
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     scan = f"read_json({shape}, columns = {{{columns}}})"
-    return Form(scan=scan, names=names, is_text=True, typed=typed)
+    return TableFormat(scan=scan, names=names, is_text=True, typed=typed)
 
 
 def _is_python(line: str) -> bool:

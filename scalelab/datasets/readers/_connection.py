@@ -22,7 +22,7 @@ _HINTS = (
 
 
 @contextmanager
-def workspace(source: Path, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+def workspace(source: object, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that spills into `spill` when memory runs short; its errors become DataError.
 
     Its time zone is UTC, whatever the machine's.
@@ -39,13 +39,13 @@ def workspace(source: Path, spill: Path | None = None) -> Iterator[duckdb.DuckDB
             yield connection
         except duckdb.Error as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            told = lines[:1] + [line for line in lines[1:] if line.startswith(_PLACES)]
-            if "unicode" in str(error).lower() and "unicode" not in " ".join(told).lower():
-                told.append("it is not written in UTF-8 (unicode)")
-            text = shown("; ".join(told) or "unreadable", 400)
+            parts = lines[:1] + [line for line in lines[1:] if line.startswith(_PLACES)]
+            if "unicode" in str(error).lower() and "unicode" not in " ".join(parts).lower():
+                parts.append("it is not written in UTF-8 (unicode)")
+            text = shown("; ".join(parts) or "unreadable", 400)
             hint = next((h for word, h in _HINTS if word.lower() in text.lower()), None)
             raise DataError(
-                f"{source}: {text}", hint or "check the file, its form and data.reader"
+                f"{source}: {text}", hint or "check the file, its format and data.reader"
             ) from error
         finally:
             connection.close()
@@ -62,7 +62,8 @@ def check_condition(connection: duckdb.DuckDBPyConnection, where: str) -> None:
     """Raises DataError where data.where is more than one expression."""
     if len(connection.extract_statements(f"SELECT 1 WHERE ({where}\n)")) != 1:
         raise DataError(
-            f"data.where = {shown(where)!r} is not one condition", 'write such as "rating >= 4"'
+            f"data.where = {shown(where)!r} is not a single condition",
+            'write such as "rating >= 4"',
         )
 
 

@@ -1,23 +1,24 @@
-"""Options in, a synthetic data set whose true next-item probabilities are known out."""
+"""Generate a synthetic data set from options, and rank by its true next-item probabilities."""
 
 import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
-from numba import njit
 from pydantic import Field
 
 from scalelab.core.errors import SpecError
 from scalelab.datasets._arrays import new_array
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.readers import _generator as generator
 from scalelab.datasets.splits import HeldOut
+from scalelab.datasets.synthetic.draws import Law, fill_lengths
+from scalelab.datasets.synthetic.histories import fill_histories
+from scalelab.datasets.synthetic.oracle import sum_of_ndcg
 
 __all__ = ["Synthetic"]
 
@@ -39,24 +40,36 @@ class Synthetic:
     that contradict each other.
     """
 
-    num_items: Annotated[int, Field(gt=1, lt=2**31 - 1)] = 5_000
-    num_users: Count = 10_000
-    mean_length: Annotated[float, Field(ge=1)] = 20.0
-    num_interactions: Annotated[int, Field(ge=0)] = 0
-    min_length: Count = 5
-    max_length: Count = 200
-    exponent: Annotated[float, Field(ge=0, le=4)] = 1.0
-    transition: Share = 0.6
-    taste: Share = 0.3
-    tastes_per_user: Annotated[int, Field(gt=0, le=16)] = 3
-    items_per_taste: Count = 100
-    num_successors: Annotated[int, Field(gt=0, le=64)] = 8
-    sharpness: Annotated[float, Field(gt=0, le=1)] = 0.6
-    successor_exponent: Annotated[float, Field(ge=0, le=4)] = 0.5
-    repeats: bool = False
-    data_seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-
-    needs_path: ClassVar[bool] = False
+    num_items: Annotated[int, Field(gt=1, lt=2**31 - 1, description="items of the catalog")] = 5_000
+    num_users: Annotated[Count, Field(description="users")] = 10_000
+    mean_length: Annotated[float, Field(ge=1, description="mean items of a history")] = 20.0
+    num_interactions: Annotated[
+        int,
+        Field(ge=0, description="about so many in all; 0: by mean_length"),
+    ] = 0
+    min_length: Annotated[Count, Field(description="fewest items of a history")] = 5
+    max_length: Annotated[Count, Field(description="most items of a history")] = 200
+    exponent: Annotated[
+        float, Field(ge=0, le=4, description="popularity falls as rank ** -exponent")
+    ] = 1.0
+    transition: Annotated[
+        Share, Field(description="share of next items that follow from the last one")
+    ] = 0.6
+    taste: Annotated[
+        Share, Field(description="share of next items that are of the user's tastes")
+    ] = 0.3
+    tastes_per_user: Annotated[int, Field(gt=0, le=16, description="tastes of a user")] = 3
+    items_per_taste: Annotated[Count, Field(description="items of a taste")] = 100
+    num_successors: Annotated[int, Field(gt=0, le=64, description="successors of an item")] = 8
+    sharpness: Annotated[
+        float, Field(gt=0, le=1, description="the k-th successor weighs sharpness ** k")
+    ] = 0.6
+    successor_exponent: Annotated[
+        float,
+        Field(ge=0, le=4, description="successors fall with their popularity, as rank ** -this"),
+    ] = 0.5
+    repeats: Annotated[bool, Field(description="whether a user may have an item twice")] = False
+    data_seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of the generator")] = 0
 
     def __post_init__(self) -> None:
         if self.transition + self.taste > 1:
@@ -77,24 +90,18 @@ class Synthetic:
                 "lower max_length, or set repeats = true",
             )
 
-    def read(self, path: Path | None = None, into: Path | None = None) -> Interactions:
-        """Generates all histories, on all cores."""
+    def generate(self, into: Path | None = None) -> Interactions:
+        """All histories, drawn on all cores; `into` is a folder for arrays larger than memory."""
         lengths = self.lengths()
         offsets = new_array(len(lengths) + 1, np.int64, into and into / "offsets.npy")
         offsets[0] = 0
         np.cumsum(lengths, out=offsets[1:])
         item_ids = new_array(int(offsets[-1]), np.int32, into and into / "item_ids.npy")
-        arguments: tuple[Any, ...] = (
-            *self._catalog(),
-            self.taste,
-            self.transition,
-            np.cumsum(self._taste_shares()),
-            np.cumsum(self._successor_shares()),
-            self.repeats,
-        )
+        law = self._law()
+        shares = np.cumsum(self._taste_shares()), np.cumsum(self._successor_shares())
 
         def fill(first: int, last: int) -> None:
-            generator.fill_histories(first, offsets[first : last + 1], item_ids, *arguments)
+            fill_histories(law, first, offsets[first : last + 1], item_ids, *shares, self.repeats)
 
         _on_all_cores(fill, self.num_users)
         return Interactions(
@@ -105,17 +112,16 @@ class Synthetic:
             time_is_order=True,
             fingerprint="",
             dropped={},
+            oracle=self,
         )
 
     def lengths(self) -> np.ndarray:
         """Lengths of all histories, int64, without an item being drawn."""
         lengths = np.empty(self.num_users, dtype=np.int64)
-        _fill_lengths(lengths, self.data_seed, self.min_length, self._mean_length, self.max_length)
+        fill_lengths(lengths, self.data_seed, self.min_length, self._mean_length, self.max_length)
         return lengths
 
-    def oracle_ndcg(
-        self, interactions: Interactions, held_out: HeldOut, exclude_seen: bool, k: int = 10
-    ) -> float:
+    def oracle_ndcg(self, held_out: HeldOut, exclude_seen: bool, k: int = 10) -> float:
         """Mean NDCG@k over `held_out` of ranking by the true next-item probabilities.
 
         The probabilities are those given the user's hidden tastes and the items so far. Items
@@ -124,24 +130,28 @@ class Synthetic:
         A target that is left out counts 0.
         """
         exclude = exclude_seen or not self.repeats
-        seed, num_items, num_tastes, stride, exponent, successor_exponent = self._catalog()
+        law = self._law()
+        unstride = pow(law.stride, -1, law.num_items)
+        shares = self._taste_shares(), self._successor_shares()
         histories = held_out.histories
         totals = []
 
         def rank(first: int, last: int) -> None:
             part = slice(first, last)
             totals.append(
-                generator.rank_quality(
-                    held_out.users[part], histories.starts[part], histories.ends[part],
-                    interactions.item_ids, held_out.targets[part], k, exclude,
-                    seed, num_items, num_tastes, pow(int(stride), -1, num_items),
-                    exponent, successor_exponent,
-                    self.taste, self.transition, self._taste_shares(), self._successor_shares(),
+                sum_of_ndcg(
+                    law, held_out.users[part], histories.starts[part], histories.ends[part],
+                    histories.item_ids, held_out.targets[part], k, exclude, unstride, *shares,
                 )
             )  # fmt: skip
 
         _on_all_cores(rank, len(held_out))
         return math.fsum(totals) / len(held_out)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """All options by name, from which the same model can be made again."""
+        return asdict(self)
 
     @property
     def num_tastes(self) -> int:
@@ -152,15 +162,21 @@ class Synthetic:
     def _mean_length(self) -> float:
         return self.num_interactions / self.num_users or self.mean_length
 
-    def _catalog(self) -> tuple[Any, ...]:
+    def _law(self) -> Law:
         # Ids say nothing of popularity: steps near the golden section spread ranks over them.
         stride = max(1, round(self.num_items * 0.6180339887498949))
         while math.gcd(stride, self.num_items) != 1:
             stride += 1
-        return (
-            self.data_seed, self.num_items, self.num_tastes, stride,
-            float(self.exponent), float(self.successor_exponent),
-        )  # fmt: skip
+        return Law(
+            seed=self.data_seed,
+            num_items=self.num_items,
+            num_tastes=self.num_tastes,
+            stride=stride,
+            exponent=float(self.exponent),
+            successor_exponent=float(self.successor_exponent),
+            taste=float(self.taste),
+            transition=float(self.transition),
+        )
 
     def _taste_shares(self) -> np.ndarray:
         weights = 0.5 ** np.arange(self.tastes_per_user)
@@ -180,9 +196,3 @@ def _on_all_cores(work: Callable[[int, int], None], count: int) -> None:
         jobs = [pool.submit(work, int(first), int(last)) for first, last in pairwise(borders)]
         for job in jobs:
             job.result()
-
-
-@njit(nogil=True, cache=True)
-def _fill_lengths(lengths, seed, shortest, mean, longest):
-    for user in range(len(lengths)):
-        lengths[user] = generator.history_length(seed, user, shortest, mean, longest)

@@ -1,9 +1,9 @@
-"""Forms in which times are written as text, each as SQL that gives microseconds since 1970."""
+"""List the formats in which times are written as text, each as SQL that gives microseconds."""
 
 import re
 from dataclasses import dataclass
 
-from scalelab.datasets.readers._workspace import literal
+from scalelab.datasets.readers._connection import literal
 
 __all__ = ["CANDIDATES", "ISO", "Candidate", "stated"]
 
@@ -46,7 +46,7 @@ def _strptime(text: str, formats: tuple[str, ...]) -> str:
 
 
 def stated(time_format: str) -> Candidate:
-    """The form that data.time_format states."""
+    """The format that data.time_format states."""
     # Fractions are taken by their digits, so that none is lost.
     plain = re.sub(r"%S[.,]%[fgn]", "%S", time_format)
     fine = any(code in plain for code in ("%f", "%n", "%g"))
@@ -56,10 +56,6 @@ def stated(time_format: str) -> Candidate:
 def _dates(*orders: str, pattern: str = "") -> Candidate:
     formats = tuple(order + clock for order in orders for clock in _CLOCKS)
     return Candidate(example=orders[-1], formats=formats, pattern=pattern)
-
-
-def _named_zone(form: str) -> Candidate:
-    return Candidate(example=form, formats=(form,), pattern="(UTC|GMT)")
 
 
 def _three_numbers(mark: str) -> list[Candidate]:

@@ -1,40 +1,40 @@
-"""Keep the file's own ids of items beside what is numbered: item_ids.parquet."""
+"""Write and read item_ids.parquet, which holds the own id of each item in the user's file."""
 
 import csv
 from pathlib import Path
 
 import numpy as np
 
-from scalelab.datasets.readers._workspace import literal, workspace
+from scalelab.datasets.readers._connection import literal, workspace
 
-__all__ = ["read_labels", "write_labels"]
+__all__ = ["read_original_ids", "write_original_ids"]
 
 _NAME = "item_ids.parquet"
 
 
-def write_labels(labels: np.ndarray, folder: Path) -> Path:
+def write_original_ids(original_ids: np.ndarray, folder: Path) -> Path:
     """A table of `row` (of the item table; row 0 is padding) and `item`, the file's own id."""
     out, plain = folder / _NAME, folder / f".{_NAME}.csv"
-    kind = "BIGINT" if labels.dtype.kind in "iu" else "VARCHAR"
+    kind = "BIGINT" if original_ids.dtype.kind in "iu" else "VARCHAR"
     try:
         with plain.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
-            writer.writerows(enumerate(labels.tolist(), start=1))
+            writer.writerows(enumerate(original_ids.tolist(), start=1))
         with workspace(out, folder) as connection:
-            form = (
+            scan = (
                 f"read_csv({literal(plain)}, auto_detect = false, header = false, delim = ',', "
                 "quote = '\"', escape = '\"', max_line_size = 50000000, buffer_size = 100000000, "
                 f"hive_partitioning = false, columns = {{'row': 'BIGINT', 'item': '{kind}'}})"
             )
-            copy = f"COPY (SELECT * FROM {form}) TO {literal(out)} (FORMAT parquet)"
+            copy = f"COPY (SELECT * FROM {scan}) TO {literal(out)} (FORMAT parquet)"
             connection.execute(copy)
     finally:
         plain.unlink(missing_ok=True)
     return out
 
 
-def read_labels(file: Path) -> np.ndarray:
-    """The ids that `write_labels` wrote, in the order of rows. Raises DataError."""
+def read_original_ids(file: Path) -> np.ndarray:
+    """The ids that `write_original_ids` wrote, in the order of rows. Raises DataError."""
     with workspace(file) as connection:
         query = f"SELECT item FROM read_parquet({literal(file)}) ORDER BY row"
         return np.asarray(connection.execute(query).fetchnumpy()["item"])

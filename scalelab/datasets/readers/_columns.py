@@ -1,16 +1,16 @@
 """Choose the columns of user, item and time among the names of a table."""
 
 import re
-from pathlib import Path
 
 import duckdb
 
 from scalelab.core.errors import DataError
-from scalelab.datasets.readers._formats import CANDIDATES
-from scalelab.datasets.readers._forms import Form
+from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._connection import identifier, literal, shown
 from scalelab.datasets.readers._ids import MISSING
+from scalelab.datasets.readers._table_formats import TableFormat
+from scalelab.datasets.readers._time_formats import CANDIDATES
 from scalelab.datasets.readers._times import unit_of
-from scalelab.datasets.readers._workspace import identifier, literal, shown
 
 __all__ = ["ORDER", "check_columns", "choose", "refuse_hidden_times", "session_instead"]
 
@@ -35,7 +35,7 @@ _SESSIONS = ("session", "session_id", "sessionid")
 _WORDS = ("time", "date", "stamp")
 
 
-def check_columns(found: list[str], wanted: dict[str, str], source: Path) -> None:
+def check_columns(found: list[str], wanted: dict[str, str], source: Location) -> None:
     """Raises DataError for the first option of `wanted` whose column `found` has not."""
     for option, name in wanted.items():
         if name not in found:
@@ -43,12 +43,12 @@ def check_columns(found: list[str], wanted: dict[str, str], source: Path) -> Non
             raise DataError(f"{source} has no column {name!r} ({option})", hint)
 
 
-def choose(found: list[str], asked: dict[str, str], source: Path) -> dict[str, str]:
-    """The column of each of user, item and time; time only where one is asked for or usual.
+def choose(found: list[str], options: dict[str, str], source: Location) -> dict[str, str]:
+    """The column of each of user, item and time; time only where one is requested or usual.
 
-    A name that is asked for counts first, then the usual ones. Raises DataError.
+    A requested name counts first, then the usual ones. Raises DataError.
     """
-    wanted = {option: name for option, name in asked.items() if name}
+    wanted = {option: name for option, name in options.items() if name}
     if wanted.get("time") == ORDER and ORDER not in found:
         del wanted["time"]
     check_columns(found, wanted, source)
@@ -56,20 +56,20 @@ def choose(found: list[str], asked: dict[str, str], source: Path) -> dict[str, s
     lower = {_plain(name): name for name in reversed(found)}
     for option, usual in _USUAL.items():
         match = next((lower[name] for name in usual.split() if name in lower), None)
-        if not asked[option] and match is not None:
+        if not options[option] and match is not None:
             chosen[option] = match
     for option in ("user", "item"):
         if option not in chosen:
             columns = shown(", ".join(found), 300)
             if found == [str(place + 1) for place in range(len(found))]:
                 raise DataError(
-                    f"{source} has no header, so its {option} must be told by place",
+                    f"{source} has no header, so its {option} needs a place",
                     f"set data.{option} to a place from 1 to {len(found)}",
                 )
             if any(name.replace(".", "", 1).isdigit() for name in found):
                 raise DataError(
-                    f"{source} has no column called {option!r}; its first line seems to be no "
-                    f"header: {columns}",
+                    f"{source} has no column called {option!r}; its first line seems not to be "
+                    f"a header: {columns}",
                     "set data.header = false and data.user, data.item, data.time to places from 1",
                 )
             hint = f"set data.{option} to one of: {columns}"
@@ -83,15 +83,17 @@ def choose(found: list[str], asked: dict[str, str], source: Path) -> dict[str, s
     return chosen
 
 
-def session_instead(connection: duckdb.DuckDBPyConnection, form: Form, user: str) -> str | None:
+def session_instead(
+    connection: duckdb.DuckDBPyConnection, table: TableFormat, user: str
+) -> str | None:
     """The column of sessions, where there is one and nothing stands in the column of users."""
-    names = {_plain(name): name for name in reversed(form.names)}
+    names = {_plain(name): name for name in reversed(table.names)}
     session = next((names[name] for name in _SESSIONS if name in names), None)
     if session is None or session == user:
         return None
     text = f"trim(CAST({identifier(user)} AS VARCHAR))"
     query = f"SELECT count(*) FILTER ({text} NOT IN ({', '.join(map(literal, MISSING))})) "
-    [(named,)] = connection.execute(f"{query} FROM {form.scan}").fetchall()
+    [(named,)] = connection.execute(f"{query} FROM {table.scan}").fetchall()
     return None if named else session
 
 
@@ -101,17 +103,20 @@ def _plain(name: str) -> str:
 
 
 def refuse_hidden_times(
-    connection: duckdb.DuckDBPyConnection, form: Form, chosen: dict[str, str], source: Path
+    connection: duckdb.DuckDBPyConnection,
+    table: TableFormat,
+    chosen: dict[str, str],
+    source: Location,
 ) -> None:
     """Raises DataError naming the columns that could be times though none is called so."""
-    others = [name for name in form.names if name not in chosen.values()]
-    kinds = {} if form.is_text else form.types(connection)
+    others = [name for name in table.names if name not in chosen.values()]
+    kinds = {} if table.is_text else table.types(connection)
     suspects = [
         name
         for name in others
         if any(word in name.lower() for word in _WORDS)
         or kinds.get(name, "").startswith(("TIMESTAMP", "DATE"))
-        or _reads_as_time(connection, form, name)
+        or _reads_as_time(connection, table, name)
     ]
     if suspects:
         names = ", ".join(repr(shown(name)) for name in suspects)
@@ -121,19 +126,19 @@ def refuse_hidden_times(
         )
 
 
-def _reads_as_time(connection: duckdb.DuckDBPyConnection, form: Form, name: str) -> bool:
+def _reads_as_time(connection: duckdb.DuckDBPyConnection, table: TableFormat, name: str) -> bool:
     text = f"trim(CAST({identifier(name)} AS VARCHAR))"
     number = f"TRY_CAST({text} AS DOUBLE)"
     number = f"CASE WHEN isfinite({number}) THEN {number} END"
     [(values, numbers, lowest, highest)] = connection.execute(
         f"SELECT count(*) FILTER ({text} <> ''), count({number}), min({number}), max({number}) "
-        f"FROM {form.scan}"
+        f"FROM {table.scan}"
     ).fetchall()
     if numbers and 10 * numbers >= 9 * values:
         return bool(unit_of(lowest, highest))
     tried = ", ".join(f"count({candidate.micros('v')})" for candidate in CANDIDATES)
     [(some, *read)] = connection.execute(
-        f"SELECT count(*), {tried} FROM (SELECT {text} AS v FROM {form.scan} "
+        f"SELECT count(*), {tried} FROM (SELECT {text} AS v FROM {table.scan} "
         f"WHERE {text} <> '' LIMIT 2000)"
     ).fetchall()
     return bool(some) and 10 * max(read) >= 9 * some

@@ -14,7 +14,7 @@ _ROWS_PER_CHUNK = 1_000_000
 
 
 def content_digest(connection: duckdb.DuckDBPyConnection, has_time: bool, unit: str) -> str:
-    """32 hex digits over the table `clean`: equal for equal ids and times, whatever the form.
+    """32 hex digits over the table `clean`: equal for equal ids and times, whatever the format.
 
     Whether ids are numbers follows from how they are written, so numbers are digested as such.
     """

@@ -1,0 +1,97 @@
+"""List every key of a run and of a study: its default, the values allowed and what it means."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from scalelab.core.option_types import allowed, annotation_of, section_of, words_of
+from scalelab.core.parts import list_kind
+from scalelab.core.run_tables import PartSpec
+from scalelab.core.spec import RunSpec
+from scalelab.core.study import StudySpec
+
+__all__ = ["Key", "list_keys"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """One key. `parts` are those that take it, none where every run or study does.
+
+    `place` is "run" or "study"; `default` is written as in TOML, "" where there is none;
+    `words` are the allowed words, where only some are.
+    """
+
+    key: str
+    place: str
+    parts: tuple[str, ...]
+    default: str
+    allowed: str
+    words: tuple[str, ...]
+    meaning: str
+
+
+def list_keys(prefix: str = "") -> tuple[Key, ...]:
+    """The keys that begin with `prefix`, those of a run first. Imports no part."""
+    found = (*_of_sections(RunSpec, "", "run"), *_of_sections(StudySpec, "", "study"))
+    return _merged(key for key in found if key.key.startswith(prefix))
+
+
+def _merged(keys: Iterable[Key]) -> tuple[Key, ...]:
+    """One row for each key that differs in more than the part that takes it."""
+    rows: dict[Key, list[str]] = {}
+    for key in keys:
+        rows.setdefault(replace(key, parts=()), []).extend(key.parts)
+    return tuple(replace(key, parts=tuple(parts)) for key, parts in rows.items())
+
+
+def _of_sections(model: type[BaseModel], prefix: str, place: str) -> Iterator[Key]:
+    for name, field in model.model_fields.items():
+        section = section_of(field.annotation)
+        if section is not None:
+            yield from _of_sections(section, f"{prefix}{name}.", place)
+            if issubclass(section, PartSpec):
+                yield from _of_parts(section.kind, f"{prefix}{name}.", place)
+            continue
+        yield Key(
+            key=prefix + name,
+            place=place,
+            parts=(),
+            default=_default_of(field),
+            allowed=allowed(annotation_of(field)),
+            words=words_of(annotation_of(field)),
+            meaning=(field.description or "").rstrip("."),
+        )
+
+
+def _of_parts(kind: str, prefix: str, place: str) -> Iterator[Key]:
+    for part in list_kind(kind):
+        for option in part.options:
+            yield Key(
+                key=prefix + option.name,
+                place=place,
+                parts=(part.name,),
+                default=option.default,
+                allowed=option.allowed,
+                words=words_of(option.annotation),
+                meaning=option.meaning,
+            )
+
+
+def _default_of(field: FieldInfo) -> str:
+    return "" if field.is_required() else _written(field.get_default(call_default_factory=True))
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple | list):
+        parts = cast("Iterable[Any]", value)
+        return f"[{', '.join(map(_written, parts))}]"
+    if isinstance(value, dict):
+        return "{}"
+    return "" if value is None else str(value)

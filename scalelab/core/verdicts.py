@@ -1,0 +1,39 @@
+"""Say from stored figures whether a run has learned more than popularity, and whether it was done.
+
+A loss with many negatives first brings all scores down together. For some hundred updates the model
+is then the popularity list, and a run that ends there says nothing about its loss.
+"""
+
+from collections.abc import Sequence
+
+__all__ = ["ABOVE_BASELINE", "above_baseline", "at_baseline", "still_rising"]
+
+# Validation NDCG@10 in multiples of the popularity baseline's, from which a model has left it.
+ABOVE_BASELINE = 1.1
+# What the last quarter of the validations must have gained on those before it, relative.
+_GAIN = 0.01
+
+
+def above_baseline(value: float, popularity: float) -> bool:
+    """Is a validation NDCG@10 clearly above that of the popularity baseline?"""
+    return value > ABOVE_BASELINE * popularity
+
+
+def at_baseline(valid: Sequence[float], popularity: float | None) -> bool:
+    """Has no validation (NDCG@10, in the order of the epochs) left the popularity baseline?
+
+    False where nothing was validated or the baseline is not known.
+    """
+    return bool(valid) and popularity is not None and not above_baseline(max(valid), popularity)
+
+
+def still_rising(valid: Sequence[float], stopped: str | None) -> bool:
+    """Did training end although validation (NDCG@10, in the order of the epochs) still rose?
+
+    It did where the best of the last quarter of the validations, at least one, is over 1 % above
+    the best before. A run that patience has stopped rose no more; one validation says nothing.
+    """
+    if stopped == "patience" or len(valid) < 2:
+        return False
+    last = max(1, len(valid) // 4)
+    return max(valid[-last:]) > (1 + _GAIN) * max(valid[:-last])

@@ -1,0 +1,25 @@
+"""Describe the options that several losses share: meaning and range of each."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+__all__ = ["IncludePadding", "Kernel", "Reduction", "Regularisation", "RemoveAccidentalHits"]
+
+Reduction = Annotated[
+    Literal["mean", "sum", "balanced"],
+    Field(description="how the terms of a position are put together"),
+]
+RemoveAccidentalHits = Annotated[
+    bool, Field(description="whether negatives that equal the target are left out")
+]
+IncludePadding = Annotated[
+    bool, Field(description="whether the padding row counts in the softmax, as in RECE's code")
+]
+Regularisation = Annotated[
+    float, Field(ge=0, description="weight of the squared scores of negatives (GRU4Rec's bpreg)")
+]
+Kernel = Annotated[
+    Literal["auto", "fused", "tiled"],
+    Field(description="fused Triton kernels or tiles of scores; auto: fused where they run"),
+]
