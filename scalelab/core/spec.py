@@ -27,6 +27,7 @@ from scalelab.core.tables import Table, checked, read_toml
 
 __all__ = [
     "RESULTS_VERSION",
+    "WORKED_OUT",
     "BatchSpec",
     "DataSpec",
     "DeviceSpec",
@@ -41,6 +42,9 @@ __all__ = [
 
 # Raised whenever the same spec would give other numbers, so that old rows are not taken for new.
 RESULTS_VERSION = 2
+
+# What a spec says of itself, whatever a file gives: no key that people write.
+WORKED_OUT = frozenset({"sources"})
 
 # Names of files that say nothing of what is in them.
 _NO_NAMES = set(
