@@ -29,7 +29,7 @@ _REQUIRED = {
     "packers": ("pack",),
     "negatives": ("bind", "exponent"),
     "readers": ("read",),
-    "probes": ("open", "close", "memory", "on_step_end"),
+    "probes": ("open", "close", "memory", "sample", "device_types"),
     "charts": ("rows", "draw"),
     "executors": ("open", "submit", "poll", "stop", "end", "close", "blocking", "shares_memory"),
 }

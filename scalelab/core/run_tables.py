@@ -26,6 +26,7 @@ __all__ = [
     "DataSpec",
     "DeviceSpec",
     "LossSpec",
+    "MeasureSpec",
     "ModelSpec",
     "NegativesSpec",
     "PartSpec",
@@ -222,3 +223,10 @@ class DeviceSpec(Table, frozen=True):
     """One of auto, cpu, cuda, cuda:N; auto is the GPU where there is one."""
     threads: NonNegativeInt = 0
     """Threads of the CPU; 0: all cores."""
+
+
+class MeasureSpec(Table, frozen=True):
+    """What is read while the run trains, beside the memory of its components. Changes no number."""
+
+    probes: tuple[str, ...] = ("step_timer", "host_rss", "kernel_used", "nvml")
+    """Probes that read along, see scalelab list probes; a probe of GPUs is left out on a CPU."""

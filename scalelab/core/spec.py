@@ -18,6 +18,7 @@ from scalelab.core.run_tables import (
     DataSpec,
     DeviceSpec,
     LossSpec,
+    MeasureSpec,
     ModelSpec,
     NegativesSpec,
     PartSpec,
@@ -32,6 +33,7 @@ __all__ = [
     "DataSpec",
     "DeviceSpec",
     "LossSpec",
+    "MeasureSpec",
     "ModelSpec",
     "NegativesSpec",
     "PartSpec",
@@ -79,6 +81,8 @@ class RunSpec(Table, frozen=True):
     """How long and with what the run trains."""
     device: DeviceSpec = DeviceSpec()
     """Where the run trains."""
+    measure: MeasureSpec = MeasureSpec()
+    """What is read while the run trains."""
     sources: dict[str, str] = Field(default_factory=dict)
     """Digests of the parts that are not scalelab's own, worked out whatever is given here."""
 
@@ -98,6 +102,10 @@ class RunSpec(Table, frozen=True):
         """Every option checked and spelt out; negatives dropped where the loss takes none."""
         packer = absolute(self.batch.packer, Path.cwd())
         plugins.options("packers", packer)
+        probes = tuple(absolute(self.measure.probes, Path.cwd()))
+        for probe in probes:
+            if not locate("probes", probe).in_tree:  # those of the tree need not be imported yet
+                plugins.load("probes", probe)
         loss_class = plugins.load("losses", self.loss.name)
         wants = bool(loss_class.needs_negatives)
         if wants and not self.negatives:
@@ -107,6 +115,7 @@ class RunSpec(Table, frozen=True):
             update={
                 "data": self.data.resolved(),
                 "batch": self.batch.model_copy(update={"packer": packer}),
+                "measure": self.measure.model_copy(update={"probes": probes}),
                 "negatives": tuple(n.resolved() for n in self.negatives) if wants else (),
                 "model": self.model.resolved(),
                 "loss": self.loss.resolved(),
@@ -145,8 +154,11 @@ class RunSpec(Table, frozen=True):
     def as_tables(self) -> dict[str, Any]:
         """Plain dictionaries and lists, as TOML or JSON would hold them."""
         tables = self.model_dump(mode="json")
+        # Left out where they say nothing, so that a spec reads as it did before they were there.
         if not self.sources:
             del tables["sources"]
+        if self.measure == MeasureSpec():
+            del tables["measure"]
         return tables
 
     def as_json(self) -> str:
@@ -163,6 +175,7 @@ class RunSpec(Table, frozen=True):
         tables["data"].pop("path")
         tables["data"].pop("name")
         tables["data"].pop("recent_days")  # of a baseline, not of the run
+        tables.pop("measure", None)
         tables["device"]["name"] = self.device.name.partition(":")[0]
         for table, key in (("data", "reader"), ("batch", "packer"), ("model", "name")):
             tables[table][key] = short(tables[table][key])

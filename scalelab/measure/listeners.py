@@ -15,6 +15,7 @@ from scalelab.train.trainer import METRIC, Fit, Trainer
 __all__ = [
     "Clock",
     "PhaseWatch",
+    "PositionCounter",
     "Reporter",
     "Stop",
     "StopRequest",
@@ -92,6 +93,16 @@ class Clock(Observer):
         """Evaluation ends."""
         if phase is Phase.EVALUATE:
             self.evaluate_s += time.perf_counter() - self._since
+
+
+class PositionCounter(Observer):
+    """Counts the positions that training has seen, which rates are made of."""
+
+    positions = 0
+
+    def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
+        """One step more."""
+        self.positions += num_positions
 
 
 class TimeGuard(Observer):

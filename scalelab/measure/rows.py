@@ -52,7 +52,7 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         tokens_per_s=None,
         wait_fraction=None,
         resolved=None,
-        origin=json.dumps(origin_of(spec.named_parts()), sort_keys=True),
+        origin=json.dumps(_origin(spec), sort_keys=True),
         stopped=None,
         account_error=None,
         tied_targets=None,
@@ -71,3 +71,9 @@ def baselines_of(trainer: Trainer, run: Run) -> tuple[Baseline, ...]:
         data_fingerprint=run.data_fingerprint,
         protocol=run.protocol,
     )
+
+
+def _origin(spec: RunSpec) -> dict[str, dict[str, str]]:
+    """Where the parts of the run are from, its probes among them."""
+    probes = {f"probes.{short(name)}": ("probes", name) for name in spec.measure.probes}
+    return origin_of({**spec.named_parts(), **probes})
