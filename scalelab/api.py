@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from scalelab.core.parts import Part
     from scalelab.measure.checks import Check
     from scalelab.sweeping.result import SweepResult
+    from scalelab.templates import Written
 
 __all__ = [
     "calibrate",
@@ -29,6 +30,7 @@ __all__ = [
     "doctor",
     "keys",
     "list_parts",
+    "new",
     "plan",
     "profile",
     "query",
@@ -65,6 +67,13 @@ def list_parts(kind: str | None = None, name: str | None = None) -> dict[str, tu
     if kind is not None:
         return {kind: list_kind(kind, name)}
     return {each: list_kind(each) for each in known}
+
+
+def new(kind: str, name: str, folder: str | Path = ".") -> Written:
+    """Write a loss, model or chart called `name` and its test. Raises SpecError."""
+    from scalelab.templates import write_part
+
+    return write_part(kind, name, Path(folder))
 
 
 def keys(prefix: str = "") -> tuple[Key, ...]:

@@ -28,7 +28,8 @@ DOORS = {
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
     "tomli_w": ("studies/",),
-    "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+    "pytest": ("testing/",),
+    "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/", "testing/"),
     "triton": ("losses/",),
     "typer": ("cli/",),
 }
@@ -49,6 +50,7 @@ PLUGINS = [
     if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
 ]
 VERBS = (
+    "new",
     "keys",
     "schema",
     "profile",

@@ -16,6 +16,7 @@ from scalelab.cli import (
     doctor,
     keys,
     list_,
+    new,
     plan,
     profile,
     query,
@@ -47,6 +48,7 @@ app.add_typer(data.app, name="data")
 app.command("list", epilog=list_.EXAMPLE)(list_.main)
 app.command("keys", epilog=keys.EXAMPLE)(keys.main)
 app.command("schema", epilog=schema.EXAMPLE)(schema.main)
+app.command("new", epilog=new.EXAMPLE)(new.main)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.main)
 
 
