@@ -6,6 +6,7 @@ Run it after RESULTS_VERSION was raised, or where a change of the sources cannot
 
 import json
 from pathlib import Path
+from typing import Any
 
 import scalelab
 from scalelab.core import sources
@@ -20,7 +21,7 @@ NUMERIC = ("models", "losses", "packers", "negatives", "readers")
 SHARED = ("datasets", "batches", "losses", "models", "train", "measure")
 
 
-def current() -> dict[str, object]:
+def current() -> dict[str, Any]:
     """What the record should say of the sources as they are."""
     parts = {
         f"{kind}.{name}": sources.digest(place)

@@ -175,7 +175,8 @@ class ModelContract:
                 num_items=NUM_ITEMS, max_len=MAX_LEN, generator=None, **(options | self.options)
             )
             places = [torch.zeros(3, MAX_LEN, dtype=torch.int32) for _ in range(3)]
-            model(EncoderInput(places[0], places[1], places[2], 4)).sum().backward()
+            hidden_BLD = model(EncoderInput(places[0], places[1], places[2], 4))
+            (hidden_BLD.sum() + model.item_table_VD.sum()).backward()
 
     def test_a_model_that_nobody_holds_is_gone(self, part: Any) -> None:
         """A hook that holds its own weight keeps a table of the catalog's size for good."""
