@@ -134,6 +134,8 @@ def _words(node: object) -> Iterator[str]:
                 continue
             if field == "keywords":  # what an option means is said to people, like a docstring
                 value = [word for word in value if word.arg != "description"]
+            if isinstance(node, ast.JoinedStr):  # 3.12 adds empty texts to f-strings
+                value = [part for part in value if getattr(part, "value", None) != ""]
             yield f" {field}="
             yield from _words(value)
         yield ")"
