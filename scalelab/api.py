@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalelab.any_model.verbs import account, estimate, estimate_file
+from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
 if TYPE_CHECKING:
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
     from scalelab.templates import Written
 
 __all__ = [
+    "account",
     "calibrate",
     "compare",
     "data",
     "doctor",
+    "estimate",
+    "estimate_file",
     "keys",
     "list_parts",
     "new",
@@ -41,8 +46,6 @@ __all__ = [
     "sweep",
     "write_rows",
 ]
-
-Settings = Mapping[str, Any] | Sequence[str] | None
 
 
 def query(ledger: str | Path, sql: str) -> pa.Table:
@@ -95,7 +98,7 @@ def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
         raise SpecError(f"no schema of {of!r}", nearest(of, makers))
     found = makers[of]()
     if out is not None:
-        _write(Path(out), json.dumps(found, indent=2) + "\n")
+        write_text(Path(out), json.dumps(found, indent=2) + "\n")
     return found
 
 
@@ -122,15 +125,15 @@ def profile(
     `save_model`). With `steps` training stops after so many, the largest of the epoch among them;
     0 trains to the end. `report` hears where the run stands.
     """
-    from scalelab.core.facts import facts_of
+    from scalelab.core.profile_document import profile_document
     from scalelab.core.spec import RunSpec
 
-    spec = RunSpec.load(run, _overrides(set, device))
-    folder, model_folder = _folder(out), _folder(save_model)
+    spec = RunSpec.load(run, overrides_of(set, device))
+    folder, model_folder = make_folder(out), make_folder(save_model)
     from scalelab.measure.profiling import profiled  # only now: bad input must not wait for torch
 
     record, files = profiled(spec, out=folder, save_model=model_folder, steps=steps, report=report)
-    return facts_of(record, files)
+    return profile_document(record, files)
 
 
 def plan(
@@ -152,7 +155,7 @@ def plan(
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
     return predict_configurations(
-        run_or_study, _overrides(set), on=on, budget_bytes=budget_bytes, solve_for=solve
+        run_or_study, overrides_of(set), on=on, budget_bytes=budget_bytes, solve_for=solve
     )
 
 
@@ -214,7 +217,7 @@ class _Data:
         from scalelab.datasets.describe import describe
         from scalelab.datasets.request import request
 
-        return describe(request(file, reader, _overrides(set)))
+        return describe(request(file, reader, overrides_of(set)))
 
     def convert(
         self,
@@ -228,14 +231,14 @@ class _Data:
         from scalelab.datasets.convert import convert
         from scalelab.datasets.request import request
 
-        return convert(request(file, reader, _overrides(set)), Path(out))
+        return convert(request(file, reader, overrides_of(set)), Path(out))
 
     def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
         """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
         from scalelab.datasets.convert import convert
         from scalelab.datasets.request import request
 
-        return convert(request(None, "synthetic", _overrides(set)), Path(out))
+        return convert(request(None, "synthetic", overrides_of(set)), Path(out))
 
 
 data = _Data()
@@ -269,7 +272,7 @@ def sweep(
     from scalelab.core.units import parse_bytes, parse_seconds
 
     spec = StudySpec.load(study)
-    overrides = _overrides(set)
+    overrides = overrides_of(set)
     budget_bytes = parse_bytes(budget) if budget is not None else None
     time_budget_s = parse_seconds(time_budget) if time_budget is not None else None
     from scalelab.sweeping import runner  # only now: bad input must not wait for torch
@@ -306,32 +309,3 @@ def study_budget(study: str | Path) -> int | None:
 
     memory = StudySpec.load(study).budget.memory
     return parse_bytes(memory) if memory is not None else None
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file. Raises SpecError."""
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"cannot write {file}: {error.strerror}") from error
-
-
-def _folder(path: str | Path | None) -> Path | None:
-    """The folder, made if there is none. Raises SpecError."""
-    if path is None:
-        return None
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpecError(f"cannot make the folder {path}: {error.strerror}") from error
-    return Path(path)
-
-
-def _overrides(given: Settings, device: str | None = None) -> dict[str, Any]:
-    """`{"batch.size": 256}` or `["batch.size=256"]` as the former, with the device if given."""
-    from scalelab.core.locating import absolute
-    from scalelab.core.tables import parse_set
-
-    pairs = given.items() if isinstance(given, Mapping) else map(parse_set, given or ())
-    # A part's file on the command line is looked for in the working folder.
-    return absolute(dict(pairs), Path.cwd()) | ({} if device is None else {"device.name": device})

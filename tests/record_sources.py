@@ -10,9 +10,9 @@ from typing import Any
 
 import scalelab
 from scalelab.core import sources
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.locating import KINDS, available, locate
 from scalelab.core.part_sources import RECORD
-from scalelab.core.spec import RESULTS_VERSION
 
 PACKAGE = Path(scalelab.__file__).parent
 # Kinds whose parts decide the numbers of a run.

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
-from scalelab.core.records import Outcome, Record
+from scalelab.core.figures import peak_of, quality_of
+from scalelab.core.identity import COMPARABLE, configuration_of
+from scalelab.core.memory_kinds import peak_kind
+from scalelab.core.records import Outcome, Record, Run
 
-__all__ = ["Finished", "comparable", "finished_of", "settings_of", "without_seed"]
+__all__ = ["Finished", "comparable", "configuration_of_record", "finished_of", "without_seed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +30,16 @@ def finished_of(label: str, record: Record) -> Finished:
     return Finished(
         label=label,
         outcome=run.outcome,
-        valid=_ndcg(record, "valid"),
-        test=_ndcg(record, "test"),
-        peak_bytes=_peak(record, json.loads(run.spec)),
+        valid=quality_of(record.metrics, run.best_epoch, "valid"),
+        test=quality_of(record.metrics, run.best_epoch, "test"),
+        peak_bytes=peak_of(record.memory, "train", peak_kind(_device(run))),
         train_s=run.train_s,
         error=run.error or "",
     )
+
+
+def _device(run: Run) -> str:
+    return str(json.loads(run.spec).get("device", {}).get("name", "cpu"))
 
 
 def without_seed(label: str) -> str:
@@ -41,35 +47,19 @@ def without_seed(label: str) -> str:
     return " ".join(word for word in label.split() if not word.startswith("seed="))
 
 
-def _ndcg(record: Record, split: str) -> float | None:
-    """NDCG@10 at the epoch whose weights were kept, else the best that was seen."""
-    values = {
-        metric.epoch: metric.value
-        for metric in record.metrics
-        if metric.split == split and metric.name == "ndcg" and metric.k == 10
-    }
-    best = record.run.best_epoch
-    return values[best] if best in values else max(values.values(), default=None)
-
-
-def _peak(record: Record, spec: dict[str, Any]) -> int | None:
-    """The training peak: `allocated` on a GPU, `requested` on a CPU, never one for the other."""
-    on_gpu = str(spec.get("device", {}).get("name", "cpu")).startswith("cuda")
-    wanted = ("train", "allocated" if on_gpu else "requested", "total", "measured")
-    for memory in record.memory:
-        if (memory.stage, memory.kind, memory.component, memory.source) == wanted:
-            return memory.bytes
-    return None
-
-
 def comparable(record: Record) -> tuple[str, ...]:
     """What two runs must share for their qualities and peaks to compare."""
-    device = record.environment.device if record.environment is not None else ""
-    return (record.run.data_fingerprint or record.run.dataset, record.run.protocol, device)
+    run = record.run
+    known = {
+        "data_fingerprint": run.data_fingerprint or run.dataset,
+        "protocol": run.protocol,
+        "device": None if record.environment is None else record.environment.device,
+        "results_version": run.results_version,
+    }
+    return tuple(str(known[name]) for name in COMPARABLE)
 
 
-def settings_of(record: Record) -> str:
+def configuration_of_record(record: Record) -> str:
     """What is equal for the seeds of one configuration."""
-    tables = json.loads(record.run.spec)
-    tables.get("train", {}).pop("seed", None)
-    return json.dumps(tables, sort_keys=True)
+    run = record.run
+    return configuration_of(json.loads(run.spec), run.data_fingerprint, run.results_version)

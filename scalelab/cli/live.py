@@ -6,7 +6,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from scalelab.cli.finished import Finished, comparable, finished_of, settings_of, without_seed
+from scalelab.cli.finished import (
+    Finished,
+    comparable,
+    configuration_of_record,
+    finished_of,
+    without_seed,
+)
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
@@ -128,7 +134,9 @@ class LiveState(SweepObserver):
             if record.run.outcome is Outcome.DONE:
                 self._record_seconds(run_id, elapsed_s)
                 pareto_front = self._pareto_fronts.setdefault(comparable(record), ParetoFront())
-                pareto_front.add(settings_of(record), without_seed(finished.label), finished)
+                pareto_front.add(
+                    configuration_of_record(record), without_seed(finished.label), finished
+                )
 
     def on_message(self, text: str) -> None:
         with self._lock:

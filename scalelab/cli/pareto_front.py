@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from scalelab.core.dominance import beats
+
 __all__ = ["ParetoFront", "Point", "budgets_around"]
 
 
@@ -33,8 +35,7 @@ class Point:
 
     def beats(self, other: "Point") -> bool:
         """Whether this is no worse in quality and memory, and better in one of them."""
-        no_worse = self.valid >= other.valid and self.peak_bytes <= other.peak_bytes
-        return no_worse and (self.valid, self.peak_bytes) != (other.valid, other.peak_bytes)
+        return beats((self.valid, self.peak_bytes), (other.valid, other.peak_bytes))
 
 
 class ParetoFront:

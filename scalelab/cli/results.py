@@ -10,6 +10,7 @@ from scalelab.cli.output import console, grid, note, one_line, say
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.cli.screen import best_under, summary
 from scalelab.core.events import Planned
+from scalelab.core.identity import COMPARABLE
 from scalelab.core.records import Outcome
 from scalelab.core.units import format_bytes, format_seconds
 
@@ -115,7 +116,7 @@ def _show_pareto_front(
     pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
     for row, finished in found:
         if finished.outcome is Outcome.DONE:
-            key = tuple(str(row[name]) for name in ("data_fingerprint", "protocol", "device"))
+            key = tuple(str(row[name]) for name in COMPARABLE)
             pareto_front = pareto_fronts.setdefault(key, ParetoFront())
             pareto_front.add(row["configuration"], without_seed(finished.label), finished)
     points = tuple(

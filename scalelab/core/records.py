@@ -73,10 +73,6 @@ class Run:
     max_len: int
     hidden_dim: int | None
     num_negatives: int
-    rounds: int | None
-    n_buckets: str | None
-    n_chunks: int | None
-    n_extra_chunks: int | None
     seed: int
     spec: str
     started_at: datetime

@@ -19,6 +19,7 @@ from pydantic import (
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.locating import absolute
+from scalelab.core.renamed import new_name
 from scalelab.core.tables import Table
 
 __all__ = [
@@ -38,6 +39,7 @@ class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=T
     """A part by name; keys that are not fields of the table are options of the part."""
 
     kind: ClassVar[str]
+    table: ClassVar[str]
     name_field: ClassVar[str] = "name"
 
     @property
@@ -56,7 +58,11 @@ class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=T
         own = set(type(self).model_fields) - {self.name_field}
         known = set(plugins.options(self.kind, self.part))
         for key in self.options.keys() - known:
-            raise SpecError(f"{self.part!r} has no option {key!r}", nearest(key, own | known))
+            message = f"{self.part!r} has no option {key!r}"
+            renamed = new_name(self.table, key)
+            if renamed in own | known:
+                raise SpecError(f"{message} any more", f"write {self.table}.{renamed}")
+            raise SpecError(message, nearest(key, own | known))
         checked = plugins.check_options(self.kind, self.part, self.options)
         name = absolute(self.part, Path.cwd())
         return type(self)(**{**self._own(), self.name_field: name, **checked})
@@ -94,6 +100,7 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """
 
     kind: ClassVar[str] = "readers"
+    table: ClassVar[str] = "data"
     name_field: ClassVar[str] = "reader"
 
     reader: str = "table"
@@ -141,6 +148,7 @@ class NegativesSpec(PartSpec, frozen=True, extra="allow"):
     """One source of negatives."""
 
     kind: ClassVar[str] = "negatives"
+    table: ClassVar[str] = "negatives"
 
     name: str = "uniform"
     """How negatives are drawn, see scalelab list negatives."""
@@ -156,6 +164,7 @@ class ModelSpec(PartSpec, frozen=True, extra="allow"):
     """An encoder and its options."""
 
     kind: ClassVar[str] = "models"
+    table: ClassVar[str] = "model"
 
     name: str = "sasrec"
     """The encoder, see scalelab list models."""
@@ -165,6 +174,7 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
     """A loss and its options; `train_on` chooses cumulative or last-step training."""
 
     kind: ClassVar[str] = "losses"
+    table: ClassVar[str] = "loss"
 
     name: str = "cross_entropy"
     """The loss, see scalelab list losses."""

@@ -1,6 +1,5 @@
 """TOML in, checked and fingerprinted specs out: all that decides one run."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -10,7 +9,8 @@ from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
-from scalelab.core.locating import absolute, locate, short
+from scalelab.core.identity import fingerprint_of
+from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
 from scalelab.core.presets import find_preset
 from scalelab.core.run_tables import (
@@ -27,7 +27,6 @@ from scalelab.core.run_tables import (
 from scalelab.core.tables import Table, checked, read_toml
 
 __all__ = [
-    "RESULTS_VERSION",
     "WORKED_OUT",
     "BatchSpec",
     "DataSpec",
@@ -41,9 +40,6 @@ __all__ = [
     "TrainSpec",
     "with_overrides",
 ]
-
-# Raised whenever the same spec would give other numbers, so that old rows are not taken for new.
-RESULTS_VERSION = 2
 
 # What a spec says of itself, whatever a file gives: no key that people write.
 WORKED_OUT = frozenset({"sources"})
@@ -171,20 +167,7 @@ class RunSpec(Table, frozen=True):
         Which of several GPUs it was decides nothing; `auto` would not say where the run trains.
         """
         assert self.device.name != "auto", "a device takes the place of auto first"
-        tables = self.as_tables()
-        tables["data"].pop("path")
-        tables["data"].pop("name")
-        tables["data"].pop("recent_days")  # of a baseline, not of the run
-        tables.pop("measure", None)
-        tables["device"]["name"] = self.device.name.partition(":")[0]
-        for table, key in (("data", "reader"), ("batch", "packer"), ("model", "name")):
-            tables[table][key] = short(tables[table][key])
-        for table in (tables["loss"], *tables["negatives"]):
-            table["name"] = short(table["name"])
-        tables["data_fingerprint"] = data_fingerprint
-        tables["results_version"] = RESULTS_VERSION
-        text = json.dumps(tables, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return fingerprint_of(self.as_tables(), data_fingerprint)
 
     @property
     def dataset(self) -> str:

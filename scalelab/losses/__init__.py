@@ -48,6 +48,7 @@ __all__ = [
     "Target",
     "cuda_target",
     "needs_popularity",
+    "options_used",
     "own_scores",
     "predicted_target",
     "target_of",
@@ -116,6 +117,15 @@ class LossBatch:
     generator: Generator | None = None
     # Fixed random vectors and the like, for tests against other code.
     given: Mapping[str, Any] = field(default_factory=dict)
+
+
+def options_used(loss: "Loss", hidden_ND: Tensor, item_table_VD: Tensor) -> dict[str, Any]:
+    """What a loss makes of its options "auto" on such operands; empty where it has none.
+
+    A loss says so by a method of this name. Only shapes, types and the device may count.
+    """
+    method = getattr(loss, "options_used", None)
+    return {} if method is None else dict(method(hidden_ND, item_table_VD))
 
 
 Scores = Callable[[Tensor, Tensor], Tensor]

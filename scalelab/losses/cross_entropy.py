@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from scalelab.losses import LossBatch, target_of
+from scalelab.losses import LossBatch, Target, target_of
 from scalelab.losses._options import IncludePadding, Kernel
 from scalelab.losses._tiles import (
     accumulate_dtype_of,
@@ -63,6 +63,10 @@ class CrossEntropy:
         if self.tile_mib != "auto" and self.tile_mib <= 0:
             raise ValueError(f"tile_mib must be positive, got {self.tile_mib}")
 
+    def options_used(self, hidden_ND: Tensor, item_table_VD: Tensor) -> dict[str, float]:
+        """The MiB that "auto" stands for on the device of the operands."""
+        return {"tile_mib": _tile_bytes(self.tile_mib, target_of(hidden_ND)) / 2**20}
+
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""
         compute_dtype = compute_dtype_of(hidden_ND)
@@ -82,6 +86,12 @@ class CrossEntropy:
         return loss_with_gradients(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
 
 
+def _tile_bytes(tile_mib: float | Literal["auto"], target: Target) -> int:
+    if tile_mib != "auto":
+        return int(tile_mib * 2**20)
+    return 32 * 2**20 if target.kind == "cpu" else target.tile_bytes
+
+
 def _tile(
     tile_mib: float | Literal["auto"],
     hidden_ND: Tensor,
@@ -91,8 +101,7 @@ def _tile(
     """Whether scores are kept, the rows and columns of a tile, and the size of their buffer."""
     (num_positions, depth), num_rows = hidden_ND.shape, table_VD.shape[0]
     target = target_of(hidden_ND)
-    default = 32 * 2**20 if target.kind == "cpu" else target.tile_bytes
-    num_bytes = default if tile_mib == "auto" else int(tile_mib * 2**20)
+    num_bytes = _tile_bytes(tile_mib, target)
     enough = min(_FEWEST_ROWS, num_positions)
     if target.kind == "cpu":
         room = max(1, num_bytes // compute_dtype.itemsize)

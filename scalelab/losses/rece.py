@@ -89,7 +89,7 @@ class RECE:
         given = batch.given.get("buckets")
         n_buckets = self._num_buckets(hidden_ND.shape[0], item_table_VD.shape[0])
         shape = (self.rounds, n_buckets if given is None else given.shape[1], hidden_ND.shape[1])
-        n_chunks = shape[1] if self.n_chunks == "auto" else self.n_chunks
+        n_chunks = self._num_chunks(shape[1])
         if n_chunks > batch.num_items:
             raise SpecError(
                 f"rece cannot cut {batch.num_items} items into {n_chunks} chunks",
@@ -118,6 +118,14 @@ class RECE:
                 return _loss(visible, hidden_wanted, table_wanted)
 
         return loss_with_gradients(compute, hidden_ND, item_table_VD)
+
+    def options_used(self, hidden_ND: Tensor, item_table_VD: Tensor) -> dict[str, int]:
+        """The numbers that "auto" and "paper" stand for on such operands."""
+        n_buckets = self._num_buckets(hidden_ND.shape[0], item_table_VD.shape[0])
+        return {"n_buckets": n_buckets, "n_chunks": self._num_chunks(n_buckets)}
+
+    def _num_chunks(self, n_buckets: int) -> int:
+        return n_buckets if self.n_chunks == "auto" else self.n_chunks
 
     def _num_buckets(self, num_positions: int, num_rows: int) -> int:
         if isinstance(self.n_buckets, int):

@@ -121,11 +121,19 @@ class SCE:
 
         return loss_with_gradients(compute, hidden_ND, item_table_VD)
 
+    def options_used(self, hidden_ND: Tensor, item_table_VD: Tensor) -> dict[str, int]:
+        """The numbers that "auto" stands for on such operands; no bucket holds more than all."""
+        num_positions = hidden_ND.shape[0]
+        auto = max(1, round(2 * math.sqrt(num_positions)))
+        size = auto if self.bucket_size_x == "auto" else self.bucket_size_x
+        return {
+            "n_buckets": auto if self.n_buckets == "auto" else self.n_buckets,
+            "bucket_size_x": min(size, num_positions),
+        }
+
     def _buckets(self, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> _Buckets:
         num_positions, depth = hidden_ND.shape
-        auto = max(1, round(2 * math.sqrt(num_positions)))
-        n_buckets = auto if self.n_buckets == "auto" else self.n_buckets
-        size = auto if self.bucket_size_x == "auto" else self.bucket_size_x
+        n_buckets, size = self.options_used(hidden_ND, table_VD).values()
         shape = (num_positions, n_buckets) if self.mix_x else (n_buckets, depth)
         random = batch.given.get("random")
         if random is None:
@@ -141,7 +149,7 @@ class SCE:
             else random.to(accumulate_dtype)
         )
         return _Buckets(
-            _highest(centres_BD, hidden_ND, min(size, num_positions), None),
+            _highest(centres_BD, hidden_ND, size, None),
             _highest(centres_BD, table_VD, self.bucket_size_y, batch.pad_id),
         )
 

@@ -6,17 +6,18 @@ from contextlib import contextmanager
 import torch
 
 from scalelab.core.events import Stage
+from scalelab.core.memory_kinds import limited_kind
 from scalelab.core.records import Memory
 from scalelab.measure.memory_errors import OverBudget
 
 __all__ = ["must_fit", "on_device"]
 
 
-def must_fit(rows: Sequence[Memory], memory_bytes: int | None) -> None:
-    """Raises OverBudget where a stage took more: `reserved` where it is known, else `requested`."""
+def must_fit(rows: Sequence[Memory], memory_bytes: int | None, device: str) -> None:
+    """Raises OverBudget where a stage took more than `memory_bytes` of the kind that counts."""
+    kind = limited_kind(device)
     totals = {(row.kind, row.stage): row.bytes for row in rows if row.component == "total"}
     for stage, name in ((Stage.TRAIN, "training"), (Stage.EVAL, "evaluation")):
-        kind = "requested" if totals.get(("reserved", stage)) is None else "reserved"
         taken = totals.get((kind, stage))
         if memory_bytes is not None and taken is not None and taken > memory_bytes:
             raise OverBudget(f"{name} takes {taken} bytes ({kind}), the budget is {memory_bytes}")

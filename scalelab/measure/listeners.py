@@ -7,10 +7,12 @@ from typing import Protocol
 
 import torch
 
+from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Phase, Progress
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.records import Metric, Outcome, Run
 from scalelab.measure.components import Account
-from scalelab.train.trainer import METRIC, Fit, Trainer
+from scalelab.train.trainer import Fit, Trainer
 
 __all__ = [
     "Clock",
@@ -174,8 +176,8 @@ class Reporter(Observer):
     def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         """Loss and metric of the epoch."""
         self.loss = loss
-        if METRIC in metrics:
-            self.metric = metrics[METRIC]
+        if QUALITY_KEY in metrics:
+            self.metric = metrics[QUALITY_KEY]
             self.best = max(self.metric, self.best if self.best is not None else self.metric)
         self.epoch = epoch
         self._send()
@@ -238,14 +240,14 @@ def _recording() -> torch.profiler.profile:
     return torch.profiler.profile(profile_memory=True, record_shapes=True, acc_events=True)
 
 
-def write_trace(trainer: Trainer, folder: Path) -> None:
+def write_trace(trainer: Trainer, folder: Path, choice: StepChoice) -> None:
     """One more step under `torch.profiler`: `trace.json`, which Perfetto opens."""
     folder.mkdir(parents=True, exist_ok=True)
-    step = trainer.loader.largest_step(0)
-    batch = trainer.to_device(trainer.loader.batch(0, step))
+    batch = trainer.to_device(trainer.loader.batch_of(choice))
+    epoch = choice.epoch or 0
     with (
-        trainer.randomness(0),
+        trainer.randomness(epoch),
         _recording() as profiler,
     ):
-        trainer.step(batch, 1, step)
+        trainer.step(batch, epoch + 1, choice.step)
     profiler.export_chrome_trace(str(folder / "trace.json"))

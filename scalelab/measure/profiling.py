@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scalelab.core.events import Phase, Progress
-from scalelab.core.facts import write_timeline
+from scalelab.core.profile_document import write_timeline
 from scalelab.core.records import Record
 from scalelab.core.spec import RunSpec
 from scalelab.measure import session

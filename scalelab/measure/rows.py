@@ -1,64 +1,33 @@
-"""Make the row of a run that has not started, and the rows of its baselines."""
+"""Record what a run's loss really used, its largest steps, and the baselines of its data."""
 
 import json
-from datetime import UTC, datetime
+from typing import cast
 
-from scalelab.core.locating import short
-from scalelab.core.part_sources import origin_of
-from scalelab.core.records import Baseline, Outcome, Run
-from scalelab.core.spec import RESULTS_VERSION, RunSpec
+from torch import Tensor
+
+from scalelab.batches.steps import StepChoice
+from scalelab.core.records import Baseline, Run, Sample
 from scalelab.datasets.baselines import baseline_rows
+from scalelab.losses import options_used
+from scalelab.losses.kernels.choice import kernels_used
+from scalelab.train.evaluate import BlockChoice
 from scalelab.train.trainer import Trainer
 
-__all__ = ["baselines_of", "new_row"]
+__all__ = ["baselines_of", "largest_rows", "resolved_of"]
 
 
-def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -> Run:
-    """The row of a run that has not started: what the spec alone decides."""
-    options = spec.loss.options
-    buckets, chunks = options.get("n_buckets"), options.get("n_chunks")
-    return Run(
-        run_id=run_id,
-        study_id=study_id,
-        fingerprint="",
-        attempt=attempt,
-        outcome=Outcome.RUNNING,
-        phase=None,
-        error=None,
-        dataset=spec.dataset,
-        data_fingerprint=None,
-        num_users=None,
-        num_items=None,
-        num_interactions=None,
-        protocol=spec.protocol,
-        model=short(spec.model.name),
-        loss=short(spec.loss.name),
-        batch_size=spec.batch.size,
-        max_len=spec.batch.max_len,
-        hidden_dim=spec.model.options.get("hidden_dim"),
-        num_negatives=sum(source.num_negatives for source in spec.negatives),
-        rounds=options.get("rounds"),
-        n_buckets=None if buckets is None else str(buckets),
-        n_chunks=chunks if isinstance(chunks, int) else None,  # "auto" is as many as buckets
-        n_extra_chunks=options.get("n_extra_chunks"),
-        seed=spec.train.seed,
-        spec=spec.as_json(),
-        started_at=datetime.now(UTC).replace(tzinfo=None),
-        wall_s=None,
-        train_s=None,
-        eval_s=None,
-        best_epoch=None,
-        epochs=None,
-        tokens_per_s=None,
-        wait_fraction=None,
-        resolved=None,
-        origin=json.dumps(_origin(spec), sort_keys=True),
-        stopped=None,
-        account_error=None,
-        tied_targets=None,
-        repeated_targets=None,
-        results_version=RESULTS_VERSION,
-    )
+def resolved_of(trainer: Trainer, step: StepChoice) -> str:
+    """JSON: the options of the loss as `step`, the largest one, used them.
+
+    To be called once the loss has run, since only then it is known by which kernel it runs.
+    """
+    table_VD = cast("Tensor", trainer.parts.model.item_table_VD).detach()
+    # One number stands for all of them: nobody reads the hidden states.
+    hidden_ND = table_VD.new_empty(1).expand(step.shape.num_positions, table_VD.shape[1])
+    used = trainer.spec.loss.options | options_used(trainer.parts.loss, hidden_ND, table_VD)
+    if "kernel" in used:
+        used["kernel"] = kernels_used.get(trainer.spec.loss.name, "tiled")
+    return json.dumps({"loss": used}, sort_keys=True)
 
 
 def baselines_of(trainer: Trainer, run: Run) -> tuple[Baseline, ...]:
@@ -73,7 +42,21 @@ def baselines_of(trainer: Trainer, run: Run) -> tuple[Baseline, ...]:
     )
 
 
-def _origin(spec: RunSpec) -> dict[str, dict[str, str]]:
-    """Where the parts of the run are from, its probes among them."""
-    probes = {f"probes.{short(name)}": ("probes", name) for name in spec.measure.probes}
-    return origin_of({**spec.named_parts(), **probes})
+def largest_rows(step: StepChoice, block: BlockChoice) -> list[Sample]:
+    """Which training step and which block of evaluation the peaks are of.
+
+    Epochs and steps count from 1 as in all of the ledger; the epoch is None where the step is the
+    largest possible one instead of one that runs.
+    """
+    facts = {
+        "epoch": None if step.epoch is None else step.epoch + 1,
+        "step": step.step + 1,
+        "rows": step.shape.num_rows,
+        "positions": step.shape.num_positions,
+        f"{block.split}_block": block.number + 1,
+        f"{block.split}_rows": block.shape.num_rows,
+    }
+    return [
+        Sample(at_s=0.0, probe="largest", name=name, value=value, unit="number")
+        for name, value in facts.items()
+    ]

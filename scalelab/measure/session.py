@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 
 from scalelab.core.errors import ScalelabError
-from scalelab.core.events import Phase, Progress
+from scalelab.core.events import Phase, Progress, Stage
+from scalelab.core.initial_row import new_row
+from scalelab.core.limits import Limits
 from scalelab.core.records import (
     Baseline,
     Memory,
@@ -18,11 +20,13 @@ from scalelab.core.records import (
     Outcome,
     Record,
     Run,
+    Sample,
     Stopped,
     TimelineEvent,
 )
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
+from scalelab.losses.kernels.choice import kernels_used
 from scalelab.measure import listeners, passes
 from scalelab.measure.components import Account
 from scalelab.measure.device_budget import must_fit, on_device
@@ -32,13 +36,13 @@ from scalelab.measure.listeners import Stop, TimeLimitReached
 from scalelab.measure.memory_errors import out_of_memory
 from scalelab.measure.probes import Probe, chosen_probes
 from scalelab.measure.probes.torch_history import TorchHistory
-from scalelab.measure.rows import baselines_of, new_row
+from scalelab.measure.rows import baselines_of, largest_rows, resolved_of
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
-__all__ = ["Limits", "new_row", "out_of_memory", "run"]
+__all__ = ["out_of_memory", "run"]
 
 _LOG = logging.getLogger(__name__)
 # With `train.max_steps` all the training that was wanted is over as well. A request is none of
@@ -48,18 +52,6 @@ _STOPPED = {
     "steps": Stopped.EPOCHS,
     "patience": Stopped.PATIENCE,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What one run may take: bytes, and seconds of wall clock. None: no limit.
-
-    Bytes of tensors (`requested`) on a CPU; on CUDA what the process's allocator may hold
-    (`reserved`), which is neither host memory nor CUDA's context nor another process's memory.
-    """
-
-    memory_bytes: int | None = None
-    time_s: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -72,6 +64,7 @@ class _State:
     memory: list[Memory] = field(default_factory=list)
     timeline: tuple[TimelineEvent, ...] = ()
     probes: list[Probe] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     baselines: tuple[Baseline, ...] = ()
     account: Account | None = None
     phase: Phase = Phase.SETUP
@@ -147,7 +140,7 @@ def run(
         metrics=tuple(state.metrics),
         memory=tuple(state.memory),
         timeline=state.timeline,
-        samples=tuple(sample for probe in state.probes for sample in probe.samples),
+        samples=(*state.samples, *(s for probe in state.probes for s in probe.samples)),
         environment=facts,
         baselines=state.baselines,
     )
@@ -175,7 +168,9 @@ def _measure(
     def watch(account: Account) -> None:
         state.account = account
 
+    kernels_used.clear()
     history = TorchHistory(folder=str(out or "."))
+    device = trainer.parts.device.type
     with ExitStack() as stack:
         stack.enter_context(trainer.observed_by([listeners.PhaseWatch(state)]))
         if out is not None:
@@ -183,17 +178,19 @@ def _measure(
             history.open(trainer.parts.device, state.now)
             stack.callback(history.close)
         state.memory += passes.allocator_pass(trainer)
-        must_fit(state.memory, limits.memory_bytes)
-        account, rows = passes.training_pass(trainer, watch)
-        state.memory += rows
+        must_fit(state.memory, limits.memory_bytes, device)
+        account, step = passes.training_pass(trainer, watch)
+        state.memory += passes.memory_rows(Stage.TRAIN, account)
         if timeline:
             state.timeline = account.timeline()
-        must_fit(state.memory, limits.memory_bytes)
-        _, rows = passes.evaluation_pass(trainer)
-        state.memory += rows
-        must_fit(state.memory, limits.memory_bytes)
+        must_fit(state.memory, limits.memory_bytes, device)
+        of_block, block = passes.evaluation_pass(trainer)
+        state.memory += passes.memory_rows(Stage.EVAL, of_block)
+        state.samples += largest_rows(step, block)
+        must_fit(state.memory, limits.memory_bytes, device)
         if out is not None:
-            listeners.write_trace(trainer, out)
+            listeners.write_trace(trainer, out, step)
+    state.row = replace(state.row, resolved=resolved_of(trainer, step))
     trainer.reset()
 
 

@@ -4,11 +4,9 @@
 # pyright: reportMissingTypeStubs=false
 """Records in, Arrow tables with the columns of the ledger's schema out."""
 
-import hashlib
 import json
-import math
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +17,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from scalelab.core.figures import peak_of, quality_of
+from scalelab.core.identity import COMPARABLE, COMPARABLE_IN_TIME, configuration_of
+from scalelab.core.memory_kinds import peak_kind
 from scalelab.core.records import (
     Baseline,
     Environment,
@@ -35,6 +36,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Summary",
     "created_by",
+    "run_columns",
     "schema_sql",
     "table_of_baselines",
     "tables_of",
@@ -55,11 +57,12 @@ _ARROW = {
 class Summary:
     """What every view wants of a run: more columns of `runs`, derived from the record.
 
-    `configuration` names the spec without its seed; `device` is the environment's.
+    `configuration` names the spec without its seed; `device` and `threads` are the environment's.
     """
 
     configuration: str
     device: str | None
+    threads: int | None
     valid_ndcg_10: float | None
     test_ndcg_10: float | None
     oracle_ndcg_10: float | None
@@ -73,7 +76,15 @@ class Summary:
 
 def schema_sql() -> str:
     """The statements that make an empty file a ledger, and old views new ones."""
-    return resources.files("scalelab.store").joinpath("schema.sql").read_text(encoding="utf-8")
+    text = resources.files("scalelab.store").joinpath("schema.sql").read_text(encoding="utf-8")
+    for name, columns in (("comparable", COMPARABLE), ("comparable_in_time", COMPARABLE_IN_TIME)):
+        text = text.replace(f"{{{name}}}", ", ".join(columns))
+    return text
+
+
+def run_columns() -> list[str]:
+    """Columns of `runs` that are written; the others are generated from these."""
+    return [*_columns(Run), *_columns(Summary)]
 
 
 def valid_columns() -> list[str]:
@@ -151,22 +162,19 @@ def _at_most_one(fact: Any) -> tuple[Any, ...]:
 def _summary(record: Record) -> Summary:
     run = record.run
     spec = json.loads(run.spec)
-    # A training peak is what the allocator held on a GPU and what was asked for on a CPU; where the
-    # one that counts could not be read, the other does not take its place.
-    on_cuda = str(spec.get("device", {}).get("name", "cpu")).startswith("cuda")
-    kind = "allocated" if on_cuda else "requested"
-    valid = {m.epoch: m.value for m in record.metrics if _is_metric(m, "valid", "ndcg")}
+    kind = peak_kind(str(spec.get("device", {}).get("name", "cpu")))
     return Summary(
-        configuration=_configuration(run, spec),
+        configuration=configuration_of(spec, run.data_fingerprint, run.results_version),
         device=None if record.environment is None else record.environment.device,
-        valid_ndcg_10=_best(valid, run.best_epoch),
-        test_ndcg_10=_last(record.metrics, "ndcg"),
-        oracle_ndcg_10=_last(record.metrics, "oracle_ndcg"),
+        threads=None if record.environment is None else record.environment.threads,
+        valid_ndcg_10=quality_of(record.metrics, run.best_epoch, "valid"),
+        test_ndcg_10=quality_of(record.metrics, run.best_epoch, "test"),
+        oracle_ndcg_10=quality_of(record.metrics, run.best_epoch, "test", "oracle_ndcg"),
         peak_kind=kind,
-        peak_bytes=_total(record.memory, "train", kind, "measured"),
-        predicted_peak_bytes=_total(record.memory, "train", kind, "predicted"),
-        eval_peak_bytes=_total(record.memory, "eval", kind, "measured"),
-        host_rss_bytes=_total(record.memory, "process", "host_rss", "measured"),
+        peak_bytes=peak_of(record.memory, "train", kind),
+        predicted_peak_bytes=peak_of(record.memory, "train", kind, "predicted"),
+        eval_peak_bytes=peak_of(record.memory, "eval", kind),
+        host_rss_bytes=peak_of(record.memory, "process", "host_rss"),
         num_children=len(record.metrics)
         + len(record.memory)
         + len(record.timeline)
@@ -174,36 +182,3 @@ def _summary(record: Record) -> Summary:
         + (record.environment is not None)
         + (record.user_ranks is not None),
     )
-
-
-def _configuration(run: Run, spec: dict[str, Any]) -> str:
-    """12 hex digits: equal for runs that differ in nothing but the seed and where the data lie."""
-    tables = {name: dict(t) if isinstance(t, dict) else t for name, t in spec.items()}
-    tables.get("train", {}).pop("seed", None)
-    tables.get("data", {}).pop("path", None)
-    text = json.dumps([tables, run.data_fingerprint], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-
-
-def _is_metric(metric: Metric, split: str, name: str) -> bool:
-    named = metric.split == split and metric.name == name and metric.k == 10
-    return named and math.isfinite(metric.value)
-
-
-def _best(by_epoch: dict[int, float], best_epoch: int | None) -> float | None:
-    if best_epoch in by_epoch:
-        return by_epoch[best_epoch]
-    return max(by_epoch.values(), default=None)
-
-
-def _last(metrics: Iterable[Metric], name: str) -> float | None:
-    found = [(m.epoch, m.value) for m in metrics if _is_metric(m, "test", name)]
-    return max(found)[1] if found else None
-
-
-def _total(memory: Iterable[Memory], stage: str, kind: str, source: str) -> int | None:
-    wanted = (stage, kind, "total", source)
-    for fact in memory:
-        if (fact.stage, fact.kind, fact.component, fact.source) == wanted:
-            return fact.bytes
-    return None

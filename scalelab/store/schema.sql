@@ -35,10 +35,6 @@ CREATE TABLE IF NOT EXISTS runs (
     max_len BIGINT NOT NULL,
     hidden_dim BIGINT,
     num_negatives BIGINT NOT NULL,
-    rounds BIGINT,
-    n_buckets VARCHAR,
-    n_chunks BIGINT,
-    n_extra_chunks BIGINT,
     seed BIGINT NOT NULL,
     spec JSON NOT NULL,
     started_at TIMESTAMP NOT NULL,
@@ -61,6 +57,7 @@ CREATE TABLE IF NOT EXISTS runs (
     -- joins and scans over 100,000 runs, it would cost seconds.
     configuration VARCHAR NOT NULL,
     device VARCHAR,
+    threads BIGINT,
     valid_ndcg_10 DOUBLE,
     test_ndcg_10 DOUBLE,
     oracle_ndcg_10 DOUBLE,
@@ -69,7 +66,21 @@ CREATE TABLE IF NOT EXISTS runs (
     predicted_peak_bytes BIGINT,
     eval_peak_bytes BIGINT,
     host_rss_bytes BIGINT,
-    num_children BIGINT NOT NULL
+    num_children BIGINT NOT NULL,
+    -- Options of one loss, read from what was really used. The casts to VARCHAR: DuckDB 1.4 does not
+    -- know JSON in a generated column.
+    rounds BIGINT AS (
+        try_cast(json_extract_string(resolved::VARCHAR, '$.loss.rounds'::VARCHAR) AS BIGINT)
+    ),
+    n_buckets BIGINT AS (
+        try_cast(json_extract_string(resolved::VARCHAR, '$.loss.n_buckets'::VARCHAR) AS BIGINT)
+    ),
+    n_chunks BIGINT AS (
+        try_cast(json_extract_string(resolved::VARCHAR, '$.loss.n_chunks'::VARCHAR) AS BIGINT)
+    ),
+    n_extra_chunks BIGINT AS (
+        try_cast(json_extract_string(resolved::VARCHAR, '$.loss.n_extra_chunks'::VARCHAR) AS BIGINT)
+    )
 );
 
 CREATE TABLE IF NOT EXISTS metrics (
@@ -143,8 +154,8 @@ CREATE TABLE IF NOT EXISTS baselines (
 CREATE OR REPLACE VIEW results AS
 SELECT * EXCLUDE (num_children) FROM runs WHERE outcome = 'done';
 
--- One row a configuration: a spec without its seed, on one data set and device, by the rules of one
--- results version. A fingerprint that was run again counts once, by its last attempt.
+-- One row a configuration: a spec without its seed, on one data set, device and number of threads, by
+-- the rules of one results version. A fingerprint that was run again counts once, by its last attempt.
 CREATE OR REPLACE VIEW configurations AS
 WITH latest AS (
     SELECT * FROM results SEMI JOIN (
@@ -154,9 +165,7 @@ WITH latest AS (
 )
 SELECT
     configuration,
-    data_fingerprint,
-    protocol,
-    device,
+    {comparable_in_time},
     first(dataset) AS dataset,
     first(model) AS model,
     first(loss) AS loss,
@@ -171,7 +180,6 @@ SELECT
     first(n_buckets) AS n_buckets,
     first(n_chunks) AS n_chunks,
     first(n_extra_chunks) AS n_extra_chunks,
-    results_version,
     first(peak_kind) AS peak_kind,
     first(spec) AS spec,
     list(DISTINCT study_id) FILTER (study_id IS NOT NULL) AS study_ids,
@@ -194,7 +202,7 @@ SELECT
     avg(tokens_per_s) AS tokens_per_s,
     max(wait_fraction) AS wait_fraction
 FROM latest
-GROUP BY configuration, data_fingerprint, protocol, device, results_version;
+GROUP BY configuration, {comparable_in_time};
 
 -- The fronts: what nothing beats on mean validation quality and cost. A row stays if it is the best at its
 -- cost and better than all that is cheaper.
@@ -202,25 +210,25 @@ CREATE OR REPLACE VIEW pareto_memory AS
 SELECT * FROM configurations
 WHERE valid_ndcg_10 IS NOT NULL AND peak_bytes IS NOT NULL
 QUALIFY valid_ndcg_10 = max(valid_ndcg_10) OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version, peak_bytes
+        PARTITION BY {comparable}, peak_bytes
     )
     AND valid_ndcg_10 > coalesce(max(valid_ndcg_10) OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version ORDER BY peak_bytes
+        PARTITION BY {comparable} ORDER BY peak_bytes
         RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
     ), '-infinity'::DOUBLE)
-ORDER BY data_fingerprint, protocol, device, results_version, peak_bytes, configuration;
+ORDER BY {comparable}, peak_bytes, configuration;
 
 CREATE OR REPLACE VIEW pareto_time AS
 SELECT * FROM configurations
 WHERE valid_ndcg_10 IS NOT NULL AND train_s IS NOT NULL
 QUALIFY valid_ndcg_10 = max(valid_ndcg_10) OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version, train_s
+        PARTITION BY {comparable_in_time}, train_s
     )
     AND valid_ndcg_10 > coalesce(max(valid_ndcg_10) OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version ORDER BY train_s
+        PARTITION BY {comparable_in_time} ORDER BY train_s
         RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
     ), '-infinity'::DOUBLE)
-ORDER BY data_fingerprint, protocol, device, results_version, train_s, configuration;
+ORDER BY {comparable_in_time}, train_s, configuration;
 
 -- Bytes at the peak, one column a component; components without a column of their own are in `further`,
 -- so that the columns add up to the total.
@@ -280,7 +288,7 @@ CREATE OR REPLACE MACRO best_under_budget(budget) AS TABLE
 SELECT * FROM configurations
 WHERE peak_bytes_max <= budget AND valid_ndcg_10 IS NOT NULL
 QUALIFY row_number() OVER (
-    PARTITION BY data_fingerprint, protocol, device, results_version
+    PARTITION BY {comparable}
     ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
 ) = 1
-ORDER BY data_fingerprint, protocol, device, results_version;
+ORDER BY {comparable};

@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 # pyright: reportMissingTypeStubs=false
-"""A path in, a ledger of this schema version there: newer ones refused, older ones migrated."""
+"""Create ledgers, and bring older ones to the schema version of today."""
 
 import os
 import shutil
@@ -12,23 +12,11 @@ from pathlib import Path
 import duckdb
 
 from scalelab.core.errors import LedgerError
+from scalelab.store.migrations import MIGRATIONS, rebuild
 from scalelab.store.opening import first_line, opened
 from scalelab.store.schema import SCHEMA_VERSION, created_by, schema_sql
 
 __all__ = ["SCHEMA_VERSION", "check_file", "create", "migrate", "version_of"]
-
-# By version, the statements that make it the next one. Views are made anew after the last of them.
-MIGRATIONS: dict[int, tuple[str, ...]] = {
-    1: (
-        "ALTER TABLE runs ADD COLUMN resolved JSON",
-        "ALTER TABLE runs ADD COLUMN origin JSON",
-        "ALTER TABLE runs ADD COLUMN stopped VARCHAR",
-        "ALTER TABLE runs ADD COLUMN account_error DOUBLE",
-        "ALTER TABLE runs ADD COLUMN tied_targets DOUBLE",
-        "ALTER TABLE runs ADD COLUMN repeated_targets DOUBLE",
-        "ALTER TABLE runs ADD COLUMN results_version BIGINT",
-    ),
-}
 
 
 def check_file(path: Path) -> None:
@@ -101,9 +89,8 @@ def migrate(path: Path, *, patience_s: float) -> None:
             shutil.copyfile(path, backup)
             connection.begin()
             for step in range(version, SCHEMA_VERSION):
-                for statement in MIGRATIONS[step]:
-                    connection.execute(statement)
-            connection.execute(schema_sql())
+                MIGRATIONS[step](connection)
+            rebuild(connection)
             connection.execute("UPDATE meta SET schema_version = ?", [SCHEMA_VERSION])
             connection.commit()
         except (OSError, duckdb.Error) as error:

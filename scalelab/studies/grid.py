@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalelab.core.errors import SpecError
+from scalelab.core.identity import RESULTS_VERSION, configuration_of
 from scalelab.core.locating import absolute
 from scalelab.core.locating import short as short_name
 from scalelab.core.presets import find_preset
@@ -39,7 +40,7 @@ class Configuration:
     @property
     def without_seed(self) -> str:
         """Equal for configurations that differ in their seed only."""
-        return with_seed(self.spec, 0).as_json()
+        return configuration_of(self.spec.as_tables(), None, RESULTS_VERSION)
 
 
 def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list[Configuration]:

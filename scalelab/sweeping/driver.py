@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scalelab.core.events import Progress, SweepObserver
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
@@ -19,7 +20,7 @@ from scalelab.sweeping.device_memory import find_device
 from scalelab.sweeping.jobs import Job
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.signals import StopSignals
-from scalelab.workers.task import Executor, Limits, Task, task_record
+from scalelab.workers.task import Executor, Task, task_record
 
 __all__ = ["Driver"]
 

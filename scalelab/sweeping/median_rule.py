@@ -4,6 +4,7 @@ import statistics
 from collections import defaultdict
 
 from scalelab.core.events import Progress
+from scalelab.core.figures import quality_curve
 from scalelab.core.records import Outcome, Record
 from scalelab.sweeping.jobs import Job
 
@@ -47,11 +48,7 @@ class MedianRule:
         """Keep the validation quality by epoch of a run that is done."""
         if record.run.outcome is not Outcome.DONE:
             return
-        curve = {
-            metric.epoch: metric.value
-            for metric in record.metrics
-            if (metric.split, metric.name, metric.k) == ("valid", "ndcg", 10)
-        }
+        curve = quality_curve(record.metrics)
         if curve:
             self._finished[_group(job)].append(curve)
 

@@ -9,6 +9,7 @@ from typing import Any
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, SpecError
 from scalelab.core.events import SweepObserver
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
@@ -26,7 +27,7 @@ from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.result import SweepResult
 from scalelab.sweeping.signals import count_stop_signals
 from scalelab.workers.fork_server import threads_each
-from scalelab.workers.task import Executor, Limits, utc_now
+from scalelab.workers.task import Executor, utc_now
 
 __all__ = ["Hooks", "sweep"]
 

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.locating import locate
 from scalelab.core.spec import RunSpec, TrainSpec
 from scalelab.datasets.baselines import popularity_metrics
@@ -17,7 +18,7 @@ from scalelab.train.averaging import keep_average
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
 from scalelab.train.step import Parts
-from scalelab.train.trainer import METRIC, Trainer
+from scalelab.train.trainer import Trainer
 
 __all__ = ["Data", "assemble", "build_parts", "evaluator_of", "load_data", "mask_prob"]
 
@@ -122,5 +123,5 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         loader=loader,
         data=data,
         evaluator=evaluator,
-        popularity=popularity_metrics(data.split, data.split.valid, spec.data)[METRIC],
+        popularity=popularity_metrics(data.split, data.split.valid, spec.data)[QUALITY_KEY],
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from scalelab.batches.batch import Batch
 from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import above_baseline
 from scalelab.train import checkpoint
@@ -31,7 +32,6 @@ _LOOK_EVERY = 50
 # A model that is still no better than the popularity list after so many updates is given up as any
 # other is: by patience.
 _LONGEST_PLATEAU = 2_000
-METRIC = "ndcg@10"
 
 
 @dataclass(kw_only=True)
@@ -134,12 +134,12 @@ class Trainer:
             observer.on_step_end(epoch, step, positions)
         return loss
 
-    def evaluate(self, split: str, blocks: int = 0) -> dict[str, float]:
-        """Metrics on `valid` or `test`; `blocks` > 0 looks at so many blocks of users only."""
+    def evaluate(self, split: str, block: int | None = None) -> dict[str, float]:
+        """Metrics on `valid` or `test`, or on one block of its users only."""
         held_out = getattr(self.data.split, split)
         with self.announce(Phase.EVALUATE), products_in("fp32"):
             return self.evaluator(
-                self.parts.model, held_out, self.spec.data.max_eval_users, blocks=blocks
+                self.parts.model, held_out, self.spec.data.max_eval_users, block=block
             )
 
     def fit(
@@ -250,7 +250,7 @@ class Trainer:
                 close()
 
     def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path) -> None:
-        value = metrics[METRIC]
+        value = metrics[QUALITY_KEY]
         fit.history.append((fit.epoch, metrics))
         fit.patience_counts |= above_baseline(value, self.popularity)
         fit.patience_counts |= fit.updates >= _LONGEST_PLATEAU

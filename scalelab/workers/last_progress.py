@@ -1,6 +1,7 @@
 """Keep the last progress of a run, for its record should its process die."""
 
 from scalelab.core.events import Progress
+from scalelab.core.figures import QUALITY, QUALITY_K
 from scalelab.core.records import Metric
 
 __all__ = ["LastProgress"]
@@ -19,7 +20,11 @@ class LastProgress:
         # Reports repeat the last metric; it is of this epoch once the epoch has been evaluated.
         if state == ("evaluate", progress.epoch) and progress.metric is not None:
             self._metrics[progress.epoch] = Metric(
-                split="valid", epoch=progress.epoch, name="ndcg", k=10, value=progress.metric
+                split="valid",
+                epoch=progress.epoch,
+                name=QUALITY,
+                k=QUALITY_K,
+                value=progress.metric,
             )
         self.last = progress
 

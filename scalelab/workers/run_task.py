@@ -31,7 +31,7 @@ def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
         run_id=task.run_id,
         study_id=task.study_id,
         attempt=task.attempt,
-        limits=session.Limits(memory_bytes=task.limits.memory_bytes, time_s=task.limits.time_s),
+        limits=task.limits,
         report=report,
         stop=stop,
         keep=None if task.checkpoint_dir is None else Path(task.checkpoint_dir),

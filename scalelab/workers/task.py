@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import ClassVar, Protocol
 
 from scalelab.core.events import Progress
+from scalelab.core.initial_row import new_row
+from scalelab.core.limits import Limits
 from scalelab.core.records import Memory, Metric, Outcome, Record, Stopped
 from scalelab.core.spec import RunSpec
 
 __all__ = [
     "Executor",
-    "Limits",
     "RunFunction",
     "Stop",
     "Task",
@@ -22,14 +23,6 @@ __all__ = [
 
 
 Stop = Callable[[], bool | Outcome]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Limits of one run. None: no limit. (The session's own class of this name needs torch.)"""
-
-    memory_bytes: int | None = None
-    time_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,9 +127,6 @@ def task_record(
     epochs: int | None = None,
 ) -> Record:
     """A record of a task made outside of the run, from what is known of it there."""
-    # Imported here: an invalid study must not wait for torch.
-    from scalelab.measure.session import new_row
-
     now = utc_now()
     row = new_row(task.spec, run_id=task.run_id, study_id=task.study_id, attempt=task.attempt)
     run = replace(

@@ -25,6 +25,7 @@ import sweeping_fakes
 from sweeping_helpers import BASE, hooks
 
 from scalelab.core.events import SweepObserver
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.study import StudySpec
 from scalelab.reporting.rows import save
@@ -35,7 +36,7 @@ from scalelab.sweeping import runner
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.jobs import Planner, in_order
 from scalelab.sweeping.signals import StopSignals
-from scalelab.workers.task import Limits, utc_now
+from scalelab.workers.task import utc_now
 
 
 def made(folder: Path, **tables) -> StudySpec:

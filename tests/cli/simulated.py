@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from scalelab.core.events import Planned, Progress, SweepObserver
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.records import Environment, Memory, Metric, Outcome, Record, Run
-from scalelab.core.spec import RESULTS_VERSION
 from scalelab.core.units import MIB
 
 LOSSES = ("cross_entropy", "bce", "rece", "sampled_softmax")
@@ -83,10 +83,6 @@ def record(
         max_len=50,
         hidden_dim=64,
         num_negatives=0,
-        rounds=None,
-        n_buckets=None,
-        n_chunks=None,
-        n_extra_chunks=None,
         seed=seed,
         spec=f'{{"settings": "{settings}", "train": {{"seed": {seed}}}}}',
         started_at=datetime(2026, 1, 1),

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalelab.core.errors import SpecError
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.presets import preset_names
-from scalelab.core.spec import RESULTS_VERSION, RunSpec, with_overrides
+from scalelab.core.spec import RunSpec, with_overrides
 from scalelab.core.study import StudySpec
 from scalelab.core.tables import parse_set
 

@@ -8,11 +8,12 @@ import torch
 
 from scalelab.core import plugins
 from scalelab.core.events import Observer
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.units import MIB
 from scalelab.measure.passes import account_of, batch_tensors
 from scalelab.measure.probes.step_timer import StepTimer
-from scalelab.measure.session import Limits, run
+from scalelab.measure.session import run
 from scalelab.train.assemble import assemble
 
 pytestmark = pytest.mark.gpu

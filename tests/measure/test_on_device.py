@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from scalelab.core.limits import Limits
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
-from scalelab.measure import passes, session
+from scalelab.measure import passes
+from scalelab.measure.device_budget import must_fit, on_device
 from scalelab.measure.memory_errors import OverBudget
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.train.assemble import assemble
@@ -62,7 +64,7 @@ def test_a_budget_is_a_limit_of_the_allocator_of_the_runs_own_gpu(
     name: str, cuda: SimpleNamespace
 ) -> None:
     device = torch.device(name)
-    with session._on_device(device, 2**30):
+    with on_device(device, 2**30):
         assert cuda.current == (device.index or 0)
         [(fraction, index)] = cuda.fractions
         assert index == cuda.current
@@ -72,7 +74,7 @@ def test_a_budget_is_a_limit_of_the_allocator_of_the_runs_own_gpu(
 
 
 def test_without_a_budget_the_gpu_is_current_and_nothing_is_limited(cuda: SimpleNamespace) -> None:
-    with session._on_device(torch.device("cuda:1"), None):
+    with on_device(torch.device("cuda:1"), None):
         assert cuda.current == 1
     assert cuda.fractions == []
 
@@ -93,23 +95,23 @@ def _rows(**kinds: int | None) -> list[Memory]:
 
 
 @pytest.mark.parametrize(
-    ("taken", "fits"),
+    ("device", "taken", "fits"),
     [
-        ({"requested": 90, "reserved": None}, True),  # a CPU
-        ({"requested": 110, "reserved": None}, False),
-        ({"requested": 90, "reserved": 110}, False),  # CUDA
-        ({"requested": 110, "reserved": 100, "device_used": 700}, True),
+        ("cpu", {"requested": 90, "reserved": None}, True),
+        ("cpu", {"requested": 110, "reserved": None}, False),
+        ("cuda", {"requested": 90, "reserved": 110}, False),
+        ("cuda", {"requested": 110, "reserved": 100, "device_used": 700}, True),
     ],
 )
 def test_a_budget_is_of_requested_bytes_on_a_cpu_and_of_reserved_ones_on_cuda(
-    taken: dict[str, int | None], fits: bool
+    device: str, taken: dict[str, int | None], fits: bool
 ) -> None:
-    limits = session.Limits(memory_bytes=100)
+    limits = Limits(memory_bytes=100)
     if fits:
-        session._must_fit(_rows(**taken), limits)
+        must_fit(_rows(**taken), limits.memory_bytes, device)
     else:
         with pytest.raises(OverBudget):
-            session._must_fit(_rows(**taken), limits)
+            must_fit(_rows(**taken), limits.memory_bytes, device)
 
 
 def test_the_batch_of_training_is_gone_when_evaluation_is_read(

@@ -8,10 +8,11 @@ import torch
 from scalelab.core import plugins
 from scalelab.core.errors import DataError
 from scalelab.core.events import Observer, Progress
-from scalelab.core.facts import facts_of
+from scalelab.core.limits import Limits
+from scalelab.core.profile_document import profile_document
 from scalelab.core.records import Metric, Outcome, Record
 from scalelab.core.spec import RunSpec
-from scalelab.measure.session import Limits, out_of_memory, run
+from scalelab.measure.session import out_of_memory, run
 from scalelab.train.assemble import assemble
 
 Small = Callable[[dict[str, Any]], RunSpec]
@@ -102,7 +103,7 @@ def test_baselines_come_along_where_they_are_asked_for(small: Small) -> None:
     found = {(b.name, b.split, b.metric, b.k): b.value for b in record.baselines}
     popularity = assemble(small({})).popularity
     assert found["popularity", "valid", "ndcg", 10] == popularity
-    facts = facts_of(record, {})
+    facts = profile_document(record, {})
     assert facts["baselines"]["popularity"]["valid"]["ndcg@10"] == popularity
     assert facts["at_baseline"] is True
     assert facts["still_rising"] is False

@@ -11,6 +11,7 @@ import random
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.records import (
     Environment,
     Memory,
@@ -21,7 +22,6 @@ from scalelab.core.records import (
     Sample,
     TimelineEvent,
 )
-from scalelab.core.spec import RESULTS_VERSION
 
 LOSSES = ("dense_ce", "cross_entropy", "bce", "gbce", "sampled_softmax", "rece")
 STUDY_TOML = """base = "sasrec-synthetic"
@@ -33,6 +33,7 @@ charts = ["pareto", "breakdown"]
 "loss.name" = ["dense_ce", "bce", "sampled_softmax"] # <script>alert("no")</script>
 """
 _START = datetime(2026, 1, 2, 3, 4, 5)
+_RECE = {"rounds": 1, "n_buckets": 24, "n_chunks": 24, "n_extra_chunks": 1}
 _CEILING = {
     "dense_ce": 0.121,
     "cross_entropy": 0.121,
@@ -100,10 +101,6 @@ def record(
         max_len=max_len,
         hidden_dim=hidden_dim,
         num_negatives=num_negatives,
-        rounds=1 if loss == "rece" else None,
-        n_buckets="auto" if loss == "rece" else None,
-        n_chunks=None,
-        n_extra_chunks=1 if loss == "rece" else None,
         seed=seed,
         spec=text,
         started_at=_START + timedelta(minutes=index),
@@ -114,7 +111,7 @@ def record(
         epochs=num_epochs if kept else None,
         tokens_per_s=2e6 / train_s if kept else None,
         wait_fraction=0.002 if kept else None,
-        resolved=None,
+        resolved=json.dumps({"loss": _RECE}) if loss == "rece" else None,
         origin=None,
         stopped=None,
         account_error=None,

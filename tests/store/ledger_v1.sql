@@ -274,9 +274,14 @@ repeats = 2
 "loss.form" = "sum"
 
 [[cells]]
-"loss.name" = "rece"
+"loss.name" = "sampled_softmax"
 "loss.mask_hits" = false
-"loss.n_buckets" = [32, 64]
+
+[final]
+per = "loss.positions"
+
+[set]
+loss = {form = "mean", name = "bce"}
 ', '2026-01-02 03:04:05');
 
 INSERT INTO runs (run_id, study_id, fingerprint, attempt, outcome, phase, error, dataset, data_fingerprint, num_users, num_items, num_interactions, protocol, model, loss, batch_size, max_len, hidden_dim, num_negatives, rounds, n_buckets, n_chunks, n_extra_chunks, seed, spec, started_at, wall_s, train_s, eval_s, best_epoch, epochs, tokens_per_s, wait_fraction, configuration, device, valid_ndcg_10, test_ndcg_10, oracle_ndcg_10, peak_kind, peak_bytes, predicted_peak_bytes, eval_peak_bytes, host_rss_bytes, num_children) VALUES

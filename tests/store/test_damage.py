@@ -116,8 +116,8 @@ def test_an_older_ledger_is_migrated_and_kept(fake, tmp_path, monkeypatch):
     set_version(path, 0)
     with pytest.raises(LedgerError, match="no migration"):
         Ledger(path).query("SELECT 1")
-    steps = {0: ("ALTER TABLE runs ADD COLUMN wait_fraction DOUBLE",)}
-    steps |= dict.fromkeys(range(1, versions.SCHEMA_VERSION), ())
+    steps = dict.fromkeys(range(versions.SCHEMA_VERSION), lambda connection: None)
+    steps[0] = lambda c: c.execute("ALTER TABLE runs ADD COLUMN wait_fraction DOUBLE")
     monkeypatch.setattr(versions, "MIGRATIONS", steps)
     ledger = Ledger(path)
     assert ledger.query("FROM results WHERE wait_fraction IS NULL").num_rows == 60
@@ -133,7 +133,8 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
     path = tmp_path / "a.duckdb"
     Ledger.create_or_open(path)
     set_version(path, 0)
-    steps = {0: ("ALTER TABLE runs ADD COLUMN more INT", "SELECT no_such_column")}
+    text = "ALTER TABLE runs ADD COLUMN more INT; SELECT no_such_column"
+    steps = dict.fromkeys(range(versions.SCHEMA_VERSION), lambda c: c.execute(text))
     monkeypatch.setattr(versions, "MIGRATIONS", steps)
     with pytest.raises(LedgerError, match="cannot bring"):
         Ledger(path).query("SELECT 1")

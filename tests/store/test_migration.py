@@ -1,17 +1,21 @@
 """A ledger that an older scalelab made becomes one of today, with all that was in it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from scalelab.core.identity import configuration_of
 from scalelab.core.records import Baseline, Metric, UserRanks
+from scalelab.core.spec import RunSpec
+from scalelab.core.study import StudySpec
 from scalelab.store.ledger import Ledger
+from scalelab.studies.grid import expand
 
 VIEWS = ("results", "configurations", "pareto_memory", "pareto_time", "components")
 NEW_COLUMNS = (
-    "resolved",
     "origin",
     "stopped",
     "account_error",
@@ -52,6 +56,54 @@ def test_old_rows_are_marked_as_of_older_rules(old):
     assert all(row[name] is None for row in rows for name in NEW_COLUMNS)
 
 
+def test_stored_specs_have_the_keys_of_today(old):
+    """So that a stored spec can be run, and charts find old and new rows under one name."""
+    rows = Ledger(old).query("SELECT spec, configuration, threads FROM runs ORDER BY run_id")
+    specs = [json.loads(text) for text in rows["spec"].to_pylist()]
+    assert [spec["loss"].get("reduction") for spec in specs] == ["sum", "sum", None, None, None]
+    assert specs[3]["loss"]["remove_accidental_hits"] is False
+    assert [spec["loss"]["train_on"] for spec in specs] == ["all", "all", "all", "last", "all"]
+    for spec in specs:
+        assert RunSpec.build(spec).as_tables()["loss"] == spec["loss"]
+    configurations = rows["configuration"].to_pylist()
+    assert configurations[0] == configurations[1]
+    assert len(set(configurations)) == 4
+    assert configurations[2] == configuration_of(specs[2], "synthetic-data", None)
+    assert rows["threads"].to_pylist() == [2] * 5
+
+
+def test_a_stored_study_can_be_swept_again(old, tmp_path):
+    """Its keys are those of today wherever a study may name one."""
+    text = Ledger(old).query("SELECT spec_toml FROM studies")["spec_toml"].to_pylist()[0]
+    for word in ("form", "mask_hits", "positions"):
+        assert word not in text
+    (tmp_path / "study.toml").write_text(text)
+    study = StudySpec.load(tmp_path / "study.toml")
+    assert study.set == {"loss": {"reduction": "mean", "name": "bce"}}
+    assert study.final is not None
+    assert study.final.per == "loss.train_on"
+    cells = expand(study)
+    assert {cell.spec.loss.options.get("reduction") for cell in cells} == {"sum", None}
+    assert {cell.spec.loss.train_on for cell in cells} == {"all", "last"}
+
+
+def test_options_that_were_really_used_are_read_from_the_old_spec(old):
+    """The columns that people know stay where they were; what "auto" came to is not known."""
+    query = "SELECT rounds, n_buckets, n_chunks, n_extra_chunks FROM results WHERE loss = 'rece'"
+    found = {"rounds": 2, "n_buckets": None, "n_chunks": 4, "n_extra_chunks": 1}
+    assert Ledger(old).query(query).to_pylist() == [found]
+
+
+def test_a_sweep_does_not_take_old_runs_for_its_own(old):
+    """Fingerprints hold the results version; nothing of today can have an old one."""
+    ledger = Ledger(old)
+    before = set(ledger.attempts())
+    specs = ledger.query("SELECT spec FROM runs")["spec"].to_pylist()
+    now = {RunSpec.build(json.loads(spec)).fingerprint("synthetic-data") for spec in specs}
+    assert len(before) == len(now) == 5
+    assert not before & now
+
+
 def test_a_migrated_ledger_has_what_a_new_one_has(old, ledger):
     migrated = Ledger(old)
     names = ledger.query("SELECT table_name AS n FROM duckdb_tables()")["n"].to_pylist()
@@ -84,11 +136,11 @@ def test_what_is_new_in_a_record_comes_back(fake, ledger):
     made = fake.record()
     train = Metric(split="train", epoch=1, name="wall_s", k=None, value=2.5)
     ranks = UserRanks(ranks=(3, 0, 1))
-    run = replace(made.run, resolved='{"n_buckets": 64}', origin="{}", account_error=0.0)
+    run = replace(made.run, resolved='{"loss": {"n_buckets": 64}}', origin="{}", account_error=0.0)
     ledger.append([replace(made, run=run, metrics=(train,), user_ranks=ranks)])
     assert ledger.query("SELECT ranks FROM user_ranks")["ranks"].to_pylist() == [[3, 0, 1]]
-    found = ledger.query("SELECT resolved->>'n_buckets' AS n, account_error AS e FROM runs")
-    assert found.to_pylist() == [{"n": "64", "e": 0.0}]
+    found = ledger.query("SELECT n_buckets AS n, account_error AS e FROM results")
+    assert found.to_pylist() == [{"n": 64, "e": 0.0}]
     ledger.append([replace(made, user_ranks=None)])
     assert ledger.query("FROM user_ranks").num_rows == 0
 

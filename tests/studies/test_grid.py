@@ -89,14 +89,18 @@ def test_labels_name_what_varies_and_nothing_else():
     ("tables", "message", "hint"),
     [
         ({"axes": {"btach.size": [1]}}, "no table 'btach'", "did you mean 'batch'"),
-        ({"axes": {"batch.sise": [1]}}, "unknown key 'batch.sise'", "did you mean 'size'"),
+        ({"axes": {"batch.sise": [1]}}, "unknown key 'batch.sise'", "did you mean 'batch.size'"),
         (
             {"axes": {"model.hidden_dmi": [1]}},
             "no option 'hidden_dmi'",
             "did you mean 'hidden_dim'",
         ),
         ({"axes": {"loss.name": ["bec"]}}, "no loss called 'bec'", "did you mean 'bce'"),
-        ({"axes": {"batch.size": [16, -1]}}, "configuration size=-1", "another value"),
+        (
+            {"axes": {"batch.size": [16, -1]}},
+            "configuration size=-1",
+            "allowed: a whole number, at least 1",
+        ),
         ({"axes": {"batch.size": []}}, "has no values", "at least one"),
         (
             {"axes": {"batch.size": [1]}, "cells": [{"batch.size": 2}]},

@@ -4,9 +4,9 @@ import pytest
 
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra
+from scalelab.core.initial_row import new_row
 from scalelab.core.records import Record
 from scalelab.core.spec import RunSpec
-from scalelab.measure.rows import new_row
 from scalelab.store.ledger import Ledger
 
 

@@ -6,12 +6,13 @@ import os
 import pytest
 from sweeping_helpers import hooks
 
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.store.ledger import Ledger
 from scalelab.workers import child
 from scalelab.workers.fork_server import ExitStatus
-from scalelab.workers.task import Limits, Task
+from scalelab.workers.task import Task
 
 
 def _task(device):

@@ -6,11 +6,12 @@ import signal
 
 import pytest
 
+from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.workers import child, oom_kills
 from scalelab.workers.fork_server import ExitStatus
-from scalelab.workers.task import Limits, Task
+from scalelab.workers.task import Task
 
 V1 = "35 32 0:32 {} /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n"
 CPU = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n"

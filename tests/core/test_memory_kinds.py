@@ -1,6 +1,6 @@
 """The table that sets the kinds of memory beside one another."""
 
-from scalelab.core.kinds import KINDS, reconciled
+from scalelab.core.memory_kinds import KINDS, reconciled
 
 GPU = {
     "train": {

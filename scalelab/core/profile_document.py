@@ -1,4 +1,4 @@
-"""A record in, the document that `profile` returns out."""
+"""Build the document that `scalelab profile` returns from the record of a run."""
 
 import json
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from scalelab.core.kinds import Sizes, reconciled
+from scalelab.core.memory_kinds import Sizes, reconciled
 from scalelab.core.records import Record
 from scalelab.core.verdicts import at_baseline, still_rising
 
-__all__ = ["facts_of", "write_timeline"]
+__all__ = ["profile_document", "write_timeline"]
 
 
-def facts_of(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
+def profile_document(record: Record, files: Mapping[str, Path]) -> dict[str, Any]:
     """Outcome, spec, quality, memory by stage, kind and component, time, and the files written.
 
     Metrics are those of the epoch whose weights were kept; bytes that could not be read are None,

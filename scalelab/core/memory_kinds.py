@@ -1,4 +1,4 @@
-"""Kinds of memory of one run in, a row for each with what it adds to the one before it out.
+"""Explain the kinds of memory, and decide which of them stands for a run.
 
 The five numbers that people mix up: each counts all of the one before it and something more.
 """
@@ -6,7 +6,7 @@ The five numbers that people mix up: each counts all of the one before it and so
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["KINDS", "Sizes", "reconciled"]
+__all__ = ["KINDS", "Sizes", "limited_kind", "peak_kind", "reconciled"]
 
 # Bytes by stage, kind and component; None where a figure could not be read.
 Sizes = Mapping[str, Mapping[str, Mapping[str, int | None]]]
@@ -19,6 +19,21 @@ KINDS = {
     "device_used": "CUDA's context and kernels, and other processes on the GPU, as NVML counts it",
     "host_rss": "the whole process on the host: Python, libraries, data",
 }
+
+
+def peak_kind(device: str) -> str:
+    """The kind of memory whose peak stands for a run: `requested` on a CPU, `allocated` on CUDA.
+
+    Where it could not be read, the other kind does not take its place.
+    """
+    return "allocated" if device.startswith("cuda") else "requested"
+
+
+def limited_kind(device: str) -> str:
+    """The kind of memory held against a limit: live tensors on a CPU (`requested`), on CUDA what
+    the process's allocator keeps (`reserved`).
+    """
+    return "reserved" if device.startswith("cuda") else "requested"
 
 
 def reconciled(memory: Sizes, reasons: Mapping[str, str]) -> list[dict[str, Any]]:

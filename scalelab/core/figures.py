@@ -1,0 +1,63 @@
+"""Decide which quality and which peak stand for a run in tables, charts and the ledger."""
+
+import math
+from collections.abc import Iterable, Mapping
+
+from scalelab.core.records import Memory, Metric
+
+__all__ = [
+    "QUALITY",
+    "QUALITY_K",
+    "QUALITY_KEY",
+    "peak_of",
+    "quality_curve",
+    "quality_of",
+]
+
+# Validation chooses the epoch, and the configuration, by this metric.
+QUALITY = "ndcg"
+QUALITY_K = 10
+QUALITY_KEY = f"{QUALITY}@{QUALITY_K}"
+
+
+def peak_of(
+    memory: Iterable[Memory], stage: str, kind: str, source: str = "measured"
+) -> int | None:
+    """The total of one kind in one stage; None where it could not be read."""
+    wanted = (stage, kind, "total", source)
+    for fact in memory:
+        if (fact.stage, fact.kind, fact.component, fact.source) == wanted:
+            return fact.bytes
+    return None
+
+
+def quality_curve(
+    metrics: Iterable[Metric], split: str = "valid", name: str = QUALITY
+) -> dict[int, float]:
+    """NDCG@10 (or another metric `name` at 10) by epoch; what is no finite number is left out."""
+    return {
+        metric.epoch: metric.value
+        for metric in metrics
+        if (metric.split, metric.name, metric.k) == (split, name, QUALITY_K)
+        and math.isfinite(metric.value)
+    }
+
+
+def quality_of(
+    metrics: Iterable[Metric], best_epoch: int | None, split: str, name: str = QUALITY
+) -> float | None:
+    """The value of the epoch whose weights were kept.
+
+    Of a run that did not get as far as keeping one, the best validation; on test nothing is ever
+    chosen, so the last value counts.
+    """
+    curve = quality_curve(metrics, split, name)
+    if best_epoch in curve:
+        return curve[best_epoch]
+    if split == "valid":
+        return max(curve.values(), default=None)
+    return _last(curve)
+
+
+def _last(curve: Mapping[int, float]) -> float | None:
+    return curve[max(curve)] if curve else None

@@ -1,0 +1,81 @@
+"""Decide which runs are the same run, which are seeds of one configuration, and which compare."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from scalelab.core.locating import short
+
+__all__ = [
+    "COMPARABLE",
+    "COMPARABLE_IN_TIME",
+    "RESULTS_VERSION",
+    "configuration_of",
+    "fingerprint_of",
+]
+
+# Raised whenever the same spec would give other numbers, so that old rows are not taken for new.
+# 3: files are read by the types of all their values; options of losses have new names.
+RESULTS_VERSION = 3
+
+# Columns that two runs must share for their qualities and their memory to compare.
+COMPARABLE = ("data_fingerprint", "protocol", "device", "results_version")
+# The same for their times.
+COMPARABLE_IN_TIME = (*COMPARABLE, "threads")
+
+
+def fingerprint_of(tables: Mapping[str, Any], data_fingerprint: str) -> str:
+    """16 hex digits: equal for runs that must give the same numbers, wherever the data lie.
+
+    `tables` are those of a spec. Which of several GPUs it was decides nothing.
+    """
+    decisive = _decisive(tables)
+    del decisive["data"]["path"]
+    decisive |= {"data_fingerprint": data_fingerprint, "results_version": RESULTS_VERSION}
+    return _digest(decisive, 8)
+
+
+def configuration_of(
+    tables: Mapping[str, Any], data_fingerprint: str | None, results_version: int | None
+) -> str:
+    """12 hex digits: equal for runs whose fingerprints differ by nothing but the seed.
+
+    While the data have no fingerprint yet, the path stands for it.
+    """
+    decisive = _decisive(tables)
+    decisive["train"].pop("seed", None)
+    if data_fingerprint is not None:
+        decisive["data"].pop("path", None)
+    decisive |= {"data_fingerprint": data_fingerprint, "results_version": results_version}
+    return _digest(decisive, 6)
+
+
+def _decisive(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy without what decides no number of the run.
+
+    That is the data set's name, what belongs to a baseline alone, what is only read along, the
+    number of the GPU, and the folder of a part's file, whose source counts.
+    """
+    copy = _short(dict(tables))
+    copy.pop("measure", None)
+    for name in ("data", "train", "device"):
+        copy[name] = dict(tables.get(name, {}))
+    copy["data"].pop("name", None)
+    copy["data"].pop("recent_days", None)
+    if "name" in copy["device"]:
+        copy["device"]["name"] = str(copy["device"]["name"]).partition(":")[0]
+    return copy
+
+
+def _short(tables: Any) -> Any:
+    if isinstance(tables, dict):
+        return {key: _short(value) for key, value in cast("dict[str, Any]", tables).items()}
+    if isinstance(tables, list):
+        return [_short(each) for each in cast("list[Any]", tables)]
+    return short(tables) if isinstance(tables, str) else tables
+
+
+def _digest(tables: Mapping[str, Any], size: int) -> str:
+    text = json.dumps(tables, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
