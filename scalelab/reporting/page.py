@@ -12,7 +12,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scalelab.core import plugins
-from scalelab.core.errors import LedgerError, ScalelabError, SpecError
+from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import locate, short
 from scalelab.reporting import sections
 from scalelab.reporting.formats import format_of

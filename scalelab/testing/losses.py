@@ -7,49 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from scalelab.losses import Loss, LossBatch, Negatives, needs_popularity, own_scores
+from scalelab.losses import Loss, LossBatch, needs_popularity, own_scores
+from scalelab.testing.loss_problem import (
+    NUM_ITEMS,
+    NUM_POSITIONS,
+    Afresh,
+    gradients,
+    problem,
+    ranks,
+)
 
-__all__ = ["LossContract", "gradients", "problem"]
-
-NUM_POSITIONS, NUM_ITEMS, DEPTH = 40, 60, 8
-
-Problem = tuple[Tensor, Tensor, LossBatch]
-
-
-def problem(device: str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0) -> Problem:
-    """Hidden states, table and a batch with negatives of all three kinds, on `device`."""
-    draw = torch.Generator().manual_seed(seed)
-
-    def ids(*shape: int) -> Tensor:
-        return torch.randint(1, NUM_ITEMS + 1, shape, generator=draw, dtype=torch.int32).to(device)
-
-    hidden_ND = torch.randn(NUM_POSITIONS, DEPTH, generator=draw, dtype=dtype)
-    items_VD = torch.randn(NUM_ITEMS + 1, DEPTH, generator=draw, dtype=dtype)
-    items_VD[0] = 0
-    own_NK = ids(NUM_POSITIONS, 6)
-    own_NK[::3, 4:] = 0
-    batch = LossBatch(
-        targets_N=ids(NUM_POSITIONS).long(),
-        num_items=NUM_ITEMS,
-        sequence_N=(torch.arange(NUM_POSITIONS, dtype=torch.int32) // 8).to(device),
-        negatives=(
-            Negatives("position", own_NK),
-            Negatives("sequence", ids(NUM_POSITIONS // 8, 5), 0.5),
-            Negatives("batch", ids(7), 1.0),
-        ),
-        log_popularity_V=torch.randn(NUM_ITEMS + 1, generator=draw, dtype=dtype).to(device),
-        generator=torch.Generator().manual_seed(7),
-    )
-    return hidden_ND.to(device).requires_grad_(), items_VD.to(device).requires_grad_(), batch
-
-
-def gradients(
-    loss: Loss, hidden_ND: Tensor, items_VD: Tensor, batch: LossBatch
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The value, and its gradients by hidden states and table."""
-    value = loss(hidden_ND, items_VD, batch)
-    by_hidden_ND, by_items_VD = torch.autograd.grad(value, (hidden_ND, items_VD))
-    return value.detach(), by_hidden_ND, by_items_VD
+__all__ = ["LossContract"]
 
 
 class LossContract:
@@ -115,13 +83,13 @@ class LossContract:
     def test_training_by_it_ranks_the_targets_higher(self, part: Loss) -> None:
         """By the scores that evaluation ranks with: its own, or the inner product."""
         hidden_ND, items_VD, batch = problem(dtype=torch.float64)
-        before = _ranks(part, hidden_ND, items_VD, batch)
+        before = ranks(part, hidden_ND, items_VD, batch)
         for _ in range(60):
             grad_ND = gradients(part, hidden_ND, items_VD, batch)[1]
             scale = grad_ND.norm(dim=1, keepdim=True).clamp_min(1e-12)
             with torch.no_grad():
                 hidden_ND -= 0.1 * hidden_ND.norm(dim=1, keepdim=True) * grad_ND / scale
-        assert _ranks(part, hidden_ND, items_VD, batch).mean() < before.mean()
+        assert ranks(part, hidden_ND, items_VD, batch).mean() < before.mean()
 
     def test_the_padding_row_has_no_part(self, part: Loss, device: str) -> None:
         """No gradient, and whatever it holds changes nothing."""
@@ -265,7 +233,7 @@ class LossContract:
         hidden_ND, items_VD, _ = problem(device, torch.float64)
 
         def value(hidden_ND: Tensor, items_VD: Tensor) -> Any:
-            return _Afresh.apply(hidden_ND, items_VD, part, device)
+            return Afresh.apply(hidden_ND, items_VD, part, device)
 
         inputs = (hidden_ND.detach().requires_grad_(), items_VD)
         assert torch.autograd.gradcheck(value, inputs, fast_mode=True)
@@ -282,30 +250,3 @@ class LossContract:
             for users, items in ((slice(0, 3), slice(1, 2)), (slice(9, 10), slice(7, 50))):
                 some = scores(hidden_ND[users], items_VD[items])
                 torch.testing.assert_close(some, whole_NV[users, items], rtol=1e-9, atol=1e-9)
-
-
-class _Afresh(torch.autograd.Function):
-    """The loss, formed anew at every backward pass: gradcheck takes several."""
-
-    @staticmethod
-    def forward(ctx: Any, hidden_ND: Tensor, items_VD: Tensor, loss: Loss, device: str) -> Tensor:
-        ctx.save_for_backward(hidden_ND, items_VD)
-        ctx.rest = (loss, device)
-        return loss(hidden_ND, items_VD, problem(device, torch.float64)[2])
-
-    @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        loss, device = ctx.rest
-        with torch.enable_grad():
-            inputs = [each.detach().requires_grad_() for each in ctx.saved_tensors]
-            value = loss(*inputs, problem(device, torch.float64)[2])
-        return *torch.autograd.grad(value, inputs, scale), None, None
-
-
-def _ranks(loss: Loss, hidden_ND: Tensor, items_VD: Tensor, batch: LossBatch) -> Tensor:
-    """How many items score higher than the target, at each position."""
-    with torch.no_grad():
-        scores = own_scores(loss) or (lambda hidden, items: hidden @ items.T)
-        scores_NV = scores(hidden_ND, items_VD)[:, 1:]
-        target_N1 = scores_NV.gather(1, batch.targets_N[:, None] - 1)
-        return (scores_NV > target_N1).sum(1).double()

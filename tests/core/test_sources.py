@@ -108,5 +108,5 @@ def test_the_helpers_of_a_part_of_the_tree_are_found() -> None:
 
 
 def test_a_source_that_is_not_python_is_the_matter_of_its_author(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="not valid Python.*line 2"):
+    with pytest.raises(SpecError, match=r"not valid Python.*line 2"):
         part(tmp_path, mine="x = 1\nclass Mine(:\n")

@@ -9,7 +9,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra
 from scalelab.losses import Loss
 from scalelab.testing import LossContract
-from scalelab.testing.losses import problem
+from scalelab.testing.loss_problem import problem
 
 CUDA_ONLY = {"cut_ce": "cut_cross_entropy", "liger_ce": "liger_kernel"}
 SMALL = {"sce": {"bucket_size_y": 16}, "rece": {"n_buckets": 4, "rounds": 2}}
