@@ -1,12 +1,11 @@
 """Send the files of a data set to another node, once, and keep them there for later runs."""
 
-import os
-import stat
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from scalelab.core.private_folder import private_folder
 from scalelab.core.spec import DataSpec
 
 __all__ = ["DatasetTransfer", "pack", "unpack"]
@@ -57,7 +56,7 @@ def unpack(data: DataSpec, fetch: Callable[[], DatasetTransfer]) -> DataSpec:
         return data
     except DataError:
         transfer = fetch()
-    folder = _private_folder() / transfer.key
+    folder = private_folder() / transfer.key
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
             whole = Path(draft) / "whole"
@@ -70,17 +69,3 @@ def unpack(data: DataSpec, fetch: Callable[[], DatasetTransfer]) -> DataSpec:
                 if not folder.exists():  # else another run on this node has just written it
                     raise
     return data.model_copy(update={"path": str(folder / transfer.entry)})
-
-
-def _private_folder() -> Path:
-    """A folder that only this user can read and write, the same for all runs on this node.
-
-    Where another user has made the one of the usual name, or can write it, a new one is made.
-    """
-    folder = Path(tempfile.gettempdir()) / f"scalelab-{os.getuid()}"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = folder.lstat()
-    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-    if is_own and not stat.S_IMODE(found.st_mode) & 0o077:
-        return folder
-    return Path(tempfile.mkdtemp(prefix="scalelab-"))
