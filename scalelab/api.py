@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scalelab.core.keys import Key
     from scalelab.core.parts import Part
     from scalelab.core.study import StudySpec
-    from scalelab.measure.checks import Check
+    from scalelab.diagnostics import Check
     from scalelab.sweeping.result import SweepResult
 
 __all__ = [
@@ -89,9 +89,9 @@ def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
 
 def doctor() -> list[Check]:
     """What of this machine works, what does not, and the command that fixes it."""
-    from scalelab.measure.checks import checks
+    from scalelab.diagnostics import run_checks
 
-    return checks()
+    return run_checks()
 
 
 def profile(

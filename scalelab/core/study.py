@@ -91,7 +91,7 @@ class StudySpec(Table, frozen=True):
     @classmethod
     def from_sections(cls, sections: dict[str, Any], path: Path, name: str) -> "StudySpec":
         """The study that the TOML file at `path` holds, already read. Raises SpecError."""
-        default = {"name": path.parent.name if path.stem == "study" else path.stem}
+        default = {"name": path.absolute().parent.name if path.stem == "study" else path.stem}
         study = checked(cls, with_ranges(default | sections, name), name)
         for chart in study.charts:
             if chart not in plugins.available("charts"):

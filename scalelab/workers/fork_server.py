@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from scalelab.core.cores import available_cores
 from scalelab.workers.task import ExecutorDied
 
 __all__ = ["HEAD", "ExitStatus", "ForkServer", "ForkServerDied", "threads_each"]
@@ -57,9 +58,7 @@ def threads_each(workers: int) -> int:
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if setting.isdigit():
         return int(setting)
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, available_cores() // workers)
 
 
 class ForkServer:
