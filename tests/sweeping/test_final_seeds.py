@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from sweeping_fakes import _record
+from sweeping_fakes import finished_record
 
 from scalelab.core.errors import SpecError
 from scalelab.core.limits import Limits
@@ -45,7 +45,9 @@ def chosen(tmp_path):
             )
             metric = Metric(split="valid", epoch=1, name="ndcg", k=10, value=quality or 0.0)
             metrics = [] if quality is None else [metric]
-            made = _record(task, outcome[0] if outcome else Outcome.DONE, utc_now(), metrics, 1)
+            made = finished_record(
+                task, outcome[0] if outcome else Outcome.DONE, utc_now(), metrics, 1
+            )
             records.append(replace(made, run=replace(made.run, best_epoch=1)))
         ledger.append(records)
         found = best_configurations(final, fingerprints, ledger)
