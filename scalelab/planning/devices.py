@@ -104,11 +104,16 @@ def device_for(spec: RunSpec) -> DeviceProfile:
     return this_machine(None if spec.device.name == "auto" else spec.device.name)
 
 
-def calibrated_file() -> Path:
-    """Where `scalelab doctor --calibrate` keeps the profile of this machine."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    folder = Path(home) if home else Path.home() / ".config"
-    return folder / "scalelab" / "this-machine.toml"
+def calibrated_file() -> Path | None:
+    """Where `scalelab doctor --calibrate` keeps the profile of this machine.
+
+    None where the user has no home folder, as in some containers.
+    """
+    config = os.environ.get("XDG_CONFIG_HOME")
+    if config:
+        return Path(config) / "scalelab" / "this-machine.toml"
+    home = os.path.expanduser("~")
+    return None if home == "~" else Path(home) / ".config" / "scalelab" / "this-machine.toml"
 
 
 def this_machine(device: str | None = None) -> DeviceProfile:
@@ -175,7 +180,8 @@ def _shipped() -> list[Path]:
 
 def _calibrated(kind: str) -> DeviceProfile | None:
     """What `scalelab doctor --calibrate` has found, where it was of this kind of device."""
-    profile = _read(calibrated_file()) if calibrated_file().is_file() else None
+    file = calibrated_file()
+    profile = _read(file) if file is not None and file.is_file() else None
     return profile if profile is not None and profile.kind == kind else None
 
 
