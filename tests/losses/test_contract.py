@@ -48,7 +48,6 @@ def problem(device="cpu", dtype=torch.float32, seed=0):
         targets_N=ids(NUM_POSITIONS).long(),
         num_items=NUM_ITEMS,
         sequence_N=(torch.arange(NUM_POSITIONS, dtype=torch.int32) // 8).to(device),
-        is_last_N=torch.arange(1, NUM_POSITIONS + 1, device=device) % 8 == 0,
         negatives=(
             Negatives("position", own_NK),
             Negatives("sequence", ids(NUM_POSITIONS // 8, 5), 0.5),
@@ -180,7 +179,6 @@ def test_runs_on_fake_tensors(loss, device):
         targets_N=fake(batch.targets_N),
         num_items=NUM_ITEMS,
         sequence_N=fake(batch.sequence_N),
-        is_last_N=fake(batch.is_last_N),
         negatives=tuple(n._replace(ids=fake(n.ids)) for n in batch.negatives),
         log_popularity_V=fake(batch.log_popularity_V),
     )
