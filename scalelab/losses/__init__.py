@@ -1,9 +1,9 @@
-"""Losses: hidden states and the item table in, a scalar out. The file is the name of the loss.
+"""Define what a loss is: it turns hidden states and the item table into a scalar.
 
-A loss is a frozen dataclass whose fields are its options, called as
-`loss(hidden_ND, item_table_VD, batch) -> scalar`. It sees valid positions only, owns the projection
-onto the item table, and returns the mean over the N positions. `train_on = "last"` is done before
-the loss: then N holds the last position of each sequence.
+The name of its file is the name of a loss. It is a frozen dataclass whose fields are its options,
+called as `loss(hidden_ND, item_table_VD, batch) -> scalar`. It sees valid positions only, owns the
+projection onto the item table, and returns the mean over the N positions. `train_on = "last"` is
+done before the loss: then N holds the last position of each sequence.
 
 Shape legend: N valid positions, S sequences, K negatives, D hidden width, V = num_items + 1 rows of
 the item table (row `pad_id` = 0 is padding: never a target or a negative, no part of a softmax).

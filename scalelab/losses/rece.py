@@ -1,4 +1,4 @@
-"""Reduced cross-entropy (RECE): the softmax over items that random vectors place near."""
+"""Compute reduced cross-entropy (RECE): softmax over items that random vectors place near."""
 
 import math
 from dataclasses import dataclass

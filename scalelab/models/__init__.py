@@ -1,6 +1,7 @@
-"""Encoders: item ids in, hidden states out. The file is the name of the model.
+"""Define what an encoder is: it turns item ids into hidden states.
 
-A model is an `nn.Module` built as `Model(num_items=..., max_len=..., generator=..., **options)`;
+The name of its file is the name of a model. It is an `nn.Module` built as
+ `Model(num_items=..., max_len=..., generator=..., **options)`;
 keywords with a default are its options. It stops at hidden states: scoring items belongs to the
 loss.
 

@@ -1,4 +1,4 @@
-"""What encoders share: item table with lookup, attention within segments, feed-forward."""
+"""Provide what encoders share: item table with lookup, attention within segments, feed-forward."""
 
 from contextlib import nullcontext
 from functools import partial

@@ -1,4 +1,4 @@
-"""Histories with masked items in, hidden states out by attention both ways (BERT4Rec)."""
+"""Encode histories with masked items by attention in both directions (BERT4Rec)."""
 
 from typing import Annotated
 

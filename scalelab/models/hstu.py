@@ -1,4 +1,4 @@
-"""Histories in, hidden states out by pointwise attention with gates (HSTU, Zhai et al., 2024)."""
+"""Encode histories by pointwise attention with gates (HSTU, Zhai et al., 2024)."""
 
 import math
 

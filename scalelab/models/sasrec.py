@@ -1,4 +1,4 @@
-"""Histories in, hidden states out by causal self-attention (SASRec, Kang & McAuley, 2018)."""
+"""Encode histories by causal self-attention (SASRec, Kang & McAuley, 2018)."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""Count the floating-point operations, bytes moved and kernel launches of a step."""
+"""Count the floating-point operations, the bytes moved and the kernels of a step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,8 +1,9 @@
-"""Probes: a running run in, readings out. The file is the name of the probe.
+"""Define what a probe is: an observer that takes readings while a run trains.
 
-A probe is an observer built without arguments (keywords with defaults are its options). `open`
-binds it to a device and a clock, `close` ends it; afterwards `samples` and `memory()` hold what it
-read. A device or a library that is not there leaves a value of None with a reason, never a zero.
+The name of its file is the name of a probe. It is built without arguments (keywords with defaults
+are its options). `open` binds it to a device and a clock, `close` ends it; afterwards `samples` and
+`memory()` hold what it read. A device or a library that is not there leaves a value of None with a
+reason, never a zero.
 """
 
 from collections.abc import Callable
