@@ -31,9 +31,9 @@ DOORS = {
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
-    "tomli_w": ("studies/",),
+    "tomli_w": ("store/migrations.py", "studies/"),
     "torch": (
-        *("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+        *("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
         "diagnostics.py",
     ),
     "triton": ("losses/",),
@@ -56,17 +56,19 @@ PLUGINS = [
     if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
 ]
 VERBS = (
-    "keys",
-    "schema",
-    "profile",
-    "plan",
-    "sweep",
-    "query",
-    "report",
+    "account",
     "compare",
     "data",
     "doctor",
+    "estimate",
+    "keys",
     "list",
+    "plan",
+    "profile",
+    "query",
+    "report",
+    "schema",
+    "sweep",
 )
 
 

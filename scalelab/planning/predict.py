@@ -4,8 +4,6 @@ import importlib.util
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import torch
-
 from scalelab.batches.batch import BatchShape
 from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core.errors import PredictionUnsupported, SpecError
@@ -21,7 +19,7 @@ from scalelab.measure.environment import computing_with
 from scalelab.measure.gpus import visible_gpus
 from scalelab.planning.allocator import Overflow
 from scalelab.planning.cost import Cost
-from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
+from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
@@ -174,7 +172,7 @@ def predict(
 
         def trained(shape: BatchShape, cost: Cost | None = None) -> _Trained:
             # Each its own run: workspaces are allocated once a run, and so are weights.
-            cublas = _workspaces(device)
+            cublas = workspaces_for(device)
             run = FakeTensorRun(spec, data.num_items, target=target, workspaces=cublas)
             return _Trained(run, run.train(shape, cost), list(cublas.noted))
 
@@ -257,11 +255,3 @@ def target_for(device: DeviceProfile) -> Target | None:
         return None
     triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
     return Target("cuda", device.memory_bytes, device.capability, triton, device.multiprocessors)
-
-
-def _workspaces(device: DeviceProfile) -> Workspaces:
-    version = torch.__version__
-    size = device.cublas_bytes
-    if size is None:  # not measured
-        size = cublas_workspace_bytes(device.capability, version)
-    return Workspaces(size, lt_workspace_bytes(version))
