@@ -1,4 +1,4 @@
-"""A run, a key and a budget in, the largest value of the key that fits out, from predictions."""
+"""Find the largest value of a key for which a run is predicted to fit a budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
