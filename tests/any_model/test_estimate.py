@@ -361,6 +361,21 @@ def test_seconds_of_float64_are_marked() -> None:
     assert "float64" in found.memory.reasons[0]
 
 
+def test_both_half_precisions_take_as_much_on_a_gpu() -> None:
+    """CUDA's autocast computes layer norm and softmax in float32, whichever the narrow type."""
+    model = nn.Sequential(nn.Linear(64, 256), nn.LayerNorm(256), nn.Softmax(-1), nn.Linear(256, 8))
+    inputs = torch.randn(100, 64)
+
+    def peak(dtype: torch.dtype) -> int:
+        def narrow(model: nn.Module, inputs: Tensor) -> Tensor:
+            with torch.autocast(inputs.device.type, dtype=dtype):
+                return model(inputs).float().square().mean()
+
+        return scalelab.estimate(model, narrow, inputs, None, on="h100").memory.peak_bytes
+
+    assert peak(torch.float16) == peak(torch.bfloat16)
+
+
 def test_half_precision_attention_on_a_gpu_is_marked() -> None:
     model = nn.Linear(64, 3 * 64)
     inputs = torch.randn(4, 30, 64)
