@@ -160,7 +160,7 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
 
 
 def _same_split(ours: str, published: str) -> bool:
-    """Only the same kind of split, at the same quantile, compares; a paper that names none fits all.
+    """Only the same kind of split, at the same quantile, compares; one not named fits all.
 
     Ours takes one target a user: what a paper averages over several targets is another figure.
     """
