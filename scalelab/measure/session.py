@@ -160,6 +160,8 @@ def _prepare(spec: RunSpec, state: _State) -> Trainer:
         num_users=interactions.num_users,
         num_items=interactions.num_items,
         num_interactions=interactions.num_interactions,
+        tied_targets=data.tied_targets,
+        repeated_targets=data.repeated_targets,
     )
     return assemble(spec, data)
 
