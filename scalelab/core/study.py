@@ -9,12 +9,12 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.presets import find_preset
 from scalelab.core.ranges import with_ranges
-from scalelab.core.tables import Table, checked, read_toml
+from scalelab.core.toml_sections import Section, checked, read_toml
 
 __all__ = ["BudgetSpec", "FinalSpec", "SearchSpec", "StudySpec"]
 
 
-class FinalSpec(Table, frozen=True):
+class FinalSpec(Section, frozen=True):
     """More seeds for the cells that validation chose: the best by `by` for each value of `per`."""
 
     seeds: PositiveInt = 3
@@ -25,7 +25,7 @@ class FinalSpec(Table, frozen=True):
     """Key of the run: the best for each of its values is chosen."""
 
 
-class BudgetSpec(Table, frozen=True):
+class BudgetSpec(Section, frozen=True):
     """Limits of one run (`memory`, `time`) and of the whole study (`total`)."""
 
     memory: str | None = None
@@ -36,7 +36,7 @@ class BudgetSpec(Table, frozen=True):
     """Time that the whole sweep may take, such as 2h."""
 
 
-class SearchSpec(Table, frozen=True):
+class SearchSpec(Section, frozen=True):
     """Optuna asks instead of a grid (extra `search`)."""
 
     sampler: Literal["random", "tpe", "nsga2"] = "nsga2"
@@ -51,7 +51,7 @@ class SearchSpec(Table, frozen=True):
     """What is to be best: validation NDCG@10, peak bytes, training seconds."""
 
 
-class StudySpec(Table, frozen=True):
+class StudySpec(Section, frozen=True):
     """A question: a base run, what varies, how often, within which limits, which charts.
 
     With `[search]` an axis may be a range, `{min = 1e-4, max = 1e-2, log = true}`.
@@ -86,10 +86,10 @@ class StudySpec(Table, frozen=True):
     def load(cls, name: str | Path) -> "StudySpec":
         """A preset's name, or a path, to a study; `base` may lie beside it. Raises SpecError."""
         path = find_preset("studies", name)
-        tables = {
+        sections = {
             "name": path.absolute().parent.name if path.stem == "study" else path.stem
         } | read_toml(path)
-        study = checked(cls, with_ranges(tables, str(name)), str(name))
+        study = checked(cls, with_ranges(sections, str(name)), str(name))
         for chart in study.charts:
             if chart not in plugins.available("charts"):
                 hint = nearest(chart, plugins.available("charts"))
