@@ -1,6 +1,4 @@
-"""Parts by name: the file is the name, its `__all__` holds the one class, its constructor the
-options.
-"""
+"""Load parts by name: the file is the name, `__all__` the class, its constructor the options."""
 
 import importlib
 import inspect

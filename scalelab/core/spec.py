@@ -1,4 +1,4 @@
-"""TOML in, checked and fingerprinted specs out: all that decides one run."""
+"""Read, check and fingerprint the spec of a run: all that decides its results."""
 
 import json
 import re

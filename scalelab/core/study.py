@@ -1,4 +1,4 @@
-"""A study: one question, asked as a base run and what varies."""
+"""Define a study: a base run, what varies in it, and within which limits."""
 
 from pathlib import Path
 from typing import Any, Literal
