@@ -141,5 +141,5 @@ def _present(spec: RunSpec, key: str) -> int:
     if key == "negatives.num_negatives":
         return spec.negatives[0].num_negatives
     table, _, name = key.partition(".")
-    value: Any = spec.as_tables()[table][name]
+    value: Any = spec.as_sections()[table][name]
     return int(value)
