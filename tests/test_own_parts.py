@@ -100,7 +100,9 @@ def test_a_loss_in_a_package_of_ones_own(package: tuple[Path, Path], tmp_path: P
     quality = "SELECT loss, valid_ndcg_10, test_ndcg_10 FROM results ORDER BY loss"
     ours = query("cosines.duckdb", quality, tmp_path)
     assert ours == query("inline.duckdb", quality, tmp_path)
-    (origin,) = query("cosines.duckdb", "SELECT origin FROM runs WHERE loss = 'cosine_ce'", tmp_path)
+    (origin,) = query(
+        "cosines.duckdb", "SELECT origin FROM runs WHERE loss = 'cosine_ce'", tmp_path
+    )
     loss = json.loads(str(origin["origin"]))["loss"]
     assert (loss["package"], loss["version"]) == ("my-losses", "0.1")
 
