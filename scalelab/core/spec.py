@@ -86,7 +86,7 @@ class RunSpec(Table, frozen=True):
     def load(cls, name: str | Path, overrides: Overrides | None = None) -> "RunSpec":
         """A preset's name, or a path, to a resolved spec. Raises SpecError."""
         path = find_preset("runs", name)
-        tables = absolute(read_toml(path), path.parent.absolute())
+        tables = read_toml(path)
         return cls.build(with_overrides(tables, overrides or {}), where=str(name))
 
     @classmethod
