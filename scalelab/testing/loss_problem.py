@@ -9,7 +9,9 @@ from scalelab.losses import Loss, LossBatch, Negatives, own_scores
 
 __all__ = ["NUM_ITEMS", "NUM_POSITIONS", "Afresh", "gradients", "problem", "ranks"]
 
-NUM_POSITIONS, NUM_ITEMS, DEPTH = 40, 60, 8
+NUM_POSITIONS = 40
+NUM_ITEMS = 60
+DEPTH = 8
 
 Problem = tuple[Tensor, Tensor, LossBatch]
 
