@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.any_model.verbs import account, estimate, estimate_file
+from scalelab.api_data import data
 from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
@@ -190,46 +191,6 @@ def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None
         return as_text(rows, format or "csv")
     save(rows, format, Path(out))
     return ""
-
-
-class _Data:
-    """`data.describe`, `data.convert`, `data.synthesize`."""
-
-    def describe(
-        self, file: str | Path, *, reader: str | None = None, set: Settings = None
-    ) -> dict[str, Any]:
-        """Counts, lengths, popularity, split sizes and what is dropped, with reasons.
-
-        `reader` None goes by the file's suffix. Raises DataError, SpecError.
-        """
-        from scalelab.datasets.describe import describe
-        from scalelab.datasets.request import request
-
-        return describe(request(file, reader, overrides_of(set)))
-
-    def convert(
-        self,
-        file: str | Path,
-        out: str | Path,
-        *,
-        reader: str | None = None,
-        set: Settings = None,
-    ) -> dict[str, Any]:
-        """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.convert import convert
-        from scalelab.datasets.request import request
-
-        return convert(request(file, reader, overrides_of(set)), Path(out))
-
-    def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
-        """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.convert import convert
-        from scalelab.datasets.request import request
-
-        return convert(request(None, "synthetic", overrides_of(set)), Path(out))
-
-
-data = _Data()
 
 
 def calibrate(out: str | Path | None = None) -> Path:

@@ -33,6 +33,7 @@ DOORS = {
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
     "tomli_w": ("store/migrations.py", "studies/"),
+    "pytest": ("testing/",),
     "torch": (
         *("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
         "testing/",
