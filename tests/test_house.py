@@ -28,7 +28,6 @@ DOORS = {
     "optuna": ("studies/search.py",),
     "psutil": ("workers/",),
     "pyarrow": ("store/", "reporting/"),
-    "pytest": ("testing/",),
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
