@@ -86,7 +86,7 @@ class RunSpec(Section, frozen=True):
     def load(cls, name: str | Path, overrides: Overrides | None = None) -> "RunSpec":
         """A preset's name, or a path, to a resolved spec. Raises SpecError."""
         path = find_preset("runs", name)
-        sections = absolute(read_toml(path), path.parent.absolute())
+        sections = read_toml(path)
         return cls.build(with_overrides(sections, overrides or {}), where=str(name))
 
     @classmethod

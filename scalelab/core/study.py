@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from scalelab.core.errors import SpecError
-from scalelab.core.locating import absolute, locate
+from scalelab.core.locating import locate
 from scalelab.core.presets import find_preset
 from scalelab.core.ranges import with_ranges
 from scalelab.core.toml_sections import Section, checked, read_toml
@@ -92,8 +92,7 @@ class StudySpec(Section, frozen=True):
     def from_sections(cls, sections: dict[str, Any], path: Path, name: str) -> "StudySpec":
         """The study that the TOML file at `path` holds, already read. Raises SpecError."""
         default = {"name": path.absolute().parent.name if path.stem == "study" else path.stem}
-        sections = absolute(default | sections, path.parent.absolute())
-        study = checked(cls, with_ranges(sections, name), name)
+        study = checked(cls, with_ranges(default | sections, name), name)
         for chart in study.charts:
             try:
                 locate("charts", chart)

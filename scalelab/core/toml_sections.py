@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.locating import absolute
 from scalelab.core.option_types import annotation_of, hint_for, section_of
 
 __all__ = ["Section", "checked", "parse_set", "read_toml"]
@@ -19,13 +20,17 @@ class Section(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=T
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The sections of a TOML file. Raises SpecError with the line that is wrong."""
+    """The sections of a TOML file. Raises SpecError with the line that is wrong.
+
+    The files of parts that it names are made absolute: they start at the folder of the file.
+    """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is no valid TOML: {error}") from error
+    return absolute(tables, path.parent.absolute())
 
 
 def parse_set(text: str) -> tuple[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from scalelab.core.errors import SpecError
 from scalelab.core.identity import RESULTS_VERSION, configuration_of
-from scalelab.core.locating import absolute
 from scalelab.core.locating import short as short_name
 from scalelab.core.presets import find_preset
 from scalelab.core.spec import RunSpec, with_overrides
@@ -76,9 +75,7 @@ def first_configuration(study: StudySpec, overrides: Mapping[str, Any]) -> list[
 
 def base_sections(study: StudySpec) -> Overrides:
     """The sections of the base run after the study's `[set]`."""
-    base = find_preset("runs", study.base)
-    tables = absolute(read_toml(base), base.parent.absolute())
-    return with_overrides(tables, study.set)
+    return with_overrides(read_toml(find_preset("runs", study.base)), study.set)
 
 
 def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrides]:

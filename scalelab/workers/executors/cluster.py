@@ -19,6 +19,7 @@ from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes
 from scalelab.workers.dataset_transfer import pack, unpack
 from scalelab.workers.executors._options import Threads, Workers
+from scalelab.workers.part_transfer import as_sent, pack_parts, unpack_parts
 from scalelab.workers.supervise import StopRequest, supervise
 from scalelab.workers.task import ExecutorDied, Task, task_record
 from scalelab.workers.worker import ALLOWANCE
@@ -98,7 +99,7 @@ class Cluster:
             return
         with _connected():
             # Inside a list Ray passes the reference itself: only a node that needs it fetches it.
-            transfers = [self._transfer_of(task)]
+            transfers = [self._transfer_of(task), pack_parts(task.spec)]
             reference = (
                 ray.remote(max_calls=1, max_retries=0)(_work)
                 .options(**resources)
@@ -139,9 +140,8 @@ class Cluster:
             except exceptions.RayError as error:
                 self._on_lost(task.run_id, f"its node was lost ({type(error).__name__})", ())
             else:
-                # The spec as submitted: the path of the data on the node is not stored.
-                run = replace(record.run, spec=task.spec.as_json())
-                self._on_record(replace(record, run=run))
+                # The spec as submitted: paths on the node are not stored.
+                self._on_record(replace(record, run=as_sent(record.run, task.spec)))
 
     def stop(self, now: bool) -> None:
         """Ask all runs to stop after their epoch, or end them `now`."""
@@ -245,7 +245,8 @@ def _work(
     task: Task, run: str, modules: Sequence[str], threads: int, mailbox: Any, transfers: list[Any]
 ) -> Record:
     """Run one task on its node, in a process of its own, so that every death gives a record."""
-    (reference,) = transfers
+    reference, part_files = transfers
+    task = replace(task, spec=unpack_parts(task.spec, part_files))
     if reference is not None:
         data = unpack(task.spec.data, lambda: ray.get(reference))
         task = replace(task, spec=task.spec.model_copy(update={"data": data}))
