@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scalelab.sweeping.result import SweepResult
 
 __all__ = [
+    "baselines",
     "calibrate",
     "compare",
     "data",
@@ -274,11 +275,20 @@ def sweep(
 
 
 def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
-    """The last attempt of each fingerprint that the ledger knows: outcome, quality, peak, time."""
+    """The last attempt of each fingerprint in the ledger: outcome, quality, peak, time, note."""
+    from scalelab.reporting.verdicts import with_notes
     from scalelab.store.latest import latest
     from scalelab.store.ledger import Ledger
 
-    return latest(Ledger(ledger), fingerprints)
+    return with_notes(Ledger(ledger), latest(Ledger(ledger), fingerprints))
+
+
+def baselines(ledger: str | Path) -> list[dict[str, Any]]:
+    """NDCG@10 of rankings that need no training, for each data set and protocol of the ledger."""
+    from scalelab.reporting.verdicts import baseline_rows
+    from scalelab.store.ledger import Ledger
+
+    return baseline_rows(Ledger(ledger))
 
 
 def study_budget(study: str | Path) -> int | None:
