@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalelab.any_model.verbs import account, estimate, estimate_file
 from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from scalelab.sweeping.result import SweepResult
 
 __all__ = [
+    "account",
     "baselines",
     "calibrate",
     "compare",
     "data",
     "doctor",
+    "estimate",
+    "estimate_file",
     "keys",
     "list_parts",
     "plan",

@@ -31,7 +31,7 @@ DOORS = {
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
-    "tomli_w": ("studies/",),
+    "tomli_w": ("store/migrations.py", "studies/"),
     "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
     "triton": ("losses/",),
     "typer": ("cli/",),
@@ -53,17 +53,19 @@ PLUGINS = [
     if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
 ]
 VERBS = (
-    "keys",
-    "schema",
-    "profile",
-    "plan",
-    "sweep",
-    "query",
-    "report",
+    "account",
     "compare",
     "data",
     "doctor",
+    "estimate",
+    "keys",
     "list",
+    "plan",
+    "profile",
+    "query",
+    "report",
+    "schema",
+    "sweep",
 )
 
 

@@ -86,7 +86,9 @@ class StudySpec(Table, frozen=True):
     def load(cls, name: str | Path) -> "StudySpec":
         """A preset's name, or a path, to a study; `base` may lie beside it. Raises SpecError."""
         path = find_preset("studies", name)
-        tables = {"name": path.parent.name if path.stem == "study" else path.stem} | read_toml(path)
+        tables = {
+            "name": path.absolute().parent.name if path.stem == "study" else path.stem
+        } | read_toml(path)
         study = checked(cls, with_ranges(tables, str(name)), str(name))
         for chart in study.charts:
             if chart not in plugins.available("charts"):

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from scalelab.core import plugins
+from scalelab.core.cores import available_cores
 from scalelab.core.units import GIB, format_bytes
 
 __all__ = ["Check", "checks"]
@@ -124,8 +125,7 @@ def _allocator() -> Check:
 
 
 def _threads() -> Check:
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = available_cores()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     text = f"{cores} cores, load {load:.1f}"
     if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":

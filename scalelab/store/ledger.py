@@ -2,8 +2,10 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 # pyright: reportMissingTypeStubs=false
-"""Records in, rows of one DuckDB file out, and answers to SQL."""
+"""Store records in one DuckDB file, and answer SQL about them."""
 
+import math
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from scalelab.core.errors import LedgerError
-from scalelab.core.records import Baseline, Outcome, Record
+from scalelab.core.records import UNFINISHED, Baseline, Outcome, Record
 from scalelab.store import versions
 from scalelab.store.lock import driver_lock
 from scalelab.store.opening import PATIENCE_S, first_line, opened
@@ -25,7 +27,6 @@ from scalelab.store.writer import LedgerWriter
 __all__ = ["Attempt", "Ledger"]
 
 _CHILDREN = ("metrics", "memory", "timeline", "samples", "environments", "user_ranks")
-_UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,8 @@ class Ledger:
         """The rows that `sql` asks for. It reads the ledger, nothing else, and never writes."""
         with self._open() as connection:
             try:
-                relation: Any = connection.sql(sql, params=params)
+                _check_reads_only(connection, sql)
+                relation: Any = connection.sql(_with_products(sql), params=params)
                 # Not `if relation`: its truth is that it has rows.
                 rows = pa.table({}) if relation is None else relation.to_arrow_table()
             except duckdb.Error as error:
@@ -129,7 +131,7 @@ class Ledger:
     def finished(self) -> dict[str, Outcome]:
         """By fingerprint, the outcome of what has come to an end: not running nor interrupted."""
         attempts = self.attempts().items()
-        return {key: a.outcome for key, a in attempts if a.outcome not in _UNFINISHED}
+        return {key: a.outcome for key, a in attempts if a.outcome not in UNFINISHED}
 
     def interrupt_running(self) -> list[str]:
         """Marks runs that a killed driver left as interrupted; only for who holds the lock."""
@@ -201,6 +203,32 @@ def _delete(connection: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()[0]
     for name in ("runs",) * bool(known[0]) + _CHILDREN * bool(known[1]):
         connection.execute(f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM staged_ids)")
+
+
+def _check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raises LedgerError for statements that are no SELECT.
+
+    DuckDB 1.4 lets COPY write LEDGER.wal, even on a connection that only reads; the next one to
+    write would take it for its own.
+    """
+    for statement in connection.extract_statements(sql):
+        if statement.type != duckdb.StatementType.SELECT:
+            raise LedgerError(
+                f"the query failed: {statement.type.name} is not allowed, only SELECT is",
+                "a query only reads the ledger; --out FILE saves what it returns",
+            )
+
+
+def _with_products(sql: str) -> str:
+    """`best_under_budget(8 * 1024 * 1024 * 1024)` with the product worked out.
+
+    DuckDB multiplies such numbers with 32 bits, whatever takes the product.
+    """
+
+    def product(found: re.Match[str]) -> str:
+        return f"{found[1]}{math.prod(int(factor) for factor in found[2].split('*'))})"
+
+    return re.sub(r"(?i)(\bbest_under_budget\s*\(\s*)(\d+(?:\s*\*\s*\d+)+)\s*\)", product, sql)
 
 
 def _query_hint(message: str) -> str:

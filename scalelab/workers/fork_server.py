@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from scalelab.core.cores import available_cores
 from scalelab.core.errors import ScalelabError
 from scalelab.workers import worker
 
@@ -58,9 +59,7 @@ def threads_each(workers: int) -> int:
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if setting.isdigit():
         return int(setting)
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, available_cores() // workers)
 
 
 class ForkServer:

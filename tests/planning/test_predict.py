@@ -95,10 +95,11 @@ def test_the_predicted_story_is_the_measured_one(small: Small) -> None:
     from scalelab.planning.fake_tensor_run import FakeTensorRun
 
     spec = small({"loss.name": "dense_ce"})
-    measured, _ = training_pass(assemble(spec))
+    measured, chosen = training_pass(assemble(spec))
     known = lengths(spec.data)
     steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
-    account = FakeTensorRun(spec, known.num_items).train(steps.shape(0, steps.largest_step(0)))
+    assert chosen in steps.largest_steps(spec.train.epochs)
+    account = FakeTensorRun(spec, known.num_items).train(chosen.shape)
 
     def during_step(events: Any) -> list[tuple[str, str, int]]:
         counted = [e for e in events if e.phase not in ("setup", "") and abs(e.bytes) >= 1024]
