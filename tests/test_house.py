@@ -32,7 +32,10 @@ DOORS = {
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
     "tomli_w": ("store/migrations.py", "studies/"),
-    "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+    "torch": (
+        *("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+        "diagnostics.py",
+    ),
     "triton": ("losses/",),
     "typer": ("cli/",),
 }

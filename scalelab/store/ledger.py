@@ -24,9 +24,11 @@ from scalelab.store.opening import PATIENCE_S, first_line, opened
 from scalelab.store.schema import table_of_baselines, tables_of
 from scalelab.store.writer import LedgerWriter
 
-__all__ = ["Attempt", "Ledger"]
+__all__ = ["Attempt", "Ledger", "WaitingRecords"]
 
 _CHILDREN = ("metrics", "memory", "timeline", "samples", "environments", "user_ranks")
+# A store that takes longer is tried again; its records are kept beside the ledger meanwhile.
+_STORE_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +73,17 @@ class Ledger:
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             raise LedgerError(f"a record cannot be stored: {error}") from error
         with self._open(write=True) as connection, _transaction(connection, self.path):
-            connection.register("staged_ids", tables["runs"].select(["run_id"]))
-            _delete(connection)
-            for name, table in tables.items():
-                if table.num_rows:
-                    connection.register("staged", table)
-                    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM staged")
-                    connection.unregister("staged")
-            _replace_baselines(connection, [b for r in by_id.values() for b in r.baselines])
+            _replace_runs(connection, tables)
+            baselines = [b for record in by_id.values() for b in record.baselines]
+            _replace_baselines(connection, table_of_baselines(_unique(baselines)))
+
+    def take_over(self, other: "Ledger") -> None:
+        """Store all runs and baselines of another ledger here; all or none."""
+        tables = {name: other.query(f"FROM {name}") for name in ("runs", *_CHILDREN)}
+        baselines = other.query("FROM baselines")
+        with self._open(write=True) as connection, _transaction(connection, self.path):
+            _replace_runs(connection, tables)
+            _replace_baselines(connection, baselines)
 
     def add_study(self, study_id: str, name: str, spec_toml: str, created_at: datetime) -> None:
         """Stores a study as it was asked for, in place of one of the same id."""
@@ -90,7 +95,7 @@ class Ledger:
     def add_baselines(self, baselines: Sequence[Baseline]) -> None:
         """Stores them in place of those of the same data set, protocol and name; all or none."""
         with self._open(write=True) as connection, _transaction(connection, self.path):
-            _replace_baselines(connection, baselines)
+            _replace_baselines(connection, table_of_baselines(_unique(baselines)))
 
     def baselines_known(self) -> set[tuple[str, str]]:
         """Data fingerprint and protocol of those whose baselines are stored."""
@@ -143,15 +148,24 @@ class Ledger:
         return sorted(run_id for (run_id,) in rows)
 
     @contextmanager
-    def writing(self, *, patience_s: float = 120.0) -> Generator[LedgerWriter, None, None]:
+    def writing(self, *, patience_s: float | None = None) -> Generator[LedgerWriter, None, None]:
         """The one driver's writer; runs that a killed driver left behind are interrupted first.
 
-        On leaving, all is committed. Raises LedgerError while another driver holds the ledger.
+        While another program holds the ledger, records wait in a ledger of their own beside it;
+        those of an earlier sweep are stored first. On leaving, all is committed, or after
+        `patience_s` (None: two minutes) LedgerBusy is raised. Raises LedgerError while another
+        driver holds the ledger.
         """
         with driver_lock(self.path):
+            waiting = WaitingRecords(self.path)
+            if waiting.ledger.path.exists():
+                self.take_over(waiting.ledger)
+                waiting.clear()
             left = self.interrupt_running()
-            patient = Ledger(self.path, patience_s=patience_s)
-            with LedgerWriter(patient.append, left_running=tuple(left)) as writer:
+            store = Ledger(self.path, patience_s=_STORE_PATIENCE_S).append
+            with LedgerWriter(
+                store, waiting=waiting, left_running=tuple(left), patience_s=patience_s
+            ) as writer:
                 yield writer
 
     @contextmanager
@@ -167,6 +181,21 @@ class Ledger:
             yield connection
 
 
+class WaitingRecords:
+    """Records of a ledger that another program holds, in a ledger of their own beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.ledger = Ledger(path.with_name(path.name + ".waiting"))
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Store records. Raises LedgerError."""
+        Ledger.create_or_open(self.ledger.path).append(records)
+
+    def clear(self) -> None:
+        """Remove the file: its records are in the ledger."""
+        self.ledger.path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Generator[None, None, None]:
     try:
@@ -178,14 +207,26 @@ def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Generator
         raise LedgerError(f"cannot write {path}: {first_line(error)}", hint) from error
 
 
-def _replace_baselines(
-    connection: duckdb.DuckDBPyConnection, baselines: Sequence[Baseline]
-) -> None:
-    if not baselines:
-        return
-    # Rows of the same key in one batch, of two runs that both brought them, are the same.
+def _unique(baselines: Sequence[Baseline]) -> list[Baseline]:
+    """Each once: rows of one key in a batch, of two runs that both brought them, are the same."""
     keyed = {(b.data_fingerprint, b.protocol, b.name, b.split, b.metric, b.k): b for b in baselines}
-    connection.register("staged", table_of_baselines(list(keyed.values())))
+    return list(keyed.values())
+
+
+def _replace_runs(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+    connection.register("staged_ids", tables["runs"].select(["run_id"]))
+    _delete(connection)
+    for name, table in tables.items():
+        if table.num_rows:
+            connection.register("staged", table)
+            connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM staged")
+            connection.unregister("staged")
+
+
+def _replace_baselines(connection: duckdb.DuckDBPyConnection, baselines: pa.Table) -> None:
+    if not baselines.num_rows:
+        return
+    connection.register("staged", baselines)
     connection.execute(
         "DELETE FROM baselines WHERE EXISTS (FROM staged WHERE "
         "staged.data_fingerprint = baselines.data_fingerprint AND "

@@ -15,7 +15,7 @@ import duckdb
 
 from scalelab.core.errors import LedgerError
 
-__all__ = ["PATIENCE_S", "first_line", "opened"]
+__all__ = ["PATIENCE_S", "LedgerBusy", "first_line", "opened"]
 
 PATIENCE_S = 10.0
 # Ledgers written by a newer DuckDB stay readable for this one and later.
@@ -38,6 +38,10 @@ _guards: dict[Path, threading.Lock] = {}
 _guards_guard = threading.Lock()
 
 
+class LedgerBusy(LedgerError):
+    """A ledger that another program holds: what failed now can work later."""
+
+
 @contextmanager
 def opened(
     path: Path, *, write: bool = False, patience_s: float = PATIENCE_S
@@ -45,7 +49,7 @@ def opened(
     """The database at `path`, opened, lent and closed, after at most `patience_s` s of waiting.
 
     The connection sees nothing but the ledger: no other files, no extensions, no settings.
-    Raises LedgerError when the file stays taken or cannot be opened.
+    Raises LedgerBusy when the file stays taken, LedgerError when it cannot be opened.
     """
     deadline = time.monotonic() + patience_s
     guard = _guard(path)
@@ -102,6 +106,6 @@ def _holder(error: duckdb.Error) -> str | None:
     return found[1] if found else "another process"
 
 
-def _taken(path: Path, holder: str, patience_s: float) -> LedgerError:
+def _taken(path: Path, holder: str, patience_s: float) -> LedgerBusy:
     message = f"{path} is held by {holder}; gave up after {patience_s:g} s"
-    return LedgerError(message, "close that program, or try again when it is done")
+    return LedgerBusy(message, "close that program, or try again when it is done")
