@@ -217,7 +217,7 @@ WELL_MEANT = {
     "data": [
         ("data", "describe", f"{NAME}.csv"),
         ("data", "convert", f"{NAME}.csv", f"{NAME}.d"),
-        ("data", "synthesize", f"{NAME}.s", "--set", "num_users=50", "--set", "num_items=20"),
+        ("data", "synthesize", f"{NAME}.s", "--set", "num_users=50", "--set", "num_items=400"),
     ],
     "doctor": [("doctor",)],
     "estimate": [("estimate", f"{NAME}.py:small")],
