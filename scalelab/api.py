@@ -1,4 +1,4 @@
-"""Paths and objects in, values out: the verbs of scalelab. Nothing here prints."""
+"""Offer the verbs of scalelab as functions: they return values and print nothing."""
 # pyarrow has no type stubs.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownParameterType=false
@@ -109,7 +109,7 @@ def profile(
 
     Returns `outcome`, `spec`, `metrics`, `memory`, `time` and `files` (written under `out` and
     `save_model`). With `steps` training stops after so many, the largest of the epoch among them;
-    0 trains to the end. `report` hears where the run stands.
+    0 trains to the end. `report` is called with the progress of the run.
     """
     from scalelab.core.profile_document import profile_document
     from scalelab.core.spec import RunSpec
@@ -130,11 +130,11 @@ def plan(
     solve: str | None = None,
     set: Settings = None,
 ) -> list[dict[str, Any]]:
-    """What each cell would take: `memory` (of training) and `evaluation` by kind and component,
+    """What each configuration would take: `memory` (of training) and `evaluation` by kind and component,
     `seconds`, `fits`. Nothing runs.
 
     `on` is a device profile (None: this machine). With `solve`, a key such as `batch.size`, each
-    cell is that with the largest `value` that fits. Raises SpecError and DataError.
+    configuration is that with the largest `value` that fits. Raises SpecError and DataError.
     """
     from scalelab.core.units import parse_bytes
     from scalelab.studies.predictions import predict_configurations
@@ -211,7 +211,7 @@ class _Data:
         reader: str | None = None,
         set: Settings = None,
     ) -> dict[str, Any]:
-        """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
+        """Write the compact format into the new folder `out`. Raises DataError, SpecError."""
         from scalelab.datasets.convert import convert
         from scalelab.datasets.request import request
 

@@ -1,4 +1,4 @@
-"""A name or a path in, the TOML file it means out."""
+"""Find the TOML file that the name or path of a preset means."""
 
 from pathlib import Path
 

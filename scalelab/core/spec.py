@@ -1,4 +1,4 @@
-"""TOML in, checked and fingerprinted specs out: all that decides one run."""
+"""Define the spec of a run: everything that decides its numbers, checked, from TOML."""
 
 import json
 import re

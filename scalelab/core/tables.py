@@ -25,7 +25,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path} is no valid TOML: {error}") from error
+        raise SpecError(f"invalid TOML: {path}: {error}") from error
 
 
 def parse_set(text: str) -> tuple[str, Any]:
