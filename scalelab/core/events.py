@@ -30,7 +30,7 @@ class Stage(StrEnum):
 
 
 class Observer:
-    """Is called at each event of the trainer. Every method does nothing until a child overrides it."""
+    """Is called at each event of the trainer. A method does nothing until it is overridden."""
 
     def on_phase_start(self, phase: Phase) -> None:
         """`phase` begins."""
@@ -79,7 +79,7 @@ class Progress:
 
 
 class SweepObserver:
-    """Is called at each event of a sweep. Every method does nothing until a child overrides it."""
+    """Is called at each event of a sweep. A method does nothing until it is overridden."""
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
         """The runs of the study in their order. `device`: "" if not known."""
