@@ -31,8 +31,11 @@ DOORS = {
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
-    "tomli_w": ("studies/",),
-    "torch": ("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+    "tomli_w": ("store/migrations.py", "studies/"),
+    "torch": (
+        *("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+        "diagnostics.py",
+    ),
     "triton": ("losses/",),
     "typer": ("cli/",),
 }

@@ -20,6 +20,7 @@ __all__ = ["StepAccount", "check_parts", "one_account"]
 
 # Hooks are torch's global ones, so two accounts would follow one another's modules.
 _ONE_AT_A_TIME = threading.Lock()
+_COMPILED = "code made by torch.compile ran, and what it allocates inside is not counted"
 
 
 @contextmanager
@@ -41,7 +42,8 @@ class StepAccount:
     `step.memory` is there once the block is left, also where it raised (what was counted until
     then). The count slows the step down; its results, the model, the optimizer and the state of
     random numbers are what they would be without it. Several steps may stand in one block: the
-    peak is that of all of them, and the first one has no optimizer state in its forward pass.
+    peak is that of all of them, and the first one has no optimizer state in its forward pass. On
+    CUDA the peaks of `torch.cuda.max_memory_allocated` and the like start anew.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer | None = None) -> None:
@@ -93,6 +95,7 @@ class StepAccount:
             device=str(self._device),
             allocated_bytes=allocated,
             reserved_bytes=reserved,
+            reasons=[_COMPILED] if self._account.compiled_ran else [],
         )
         del self._account
 

@@ -23,6 +23,7 @@ _KNOWN = frozenset(
     sum mean amax amin max min var var_mean std argmax argmin any all norm linalg_vector_norm
     cat stack clone copy_ _to_copy contiguous detach index_select index gather take_along_dim
     index_select_backward scatter scatter_ scatter_add scatter_add_ index_add index_add_
+    index_copy index_copy_ floor_divide
     index_put index_put_ _index_put_impl_ index_fill index_fill_ masked_fill masked_fill_ where
     fill fill_ zero_ zeros_like ones_like empty_like full_like rand_like randn_like new_zeros
     new_empty new_full new_ones new_empty_strided select_backward slice_backward

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor  # noqa: PLC2701
 from torch.optim import Optimizer
@@ -62,6 +63,8 @@ class FakeStep(ModuleAccount):
         """Why the bytes are not exact, if they are not."""
         found = dict(self._found)
         found |= self._trials.reasons if self._on_cuda is None else self._on_cuda.reasons
+        if any(parameter.dtype is torch.float64 for parameter in self._model.parameters()):
+            found["seconds are those of float32, and this model computes in float64"] = None
         foreign = sum(self._foreign.values())
         if foreign > KIB:
             found[

@@ -38,6 +38,8 @@ KINDS = (
     "loss",
     "transient",
 )
+# What compiled code returns.
+_COMPILED = frozenset({"CompiledFunctionBackward"})
 
 
 class ModuleEvent(NamedTuple):
@@ -57,7 +59,8 @@ class ModuleAccount(Account):
 
     While it is active (`with account:`), everything that runs in this thread is followed, and the
     backward pass. `inputs` exist from the start; other tensors that come in from outside do so if
-    they were alive when the account began. What PyTorch makes without an operation is not seen: the
+    they were alive when the account began. `compiled_ran` says that code made by torch.compile took
+    part, whose inner buffers are not seen. What PyTorch makes without an operation is not seen: the
     5 kB of random state that each checkpoint keeps.
     """
 
@@ -78,6 +81,7 @@ class ModuleAccount(Account):
         self._starts: list[int] = []
         self._hooks = ExitStack()
         self._after_backward = False
+        self.compiled_ran = False
         self._label_model()
         self.label(_joined("inputs", ""), inputs or [])
 
@@ -107,7 +111,8 @@ class ModuleAccount(Account):
     # Phases and modules, by hooks
 
     def __enter__(self) -> Self:
-        self._alive = _alive_before()
+        # Fake tensors are all made or labelled under our eyes.
+        self._alive = {} if self._device_type == "meta" else _alive_before()
         hooks = self._hooks
         for handle in (
             register_module_forward_pre_hook(self._before_module),
@@ -198,6 +203,8 @@ class ModuleAccount(Account):
                     if not known:
                         self._note(value, _joined("inputs", ""))
                         self._was_alive(storage)
+                        if type(value.grad_fn).__name__ in _COMPILED:
+                            self.compiled_ran = True
 
     def _was_alive(self, storage: torch.UntypedStorage) -> None:
         """Count it from the start if it was there: its first use is not its allocation."""

@@ -40,7 +40,10 @@ def describe(
     if as_json:
         show_json(facts)
         return
+    notes = facts.pop("notes")
     console().print(grid(("name", "value"), _flat(facts)))
+    for text in notes:
+        note(text)
 
 
 @app.command(epilog="Example: scalelab data convert clicks.parquet clicks --set user=session")

@@ -10,7 +10,8 @@ from scalelab.core.spec import DataSpec
 from scalelab.datasets.global_time import moment
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import Dataset, split
-from scalelab.datasets.order import tied_shares
+from scalelab.datasets.notes import notes
+from scalelab.datasets.order import tied_share, tied_shares
 from scalelab.datasets.splits import SHORTEST, HeldOut, Split, cut_time
 
 __all__ = ["describe", "gini"]
@@ -28,6 +29,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     lengths = np.diff(interactions.offsets)
     pairs = interactions.num_users * interactions.num_items
     repeats = _repeats(interactions)
+    splits = {name: _split_or_reason(interactions, data, name) for name in _SPLITS}
+    chosen = splits[data.split]
     return {
         "users": interactions.num_users,
         "items": interactions.num_items,
@@ -44,16 +47,30 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         },
         "repeated": {"interactions": repeats, "share": repeats / interactions.num_interactions},
         "dropped_by_filters": dict(interactions.dropped),
-        "splits": {name: _split_sizes(interactions, data, name) for name in _SPLITS},
+        "splits": {name: _sizes(interactions, data, name, found) for name, found in splits.items()},
+        "notes": [] if isinstance(chosen, str) else notes(interactions, chosen, data),
     }
 
 
-def _split_sizes(interactions: Interactions, data: DataSpec, name: str) -> dict[str, Any]:
+def _split_or_reason(interactions: Interactions, data: DataSpec, name: str) -> Split | str:
     try:
-        parts = split(interactions, data.model_copy(update={"split": name}))
+        return split(interactions, data.model_copy(update={"split": name}))
     except DataError as error:
-        return {"refused": error.message}
-    found = _sizes(parts)
+        return error.message
+
+
+def _sizes(
+    interactions: Interactions, data: DataSpec, name: str, parts: Split | str
+) -> dict[str, Any]:
+    if isinstance(parts, str):
+        return {"refused": parts}
+    found: dict[str, Any] = {
+        "training_users": len(parts.train),
+        "training_interactions": int(parts.train.lengths.sum()),
+        "valid": _targets(interactions, parts.valid),
+        "test": _targets(interactions, parts.test),
+        "dropped": dict(parts.dropped),
+    }
     if name != "leave_one_out" and interactions.times is not None:
         cut = (
             cut_time(interactions.times, data.quantile)
@@ -67,22 +84,14 @@ def _split_sizes(interactions: Interactions, data: DataSpec, name: str) -> dict[
     return found
 
 
-def _sizes(parts: Split) -> dict[str, Any]:
-    return {
-        "training_users": len(parts.train),
-        "training_interactions": int(parts.train.lengths.sum()),
-        "valid": _targets(parts.valid),
-        "test": _targets(parts.test),
-        "dropped": dict(parts.dropped),
-    }
-
-
-def _targets(held_out: HeldOut) -> dict[str, int]:
-    return {
+def _targets(interactions: Interactions, held_out: HeldOut) -> dict[str, int | float]:
+    found: dict[str, int | float] = {
         "targets": len(held_out),
         "seen_before_by_the_user": held_out.num_repeated,
         "items_never_trained_on": held_out.num_unseen,
     }
+    ties = tied_share(interactions, held_out)
+    return found if ties is None else {**found, "share_with_the_time_of_the_item_before": ties}
 
 
 def _times(interactions: Interactions) -> dict[str, Any]:

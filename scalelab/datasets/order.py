@@ -7,8 +7,9 @@ from numba import njit
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.splits import HeldOut
 
-__all__ = ["arrange", "tied_shares"]
+__all__ = ["arrange", "tied_share", "tied_shares"]
 
 _REASONS = {
     "exact": "rows with the user, item and time of another",
@@ -52,6 +53,14 @@ def tied_shares(interactions: Interactions, shortest: int) -> dict[str, float] |
         "neighbours": tied / pairs if pairs else 0.0,
         "test_targets": tied_tests / tests if tests else 0.0,
     }
+
+
+def tied_share(interactions: Interactions, held_out: HeldOut) -> float | None:
+    """Which share of the targets has the time of the item before it. None without times."""
+    if interactions.times is None:
+        return None
+    places = held_out.histories.ends
+    return float((interactions.times[places] == interactions.times[places - 1]).mean())
 
 
 def _parts(interactions: Interactions) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

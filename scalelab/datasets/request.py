@@ -13,6 +13,8 @@ from scalelab.datasets.sources import resolve
 
 __all__ = ["request"]
 
+# So many characters of a line tell whether it holds an interaction or a user's history.
+_LONGEST_LINE = 1 << 16
 # Suffixes that mean a format of their own; all else is a table with named columns.
 _READERS = {".inter": "recbole", ".dat": "movielens", ".data": "movielens"}
 
@@ -50,7 +52,7 @@ def _of_text(file: Path) -> str:
             if file.suffix == ".gz"
             else file.open(errors="replace") as lines
         ):
-            words = [line.split() for line, _ in zip(lines, range(1000), strict=False)]
+            words = [lines.readline(_LONGEST_LINE).split() for _ in range(1000)]
     except (OSError, EOFError):
         return "sequences"
     words = [line for line in words if line]

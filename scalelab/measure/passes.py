@@ -41,6 +41,7 @@ __all__ = [
     "last_known",
     "memory_rows",
     "micro_steps",
+    "step_of",
     "training_pass",
 ]
 
@@ -91,7 +92,7 @@ def allocator_pass(trainer: Trainer) -> list[Memory]:
 def _training_by_allocator(trainer: Trainer) -> list[Memory]:
     found = []
     for choice in largest_steps(trainer):
-        with _step_of(trainer, choice) as (batch, step):
+        with step_of(trainer, choice) as (batch, step):
             if trainer.parts.device.type == "cuda":
                 step()
             found.append(_by_allocator(trainer, Stage.TRAIN, batch_tensors(batch), step))
@@ -147,7 +148,7 @@ def training_pass(
         compiled.report_allocations()
     found = []
     for choice in largest_steps(trainer):
-        with _step_of(trainer, choice) as (batch, step):
+        with step_of(trainer, choice) as (batch, step):
             step()
             account = account_of(trainer)
             account.label("batch", batch_tensors(batch))
@@ -204,7 +205,7 @@ def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
 
 
 @contextmanager
-def _step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Callable[[], None]]]:
+def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Callable[[], None]]]:
     """The batch, and its step (steps, where gradients are accumulated)."""
     epoch = choice.epoch or 0
     batch = trainer.to_device(trainer.loader.batch_of(choice))

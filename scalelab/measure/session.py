@@ -28,6 +28,7 @@ from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
 from scalelab.losses.kernels.choice import kernels_used
 from scalelab.measure import listeners, passes
+from scalelab.measure.account_check import account_error
 from scalelab.measure.components import Account
 from scalelab.measure.device_budget import must_fit, on_device
 from scalelab.measure.environment import computing_with, environment
@@ -160,6 +161,8 @@ def _prepare(spec: RunSpec, state: _State) -> Trainer:
         num_users=interactions.num_users,
         num_items=interactions.num_items,
         num_interactions=interactions.num_interactions,
+        tied_targets=data.tied_targets,
+        repeated_targets=data.repeated_targets,
     )
     return assemble(spec, data)
 
@@ -187,6 +190,8 @@ def _measure(
         state.memory += passes.memory_rows(Stage.TRAIN, account)
         if timeline:
             state.timeline = account.timeline()
+        error = account_error(trainer, account, step, state.memory)
+        state.row = replace(state.row, account_error=error)
         must_fit(state.memory, limits.memory_bytes, device)
         of_block, block = passes.evaluation_pass(trainer)
         state.memory += passes.memory_rows(Stage.EVAL, of_block)

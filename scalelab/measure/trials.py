@@ -14,13 +14,23 @@ from scalelab.core.units import GIB, format_bytes
 from scalelab.measure.scratch import observed
 from scalelab.measure.workspaces import has_rule, predicted
 
-__all__ = ["Trials"]
+__all__ = ["NOTHING_INSIDE", "Trials"]
 
 # Its argument is a workspace that only oneDNN can fill: with another one the process would die.
 _NEVER = {
     torch.ops.aten.mkldnn_rnn_layer_backward.default: "what oneDNN's LSTM holds for itself in its "
     "backward pass is not counted"
 }
+# These hold next to nothing for themselves at any size, so they are believed where a trial would
+# take too much (tests/measure/test_trials.py tries each).
+NOTHING_INSIDE = frozenset(
+    """
+    _log_softmax _log_softmax_backward_data _softmax _softmax_backward_data
+    nll_loss_forward nll_loss_backward embedding index_select gather cat stack clone copy_ _to_copy
+    fill_ zero_ native_layer_norm
+    """.split()
+)
+_OF_OPTIMIZERS = ("_foreach_", "_fused_")
 # A trial takes at most this much memory of the machine that predicts.
 _MOST_BYTES = GIB // 2
 
@@ -60,6 +70,9 @@ class Trials:
         """(result, bytes beside arguments and result at the worst moment)."""
         if has_rule(func):
             return predicted(func, args, kwargs)
+        if any(tensor.layout is not torch.strided for tensor in _tensors((args, kwargs))):
+            self.reasons[f"what {func} holds for itself of sparse tensors was not tried"] = None
+            return func(*args, **kwargs), 0
         # Noted before it runs, since an operation in place may change sizes and strides.
         sketch = tree_map(_Sketch.of, (args, kwargs))
         result = func(*args, **kwargs)
@@ -71,7 +84,7 @@ class Trials:
             self.reasons[_NEVER.get(func, reason)] = None
             return result, 0
         num_bytes = sum(each.num_bytes for each in sketches) + sum(
-            tensor.nbytes for tensor in _tensors(result)
+            tensor.nbytes for tensor in _tensors(result) if tensor.layout is torch.strided
         )
         held, sizes = self._tried(func, sketch, num_bytes)
         return _with_sizes(result, sizes), held
@@ -83,6 +96,9 @@ class Trials:
         key = func, leaves, torch.get_num_threads()
         if key not in self._known:
             if num_bytes > _MOST_BYTES:
+                name = func.overloadpacket.__name__
+                if name in NOTHING_INSIDE or name.startswith(_OF_OPTIMIZERS):
+                    return 0, None
                 size = format_bytes(num_bytes)
                 self.reasons[f"what {func} of {size} holds for itself was not tried"] = None
                 return 0, None

@@ -1,5 +1,6 @@
 """The memory of real steps, against what torch's profiler counts."""
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -250,6 +251,23 @@ def test_a_compiled_model_or_part_is_refused() -> None:
     model[0].compile(backend="eager")
     with pytest.raises(SpecError, match="compiled"):
         scalelab.account(model)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own doings
+def test_compiled_code_inside_a_step_is_marked() -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile wants a C++ compiler on a CPU")
+    model, inputs = mlp()
+    loss = torch.compile(F.mse_loss)
+    step(model, inputs).backward()
+    with scalelab.account(model) as taken:
+        loss(model(inputs[0]), torch.zeros(400, 100)).backward()
+    assert not taken.memory.exact
+    assert "torch.compile" in taken.memory.reasons[0]
+    with scalelab.account(model) as taken:
+        step(model, inputs).backward()
+    assert taken.memory.exact
 
 
 def test_tables_say_the_same_in_text_and_html() -> None:

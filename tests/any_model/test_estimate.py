@@ -2,6 +2,7 @@
 
 import copy
 import random
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 import scalelab
 from scalelab.core.errors import PredictionUnsupported, SpecError
+from scalelab.losses import LossBatch
+from scalelab.losses.cross_entropy import CrossEntropy
 
 from .models import MODELS, OPTIMIZERS, VARIANTS, existing_bytes, mlp, recurrent, step
 
@@ -276,6 +279,57 @@ def test_tensors_that_are_no_inputs_are_told_to_be_missing() -> None:
     assert not found.memory.exact
     assert "156 KiB of tensors" in found.memory.reasons[0]
     assert "inputs" in found.memory.reasons[0]
+
+
+def test_a_model_that_cannot_be_copied_and_an_optimizer_that_reads_are_refused() -> None:
+    model = nn.Linear(8, 8)
+    inputs = torch.zeros(4, 8)
+
+    def summed(model: nn.Module, inputs: Tensor) -> Tensor:
+        return model(inputs).sum()
+
+    reading = torch.optim.Adafactor(model.parameters())
+    with pytest.raises(PredictionUnsupported, match="optimizer reads values"):
+        scalelab.estimate(model, summed, inputs, reading, on="cpu")
+    model.lock = threading.Lock()  # pyright: ignore
+    with pytest.raises(SpecError, match="model cannot be copied"):
+        scalelab.estimate(model, summed, inputs, None, on="cpu")
+
+
+def test_a_loss_of_this_package_in_somebody_elses_loop() -> None:
+    """Predicted as it is measured; on a GPU by its kernels, which keep no scores."""
+    table = nn.Embedding(20_001, 32)
+    ids = torch.randint(1, 20_001, (600,))
+
+    def ranked(model: nn.Module, inputs: Tensor) -> Tensor:
+        batch = LossBatch(targets_N=inputs, num_items=20_000)
+        return CrossEntropy()(model(inputs), model.weight, batch)  # pyright: ignore
+
+    found = scalelab.estimate(table, ranked, ids, None, on="cpu")
+    with scalelab.account(table) as taken:
+        ranked(table, ids).backward()
+    assert found.memory.peak_bytes == pytest.approx(taken.memory.peak_bytes, rel=1e-3)
+    on_gpu = scalelab.estimate(table, ranked, ids, None, on="h100").memory
+    assert on_gpu.exact
+    assert on_gpu.peak_bytes < 0.5 * found.memory.peak_bytes
+
+
+def test_sparse_gradients_are_marked() -> None:
+    table = nn.Embedding(1000, 32, sparse=True)
+    ids = torch.randint(0, 1000, (100,))
+    optimizer = torch.optim.SparseAdam(table.parameters())
+    found = scalelab.estimate(
+        table, lambda model, ids: model(ids).square().mean(), ids, optimizer, on="cpu"
+    )
+    assert any("sparse" in reason for reason in found.memory.reasons)
+
+
+def test_seconds_of_float64_are_marked() -> None:
+    model = nn.Linear(8, 8).double()
+    found = scalelab.estimate(
+        model, lambda m, x: m(x).sum(), torch.zeros(4, 8, dtype=torch.float64), None, on="h100"
+    )
+    assert "float64" in found.memory.reasons[0]
 
 
 def test_half_precision_attention_on_a_gpu_is_marked() -> None:

@@ -110,6 +110,35 @@ def test_a_run_that_cannot_be_is_refused_in_one_line(
     assert len(done.err.splitlines()) <= 2
 
 
+WHERES = [
+    "1 = 1); COPY (SELECT 1) TO 'evil.csv'; SELECT (1",
+    "1 = 1) UNION ALL (SELECT 1, 2, 3 FROM 'secret.csv'",
+    "item IN (SELECT x FROM 'secret.csv')",
+]
+
+
+@pytest.mark.parametrize("command", ["plan", "profile", "sweep"])
+@pytest.mark.parametrize("where", WHERES)
+def test_a_condition_in_a_toml_writes_and_reads_no_other_file(
+    scalelab: Callable, good: Path, command: str, where: str
+) -> None:
+    folder = good.parent
+    (folder / "secret.csv").write_text("x\n1\n")
+    (folder / "run.toml").write_text(
+        f'[data]\nreader = "table"\npath = "{good.name}"\nwhere = "{where}"\n'
+        '[loss]\nname = "cross_entropy"\n[train]\nepochs = 1\n'
+    )
+    (folder / "study.toml").write_text('base = "run.toml"\n[axes]\n"batch.size" = [4]\n')
+    before = {file.name for file in folder.iterdir()}
+    done = scalelab(command, "study.toml" if command == "sweep" else "run.toml")
+    assert done.code == 2, done.out
+    errors = done.err[done.err.index("error: ") :]
+    assert errors.startswith("error: data.where = ")
+    assert len(errors.splitlines()) <= 2
+    # A study is called by its folder, also where it is named from within.
+    assert {file.name for file in folder.iterdir()} - before <= {f"{folder.name}.duckdb"}
+
+
 @pytest.mark.parametrize(("drop", "misses"), [("none", True), ("exact", False)])
 def test_targets_that_can_only_be_misses_are_told_beside_the_table(
     scalelab: Callable, plain_environment: Path, drop: str, misses: bool

@@ -517,9 +517,19 @@ def test_what_would_be_read_wrongly_is_refused(tmp_path, name, text, message):
         "1 = 1); COPY (SELECT 1) TO 'evil.csv'; SELECT (1",
         "1 = 1)) t; COPY (SELECT 1) TO 'evil.csv'; SELECT * FROM ((SELECT 1",
         "1 = 1; COPY (SELECT 1) TO 'evil.csv'",
+        "1 = 1) UNION ALL SELECT x FROM read_csv('../secret.csv') WHERE (1 = 1",
+        "1 = 1) GROUP BY (1",
+        "1 = 1) LIMIT (1",
+        "1 = (SELECT count(*) FROM read_text('../secret.csv'))",
+        "EXISTS (FROM '../secret.csv')",
+        "1 = 1 /*",
+        "1 = 1) --",
     ],
 )
 def test_a_condition_is_one_expression(tmp_path, monkeypatch, form, where):
+    (tmp_path / "secret.csv").write_text("x\n1\n")
+    tmp_path = tmp_path / "inside"
+    tmp_path.mkdir()
     monkeypatch.chdir(tmp_path)
     if form == "a.csv":
         csv_of(tmp_path / form, "user,item,ts", [(1, 2, 3)])
@@ -527,9 +537,56 @@ def test_a_condition_is_one_expression(tmp_path, monkeypatch, form, where):
         header = "user_id:token\titem_id:token\ttimestamp:float"
         (tmp_path / form).write_text(f"{header}\n1\t2\t3\n")
     reader = "table" if form == "a.csv" else "recbole"
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"not a single condition|a query of its own"):
         load(DataSpec(reader=reader, path=form, where=where))
     assert os.listdir(tmp_path) == [form]
+
+
+@pytest.mark.parametrize(
+    ("where", "kept"),
+    [
+        ("rating >= 4", 2),
+        ("rating BETWEEN 1 AND 4 AND NOT (rating = 2)", 2),
+        ("rating IN (1, 5) -- the extremes", 2),
+        ("list_contains([1, 2], rating)", 2),
+        ("(rating = 1) OR (rating = 2)", 2),
+        ("CASE WHEN rating > 1 THEN item <> '9' ELSE false END", 2),
+    ],
+)
+def test_conditions_that_people_write_are_taken(tmp_path, where, kept):
+    rows = [(u, u + 6, u, rating) for u, rating in enumerate([1, 2, 4, 5])]
+    path = csv_of(tmp_path / "a.csv", "user,item,ts,rating", rows)
+    assert load(DataSpec(path=str(path), where=where)).num_interactions == kept
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_csv('../secret.csv')",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM glob('*')",
+        "COPY (SELECT 1) TO 'evil.csv'",
+        "ATTACH 'evil.duckdb'",
+        "SET enable_external_access = true",
+        "SET allowed_paths = ['../secret.csv']",
+        "SET lock_configuration = false",
+        "INSTALL httpfs",
+    ],
+)
+def test_the_connection_opens_the_file_alone_and_keeps_its_settings(
+    tmp_path, monkeypatch, statement
+):
+    from scalelab.datasets.readers._connection import workspace  # noqa: PLC2701
+
+    (tmp_path / "secret.csv").write_text("x\n1\n")
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    path = csv_of(tmp_path / "inside" / "a.csv", "user,item", [(1, 2)])
+    with workspace(path, [path]) as connection:
+        assert connection.execute(f"SELECT * FROM read_csv('{path}')").fetchall() == [(1, 2)]
+    with pytest.raises(DataError), workspace(path, [path]) as connection:
+        connection.execute(statement).fetchall()
+    assert os.listdir(tmp_path / "inside") == ["a.csv"]
 
 
 def test_quotation_marks_can_be_text(tmp_path):

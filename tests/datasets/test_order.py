@@ -13,6 +13,7 @@ from scalelab.datasets.describe import describe
 from scalelab.datasets.load import Dataset, load
 from scalelab.datasets.order import arrange, tied_shares
 from scalelab.datasets.request import request
+from scalelab.train.data import load_data
 from tests.datasets.conftest import interactions_of
 
 
@@ -172,3 +173,34 @@ def test_the_files_own_ids_travel_with_the_compact_form(tmp_path, kind, minimum)
 def test_a_generator_has_no_ids_of_its_own(tmp_path):
     convert(Dataset(DataSpec(reader="synthetic", num_users=30, num_items=500)), tmp_path / "out")
     assert not (tmp_path / "out" / "item_ids.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "begins"),
+    [
+        ([(u, i, 5) for u in range(4) for i in range(4)], {}, ["ties: 100 %"]),
+        ([(u, i, 5) for u in range(4) for i in range(4)], {"ties": "hash"}, []),
+        ([(u, i % 3, i) for u in range(4) for i in range(4)], {}, ["repeats: 100 %"]),
+        ([(u, i % 3, i) for u in range(4) for i in range(4)], {"exclude_seen": False}, []),
+        ([(u, i % 3, 5) for u in range(4) for i in range(4)], {}, ["ties: 100 %", "repeats: 100"]),
+        ([(u, i, i) for u in range(4) for i in range(4)], {}, []),
+    ],
+)
+def test_what_limits_every_score_is_told_once(tmp_path, rows, settings, begins):
+    spec = DataSpec(path=write(tmp_path / "rows.csv", rows), **settings)
+    found = describe(Dataset(spec))["notes"]
+    assert len(found) == len(begins)
+    assert all(note.startswith(begin) for note, begin in zip(found, begins, strict=True))
+
+
+def test_shares_of_tied_and_repeated_targets_are_those_of_the_split(tmp_path):
+    # User 0 ends with a tie, user 1 with an item that they had, user 2 with neither.
+    rows = [(0, 1, 1), (0, 2, 2), (0, 3, 3), (0, 4, 3)]
+    rows += [(1, 1, 1), (1, 2, 2), (1, 3, 3), (1, 1, 4)]
+    rows += [(2, 1, 1), (2, 2, 2), (2, 3, 3), (2, 4, 4)]
+    run = RunSpec.build({"data": {"path": write(tmp_path / "rows.csv", rows)}})
+    data = load_data(run)
+    assert data.tied_targets == pytest.approx(1 / 3)
+    assert data.repeated_targets == pytest.approx(1 / 3)
+    test = describe(Dataset(run.data))["splits"]["leave_one_out"]["test"]
+    assert test["share_with_the_time_of_the_item_before"] == pytest.approx(1 / 3)

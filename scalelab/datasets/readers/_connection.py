@@ -1,17 +1,23 @@
-"""Open a DuckDB connection that spills to disk, and turn its errors into one clear line."""
+"""Open a DuckDB connection that reads given files and nothing else.
 
+It spills to disk when memory runs short, and its errors become one clear line.
+"""
+
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from scalelab.core.errors import DataError
 
-__all__ = ["check_condition", "identifier", "literal", "one", "shown", "workspace"]
+__all__ = ["check_condition", "chunks_of", "identifier", "literal", "one", "shown", "workspace"]
 
+_ROWS_PER_CHUNK = 1_000_000
 _MEMORY_LIMIT = "1200MB"
 # What DuckDB says after its first line that helps to find the place in the file.
 _PLACES = ("Original Line", "Expected Number of Columns", "Column with name", "Error when")
@@ -22,20 +28,30 @@ _HINTS = (
 
 
 @contextmanager
-def workspace(source: object, spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that spills into `spill` when memory runs short; its errors become DataError.
+def workspace(
+    source: object, files: Iterable[Path], spill: Path | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that opens `files` alone, spills into `spill`, and names `source` in its errors.
 
-    Its time zone is UTC, whatever the machine's.
+    No statement in it can open another file, load an extension or change a setting, whatever
+    data.where says. Its time zone is UTC, whatever the machine's. Raises DataError.
     """
     with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
         settings = {
             "memory_limit": _MEMORY_LIMIT,
             "temp_directory": folder,
             "threads": str(min(4, os.cpu_count() or 1)),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
         }
         connection = duckdb.connect(config=settings)  # type: ignore[arg-type]
         try:
             connection.execute("SET TimeZone = 'UTC'")
+            # DuckDB would draw it on standard output, beside what people pipe elsewhere.
+            connection.execute("SET enable_progress_bar = false")
+            connection.execute(f"SET allowed_paths = [{', '.join(map(literal, files))}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
             yield connection
         except duckdb.Error as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -58,13 +74,38 @@ def one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
     return row
 
 
+def chunks_of(relation: duckdb.DuckDBPyRelation) -> Any:
+    """The rows of a query as Arrow tables of a million rows, one after the other."""
+    # Its name since DuckDB 1.5, and the one before.
+    open_reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    return open_reader(_ROWS_PER_CHUNK)
+
+
 def check_condition(connection: duckdb.DuckDBPyConnection, where: str) -> None:
-    """Raises DataError where data.where is more than one expression."""
-    if len(connection.extract_statements(f"SELECT 1 WHERE ({where}\n)")) != 1:
+    """Raises DataError where data.where is not one expression on the columns of a row."""
+    parsed, plain = (_parsed(connection, text) for text in (where, "TRUE"))
+    if len(parsed) != 1 or _without_condition(parsed) != _without_condition(plain):
         raise DataError(
             f"data.where = {shown(where)!r} is not a single condition",
             'write such as "rating >= 4"',
         )
+    if '"SUBQUERY"' in json.dumps(parsed):
+        raise DataError(
+            f"data.where = {shown(where)!r} holds a query of its own",
+            "a condition sees one row at a time: compare its columns with values",
+        )
+
+
+def _parsed(connection: duckdb.DuckDBPyConnection, where: str) -> list[dict[str, Any]]:
+    """The statements that a condition makes of a query, as DuckDB's parser sees them."""
+    query = f"SELECT 1 WHERE ({where}\n)"
+    (text,) = one(connection, f"SELECT json_serialize_sql({literal(query)})")
+    return json.loads(text).get("statements", [])
+
+
+def _without_condition(statements: list[dict[str, Any]]) -> Any:
+    [statement] = statements
+    return {**statement, "node": {**statement["node"], "where_clause": None}}
 
 
 def identifier(name: str) -> str:

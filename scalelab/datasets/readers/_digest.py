@@ -6,11 +6,10 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from scalelab.datasets.readers._connection import chunks_of
 from scalelab.datasets.readers._times import SCALES
 
 __all__ = ["content_digest"]
-
-_ROWS_PER_CHUNK = 1_000_000
 
 
 def content_digest(connection: duckdb.DuckDBPyConnection, has_time: bool, unit: str) -> str:
@@ -21,9 +20,7 @@ def content_digest(connection: duckdb.DuckDBPyConnection, has_time: bool, unit: 
     columns = ["u", "i", *(["t"] if has_time else [])]
     relation = connection.sql(f"SELECT {', '.join(columns)} FROM clean")
     digests = {name: (hashlib.blake2b(), hashlib.blake2b()) for name in columns}
-    # Its name since DuckDB 1.5, and the one before.
-    open_reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-    for chunk in open_reader(_ROWS_PER_CHUNK):
+    for chunk in chunks_of(relation):
         for name in columns:
             _take(chunk.column(name), *digests[name])
     whole = hashlib.blake2b(digest_size=16)

@@ -11,7 +11,8 @@ import duckdb
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.locate import Location
-from scalelab.datasets.readers._connection import literal
+from scalelab.datasets.readers._connection import literal, workspace
+from scalelab.datasets.readers._sizes import check_rows, check_text, check_unpacked
 
 __all__ = ["Files", "first_lines", "opened"]
 
@@ -44,32 +45,48 @@ class Files:
 
 
 @contextmanager
-def opened(source: Location, encoding: str = "utf-8", spill: Path | None = None) -> Iterator[Files]:
-    """The files of `source`, in UTF-8.
+def opened(
+    source: Location, encoding: str = "utf-8", spill: Path | None = None
+) -> Iterator[tuple[Files, duckdb.DuckDBPyConnection]]:
+    """The files of `source` in UTF-8, and a connection that opens them alone.
 
     A name with a star or brackets is linked to under a plain one, for DuckDB would take it for a
-    pattern. Raises DataError for an empty file, an unknown encoding and text that is not in it.
+    pattern. Raises DataError for an empty file, an unknown encoding, text that is not in it, and a
+    file that unpacks to an absurd size.
     """
     with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
-        paths = []
         is_text = source.format not in (".parquet", ".pq")
-        for number, part in enumerate(source.parts):
-            if part.stat().st_size == 0:
-                raise DataError(f"{part} is empty", "check the file")
-            written = encoding
-            if encoding.replace("-", "").lower() == "utf8" and is_text:
-                written = _marked(part)
-            suffix = "".join(part.suffixes[-2:]) if part.suffix in (".gz", ".zst") else part.suffix
-            plain = Path(folder) / f"{number}{suffix.lower()}"
-            if written and is_text:
-                plain = Path(folder) / f"{number}{source.format}"
-                _rewrite(part, written, plain)
-            elif any(sign in str(part.absolute()) for sign in "*?[") or suffix != suffix.lower():
-                plain.symlink_to(part.absolute())
-            else:
-                plain = part
-            paths.append(plain)
-        yield Files(paths, source.format)
+        paths = [
+            _readable(part, Path(folder) / str(number), source.format, encoding if is_text else "")
+            for number, part in enumerate(source.parts)
+        ]
+        files = Files(paths, source.format)
+        with workspace(source, paths, spill) as connection:
+            for path, part in zip(paths, source.parts, strict=True):
+                one_file = f"[{literal(path)}]"
+                if is_text:
+                    check_text(connection, path, _lines(one_file), part)
+                else:
+                    check_rows(connection, part, one_file)
+            yield files, connection
+
+
+def _readable(part: Path, plain: Path, format: str, encoding: str) -> Path:
+    """The file itself, or what stands for it at `plain` with a suffix. No encoding: not text."""
+    if part.stat().st_size == 0:
+        raise DataError(f"{part} is empty", "check the file")
+    if encoding.replace("-", "").lower() == "utf8":
+        encoding = _marked(part)
+    suffix = "".join(part.suffixes[-2:]) if part.suffix in (".gz", ".zst") else part.suffix
+    if encoding:
+        plain = plain.with_suffix(format)
+        _rewrite(part, encoding, plain)
+        return plain
+    if any(sign in str(part.absolute()) for sign in "*?[") or suffix != suffix.lower():
+        plain = plain.with_name(plain.name + suffix.lower())
+        plain.symlink_to(part.absolute())
+        return plain
+    return part
 
 
 def first_lines(connection: duckdb.DuckDBPyConnection, path: Path, count: int) -> list[str]:
@@ -107,7 +124,10 @@ def _rewrite(path: Path, encoding: str, out: Path) -> None:
             opener(path, "rt", encoding=encoding, newline="") as text,
             out.open("w", encoding="utf-8", newline="") as plain,
         ):
+            written = 0
             while block := text.read(_BLOCK):
+                written += len(block)
+                check_unpacked(path, written)
                 plain.write(block)
     except LookupError as error:
         raise DataError(f"data.encoding: {error}", 'write "latin-1" or "utf-16"') from error

@@ -20,14 +20,14 @@ def write_original_ids(original_ids: np.ndarray, folder: Path) -> Path:
         with plain.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC)
             writer.writerows(enumerate(original_ids.tolist(), start=1))
-        with workspace(out, folder) as connection:
+        with workspace(out, [plain, out], folder) as connection:
             scan = (
                 f"read_csv({literal(plain)}, auto_detect = false, header = false, delim = ',', "
                 "quote = '\"', escape = '\"', max_line_size = 50000000, buffer_size = 100000000, "
                 f"hive_partitioning = false, columns = {{'row': 'BIGINT', 'item': '{kind}'}})"
             )
-            copy = f"COPY (SELECT * FROM {scan}) TO {literal(out)} (FORMAT parquet)"
-            connection.execute(copy)
+            options = "FORMAT parquet, USE_TMP_FILE false"
+            connection.execute(f"COPY (SELECT * FROM {scan}) TO {literal(out)} ({options})")
     finally:
         plain.unlink(missing_ok=True)
     return out
@@ -35,6 +35,6 @@ def write_original_ids(original_ids: np.ndarray, folder: Path) -> Path:
 
 def read_original_ids(file: Path) -> np.ndarray:
     """The ids that `write_original_ids` wrote, in the order of rows. Raises DataError."""
-    with workspace(file) as connection:
+    with workspace(file, [file]) as connection:
         query = f"SELECT item FROM read_parquet({literal(file)}) ORDER BY row"
         return np.asarray(connection.execute(query).fetchnumpy()["item"])

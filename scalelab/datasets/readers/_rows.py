@@ -14,7 +14,7 @@ from scalelab.core.errors import DataError
 from scalelab.datasets._arrays import ArraySink
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
-from scalelab.datasets.readers._connection import literal, one
+from scalelab.datasets.readers._connection import chunks_of, literal, one
 from scalelab.datasets.readers._digest import content_digest
 from scalelab.datasets.readers._ids import id_expression
 from scalelab.datasets.readers._lists import unrolled
@@ -24,7 +24,6 @@ __all__ = ["NO_TIME", "read_rows"]
 
 # In the place of a time column: the order of the file is the order of a history.
 NO_TIME = "NULL"
-_ROWS_PER_CHUNK = 1_000_000
 
 
 def read_rows(
@@ -161,9 +160,7 @@ def _stream(
     starts: list[np.ndarray] = []
     previous, done = -1, 0
     relation = connection.sql(query)
-    # Its name since DuckDB 1.5, and the one before.
-    open_reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-    for chunk in open_reader(_ROWS_PER_CHUNK):
+    for chunk in chunks_of(relation):
         users = chunk.column("u").to_numpy()
         new = np.flatnonzero(users != np.concatenate([[previous], users[:-1]]))
         starts.append(new + done)

@@ -9,7 +9,7 @@ from pydantic import Field
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
-from scalelab.datasets.readers._connection import one, shown, workspace
+from scalelab.datasets.readers._connection import one, shown
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
@@ -40,7 +40,7 @@ class Lines:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with opened(source, self.encoding, into) as (files, connection):
             connection.execute(
                 "CREATE TEMP TABLE words AS SELECT row_number() OVER () AS n, line, "
                 f"regexp_split_to_array(trim(line, ' \t\r'), '\\s+') AS words FROM {files.lines} "

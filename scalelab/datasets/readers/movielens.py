@@ -9,7 +9,7 @@ from pydantic import Field
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
-from scalelab.datasets.readers._connection import literal, shown, workspace
+from scalelab.datasets.readers._connection import literal, shown
 from scalelab.datasets.readers._files import first_lines, opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import read_rows
@@ -36,7 +36,7 @@ class Movielens:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with opened(source, self.encoding, into) as (files, connection):
             [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
             if not first:
                 raise DataError(f"{source} holds no interactions", "check the file")

@@ -15,7 +15,6 @@ from scalelab.datasets.readers._connection import (
     identifier,
     literal,
     shown,
-    workspace,
 )
 from scalelab.datasets.readers._files import first_lines, opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
@@ -53,7 +52,7 @@ class Recbole:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with opened(source, self.encoding, into) as (files, connection):
             [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
             for part in files.paths[1:]:
                 if first_lines(connection, part, 1) != [first]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
-from scalelab.datasets.readers._connection import literal, shown, workspace
+from scalelab.datasets.readers._connection import literal, shown
 from scalelab.datasets.readers._files import Files, first_lines, opened
 from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import read_rows
@@ -63,7 +63,7 @@ class Sessions:
 
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Sessions in the order of ids, events by time and place in the file. Raises DataError."""
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with opened(source, self.encoding, into) as (files, connection):
             format = (
                 self._format(connection, files, source) if self.format == "auto" else self.format
             )

@@ -11,7 +11,7 @@ from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._columns import choose, refuse_hidden_times, session_instead
-from scalelab.datasets.readers._connection import check_condition, identifier, workspace
+from scalelab.datasets.readers._connection import check_condition, identifier
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
@@ -69,7 +69,7 @@ class Table:
             hint = f"it reads {', '.join(FORMATS)}"
             hint += f'; try data.reader = "{other}"' if other else ""
             raise DataError(f"the reader 'table' cannot read {source.parts[0].name!r}", hint)
-        with opened(source, self.encoding, into) as files, workspace(source, into) as connection:
+        with opened(source, self.encoding, into) as (files, connection):
             table = table_format(connection, files, source, self.header, self.quote)
             _name_the_reader(table.names, source)
             options = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
