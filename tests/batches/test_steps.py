@@ -92,6 +92,19 @@ def test_the_largest_steps_exceed_every_step_of_the_epochs_that_can_run(
     assert len({choice.shape for choice in found}) == len(found)
 
 
+def test_a_step_with_fewer_positions_in_more_rows_counts_too():
+    """Of 10, 5 and 5 inputs two rows, of 6, 6 and 6 three; a row has 10 places."""
+    lengths = np.array([10, 5, 5, 6, 6, 6, 1]) + 1
+    expected = {(2, 20), (3, 18)}
+    for seed in range(1000):
+        steps = Steps(lengths, batch=BatchSpec(size=3, max_len=10), seed=seed)
+        shapes = [steps.shape(0, step) for step in range(2)]
+        if {(shape.num_rows, shape.num_positions) for shape in shapes} == expected:
+            break
+    found = {(c.shape.num_rows, c.shape.num_positions) for c in steps.largest_steps(1)}
+    assert found == expected
+
+
 def test_a_later_epoch_may_hold_the_largest_step():
     steps = Steps(np.arange(2, 40), batch=BatchSpec(size=4), seed=0)
     first, later = steps.largest_steps(1)[-1], steps.largest_steps(60)[-1]

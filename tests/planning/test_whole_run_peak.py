@@ -49,7 +49,7 @@ def peak_of_every_step(spec: RunSpec) -> dict[tuple[int, int], int]:
     [
         {"loss.name": "dense_ce"},
         {"loss.name": "sampled_softmax", "negatives.per": "sequence"},
-        # Rows decide here, not positions: a step of the largest shape has not most of these.
+        # Rows decide here, not positions: memory is not that of positions alone.
         {"loss.name": "bce", "data.num_items": 160, "model.num_blocks": 3, "batch.size": 8},
     ],
     ids=str,
