@@ -63,7 +63,10 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a running run stands. None where it is not known yet."""
+    """Where a running run stands. None where it is not known yet.
+
+    `popularity` is what the popularity list has by the metric, to compare `metric` with.
+    """
 
     run_id: str
     phase: str
@@ -74,6 +77,7 @@ class Progress:
     loss: float | None
     metric: float | None
     best_metric: float | None
+    popularity: float | None
     used_bytes: int | None
     tokens_per_s: float | None
 

@@ -14,6 +14,7 @@ __all__ = [
     "above_baseline",
     "at_baseline",
     "below_baseline",
+    "left_plateau",
     "note_on_run",
     "still_rising",
 ]
@@ -25,6 +26,8 @@ BELOW = "below the baseline"
 
 # Validation NDCG@10 in multiples of the popularity baseline's, from which a model has left it.
 ABOVE_BASELINE = 1.1
+# Updates after which a model that is still level with the popularity list is taken as any other.
+_LONGEST_PLATEAU = 2_000
 # What the last quarter of the validations must have gained on those before it, relative.
 _GAIN = 0.01
 
@@ -32,6 +35,13 @@ _GAIN = 0.01
 def above_baseline(value: float, popularity: float) -> bool:
     """Is a validation NDCG@10 clearly above that of the popularity baseline?"""
     return value > ABOVE_BASELINE * popularity
+
+
+def left_plateau(value: float, popularity: float, updates: int) -> bool:
+    """May a run be judged by this validation NDCG@10: is it above the popularity baseline, or has
+    it had as many updates as any loss needs to get there?
+    """
+    return above_baseline(value, popularity) or updates >= _LONGEST_PLATEAU
 
 
 def at_baseline(valid: Sequence[float], popularity: float | None) -> bool:

@@ -146,6 +146,7 @@ class Reporter(Observer):
         self.run_id = state.row.run_id
         self.epochs = trainer.spec.train.epochs
         self.num_steps = trainer.loader.num_steps
+        self.popularity = trainer.popularity
         self.used_bytes = state.account.peak_bytes if state.account is not None else None
         self.loss: float | None = None
         self.metric: float | None = None
@@ -196,6 +197,7 @@ class Reporter(Observer):
                 loss=self.loss,
                 metric=self.metric,
                 best_metric=self.best,
+                popularity=self.popularity,
                 used_bytes=self.used_bytes,
                 tokens_per_s=self.rate,
             )

@@ -65,6 +65,7 @@ def _at_setup(spec: RunSpec) -> Progress:
         loss=None,
         metric=None,
         best_metric=None,
+        popularity=None,
         used_bytes=None,
         tokens_per_s=None,
     )

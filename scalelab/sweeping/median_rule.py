@@ -6,6 +6,7 @@ from collections import defaultdict
 from scalelab.core.events import Progress
 from scalelab.core.figures import quality_curve
 from scalelab.core.records import Outcome, Record
+from scalelab.core.verdicts import left_plateau
 from scalelab.sweeping.jobs import Job
 
 __all__ = ["MedianRule"]
@@ -29,6 +30,11 @@ class MedianRule:
         """Why this run should end, or None. A run gets at most one reason."""
         best, epoch = progress.best_metric, progress.epoch
         if best is None or epoch < _LEAST_EPOCH or progress.run_id in self._pruned:
+            return None
+        # A loss with many negatives is level with the popularity list before it passes others.
+        popularity = progress.popularity
+        updates = epoch * progress.num_steps // job.configuration.spec.train.accumulate
+        if popularity is not None and not left_plateau(best, popularity, updates):
             return None
         others = [
             _best_until(epoch, curve)

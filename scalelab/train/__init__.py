@@ -1,4 +1,4 @@
-"""Training: the one place where a model, a loss and batches meet.
+"""Train and evaluate a model: the one place where a model, a loss and batches meet.
 
 `step.py` is a training step announced phase by phase, the same function whether it trains, is
 measured or runs on fake tensors; `trainer.py` repeats it with early stopping; `evaluate.py` ranks

@@ -16,7 +16,7 @@ from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
 from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.spec import RunSpec
-from scalelab.core.verdicts import above_baseline
+from scalelab.core.verdicts import left_plateau
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
@@ -29,9 +29,6 @@ __all__ = ["Diverged", "Fit", "Trainer"]
 # Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's
 # end.
 _LOOK_EVERY = 50
-# A model that is still no better than the popularity list after so many updates is given up as any
-# other is: by patience.
-_LONGEST_PLATEAU = 2_000
 
 
 @dataclass(kw_only=True)
@@ -252,8 +249,7 @@ class Trainer:
     def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path) -> None:
         value = metrics[QUALITY_KEY]
         fit.history.append((fit.epoch, metrics))
-        fit.patience_counts |= above_baseline(value, self.popularity)
-        fit.patience_counts |= fit.updates >= _LONGEST_PLATEAU
+        fit.patience_counts |= left_plateau(value, self.popularity, fit.updates)
         if value > fit.best_metric:
             fit.best_metric, fit.best_epoch, fit.without_better = value, fit.epoch, 0
             checkpoint.save_best(folder, self.parts.model, fit.epoch)

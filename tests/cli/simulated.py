@@ -45,6 +45,7 @@ def progress(run_id: str, epoch: int, **changed: object) -> Progress:
         "loss": 7.5,
         "metric": 0.004 * epoch,
         "best_metric": 0.004 * epoch,
+        "popularity": 0.0008,
         "used_bytes": 15 * MIB,
         "tokens_per_s": 12_345.0,
     }

@@ -29,6 +29,7 @@ def progress(task, phase, epoch, metric=None):
         loss=1.0,
         metric=metric,
         best_metric=metric,
+        popularity=None,
         used_bytes=None,
         tokens_per_s=None,
     )

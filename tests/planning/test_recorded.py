@@ -42,7 +42,9 @@ def test_what_an_h200_took_is_predicted(number: int) -> None:
     for stage, kinds in (("train", found.memory), ("eval", found.evaluation)):
         names = ("requested", "allocated", "reserved")
         measured = {name: run["bytes"][f"{stage} {name}"]["measured"] for name in names}
-        assert kinds["requested"]["total"] == pytest.approx(measured["requested"], abs=32)
+        # Since then the ranks of all users have their place from the start, 16 bytes each.
+        kept = 16 * 200 if stage == "eval" else 0
+        assert kinds["requested"]["total"] == pytest.approx(measured["requested"] + kept, abs=32)
         assert kinds["allocated"]["total"] == pytest.approx(measured["allocated"], rel=0.01)
         near = max(0.05 * measured["reserved"], 20 * MIB)
         assert kinds["reserved"]["total"] == pytest.approx(measured["reserved"], abs=near)

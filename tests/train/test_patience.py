@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from scalelab.core import verdicts
 from scalelab.core.spec import RunSpec
-from scalelab.train import trainer as trainer_module
 from scalelab.train.assemble import assemble
 from scalelab.train.trainer import Fit, Trainer
 
@@ -55,7 +55,7 @@ def test_a_tenth_above_is_not_yet_above(spec: RunSpec, monkeypatch: pytest.Monke
 def test_after_many_updates_patience_counts_all_the_same(
     spec: RunSpec, monkeypatch: pytest.MonkeyPatch, accumulate: int
 ) -> None:
-    monkeypatch.setattr(trainer_module, "_LONGEST_PLATEAU", 3 * UPDATES)
+    monkeypatch.setattr(verdicts, "_LONGEST_PLATEAU", 3 * UPDATES)
     spec = spec.with_({"train.accumulate": accumulate})
     fit = scripted(spec, [0.1, *[0.05] * 11], monkeypatch).fit()
     # The validation after 30 updates is the first that counts; two steps make one update or two.
