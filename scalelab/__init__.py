@@ -3,10 +3,12 @@
 from importlib import metadata as _metadata
 
 from scalelab.api import (
+    account,
     calibrate,
     compare,
     data,
     doctor,
+    estimate,
     keys,
     list_parts,
     plan,
@@ -18,10 +20,12 @@ from scalelab.api import (
 )
 
 __all__ = [
+    "account",
     "calibrate",
     "compare",
     "data",
     "doctor",
+    "estimate",
     "keys",
     "list_parts",
     "plan",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalelab.any_model.verbs import account, estimate, estimate_file
 from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
@@ -20,14 +21,18 @@ if TYPE_CHECKING:
     from scalelab.core.events import Progress, SweepObserver
     from scalelab.core.keys import Key
     from scalelab.core.parts import Part
-    from scalelab.measure.checks import Check
+    from scalelab.core.study import StudySpec
+    from scalelab.diagnostics import Check
     from scalelab.sweeping.result import SweepResult
 
 __all__ = [
+    "account",
     "calibrate",
     "compare",
     "data",
     "doctor",
+    "estimate",
+    "estimate_file",
     "keys",
     "list_parts",
     "plan",
@@ -36,7 +41,6 @@ __all__ = [
     "report",
     "results",
     "schema",
-    "study_budget",
     "sweep",
     "write_rows",
 ]
@@ -85,9 +89,9 @@ def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
 
 def doctor() -> list[Check]:
     """What of this machine works, what does not, and the command that fixes it."""
-    from scalelab.measure.checks import checks
+    from scalelab.diagnostics import run_checks
 
-    return checks()
+    return run_checks()
 
 
 def profile(
@@ -231,7 +235,7 @@ def calibrate(out: str | Path | None = None) -> Path:
 
 
 def sweep(
-    study: str | Path,
+    study: str | Path | StudySpec,
     *,
     ledger: str | Path | None = None,
     set: Settings = None,
@@ -246,11 +250,11 @@ def sweep(
     order: str = "cost",
     observer: SweepObserver | None = None,
 ) -> SweepResult:
-    """Plan, run and store every cell of a study. Raises ScalelabError for bad input."""
+    """Plan, run and store every configuration of a study. Raises ScalelabError for bad input."""
     from scalelab.core.study import StudySpec
     from scalelab.core.units import parse_bytes, parse_seconds
 
-    spec = StudySpec.load(study)
+    spec = study if isinstance(study, StudySpec) else StudySpec.load(study)
     overrides = overrides_of(set)
     budget_bytes = parse_bytes(budget) if budget is not None else None
     time_budget_s = parse_seconds(time_budget) if time_budget is not None else None
@@ -279,12 +283,3 @@ def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, A
     from scalelab.store.ledger import Ledger
 
     return latest(Ledger(ledger), fingerprints)
-
-
-def study_budget(study: str | Path) -> int | None:
-    """Bytes that a run of the study may take, by the study's own word. Raises SpecError."""
-    from scalelab.core.study import StudySpec
-    from scalelab.core.units import parse_bytes
-
-    memory = StudySpec.load(study).budget.memory
-    return parse_bytes(memory) if memory is not None else None

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -53,3 +55,32 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def profiler_peak() -> Callable[[Callable[[], object]], int]:
+    """The highest sum of `torch.profiler`'s own allocation events while a function runs."""
+
+    import torch
+
+    def measure(work: Callable[[], object]) -> int:
+        with torch.profiler.profile(profile_memory=True, acc_events=True) as profiler:
+            work()
+        events: list[tuple[int, int]] = []
+
+        def walk(nodes: list[Any]) -> None:
+            for node in nodes:
+                if node.tag.name == "Allocation":
+                    events.append((node.start_time_ns, node.extra_fields.alloc_size))
+                walk(node.children)
+
+        kineto: Any = profiler.profiler
+        walk(kineto.kineto_results.experimental_event_tree())
+        events.sort(key=lambda event: event[0])
+        live = peak = 0
+        for _, size in events:
+            live += size
+            peak = max(peak, live)
+        return peak
+
+    return measure

@@ -2,8 +2,11 @@
 
 import ast
 import importlib
+import io
+import re
 import subprocess
 import sys
+import tokenize
 from functools import cache
 from pathlib import Path
 
@@ -19,6 +22,7 @@ DOORS = {
     "altair": ("reporting/",),
     "cut_cross_entropy": ("losses/cut_ce.py",),
     "duckdb": ("store/", "datasets/readers/"),
+    "jinja2": ("reporting/page.py",),
     "liger_kernel": ("losses/liger_ce.py",),
     "numba": ("batches/", "datasets/"),
     "optuna": ("studies/search.py",),
@@ -28,8 +32,11 @@ DOORS = {
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
-    "tomli_w": ("studies/",),
-    "torch": ("batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+    "tomli_w": ("store/migrations.py", "studies/"),
+    "torch": (
+        *("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
+        "diagnostics.py",
+    ),
     "triton": ("losses/",),
     "typer": ("cli/",),
 }
@@ -50,17 +57,19 @@ PLUGINS = [
     if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
 ]
 VERBS = (
-    "keys",
-    "schema",
-    "profile",
-    "plan",
-    "sweep",
-    "query",
-    "report",
+    "account",
     "compare",
     "data",
     "doctor",
+    "estimate",
+    "keys",
     "list",
+    "plan",
+    "profile",
+    "query",
+    "report",
+    "schema",
+    "sweep",
 )
 
 
@@ -210,3 +219,91 @@ def test_every_verb_is_offered_by_the_package() -> None:
     assert set(scalelab.__all__) <= set(dir(scalelab))
     assert "list" not in scalelab.__all__  # a star import must not hide the builtin
     assert importlib.import_module("scalelab").list is scalelab.list_parts
+
+
+# Words that readers stumbled over, and the word of the field that took their place.
+GONE = {
+    "mend|mends|mended": "fix",
+    "(?<!Pareto )fronts?": "Pareto front",
+    "rivals?": "external implementation",
+    "shelf|shelves": "ChartData",
+    "told|hears?|heard|deaf|obeys?": "printed, sent, handled",
+    "forms?(?! a )": "format, reduction",
+    "foresee|foreseen|rehearsals?|unpredictable": "predict, FakeTensorRun, PredictionUnsupported",
+    "heirs?|born|died|hopeless|parcels?|slopes": "see the glossary",
+    "cells?": "configuration, run",
+    "is no (?!better|fewer|less|longer|more|slower|faster|worse)": "is not a, invalid",
+}
+# Rooms of the package whose words are clean; further ones are added as they become so.
+PLAIN_ROOMS = ("cli/", "reporting/")
+PLAIN_FILES = [file for file in FILES if file.startswith(PLAIN_ROOMS)]
+ROOT = PACKAGE.parent
+PLAIN_DOCUMENTS = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    *sorted(
+        str(path.relative_to(ROOT).as_posix())
+        for folder in ("studies", "profiles")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".md", ".toml")
+    ),
+]
+# Where such a word is right: the name of a key, of a JSON field, or of a part of a table.
+RIGHT = {
+    "cell": ("cli/output.py", "reporting/sections.py"),
+    "cells": ("cli/output.py", "cli/results.py"),
+}
+
+
+def gone_words(text: str) -> list[str]:
+    """Each word of `text` that is to go, as it is written there."""
+    pattern = rf"(?<![\w.])(?:{'|'.join(GONE)})\b"
+    return [found[0].strip() for found in re.finditer(pattern, text, flags=re.IGNORECASE)]
+
+
+def texts(file: str) -> list[tuple[int, str]]:
+    """The comments and strings of a module, with their lines: what a person reads."""
+    source = (PACKAGE / file).read_text(encoding="utf-8")
+    kinds = (tokenize.COMMENT, tokenize.STRING)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    found = [(token.start[0], token.string) for token in tokens if token.type in kinds]
+    # What stands in the braces of an f-string is code.
+    return [(line, re.sub(r"\{[^{}]*\}", "{}", text)) for line, text in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("the front of quality", ["front"]),
+        ("the Pareto front", []),
+        ("on_memory_front", []),
+        ("Mend it, rival", ["Mend", "rival"]),
+        ("5 cells", ["cells"]),
+        ("'x' is no size", ["is no"]),
+        ("formed, reforms", []),
+    ],
+)
+def test_words_that_are_to_go_are_found(text: str, found: list[str]) -> None:
+    assert gone_words(text) == found
+
+
+@pytest.mark.parametrize("file", PLAIN_FILES)
+def test_words_that_are_gone_do_not_come_back(file: str) -> None:
+    for line, text in texts(file):
+        wrong = [word for word in gone_words(text) if file not in RIGHT.get(word.lower(), ())]
+        assert not wrong, f"{file}:{line} says {wrong}; see GONE"
+
+
+@pytest.mark.parametrize("file", PLAIN_DOCUMENTS)
+def test_words_that_are_gone_do_not_come_back_in_documents(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8").replace("[[cells]]", "")
+    for number, line in enumerate(text.splitlines(), 1):
+        assert not gone_words(line), f"{file}:{number} says {gone_words(line)}; see GONE"
+
+
+@pytest.mark.parametrize("file", PLAIN_FILES)
+def test_a_module_opens_with_a_sentence_that_has_a_verb(file: str) -> None:
+    promise = (ast.get_docstring(tree(file)) or "").partition("\n\n")[0]
+    assert not re.search(r"\bin, .*\bout\b", promise, flags=re.DOTALL), file
+    assert promise.endswith("."), f"{file} does not open with a sentence"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +14,18 @@ from scalelab.batches.packers import Packer
 from scalelab.core import plugins
 from scalelab.datasets.interactions import Histories
 
-__all__ = ["HistoryBatch", "first_rows", "history_batches"]
+__all__ = ["BlockShape", "HistoryBatch", "block_shapes", "history_batches"]
+
+
+class BlockShape(NamedTuple):
+    """A block of evaluation: packed rows, sequences, items that its users have seen, and all users
+    that are evaluated, whose ranks are kept until the end.
+    """
+
+    num_rows: int
+    num_sequences: int
+    num_seen: int
+    num_users: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,25 +43,43 @@ class HistoryBatch:
     users_S: Tensor
 
 
-def first_rows(lengths: np.ndarray, *, packer: str, max_len: int, masked: bool = False) -> int:
-    """B of a batch of histories of these lengths (all above 0)."""
+def block_shapes(
+    lengths: np.ndarray, *, packer: str, max_len: int, size: int, masked: bool = False
+) -> list[BlockShape]:
+    """The sizes of the batches of `history_batches`, from the lengths of the histories alone."""
+    lengths = lengths[lengths > 0]
+    if len(lengths) == 0:
+        return []
     how: Packer = plugins.load("packers", packer)()
-    counts = np.minimum(lengths + masked, max_len).astype(np.int32)
-    return int(how.pack(counts, max_len=max_len, size=len(counts))[2][0])
+    places = np.minimum(lengths + masked, max_len).astype(np.int32)
+    rows = how.pack(places, max_len=max_len, size=size).num_rows
+    begins = np.arange(0, len(lengths), size)
+    seen = np.add.reduceat(lengths, begins, dtype=np.int64)
+    sequences = np.minimum(begins + size, len(lengths)) - begins
+    return [
+        BlockShape(*sizes, len(lengths))
+        for sizes in zip(rows.tolist(), sequences.tolist(), seen.tolist(), strict=True)
+    ]
 
 
 def history_batches(
-    histories: Histories, *, packer: str, max_len: int, size: int, masked: bool = False
+    histories: Histories,
+    *,
+    packer: str,
+    max_len: int,
+    size: int,
+    masked: bool = False,
+    first: int = 0,
 ) -> Iterator[HistoryBatch]:
     """The last `max_len` items of every history that has any, in order, `size` histories a batch.
 
     With `masked` one item fewer, and then a masked place, for which the next item is to be guessed.
-    Raises SpecError for an unknown packer.
+    `first` is the batch to begin with. Raises SpecError for an unknown packer.
     """
     how: Packer = plugins.load("packers", packer)()
     items = plain(histories.item_ids, np.int32)
     users = np.flatnonzero(histories.lengths > 0).astype(np.int32)
-    for begin in range(0, len(users), size):
+    for begin in range(first * size, len(users), size):
         some = users[begin : begin + size].copy()
         ends = histories.ends[some].astype(np.int64)
         lengths = ends - histories.starts[some] + masked

@@ -15,7 +15,7 @@ from scalelab.batches._kernels import fill_masked, fill_rows, fill_targets
 from scalelab.batches._random import stream_key
 from scalelab.batches.batch import Batch
 from scalelab.batches.drawing import Drawing, catalog_of, check_negatives
-from scalelab.batches.steps import EpochPlan, Steps
+from scalelab.batches.steps import EpochPlan, StepChoice, Steps
 from scalelab.core.spec import BatchSpec, NegativesSpec
 from scalelab.datasets.interactions import Histories
 
@@ -75,6 +75,12 @@ class Loader(Steps):
         if not 0 <= step < self.num_steps:
             raise IndexError(f"step {step} of {self.num_steps}")
         return self._prepare(self.plan(epoch), epoch, range(step, step + 1))[0]
+
+    def batch_of(self, choice: StepChoice) -> Batch:
+        """The batch of a step that `largest_steps` gave."""
+        if choice.epoch is None:
+            return self._prepare(self.longest_plan(), 0, range(1))[0]
+        return self.batch(choice.epoch, choice.step)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All steps of an epoch in order, prepared ahead.

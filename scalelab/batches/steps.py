@@ -1,21 +1,30 @@
 """Plan the steps of every epoch from lengths and a seed: which user goes into which row."""
 
+import hashlib
 import threading
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from scalelab.batches._random import permute, stream_key
 from scalelab.batches.batch import BatchShape
+from scalelab.batches.largest import not_exceeded
 from scalelab.batches.packers import Packer
 from scalelab.core import plugins
+from scalelab.core.cores import available_cores
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import BatchSpec
 
-__all__ = ["EpochPlan", "Steps"]
+__all__ = ["EpochPlan", "StepChoice", "Steps"]
 
 _KEPT_PLANS = 2
+# Sequences that are packed at most to find the largest steps, about 50 ns each: 10 seconds.
+_MOST_SEARCHED = 200_000_000
+# What was found: the runs of a study that differ in their loss or model have the same steps.
+_FOUND: dict[tuple[Any, ...], tuple["StepChoice", ...]] = {}
 
 
 class EpochPlan(NamedTuple):
@@ -32,6 +41,18 @@ class EpochPlan(NamedTuple):
     column: np.ndarray
     row_offsets: np.ndarray
     position_offsets: np.ndarray
+
+
+class StepChoice(NamedTuple):
+    """A step by epoch and place, both from 0, with its sizes.
+
+    `epoch` None is no step of an epoch, but the largest possible one: the longest histories of all
+    users come together in it.
+    """
+
+    epoch: int | None
+    step: int
+    shape: BatchShape
 
 
 class Steps:
@@ -89,10 +110,12 @@ class Steps:
         """Sizes of one step."""
         if not 0 <= step < self.num_steps:
             raise IndexError(f"step {step} of {self.num_steps}")
-        plan = self.plan(epoch)
+        return self._shape(self.plan(epoch), step)
+
+    def _shape(self, plan: EpochPlan, step: int) -> BatchShape:
         rows = plan.row_offsets[step + 1] - plan.row_offsets[step]
         positions = plan.position_offsets[step + 1] - plan.position_offsets[step]
-        sequences = min((step + 1) * self.size, self.num_sequences) - step * self.size
+        sequences = min((step + 1) * self.size, len(plan.users)) - step * self.size
         return BatchShape(int(rows), self.max_len, sequences, int(positions))
 
     def largest_step(self, epoch: int, first: int = 0) -> int:
@@ -100,6 +123,34 @@ class Steps:
         if not 0 <= first < self.num_steps:
             raise IndexError(f"step {first} of {self.num_steps}")
         return first + int(np.argmax(np.diff(self.plan(epoch).position_offsets)[first:]))
+
+    def largest_steps(self, epochs: int, max_steps: int = 0) -> tuple[StepChoice, ...]:
+        """The steps that may need most memory, among those of `epochs`, or of the first `max_steps`
+        steps where that is above 0.
+
+        Memory grows with rows, positions and sequences, so it is every step that no other one
+        equals or exceeds in all three: one as a rule, seldom more than three, in the order of rows.
+        Of equal ones the first. All steps are looked at; where that would take more than some ten
+        seconds, it is the largest possible step instead.
+        """
+        if max_steps:
+            epochs = min(epochs, -(-max_steps // self.num_steps))
+        counts = hashlib.blake2b(self._counts[self._taking_part].tobytes()).digest()
+        how = (repr(self._packer), self.size, self.max_len, self.last_only, self.mask_prob)
+        key = (counts, *how, self.seed, epochs, max_steps)
+        if key not in _FOUND:
+            if epochs * self.num_sequences > _MOST_SEARCHED:
+                shape = self._shape(self.longest_plan(), 0)
+                _FOUND[key] = (StepChoice(None, 0, shape),)
+            else:
+                _FOUND[key] = self._search(epochs, max_steps or epochs * self.num_steps)
+        return _FOUND[key]
+
+    def longest_plan(self) -> EpochPlan:
+        """A plan of one step, of the users with the longest histories."""
+        users = self._taking_part
+        order = np.argsort(-self._counts[users], kind="stable")
+        return self._plan_of(users[order[: self.size]])
 
     def plan(self, epoch: int) -> EpochPlan:
         """The order and the places of one epoch; the last few are kept."""
@@ -114,6 +165,9 @@ class Steps:
     def _make_plan(self, epoch: int) -> EpochPlan:
         users = self._taking_part.copy()
         permute(users, stream_key(self.seed, epoch, 0))
+        return self._plan_of(users)
+
+    def _plan_of(self, users: np.ndarray) -> EpochPlan:
         counts = self._counts[users]
         packed = self._packer.pack(counts, max_len=self.max_len, size=self.size)
         begins = np.arange(0, len(users), self.size)
@@ -122,6 +176,22 @@ class Steps:
             users, counts, packed.row, packed.column, _offsets(packed.num_rows), _offsets(positions)
         )
 
+    def _search(self, epochs: int, max_steps: int) -> tuple[StepChoice, ...]:
+        """The largest of the first `max_steps` steps of so many epochs, with a thread per core."""
+        with ThreadPoolExecutor(available_cores()) as pool:
+            parts = list(pool.map(self._largest_of, range(epochs), _steps_left(self, max_steps)))
+        return not_exceeded([choice for part in parts for choice in part])
+
+    def _largest_of(self, epoch: int, num_steps: int) -> tuple[StepChoice, ...]:
+        plan = self._make_plan(epoch)
+        rows, positions = np.diff(plan.row_offsets), np.diff(plan.position_offsets)
+        # Only the last step may have fewer sequences; it counts where it is larger otherwise.
+        order = np.lexsort((-rows[:num_steps], -positions[:num_steps]))
+        most_rows = np.maximum.accumulate(rows[order])
+        more = np.concatenate([[True], most_rows[1:] > most_rows[:-1]])
+        steps = {*order[more].tolist(), num_steps - 1}
+        return not_exceeded([StepChoice(epoch, s, self._shape(plan, s)) for s in sorted(steps)])
+
     def _num_targets(self, counts: np.ndarray) -> np.ndarray:
         """How many targets sequences with so many inputs have, int32."""
         if self.last_only:
@@ -129,6 +199,13 @@ class Steps:
         if self.mask_prob:
             return np.clip(np.rint(self.mask_prob * counts), 1, counts).astype(np.int32)
         return counts
+
+
+def _steps_left(steps: Steps, max_steps: int) -> Iterator[int]:
+    """How many steps of each epoch come before `max_steps`."""
+    while max_steps > 0:
+        yield min(max_steps, steps.num_steps)
+        max_steps -= steps.num_steps
 
 
 def _offsets(sizes: np.ndarray) -> np.ndarray:

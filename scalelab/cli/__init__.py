@@ -14,6 +14,7 @@ from scalelab.cli import (
     compare,
     data,
     doctor,
+    estimate,
     keys,
     list_,
     plan,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.main)
 app.command("profile", epilog=profile.EXAMPLE)(profile.main)
 app.command("plan", epilog=plan.EXAMPLE)(plan.main)
+app.command("estimate", epilog=estimate.EXAMPLE)(estimate.main)
 app.command("query", epilog=query.EXAMPLE)(query.main)
 app.command("report", epilog=report.EXAMPLE)(report.main)
 app.command("compare", epilog=compare.EXAMPLE)(compare.main)
@@ -90,7 +92,7 @@ def _leaks_are_listed() -> bool:
 
 
 def _set_up_logging() -> None:
-    """Hide log lines (records and messages repeat them) unless tracebacks are asked for."""
+    """Hide log lines (records and messages repeat them) unless tracebacks are wanted."""
     # torch's profiler writes lines from C++ into the live view. Torch reads this when it starts.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     if os.environ.get("SCALELAB_TRACEBACK"):

@@ -192,7 +192,7 @@ def has_room(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: st
 def _widths(
     columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[str], width: int
 ) -> list[int] | None:
-    """Widths in which no word and no number is cut in two; None where there is no room for that."""
+    """Widths in which no word and no number is cut in two; None where the width is too small."""
     cells = list(zip(columns, *rows, strict=True))
     widths = [max(len(line) for cell in column for line in cell.split("\n")) for column in cells]
     least = [

@@ -126,8 +126,8 @@ def _header(snapshot: Snapshot) -> Text:
         text.append(", remaining time unknown")
     elif snapshot.over < snapshot.total:
         end = datetime.now() + timedelta(seconds=snapshot.left_s)
-        form = "%H:%M" if snapshot.left_s < 12 * 3600 else "%a %H:%M"
-        text.append(f", about {_whole(snapshot.left_s)} left (ends {end.strftime(form)})")
+        clock = "%H:%M" if snapshot.left_s < 12 * 3600 else "%a %H:%M"
+        text.append(f", about {_whole(snapshot.left_s)} left (ends {end.strftime(clock)})")
     return text
 
 

@@ -10,6 +10,7 @@ from scalelab import api
 from scalelab.cli.completion import complete_study
 from scalelab.cli.options import Budget, Device, Json, Quiet, Set
 from scalelab.cli.output import show_json
+from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes
 
 __all__ = ["EXAMPLE", "Executor", "Order", "Rerun", "main"]
@@ -93,10 +94,12 @@ def main(
     from scalelab.cli.results import as_document, show_dry_run, show_results
     from scalelab.cli.watch import watching
 
-    budget_bytes = parse_bytes(budget) if budget is not None else api.study_budget(study)
+    spec = StudySpec.load(study)
+    memory = budget if budget is not None else spec.budget.memory
+    budget_bytes = None if memory is None else parse_bytes(memory)
     with watching(budget_bytes, workers, quiet=quiet) as observer:
         result = api.sweep(
-            study,
+            spec,
             ledger=ledger,
             set=settings,
             executor=executor.value,

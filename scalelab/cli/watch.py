@@ -67,7 +67,7 @@ def _live(state: "_Picture") -> Iterator[LiveState]:
         ):
             yield state
     finally:
-        for text in state.said:
+        for text in state.messages:
             note(text)
 
 
@@ -76,11 +76,11 @@ class _Picture(LiveState):
 
     def __init__(self, budget_bytes: int | None, workers: int) -> None:
         super().__init__(budget_bytes, workers)
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def on_message(self, text: str) -> None:
         super().on_message(text)
-        self.said.append(one_line(text))
+        self.messages.append(one_line(text))
 
 
 class PlainLines(LiveState):

@@ -1,10 +1,12 @@
-"""What a run leaves behind: frozen facts, one class a table of the ledger."""
+"""Define what a run leaves behind: frozen records, one class for each table of the ledger."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 __all__ = [
+    "LOST",
+    "UNFINISHED",
     "Baseline",
     "Environment",
     "Memory",
@@ -31,6 +33,12 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     PRUNED = "pruned"
     SKIPPED = "skipped"
+
+
+# What has not come to an end: it runs (again) when its study is swept again.
+UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
+# An end without a result.
+LOST = frozenset(Outcome) - UNFINISHED - {Outcome.DONE}
 
 
 class Stopped(StrEnum):

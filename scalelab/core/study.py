@@ -86,10 +86,13 @@ class StudySpec(Table, frozen=True):
     def load(cls, name: str | Path) -> "StudySpec":
         """A preset's name, or a path, to a study; `base` may lie beside it. Raises SpecError."""
         path = find_preset("studies", name)
-        tables = {
-            "name": path.absolute().parent.name if path.stem == "study" else path.stem
-        } | read_toml(path)
-        study = checked(cls, with_ranges(tables, str(name)), str(name))
+        return cls.from_sections(read_toml(path), path, str(name))
+
+    @classmethod
+    def from_sections(cls, sections: dict[str, Any], path: Path, name: str) -> "StudySpec":
+        """The study that the TOML file at `path` holds, already read. Raises SpecError."""
+        default = {"name": path.absolute().parent.name if path.stem == "study" else path.stem}
+        study = checked(cls, with_ranges(default | sections, name), name)
         for chart in study.charts:
             if chart not in plugins.available("charts"):
                 hint = nearest(chart, plugins.available("charts"))

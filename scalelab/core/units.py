@@ -1,17 +1,26 @@
-"""Bytes and seconds, from text and for people."""
+"""Read bytes and seconds from text, and write them for people."""
 
 import re
 
 from scalelab.core.errors import SpecError
 
-__all__ = ["GIB", "KIB", "MIB", "format_bytes", "format_seconds", "parse_bytes", "parse_seconds"]
+__all__ = [
+    "BYTES_PER_UNIT",
+    "GIB",
+    "KIB",
+    "MIB",
+    "format_bytes",
+    "format_seconds",
+    "parse_bytes",
+    "parse_seconds",
+]
 
 KIB = 2**10
 MIB = 2**20
 GIB = 2**30
 
-_BYTES = {
-    "": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+BYTES_PER_UNIT = {
+    "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
     "k": KIB, "m": MIB, "g": GIB, "t": 2**40, "kib": KIB, "mib": MIB, "gib": GIB, "tib": 2**40,
 }  # fmt: skip
 _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -20,13 +29,13 @@ _SECONDS = {"s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 8640
 def parse_bytes(text: str | int) -> int:
     """Bytes of a size such as `300MiB`, `8GB` (10^9) or `8G` (2^30). Raises SpecError."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", str(text))
-    if match is None or match[2].lower() not in _BYTES:
+    if match is None or (match[2].lower() or "b") not in BYTES_PER_UNIT:
         raise SpecError(
-            f"{str(text)!r} is no size", "write a number and a unit: 300MiB, 8GB, 24GiB"
+            f"invalid size: {str(text)!r}", "write a number and a unit: 300MiB, 8GB, 24GiB"
         )
-    size = int(float(match[1]) * _BYTES[match[2].lower()])
+    size = int(float(match[1]) * BYTES_PER_UNIT[match[2].lower() or "b"])
     if size <= 0:
-        raise SpecError(f"a size must be above 0, got {str(text)!r}", "write for example 300MiB")
+        raise SpecError(f"invalid size: {str(text)!r} is not above 0", "write for example 300MiB")
     return size
 
 
@@ -39,10 +48,12 @@ def parse_seconds(text: str | float) -> float:
     joined = "".join(number + unit for number, unit in parts)
     known = all(unit in _SECONDS for _, unit in parts)
     if not parts or not known or joined != plain.replace(" ", ""):
-        raise SpecError(f"{str(text)!r} is no duration", "write for example 90s, 10min, 2h, 1h30m")
+        hint = "write for example 90s, 10min, 2h, 1h30m"
+        raise SpecError(f"invalid duration: {str(text)!r}", hint)
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if seconds <= 0:
-        raise SpecError(f"a duration must be above 0, got {str(text)!r}", "write for example 10min")
+        message = f"invalid duration: {str(text)!r} is not above 0"
+        raise SpecError(message, "write for example 10min")
     return seconds
 
 

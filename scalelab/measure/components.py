@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 from scalelab.core.events import Observer, Phase
 from scalelab.core.records import TimelineEvent
 from scalelab.measure.compiled import ALLOCATION_CALLBACKS
-from scalelab.measure.in_place import MAY_ADD_IN_PLACE, adds_in_place, current_node
+from scalelab.measure.in_place import MAY_ADD_IN_PLACE, InPlaceRules, current_node
 from scalelab.measure.names import BY_PHASE, COMPONENTS
 from scalelab.measure.storages import MemoryEvent, Storage, storages_of, tensors_in
 from scalelab.measure.workspaces import RUN, Run
@@ -50,6 +50,7 @@ class Account(TorchDispatchMode, Observer):
         self._parts: tuple[nn.Module, Tensor, torch.optim.Optimizer] | None = None
         # An in-place alias that is not decided yet: (old storage, the one that may replace it).
         self._alias: tuple[int, int] | None = None
+        self._in_place = InPlaceRules()
         self._current = 0
         self.window = 0  # index of the first event that the peak counts
         self._closed = False
@@ -161,8 +162,11 @@ class Account(TorchDispatchMode, Observer):
             for value in kwargs.values():
                 self._note(value, component)
         result, inside = self._run(func, args, kwargs or {})
-        if func in MAY_ADD_IN_PLACE and adds_in_place(func, args, result, self._made_by(args)):
+        if func in MAY_ADD_IN_PLACE and self._in_place.adds(
+            func, args, result, self._made_by(args)
+        ):
             self._register_alias(args[0], result)
+        self._in_place.note(func, result)
         self._note(result, component)
         if inside:
             self._note_transient(component, inside)

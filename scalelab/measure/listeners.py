@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 
+from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Phase, Progress
 from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.records import Metric, Outcome, Run
@@ -228,14 +229,14 @@ def _recording() -> torch.profiler.profile:
     return torch.profiler.profile(profile_memory=True, record_shapes=True, acc_events=True)
 
 
-def write_trace(trainer: Trainer, folder: Path) -> None:
+def write_trace(trainer: Trainer, folder: Path, choice: StepChoice) -> None:
     """One more step under `torch.profiler`: `trace.json`, which Perfetto opens."""
     folder.mkdir(parents=True, exist_ok=True)
-    step = trainer.loader.largest_step(0)
-    batch = trainer.to_device(trainer.loader.batch(0, step))
+    batch = trainer.to_device(trainer.loader.batch_of(choice))
+    epoch = choice.epoch or 0
     with (
-        trainer.randomness(0),
+        trainer.randomness(epoch),
         _recording() as profiler,
     ):
-        trainer.step(batch, 1, step)
+        trainer.step(batch, epoch + 1, choice.step)
     profiler.export_chrome_trace(str(folder / "trace.json"))

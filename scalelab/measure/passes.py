@@ -1,4 +1,7 @@
-"""Measure the memory of the largest training step and of a block of evaluation.
+"""Measure the memory of the largest training step and of the largest block of evaluation.
+
+Which they are is known from the lengths of the histories and the seed: several where none is larger
+than the others in every size. Then each is measured and the largest peak counts.
 
 Memory is read in passes of their own, before the training that is timed: following every storage
 costs time, and the first step of all is no steady state, since Adam's state appears at its end.
@@ -7,37 +10,40 @@ costs time, and the first step of all is no steady state, since Adam's state app
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from scalelab.batches.batch import Batch
+from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
+from scalelab.losses import target_of
 from scalelab.measure import compiled
 from scalelab.measure.components import Account
 from scalelab.measure.probes import missing
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.torch_allocator import TorchAllocator
+from scalelab.train.evaluate import BlockChoice
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
 __all__ = [
-    "EPOCH",
     "account_of",
     "allocator_pass",
     "batch_tensors",
     "evaluation_pass",
     "label_parts",
+    "largest_blocks",
+    "largest_steps",
     "last_known",
     "memory_rows",
     "micro_steps",
+    "step_of",
     "training_pass",
 ]
-
-# Predictor and account speak of the same step: the largest of this epoch (counted from 0).
-EPOCH = 0
 
 
 def micro_steps(accumulate: int) -> tuple[bool, ...]:
@@ -76,19 +82,42 @@ def allocator_pass(trainer: Trainer) -> list[Memory]:
 
     Nobody looks on: an active account makes autograd add gradients out of place; it knows that and
     corrects itself, the allocator would count the copies, and keep them in its cache. So this pass
-    comes first, in the order of a run: a warm-up, the epoch's largest step, a block of the test.
+    comes first, in the order of a run: a warm-up, the largest step, the largest block.
     On a CPU all rows are missing, with the reason.
     """
-    rows = _training_by_allocator(trainer)
     # The batch of training is gone by now: evaluation has none.
-    return rows + _by_allocator(trainer, Stage.EVAL, [], lambda: trainer.evaluate("test", blocks=1))
+    return _training_by_allocator(trainer) + _evaluation_by_allocator(trainer)
 
 
 def _training_by_allocator(trainer: Trainer) -> list[Memory]:
-    with _largest_step(trainer) as (batch, step):
-        if trainer.parts.device.type == "cuda":
-            step()
-        return _by_allocator(trainer, Stage.TRAIN, batch_tensors(batch), step)
+    found = []
+    for choice in largest_steps(trainer):
+        with step_of(trainer, choice) as (batch, step):
+            if trainer.parts.device.type == "cuda":
+                step()
+            found.append(_by_allocator(trainer, Stage.TRAIN, batch_tensors(batch), step))
+    return _largest(found)
+
+
+def _evaluation_by_allocator(trainer: Trainer) -> list[Memory]:
+    return _largest(
+        [
+            _by_allocator(trainer, Stage.EVAL, [], partial(trainer.evaluate, split, block=number))
+            for split, number, _ in largest_blocks(trainer)
+        ]
+    )
+
+
+def _largest(passes: Sequence[list[Memory]]) -> list[Memory]:
+    """Of passes one after the other the rows of that which allocated most; what is reserved stays
+    so, hence the last pass counts that of all.
+    """
+
+    def allocated(rows: list[Memory]) -> int:
+        return max((row.bytes or 0 for row in rows if row.kind == "allocated"), default=0)
+
+    kept = {row.kind: row for row in passes[-1] if row.kind in ("reserved", "device_used")}
+    return [kept.get(row.kind, row) for row in max(passes, key=allocated)]
 
 
 def _by_allocator(
@@ -109,33 +138,38 @@ def _by_allocator(
 
 def training_pass(
     trainer: Trainer, watch: Callable[[Account], None] = lambda account: None
-) -> tuple[Account, list[Memory]]:
-    """The account of the epoch's largest step, after a warm-up on the same batch, and its rows.
+) -> tuple[Account, StepChoice]:
+    """The account of the run's largest step, after a warm-up on the same batch, and which it is.
 
     `watch` is handed the account before the step starts, so that a step that dies leaves its
     figures.
     """
     if trainer.spec.train.compile:
         compiled.report_allocations()
-    with _largest_step(trainer) as (batch, step):
-        step()
-        account = account_of(trainer)
-        account.label("batch", batch_tensors(batch))
-        watch(account)
-        with _accounted(trainer, account):
+    found = []
+    for choice in largest_steps(trainer):
+        with step_of(trainer, choice) as (batch, step):
             step()
-    return account, memory_rows(Stage.TRAIN, account)
+            account = account_of(trainer)
+            account.label("batch", batch_tensors(batch))
+            watch(account)
+            with _accounted(trainer, account):
+                step()
+        found.append((account, choice))
+    account, choice = max(found, key=lambda pair: pair[0].peak_bytes)
+    watch(account)
+    return account, choice
 
 
-def evaluation_pass(trainer: Trainer) -> tuple[Account, list[Memory]]:
-    """The account of the first block of the test, optimizer state included, and its rows.
-
-    Of the test, since its histories are an item longer than those of the validation.
-    """
-    account = account_of(trainer)
-    with _accounted(trainer, account):
-        trainer.evaluate("test", blocks=1)
-    return account, memory_rows(Stage.EVAL, account)
+def evaluation_pass(trainer: Trainer) -> tuple[Account, BlockChoice]:
+    """The account of the largest block, optimizer state included, and which block it is."""
+    found = []
+    for choice in largest_blocks(trainer):
+        account = account_of(trainer)
+        with _accounted(trainer, account):
+            trainer.evaluate(choice.split, block=choice.number)
+        found.append((account, choice))
+    return max(found, key=lambda pair: pair[0].peak_bytes)
 
 
 def last_known(device: str, account: Account | None, known: Sequence[Memory]) -> list[Memory]:
@@ -153,17 +187,34 @@ def last_known(device: str, account: Account | None, known: Sequence[Memory]) ->
     return allocator.memory()
 
 
+def largest_steps(trainer: Trainer) -> tuple[StepChoice, ...]:
+    """The steps of a run that may need most memory."""
+    train = trainer.spec.train
+    return trainer.loader.largest_steps(train.epochs, train.max_steps)
+
+
+def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
+    """The blocks of validation and test that may need most memory."""
+    table: Any = trainer.parts.model.item_table_VD
+    split = trainer.data.split
+    return trainer.evaluator.largest_blocks(
+        {"valid": split.valid.histories.lengths, "test": split.test.histories.lengths},
+        max_users=trainer.spec.data.max_eval_users,
+        block_users=trainer.evaluator.block_users(table.size(1), target_of(table)),
+    )
+
+
 @contextmanager
-def _largest_step(trainer: Trainer) -> Iterator[tuple[Batch, Callable[[], None]]]:
-    """The epoch's largest batch, and its step (steps, where gradients are accumulated)."""
-    number = trainer.loader.largest_step(EPOCH)
-    batch = trainer.to_device(trainer.loader.batch(EPOCH, number))
+def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Callable[[], None]]]:
+    """The batch, and its step (steps, where gradients are accumulated)."""
+    epoch = choice.epoch or 0
+    batch = trainer.to_device(trainer.loader.batch_of(choice))
 
     def step() -> None:
         for update in micro_steps(trainer.parts.accumulate):
-            trainer.step(batch, 1, number, update)
+            trainer.step(batch, epoch + 1, choice.step, update)
 
-    with trainer.randomness(EPOCH):
+    with trainer.randomness(epoch):
         yield batch, step
 
 

@@ -1,29 +1,29 @@
-"""Record what a run's loss really used, and the baselines of its data."""
+"""Record what a run's loss really used, its largest steps, and the baselines of its data."""
 
 import json
 from typing import cast
 
 from torch import Tensor
 
-from scalelab.core.records import Baseline, Run
+from scalelab.batches.steps import StepChoice
+from scalelab.core.records import Baseline, Run, Sample
 from scalelab.datasets.baselines import baseline_rows
 from scalelab.losses import options_used
 from scalelab.losses.kernels.choice import kernels_used
-from scalelab.measure.passes import EPOCH
+from scalelab.train.evaluate import BlockChoice
 from scalelab.train.trainer import Trainer
 
-__all__ = ["baselines_of", "resolved_of"]
+__all__ = ["baselines_of", "largest_rows", "resolved_of"]
 
 
-def resolved_of(trainer: Trainer) -> str:
-    """JSON: the options of the loss as the largest step of the memory passes used them.
+def resolved_of(trainer: Trainer, step: StepChoice) -> str:
+    """JSON: the options of the loss as `step`, the largest one, used them.
 
     To be called once the loss has run, since only then it is known by which kernel it runs.
     """
     table_VD = cast("Tensor", trainer.parts.model.item_table_VD).detach()
-    shape = trainer.loader.shape(EPOCH, trainer.loader.largest_step(EPOCH))
     # One number stands for all of them: nobody reads the hidden states.
-    hidden_ND = table_VD.new_empty(1).expand(shape.num_positions, table_VD.shape[1])
+    hidden_ND = table_VD.new_empty(1).expand(step.shape.num_positions, table_VD.shape[1])
     used = trainer.spec.loss.options | options_used(trainer.parts.loss, hidden_ND, table_VD)
     if "kernel" in used:
         used["kernel"] = kernels_used.get(trainer.spec.loss.name, "tiled")
@@ -40,3 +40,23 @@ def baselines_of(trainer: Trainer, run: Run) -> tuple[Baseline, ...]:
         data_fingerprint=run.data_fingerprint,
         protocol=run.protocol,
     )
+
+
+def largest_rows(step: StepChoice, block: BlockChoice) -> list[Sample]:
+    """Which training step and which block of evaluation the peaks are of.
+
+    Epochs and steps count from 1 as in all of the ledger; the epoch is None where the step is the
+    largest possible one instead of one that runs.
+    """
+    facts = {
+        "epoch": None if step.epoch is None else step.epoch + 1,
+        "step": step.step + 1,
+        "rows": step.shape.num_rows,
+        "positions": step.shape.num_positions,
+        f"{block.split}_block": block.number + 1,
+        f"{block.split}_rows": block.shape.num_rows,
+    }
+    return [
+        Sample(at_s=0.0, probe="largest", name=name, value=value, unit="number")
+        for name, value in facts.items()
+    ]

@@ -18,7 +18,7 @@ from torch.autograd import (
 )
 from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 
-__all__ = ["observed", "observed_on_cuda", "product_bytes"]
+__all__ = ["observed", "observed_on_cuda", "peak_of", "product_bytes"]
 
 # A stand-in for a product has at most this many elements in each of its three matrices.
 _MOST_ELEMENTS = 1 << 23
@@ -29,6 +29,20 @@ def observed(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tu
 
     Raises RuntimeError if another profiler is active in this thread.
     """
+    result, held, peak = _recorded(func, args, kwargs)
+    return result, peak - held
+
+
+def peak_of(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> int:
+    """The most bytes on the CPU beyond what was alive before, while `func` runs.
+
+    Raises RuntimeError if another profiler is active in this thread.
+    """
+    return _recorded(func, args, kwargs)[2]
+
+
+def _recorded(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int, int]:
+    """(result, bytes that are alive afterwards, bytes at the peak), both beyond those before."""
     _enable_profiler_legacy(_config())
     try:
         result = func(*args, **kwargs)
@@ -40,7 +54,7 @@ def observed(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tu
             if event.kind() == "memory_alloc":
                 held += event.cpu_memory_usage()
                 peak = max(peak, held)
-    return result, peak - held
+    return result, held, peak
 
 
 def observed_on_cuda(

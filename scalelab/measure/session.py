@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from scalelab.core.errors import ScalelabError
-from scalelab.core.events import Phase, Progress
+from scalelab.core.events import Phase, Progress, Stage
 from scalelab.core.initial_row import new_row
 from scalelab.core.limits import Limits
 from scalelab.core.records import (
@@ -20,6 +20,7 @@ from scalelab.core.records import (
     Outcome,
     Record,
     Run,
+    Sample,
     Stopped,
     TimelineEvent,
 )
@@ -27,6 +28,7 @@ from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
 from scalelab.losses.kernels.choice import kernels_used
 from scalelab.measure import listeners, passes
+from scalelab.measure.account_check import account_error
 from scalelab.measure.components import Account
 from scalelab.measure.device_budget import must_fit, on_device
 from scalelab.measure.environment import computing_with, environment
@@ -39,7 +41,7 @@ from scalelab.measure.probes.kernel_used import KernelUsed
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.step_timer import StepTimer
 from scalelab.measure.probes.torch_history import TorchHistory
-from scalelab.measure.rows import baselines_of, resolved_of
+from scalelab.measure.rows import baselines_of, largest_rows, resolved_of
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
@@ -67,6 +69,7 @@ class _State:
     memory: list[Memory] = field(default_factory=list)
     timeline: tuple[TimelineEvent, ...] = ()
     probes: list[Probe] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     baselines: tuple[Baseline, ...] = ()
     account: Account | None = None
     phase: Phase = Phase.SETUP
@@ -142,7 +145,7 @@ def run(
         metrics=tuple(state.metrics),
         memory=tuple(state.memory),
         timeline=state.timeline,
-        samples=tuple(sample for probe in state.probes for sample in probe.samples),
+        samples=(*state.samples, *(s for probe in state.probes for s in probe.samples)),
         environment=facts,
         baselines=state.baselines,
     )
@@ -183,17 +186,20 @@ def _measure(
             stack.callback(history.close)
         state.memory += passes.allocator_pass(trainer)
         must_fit(state.memory, limits.memory_bytes, device)
-        account, rows = passes.training_pass(trainer, watch)
-        state.memory += rows
+        account, step = passes.training_pass(trainer, watch)
+        state.memory += passes.memory_rows(Stage.TRAIN, account)
         if timeline:
             state.timeline = account.timeline()
+        error = account_error(trainer, account, step, state.memory)
+        state.row = replace(state.row, account_error=error)
         must_fit(state.memory, limits.memory_bytes, device)
-        _, rows = passes.evaluation_pass(trainer)
-        state.memory += rows
+        of_block, block = passes.evaluation_pass(trainer)
+        state.memory += passes.memory_rows(Stage.EVAL, of_block)
+        state.samples += largest_rows(step, block)
         must_fit(state.memory, limits.memory_bytes, device)
         if out is not None:
-            listeners.write_trace(trainer, out)
-    state.row = replace(state.row, resolved=resolved_of(trainer))
+            listeners.write_trace(trainer, out, step)
+    state.row = replace(state.row, resolved=resolved_of(trainer, step))
     trainer.reset()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from scalelab.measure.cuda_workspaces import RULES as CUDA_RULES
 from scalelab.measure.scratch import observed, observed_on_cuda, product_bytes
 
-__all__ = ["RUN", "Run", "predicted", "predicted_on_cuda"]
+__all__ = ["RUN", "Run", "has_rule", "predicted", "predicted_on_cuda"]
 
 aten = torch.ops.aten
 # What torch makes of a number of Python.
@@ -43,6 +43,11 @@ def predicted_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[An
     result = func(*args, **kwargs)
     rule = CUDA_RULES.get(func) or (_rule(func) if func not in _ON_CPU_ALONE else None)
     return result, 0 if rule is None else rule(args, result)
+
+
+def has_rule(func: Any) -> bool:
+    """Whether the table says what `func` holds for itself on a CPU."""
+    return _rule(func) is not None
 
 
 def _rule(func: Any) -> _Rule | None:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from scalelab.core.units import KIB, MIB
+from scalelab.planning.devices import DeviceProfile
 
-__all__ = ["Workspaces", "cublas_workspace_bytes", "lt_workspace_bytes"]
+__all__ = ["Workspaces", "cublas_workspace_bytes", "lt_workspace_bytes", "workspaces_for"]
 
 aten = torch.ops.aten
 _PRODUCTS = frozenset(
@@ -56,6 +57,15 @@ class Workspaces:
             if self._sizes[kind] and (kind, backward) not in self._known:
                 self._known.add((kind, backward))
                 self.noted.append((event, self._sizes[kind]))
+
+
+def workspaces_for(device: DeviceProfile) -> Workspaces:
+    """Of the size that was measured on the device, else of the one that torch asks for there."""
+    version = torch.__version__
+    size = device.cublas_bytes
+    if size is None:  # not measured
+        size = cublas_workspace_bytes(device.capability, version)
+    return Workspaces(size, lt_workspace_bytes(version))
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ an H200 with torch 2.11 has confirmed it (tests/gpu).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +22,13 @@ __all__ = ["as_on_cuda"]
 
 # attention.cpp, mem_eff_alignment: every stride of a mask but the last is a multiple of it.
 _ALIGNMENT = 8
+
+# These are cuDNN's, or fused by PyTorch on CUDA alone.
+_RECURRENT = frozenset({"gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell"})
+_HALF_ATTENTION = (
+    "attention in half precision is taken to run by the memory-efficient kernel; "
+    "CUDA may choose flash or cuDNN's"
+)
 
 # autocast_mode.h, AT_FORALL_FP32: CUDA computes these in fp32, the CPU in whatever comes.
 _IN_FP32 = frozenset(
@@ -37,6 +45,9 @@ class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context manag
     def __init__(self, target: Target) -> None:
         super().__init__()
         self._target = target
+        # Why what is run may not be what CUDA runs, for code that chooses its kernels otherwise
+        # than the models of this package.
+        self.reasons: dict[str, None] = {}
 
     def __enter__(self) -> "as_on_cuda":
         self._before = predicted_target.set(self._target)
@@ -53,12 +64,17 @@ class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context manag
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         if func is F.scaled_dot_product_attention:
-            return _attention(self._target.capability, *args, **kwargs)
+            return self._attend(*args, **kwargs)
         if func in (F.dropout, torch.dropout):
             return _dropout(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            with self._inside_attention():
+                return func(*args, **kwargs)
         if func is F.cross_entropy and torch.is_autocast_enabled("cpu"):
-            return _cross_entropy(*args, **kwargs)
-        if name == "gru":
+            if _is_plain_loss(*args, **kwargs):
+                return _cross_entropy(*args, **kwargs)
+            self.reasons["cross-entropy with options under autocast is that of a CPU"] = None
+        if name in _RECURRENT:
             raise PredictionUnsupported(
                 "no prediction of a recurrent network on CUDA: only cuDNN decides what it reserves",
                 "its runs are measured all the same; predict it for a CPU with --on cpu",
@@ -68,15 +84,40 @@ class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context manag
             kwargs = {key: _fp32(value) for key, value in kwargs.items()}
         return func(*args, **kwargs)
 
+    def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
+        query = args[0] if args else kwargs["query"]
+        if query.element_size() == 2 or torch.is_autocast_enabled("cpu"):
+            self.reasons[_HALF_ATTENTION] = None
+        return _attention(self._target.capability, *args, **kwargs)
+
+    @contextmanager
+    def _inside_attention(self) -> Iterator[None]:
+        """What torch's own multi-head attention calls: a mode is not told of calls inside a call
+        that it was told of.
+        """
+        before = F.dropout, F.scaled_dot_product_attention
+        functional: Any = F
+        functional.dropout, functional.scaled_dot_product_attention = _dropout, self._attend
+        try:
+            yield
+        finally:
+            functional.dropout, functional.scaled_dot_product_attention = before
+
 
 def _fp32(value: Any) -> Any:
     wide = isinstance(value, Tensor) and value.dtype is torch.bfloat16
     return value.float() if wide else value
 
 
+def _is_plain_loss(scores: Tensor, targets: Tensor, *options: Any, **named: Any) -> bool:
+    """The mean over rows of scores, of targets that are ids."""
+    defaults = {"weight": None, "reduction": "mean", "label_smoothing": 0.0, "ignore_index": -100}
+    plain = all(named.get(key, value) == value for key, value in defaults.items())
+    return plain and not options and scores.dim() == 2 and targets.dim() == 1
+
+
 def _cross_entropy(scores: Tensor, targets: Tensor, **defaults: Any) -> Tensor:
     """Loss.cpp under autocast: log_softmax has the scores' own type, nll_loss takes float32."""
-    assert defaults.get("weight") is None, "no loss weighs its targets"
     logs = torch.ops.aten._log_softmax.default(scores, 1, False)
     logs = logs.float()
     return torch.ops.aten.nll_loss_forward.default(logs, targets, None, 1, -100)[0]
@@ -100,12 +141,14 @@ def _attention(
     **other: Any,
 ) -> Tensor:
     """As `scalelab.models._blocks` has it: the memory-efficient kernel, else the plain one."""
-    assert not is_causal, "no model asks for causal attention without a mask"
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (part.to(torch.bfloat16) for part in (query, key, value))
     bias = None if attn_mask is None else _as_bias(attn_mask, query)
     del attn_mask
     if not _is_efficient(capability, query):
+        if is_causal:
+            size = query.size(-2), key.size(-2)
+            bias = _as_bias(torch.ones(size, dtype=torch.bool).tril(), query)
         with torch.autocast("cpu", enabled=False):
             return _plain(query, key, value, bias, dropout_p, scale)
     if bias is not None:
@@ -118,7 +161,9 @@ def _attention(
 
 def _is_efficient(capability: tuple[int, int], query: Tensor) -> bool:
     """sdp_utils.cpp: which types and widths of a head the memory-efficient kernel takes."""
-    width, narrow = query.size(-1), query.dtype is torch.bfloat16
+    width, narrow = query.size(-1), query.element_size() == 2
+    if query.dim() != 4:
+        return False
     if capability[0] < 8:
         return not narrow
     return width % (8 if narrow else 4) == 0

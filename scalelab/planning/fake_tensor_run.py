@@ -8,14 +8,14 @@ nothing.
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.batches.batch import Batch, BatchShape, NegativeIds
-from scalelab.batches.histories import HistoryBatch
+from scalelab.batches.histories import BlockShape, HistoryBatch
 from scalelab.batches.moving import packing
 from scalelab.core import plugins
 from scalelab.core.events import Phase
@@ -33,18 +33,10 @@ from scalelab.train.evaluate import Evaluator
 from scalelab.train.scoring import Scorer
 from scalelab.train.step import Announce, Parts, training_step
 
-__all__ = ["BlockShape", "FakeTensorRun", "empty_batch"]
+__all__ = ["FakeTensorRun", "empty_batch"]
 
 # Fake storages live on this device, whatever device their tensors claim.
 _FAKE = "meta"
-
-
-class BlockShape(NamedTuple):
-    """A block of evaluation: packed rows, sequences, and items that its users have seen."""
-
-    num_rows: int
-    num_sequences: int
-    num_seen: int
 
 
 class FakeTensorRun:
@@ -105,7 +97,7 @@ class FakeTensorRun:
             account.start_window()
             with _announcing(account)(Phase.EVALUATE):
                 model.eval()
-                scorer = Scorer(model, evaluator, block.num_sequences)
+                scorer = Scorer(model, evaluator, block.num_users)
                 with cost or nullcontext():
                     scorer.rank(*block_of_users)
         return account
@@ -170,7 +162,7 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
 
 def _empty_histories(block: BlockShape, max_len: int) -> tuple[HistoryBatch, Tensor, Tensor]:
     """Histories, their targets and what was seen, as `Scorer.rank` takes them."""
-    rows, sequences, seen = block
+    rows, sequences, seen, _ = block
     histories = HistoryBatch(
         item_ids_BL=torch.empty(rows, max_len, dtype=torch.int32),
         segments_BL=torch.empty(rows, max_len, dtype=torch.int32),

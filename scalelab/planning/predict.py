@@ -2,13 +2,10 @@
 
 import importlib.util
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-
-from scalelab.batches.histories import first_rows
-from scalelab.batches.steps import Steps
+from scalelab.batches.batch import BatchShape
+from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.core.memory_kinds import limited_kind, peak_kind
 from scalelab.core.records import Memory
@@ -20,32 +17,29 @@ from scalelab.losses import Target
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
 from scalelab.measure.gpus import visible_gpus
-from scalelab.measure.passes import EPOCH
-from scalelab.measure.storages import MemoryEvent
-from scalelab.planning.allocator import Overflow, replay
+from scalelab.planning.allocator import Overflow
 from scalelab.planning.cost import Cost
-from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
+from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile, load_device
-from scalelab.planning.fake_tensor_run import BlockShape, FakeTensorRun
+from scalelab.planning.fake_tensor_run import FakeTensorRun
+from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_prob
-from scalelab.train.evaluate import Evaluator
+from scalelab.train.evaluate import BlockChoice
 from scalelab.train.precision import check_precision, products_in
 
 __all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
 
-MemoryKinds = dict[str, dict[str, int]]
-# What a training keeps between its steps, beside the batch.
-_KEPT_BETWEEN_STEPS = frozenset({"item_table", "encoder_parameters", "optimizer_state", "other"})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Bytes of the largest training step and of a block of evaluation, seconds, and what fits.
+    """Bytes of the largest training step and the largest block of evaluation of a run, seconds, and
+    whether both fit under `limit_bytes`.
 
     `memory` (the step) and `evaluation` have the kinds of the ledger, each by component with a
     `total`; kinds that the device does not have are absent, and `evaluation` is empty where nobody
-    is evaluated. `overflow` is the first allocation that would not fit.
+    is evaluated. `overflow` is the first allocation that would not fit. `largest_step` and
+    `largest_block` say which they are.
     """
 
     device: str
@@ -56,6 +50,8 @@ class Prediction:
     run_s: Seconds
     limit_bytes: int
     overflow: Overflow | None
+    largest_step: StepChoice
+    largest_block: BlockChoice | None
 
     @property
     def fits(self) -> bool:
@@ -96,7 +92,25 @@ class Prediction:
             "limit_bytes": self.limit_bytes,
             "overflow": None if self.overflow is None else asdict(self.overflow),
             "reason": self.reason,
+            "largest_step": self._step_facts(),
+            "largest_block": self._block_facts(),
         }
+
+    def _step_facts(self) -> dict[str, Any]:
+        """Epochs and steps count from 1; the epoch is None for the largest possible step."""
+        epoch, step, shape = self.largest_step
+        return {
+            "epoch": None if epoch is None else epoch + 1,
+            "step": step + 1,
+            "rows": shape.num_rows,
+            "positions": shape.num_positions,
+        }
+
+    def _block_facts(self) -> dict[str, Any] | None:
+        if self.largest_block is None:
+            return None
+        split, number, shape = self.largest_block
+        return {"split": split, "block": number + 1, "rows": shape.num_rows}
 
     def rows(self) -> list[Memory]:
         """Rows of the ledger's table `memory`, beside the measured ones."""
@@ -115,6 +129,14 @@ class Prediction:
         ]
 
 
+class _Trained(NamedTuple):
+    """A training on fake tensors, and the workspaces that it took, by event and bytes."""
+
+    run: FakeTensorRun
+    account: Account
+    workspaces: list[tuple[int, int]]
+
+
 def predict(
     spec: RunSpec,
     device: DeviceProfile | None = None,
@@ -122,7 +144,7 @@ def predict(
     budget_bytes: int | None = None,
     data: LengthsOnly | None = None,
 ) -> Prediction:
-    """Run the epoch's largest step and the first block of the test on fake tensors.
+    """Run the largest step of all epochs and the largest block of evaluation on fake tensors.
 
     Reads lengths only, generates no data. `device` None is this machine. `budget_bytes` lowers
     what the device has. `data` are the lengths where the caller has read them already.
@@ -144,30 +166,52 @@ def predict(
         train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
     )
-    shape = steps.shape(EPOCH, steps.largest_step(EPOCH))
-    cost, of_block = Cost(), Cost()
-    target, cublas = target_for(device), _workspaces(device)
+    target = target_for(device)
+    evaluator = evaluator_of(spec, data.num_items)
     with computing_with(spec.device.threads), products_in(spec.train.precision):
-        fake_run = FakeTensorRun(spec, data.num_items, target=target, workspaces=cublas)
-        training = fake_run.train(shape, cost)
-        memory, overflow = _memory_kinds(training, device, limit, cublas.noted)
+
+        def trained(shape: BatchShape, cost: Cost | None = None) -> _Trained:
+            # Each its own run: workspaces are allocated once a run, and so are weights.
+            cublas = workspaces_for(device)
+            run = FakeTensorRun(spec, data.num_items, target=target, workspaces=cublas)
+            return _Trained(run, run.train(shape, cost), list(cublas.noted))
+
+        # Seconds are those of the first epoch's largest step: few steps of a run are larger.
+        cost, usual = Cost(), steps.shape(0, steps.largest_step(0))
+        choices = steps.largest_steps(spec.train.epochs, spec.train.max_steps)
+        if all(choice.shape != usual for choice in choices):
+            trained(usual, cost)
+        found = [
+            (trained(choice.shape, cost if choice.shape == usual else None), choice)
+            for choice in choices
+        ]
+        largest, largest_step = max(found, key=lambda pair: pair[0].account.peak_bytes)
+        memory, overflow = memory_kinds(largest.account, device, limit, largest.workspaces)
         evaluation: MemoryKinds = {}
-        evaluator = evaluator_of(spec, data.num_items)
-        users = evaluated_users(data.test, spec.data.max_eval_users)
-        size = evaluator.block_users(fake_run.hidden_dim, target)
-        block = _first_block(data, users[:size], evaluator)
-        if block is not None:
-            noted = list(cublas.noted)
-            account = fake_run.evaluate(evaluator, block, of_block)
-            evaluation, too_much = _memory_kinds(account, device, limit, noted, after=training)
+        block_cost, largest_block = Cost(), None
+        block_users = evaluator.block_users(largest.run.hidden_dim, target)
+        blocks = []
+        for choice in evaluator.largest_blocks(
+            {"valid": data.valid, "test": data.test},
+            max_users=spec.data.max_eval_users,
+            block_users=block_users,
+        ):
+            of_this = Cost()
+            account = largest.run.evaluate(evaluator, choice.shape, of_this)
+            blocks.append((account, of_this, choice))
+        if blocks:
+            account, block_cost, largest_block = max(blocks, key=lambda each: each[0].peak_bytes)
+            evaluation, too_much = memory_kinds(
+                account, device, limit, largest.workspaces, after=largest.account
+            )
             overflow = overflow or too_much
     step = step_seconds(cost, device, spec.train.precision)
     run = run_seconds(
         spec,
         step,
         num_steps=steps.num_steps,
-        block=block_seconds(of_block, device),
-        num_blocks=-(-len(users) // size),
+        block=block_seconds(block_cost, device),
+        num_blocks=-(-len(evaluated_users(data.test, spec.data.max_eval_users)) // block_users),
     )
     return Prediction(
         device=device.name,
@@ -178,6 +222,8 @@ def predict(
         run_s=run,
         limit_bytes=limit,
         overflow=overflow,
+        largest_step=largest_step,
+        largest_block=largest_block,
     )
 
 
@@ -209,87 +255,3 @@ def target_for(device: DeviceProfile) -> Target | None:
         return None
     triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
     return Target("cuda", device.memory_bytes, device.capability, triton, device.multiprocessors)
-
-
-def _workspaces(device: DeviceProfile) -> Workspaces:
-    version = torch.__version__
-    size = device.cublas_bytes
-    if size is None:  # not measured
-        size = cublas_workspace_bytes(device.capability, version)
-    return Workspaces(size, lt_workspace_bytes(version))
-
-
-def _first_block(data: LengthsOnly, users: np.ndarray, evaluator: Evaluator) -> BlockShape | None:
-    """The block that is measured: the first of the test, whose histories are the longer ones."""
-    if len(users) == 0:
-        return None
-    lengths = data.test[users]
-    rows = first_rows(
-        lengths, packer=evaluator.packer, max_len=evaluator.max_len, masked=evaluator.masked
-    )
-    seen = int(lengths.sum()) if evaluator.exclude_seen else 0
-    return BlockShape(rows, len(users), seen)
-
-
-def _memory_kinds(
-    account: Account,
-    device: DeviceProfile,
-    limit: int,
-    kept: list[tuple[int, int]],
-    after: Account | None = None,
-) -> tuple[MemoryKinds, Overflow | None]:
-    """The account in each kind of memory of the ledger, and the first allocation above the limit.
-
-    `kept` are workspaces by the event at which they are allocated; `after` is the training that ran
-    before and left its segments in the allocator.
-    """
-    known = {name: count for name, count in account.peak_components().items() if count}
-    kinds = {"requested": {"total": account.peak_bytes, **known}}
-    if device.kind != "cuda":
-        return kinds, _first_above(account, limit)
-    events, window = list(account.events()), account.window
-    if after is not None:
-        events, window = _continued(after, events, window)
-    free = replay(events, window=window, kept=kept)
-    kinds["allocated"] = {"total": free.allocated}
-    kinds["reserved"] = {"total": free.reserved}
-    kinds["device_used"] = {"total": free.reserved + device.context_bytes}
-    if free.reserved <= limit:
-        return kinds, None
-    # It may still fit once cached segments are given back: the allocator itself decides.
-    again = replay(events, window=window, kept=kept, limit_bytes=limit)
-    return kinds, again.overflow
-
-
-def _continued(
-    training: Account, later: list[MemoryEvent], window: int
-) -> tuple[list[MemoryEvent], int]:
-    """The events of a training, the frees of its batch and gradients, then what happened `later`.
-
-    Weights and optimizer state exist in both: `later` has their allocations before its `window`,
-    which are left out. Returns the new window too.
-    """
-    events = list(training.events())
-    live: dict[int, MemoryEvent] = {}
-    for event in events:
-        held = event.num_bytes
-        if event.storage in live:
-            held += live[event.storage].num_bytes
-        live[event.storage] = event._replace(num_bytes=held)
-    freed = [
-        event._replace(num_bytes=-event.num_bytes)
-        for event in live.values()
-        if event.num_bytes and event.component not in _KEPT_BETWEEN_STEPS
-    ]
-    first = 1 + max((event.storage for event in events), default=0)
-    renumbered = [event._replace(storage=first + event.storage) for event in later[window:]]
-    return [*events, *freed, *renumbered], len(events) + len(freed)
-
-
-def _first_above(account: Account, limit: int) -> Overflow | None:
-    live = 0
-    for event in account.events():
-        live += event.num_bytes
-        if live > limit:
-            return Overflow(num_bytes=event.num_bytes, phase=event.phase, component=event.component)
-    return None

@@ -1,17 +1,15 @@
 """Write a ledger as one self-contained HTML page or as single charts, without network access."""
 
 import io
-import json
 import tomllib
 from collections.abc import Sequence
-from html import escape
-from importlib import resources
+from functools import cache
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import altair as alt
 import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scalelab.core import plugins
 from scalelab.core.errors import LedgerError
@@ -32,7 +30,7 @@ def report(
     charts: Sequence[str] | None = None,
     format: str | None = None,
 ) -> list[Path]:
-    """Writes one page, or where `charts` or another `format` than html is asked for, single charts.
+    """Writes one page, or where `charts` or another `format` than html is requested, single charts.
 
     `out` is the page's file (default: the ledger's name with .html), a chart's file where there is
     one chart, or a folder for several. Its name decides the format where none is given. Returns the
@@ -56,15 +54,15 @@ def report(
 
 
 def chart_names(ledger: Ledger) -> list[str]:
-    """The charts that the ledger's studies ask for, in their order; else pareto and breakdown."""
-    asked: list[str] = []
+    """The charts that the studies of the ledger name, in their order; else pareto and breakdown."""
+    names: list[str] = []
     for row in ledger.query("SELECT spec_toml FROM studies ORDER BY created_at").to_pylist():
         try:
             charts = tomllib.loads(row["spec_toml"]).get("charts", _DEFAULT)
         except tomllib.TOMLDecodeError:
             charts = _DEFAULT
-        asked += [name for name in charts if name in plugins.available("charts")]
-    return list(dict.fromkeys(asked)) or list(_DEFAULT)
+        names += [name for name in charts if name in plugins.available("charts")]
+    return list(dict.fromkeys(names)) or list(_DEFAULT)
 
 
 def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
@@ -77,7 +75,7 @@ def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
 def save_chart(chart: alt.Chart, file: Path, format: str) -> None:
     """Writes a chart as html, png, svg, pdf or json (its Vega-Lite spec). Raises LedgerError."""
     if format == "html":
-        content = _filled(file.stem, _chart_section(file.stem, chart)).encode()
+        content = _rendered(title=file.stem, charts=[_chart(file.stem, chart)]).encode()
     elif format == "json":
         content = chart.to_json(indent=2).encode()
     else:
@@ -91,39 +89,46 @@ def save_chart(chart: alt.Chart, file: Path, format: str) -> None:
 def page(ledger: Ledger, charts: Sequence[str] | None = None) -> str:
     """The whole report as one HTML document."""
     names = list(charts) if charts else chart_names(ledger)
-    title = sections.title(ledger)
-    parts = [sections.head(ledger, title)]
-    parts += [_chart_section(name, draw(ledger, name), name) for name in names]
-    parts += [
-        sections.pareto_fronts(ledger),
-        sections.configurations(ledger),
-        sections.runs(ledger),
-        sections.unfinished(ledger),
-        sections.environments(ledger),
-        sections.studies(ledger),
-        sections.foot(ledger),
-    ]
-    return _filled(title, "\n".join(part for part in parts if part))
-
-
-def _chart_section(name: str, chart: alt.Chart, heading: str = "") -> str:
-    # Inside a script element only "<" could end it; JSON may write it as an escape.
-    spec = json.dumps(chart.to_dict()).replace("<", "\\u003c")
-    top = f"<h2>{escape(heading.capitalize())}</h2>\n" if heading else ""
-    return (
-        f'{top}<div class="chart" data-name="{escape(name)}">'
-        f'<script type="application/json">{spec}</script></div>'
+    made = ledger.query("SELECT created_by FROM meta").to_pylist()[0]["created_by"]
+    return _rendered(
+        title=sections.title(ledger),
+        head=sections.head(ledger),
+        charts=[_chart(name, draw(ledger, name), name.capitalize()) for name in names],
+        sections=sections.sections(ledger),
+        studies=sections.studies(ledger),
+        source=f"Drawn from {ledger.path.name}, created by {made}. This page needs no network.",
     )
 
 
-def _filled(title: str, body: str) -> str:
-    template = Template(
-        resources.files("scalelab.reporting").joinpath("page.html").read_text("utf-8")
+def _chart(name: str, chart: alt.Chart, heading: str = "") -> dict[str, Any]:
+    return {"name": name, "heading": heading, "spec": chart.to_dict()}
+
+
+def _rendered(**content: Any) -> str:
+    empty = {"head": None, "sections": [], "studies": [], "source": ""}
+    return _environment().get_template("page.html").render(empty | content, bundle=_bundle())
+
+
+@cache
+def _environment() -> Environment:
+    """Names and errors come from files that anybody may have written: all is escaped."""
+    loader = PackageLoader("scalelab.reporting", ".")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace(
-        "</script", "<\\/script"
-    )
-    return template.substitute(title=escape(title), body=body, bundle=bundle)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    return environment
+
+
+@cache
+def _bundle() -> str:
+    """The JavaScript that draws the charts, the same for every ledger."""
+    code = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return code.replace("</script", "<\\/script")
 
 
 def _saved(format: str) -> Any:

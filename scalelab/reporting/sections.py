@@ -1,40 +1,24 @@
 """Collect the tables and sentences of the report page from a ledger."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from html import escape
 from typing import Any
 
 from scalelab.core.units import format_bytes, format_seconds
+from scalelab.reporting.differences import KEY, Described, Key, describe, key_of
+from scalelab.reporting.verdicts import Verdict, baselines_of, verdicts_of
 from scalelab.store.ledger import Ledger
 
-__all__ = [
-    "configurations",
-    "environments",
-    "foot",
-    "head",
-    "pareto_fronts",
-    "runs",
-    "studies",
-    "title",
-    "unfinished",
-]
+__all__ = ["Cell", "Head", "Section", "Table", "head", "sections", "studies", "title"]
 
 _MOST = 300
-_SETTINGS = (
-    "dataset, num_items, model, loss, batch_size, max_len, hidden_dim, num_negatives, rounds, "
-    "n_buckets, n_chunks"
-)
+_WHAT = f"{', '.join(KEY)}, dataset, num_items, spec::VARCHAR AS spec"
 _FIGURES = (
     "num_seeds AS seeds, valid_ndcg_10, test_ndcg_10, test_ndcg_10_std AS test_std, peak_bytes, "
     "predicted_peak_bytes, train_s, tokens_per_s"
 )
 _HEADS = {
-    "num_items": "items",
-    "batch_size": "batch",
-    "max_len": "length",
-    "hidden_dim": "dim",
-    "num_negatives": "negatives",
     "valid_ndcg_10": "valid NDCG@10",
     "test_ndcg_10": "test NDCG@10",
     "test_std": "std",
@@ -45,9 +29,43 @@ _HEADS = {
     "tokens_per_s": "tokens/s",
     "device_bytes": "memory",
     "best_epoch": "best epoch",
-    "n_buckets": "buckets",
-    "n_chunks": "chunks",
 }
+_WIDE = ("error", "configuration", "data", "note")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One value of a table as text, and the class of its style."""
+
+    text: str
+    style: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the page; `heads` and each of `rows` have one cell per column."""
+
+    heads: list[Cell]
+    rows: list[list[Cell]]
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading, a sentence and a table. `folded`: shown only when it is opened."""
+
+    heading: str
+    words: str
+    table: Table
+    folded: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """How many runs ended how, and the best configuration of each comparison."""
+
+    tiles: list[tuple[str, str]]
+    found: list[str]
 
 
 def title(ledger: Ledger) -> str:
@@ -56,8 +74,8 @@ def title(ledger: Ledger) -> str:
     return ", ".join(row["name"] for row in rows) or ledger.path.stem
 
 
-def head(ledger: Ledger, name: str) -> str:
-    """The title, how many runs ended how, and the best configuration of each comparison."""
+def head(ledger: Ledger) -> Head:
+    """The summary at the top of the page."""
     outcomes = ledger.query(
         "SELECT outcome, count(*) AS n FROM runs GROUP BY outcome ORDER BY n DESC, outcome"
     ).to_pylist()
@@ -65,154 +83,191 @@ def head(ledger: Ledger, name: str) -> str:
     total = ledger.query("SELECT sum(wall_s) AS wall_s FROM runs").to_pylist()[0]["wall_s"]
     if total:
         tiles.append(("time of all runs", format_seconds(total)))
-    tiled = "".join(f'<div class="tile"><b>{escape(n)}</b>{escape(k)}</div>' for k, n in tiles)
-    if not outcomes:
-        tiled = '<p class="soft">This ledger has no runs yet.</p>'
     best = ledger.query(
         "SELECT * FROM best_under_budget(9223372036854775807) ORDER BY dataset, num_items LIMIT 12"
     ).to_pylist()
-    found = "".join(f"<li>{_finding(row)}</li>" for row in best)
-    list_ = f"<p>Best on validation, whatever the memory:</p><ul>{found}</ul>" if found else ""
-    return f'<h1>{escape(name)}</h1>\n<div class="tiles">{tiled}</div>\n{list_}'
+    described, verdicts = describe(best), verdicts_of(ledger)
+    found = [_finding(row, described[key_of(row)], verdicts[key_of(row)]) for row in best]
+    return Head(tiles=tiles, found=found)
 
 
-def _finding(row: dict[str, Any]) -> str:
-    test = "" if row["test_ndcg_10"] is None else f"test NDCG@10 <b>{row['test_ndcg_10']:.4f}</b>, "
-    count = row["num_negatives"]
-    negatives = f", {count} negative{'' if count == 1 else 's'}" if count else ""
-    items = "" if row["num_items"] is None else f", {row['num_items']:,} items"
+def _finding(row: dict[str, Any], described: Described, verdict: Verdict) -> str:
+    test = "" if row["test_ndcg_10"] is None else f"test NDCG@10 {row['test_ndcg_10']:.4f}, "
     peak = "unknown" if row["peak_bytes"] is None else format_bytes(row["peak_bytes"])
-    where = f"{row['dataset']}{items} ({row['protocol']}; {row['device']})"
-    what = f"{row['model']}, {row['loss']}, batch {row['batch_size']}{negatives}"
-    return f"{escape(where)}: <b>{escape(what)}</b>, {test}training peak {escape(peak)}"
+    where = f"{described.data} ({row['device'] or 'unknown device'})"
+    note = f" ({verdict.words})" if verdict.words else ""
+    what = f"{row['model']}, {described.label}"
+    return f"{where}: {what}, {test}training peak {peak}{note}"
 
 
-def pareto_fronts(ledger: Ledger) -> str:
-    """The configurations that nothing beats on validation quality and memory."""
-    rows = _rows(ledger, f"SELECT {_SETTINGS}, {_FIGURES} FROM pareto_memory")
-    words = "Configurations that nothing beats on validation quality and memory at once."
-    return _section("The Pareto front of quality and memory", words, rows)
-
-
-def configurations(ledger: Ledger) -> str:
-    """Every configuration with its means over seeds, the best first."""
-    rows = _rows(
-        ledger,
-        f"SELECT {_SETTINGS}, {_FIGURES} FROM configurations "
-        "ORDER BY dataset, num_items, valid_ndcg_10 DESC NULLS LAST, configuration",
+def sections(ledger: Ledger) -> list[Section]:
+    """All sections with tables that have rows, in the order of the page."""
+    verdicts = verdicts_of(ledger)
+    found = (
+        _configurations(
+            ledger,
+            verdicts,
+            "SELECT * FROM pareto_memory",
+            "Pareto front of quality and memory",
+            "Configurations that no other beats in validation quality and memory at once.",
+        ),
+        _configurations(
+            ledger,
+            verdicts,
+            "SELECT * FROM configurations "
+            "ORDER BY dataset, num_items, valid_ndcg_10 DESC NULLS LAST, configuration",
+            "Configurations",
+            "Means over seeds, the best on validation first.",
+        ),
+        _baselines(ledger),
+        _runs(ledger),
+        _unfinished(ledger),
+        _environments(ledger),
     )
-    return _section("Configurations", "Means over seeds, the best on validation first.", rows)
+    return [section for section in found if section is not None]
 
 
-def runs(ledger: Ledger) -> str:
-    """Every finished run, folded away."""
-    rows = _rows(
+def studies(ledger: Ledger) -> list[dict[str, str]]:
+    """The TOML of each study, with its name and date."""
+    found = ledger.query("SELECT name, spec_toml, created_at FROM studies ORDER BY created_at")
+    return [
+        {"name": row["name"], "toml": row["spec_toml"], "created": _text("", row["created_at"])}
+        for row in found.to_pylist()
+    ]
+
+
+def _configurations(
+    ledger: Ledger, verdicts: dict[Key, Verdict], sql: str, heading: str, words: str
+) -> Section | None:
+    """Configurations by what tells them apart, and the baselines of their data below them."""
+    rows, total = _rows(ledger, f"SELECT {_WHAT}, {_FIGURES} FROM ({sql})")
+    if not rows:
+        return None
+    described = describe(rows)
+    baselines = baselines_of(ledger)
+    usual = described[key_of(rows[0])].usual
+    shown: list[dict[str, Any]] = []
+    places = [
+        (row["data_fingerprint"], row["protocol"], described[key_of(row)].data) for row in rows
+    ]
+    for number, (row, place) in enumerate(zip(rows, places, strict=True)):
+        own = described[key_of(row)]
+        figures = {
+            name: row[name] for name in row if name not in (*KEY, "dataset", "num_items", "spec")
+        }
+        note = verdicts[key_of(row)].words or None
+        shown.append({"data": own.data, "configuration": own.label, **figures, "note": note})
+        if place not in places[number + 1 :]:
+            for baseline in baselines.get(place[:2], []):
+                line = dict.fromkeys(shown[-1]) | {"data": own.data}
+                line["configuration"] = f"baseline: {baseline.words}"
+                line |= {"valid_ndcg_10": baseline.valid, "test_ndcg_10": baseline.test}
+                shown.append(line)
+    if usual:
+        words = f"{words} Where a configuration does not name it: {usual}."
+    return _section(heading, words, shown, total)
+
+
+def _baselines(ledger: Ledger) -> Section | None:
+    rows, total = _rows(
         ledger,
-        f"SELECT {_SETTINGS}, seed, valid_ndcg_10, test_ndcg_10, peak_bytes, "
-        "predicted_peak_bytes, train_s, wall_s, best_epoch, epochs, tokens_per_s, run_id "
+        "SELECT coalesce(dataset, data_fingerprint) AS data, b.protocol, "
+        "replace(name, '_', ' ') AS baseline, "
+        "max(value) FILTER (split = 'valid') AS valid_ndcg_10, "
+        "max(value) FILTER (split = 'test') AS test_ndcg_10, max(seconds) AS duration_s "
+        "FROM baselines AS b LEFT JOIN (SELECT data_fingerprint, any_value(dataset) AS dataset "
+        "FROM runs GROUP BY data_fingerprint) AS named USING (data_fingerprint) "
+        "WHERE metric = 'ndcg' AND k = 10 GROUP BY ALL ORDER BY data, protocol, test_ndcg_10 DESC",
+    )
+    words = "Rankings that need no training. A model below the best of them has learned too little."
+    return _section("Baselines", words, rows, total) if rows else None
+
+
+def _runs(ledger: Ledger) -> Section | None:
+    """Every finished run, folded away."""
+    rows, total = _rows(
+        ledger,
+        f"SELECT {_WHAT}, seed, valid_ndcg_10, test_ndcg_10, peak_bytes, predicted_peak_bytes, "
+        "train_s, wall_s, best_epoch, epochs, stopped, tokens_per_s, run_id "
         "FROM results ORDER BY started_at, run_id",
     )
     if not rows:
-        return ""
-    return f"<details><summary>Finished runs ({_count(rows)})</summary>{_table(rows)}</details>"
+        return None
+    shown = _named(rows)
+    count = f"{total:,}" if total == len(rows) else f"first {len(rows):,} of {total:,}"
+    return _section(f"Finished runs ({count})", "", shown, total, folded=True)
 
 
-def unfinished(ledger: Ledger) -> str:
+def _unfinished(ledger: Ledger) -> Section | None:
     """Runs that ended otherwise, with phase and message."""
-    rows = _rows(
+    rows, total = _rows(
         ledger,
-        f"SELECT outcome, phase, error, {_SETTINGS}, seed, attempt, peak_bytes, "
+        f"SELECT {_WHAT}, outcome, phase, error, seed, attempt, peak_bytes, "
         "predicted_peak_bytes, wall_s, run_id "
         "FROM runs WHERE outcome <> 'done' ORDER BY outcome, started_at, run_id",
     )
-    words = "Running out of memory or time is a result: where it happened and what was said."
-    return _section("What did not finish", words, rows)
+    words = "A run that needs too much memory or time is a result: in which phase, and the message."
+    return _section("Runs that did not finish", words, _named(rows), total) if rows else None
 
 
-def environments(ledger: Ledger) -> str:
-    """The machines and the software of the runs."""
-    rows = _rows(
+def _environments(ledger: Ledger) -> Section | None:
+    rows, total = _rows(
         ledger,
         'SELECT host, device, device_bytes, driver, torch, python, scalelab, "commit", threads, '
         "count(*) AS runs FROM environments GROUP BY ALL ORDER BY runs DESC, host",
     )
-    return _section("Environment", "", rows)
+    return _section("Machines and software", "", rows, total) if rows else None
 
 
-def studies(ledger: Ledger) -> str:
-    """Each study as it was asked for."""
-    found = ledger.query("SELECT name, spec_toml, created_at FROM studies ORDER BY created_at")
-    parts = [
-        f"<h2>The study {escape(row['name'])}, as asked on {_text('', row['created_at'])}</h2>"
-        f"<pre>{escape(row['spec_toml'])}</pre>"
-        for row in found.to_pylist()
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their data and configuration in words in place of keys and spec."""
+    described = describe(rows)
+    hidden = (*KEY, "dataset", "num_items", "spec")
+    return [
+        {"data": own.data, "configuration": own.label}
+        | {name: value for name, value in row.items() if name not in hidden}
+        for row in rows
+        if (own := described[key_of(row)])
     ]
-    return "\n".join(parts)
 
 
-def foot(ledger: Ledger) -> str:
-    """Where the page comes from."""
-    made = ledger.query("SELECT created_by FROM meta").to_pylist()[0]["created_by"]
-    words = f"Drawn from {ledger.path.name}, created by {made}. This page needs no network."
-    return f"<footer>{escape(words)}</footer>"
+def _rows(ledger: Ledger, sql: str) -> tuple[list[dict[str, Any]], int]:
+    """The first rows of a query and the number of all."""
+    table = ledger.query(f"SELECT *, count(*) OVER () AS of_all FROM ({sql}) LIMIT {_MOST}")
+    total = table["of_all"][0].as_py() if table.num_rows else 0
+    return table.drop_columns(["of_all"]).to_pylist(), total
 
 
-def _rows(ledger: Ledger, sql: str) -> list[dict[str, Any]]:
-    rows = ledger.query(f"SELECT *, count(*) OVER () AS of_all FROM ({sql}) LIMIT {_MOST}")
-    return rows.to_pylist()
-
-
-def _count(rows: Sequence[dict[str, Any]]) -> str:
-    of_all = rows[0]["of_all"]
-    return f"{of_all:,}" if of_all == len(rows) else f"first {len(rows):,} of {of_all:,}"
-
-
-def _section(heading: str, words: str, rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return ""
-    left_out = "" if rows[0]["of_all"] == len(rows) else f" Shown: {_count(rows)}."
-    said = f'<p class="soft">{escape(words + left_out)}</p>' if words + left_out else ""
-    return f"<h2>{escape(heading)}</h2>\n{said}\n{_table(rows)}"
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    """A table of the columns that hold anything, numbers to the right."""
-    shown = [
-        name for name in rows[0] if name != "of_all" and any(row[name] is not None for row in rows)
-    ]
+def _section(
+    heading: str, words: str, rows: Sequence[dict[str, Any]], total: int, *, folded: bool = False
+) -> Section:
+    """A section with the columns that hold anything, numbers to the right."""
+    shown = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     numeric = {
         name for name in shown if all(isinstance(row[name], int | float | None) for row in rows)
     }
-    heads = "".join(
-        f'<th class="number">{escape(_head(name))}</th>'
-        if name in numeric
-        else f"<th>{escape(_head(name))}</th>"
-        for name in shown
+    styles = {
+        name: "number" if name in numeric else "wide" if name in _WIDE else "" for name in shown
+    }
+    if total > _MOST and not folded:
+        words = f"{words} Shown: the first {_MOST:,} of {total:,}."
+    table = Table(
+        heads=[Cell(text=_head(name), style=styles[name]) for name in shown],
+        rows=[
+            [Cell(text=_text(name, row[name]), style=styles[name]) for name in shown]
+            for row in rows
+        ],
+        total=total,
     )
-    lines = []
-    for row in rows:
-        cells = [f"<td{_class(name, numeric)}>{_text(name, row[name])}</td>" for name in shown]
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    tall = " tall" if len(rows) > 15 else ""
-    body = "\n".join(lines)
-    return (
-        f'<div class="scroll{tall}"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return Section(heading=heading, words=words, table=table, folded=folded)
 
 
 def _head(name: str) -> str:
     return _HEADS.get(name, name.replace("_", " "))
 
 
-def _class(name: str, numeric: set[str]) -> str:
-    if name in numeric:
-        return ' class="number"'
-    return ' class="wide"' if name == "error" else ""
-
-
 def _text(name: str, value: Any) -> str:
-    """A cell for people: bytes and seconds with units, qualities with four digits, all escaped."""
+    """A value for people: bytes and seconds with units, qualities with four digits."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -223,8 +278,4 @@ def _text(name: str, value: Any) -> str:
         return f"{value:,.0f}"
     if name.endswith("_s"):
         return format_seconds(value)
-    if name.endswith("std"):
-        return f"{value:.4f}"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return escape(f"{value:,}" if name == "num_items" else str(value))
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

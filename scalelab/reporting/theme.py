@@ -1,27 +1,28 @@
-"""Define the look that all charts share: colours, shapes, fonts and axes of bytes and seconds."""
+"""Define the look that all charts share: colours, shapes and fonts."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import pyarrow as pa
 
-from scalelab.core.units import GIB, KIB, MIB
-
 __all__ = [
     "COMPONENTS",
     "ChartData",
-    "axis_of",
+    "colour_of",
     "component_color",
+    "first_of",
     "loss_color",
+    "loss_fill",
     "loss_shape",
     "nothing_to_show",
     "numbers",
-    "position",
+    "text_table",
     "themed",
-    "value_at",
+    "unnamed",
     "values",
+    "with_columns",
 ]
 
 # After Okabe and Ito: hues that colour-blind people can distinguish, darker for white paper.
@@ -63,11 +64,23 @@ _INK = "#222222"
 _PALE = "#E4E4E4"
 
 
+def colour_of(loss: str) -> str:
+    """The colour of a loss, the same in every chart."""
+    return _loss(loss)[0]
+
+
 def loss_color(losses: Iterable[str]) -> alt.Color:
     """Colour by the column `loss`, the same for a loss in every chart."""
     names = sorted(set(losses))
     colours = [_loss(name)[0] for name in names]
     return alt.Color("loss:N", title="loss", scale=alt.Scale(domain=names, range=colours))
+
+
+def loss_fill(losses: Iterable[str]) -> alt.Fill:
+    """The inside of points by the column `loss`, beside `loss_color`."""
+    names = sorted(set(losses))
+    colours = [_loss(name)[0] for name in names]
+    return alt.Fill("loss:N", legend=None, scale=alt.Scale(domain=names, range=colours))
 
 
 def loss_shape(losses: Iterable[str]) -> alt.Shape:
@@ -95,6 +108,28 @@ def component_color(present: Iterable[str]) -> alt.Color:
     return alt.Color("component:N", title="component", scale=scale, legend=legend)
 
 
+def with_columns(
+    table: pa.Table, rows: Sequence[dict[str, Any]], kinds: Mapping[Any, pa.DataType]
+) -> pa.Table:
+    """`table` with more columns, whose values are those of `rows`."""
+    for name, kind in kinds.items():
+        table = table.append_column(name, pa.array([row[name] for row in rows], kind))
+    return table
+
+
+def first_of(rows: pa.Table, *columns: str) -> pa.Table:
+    """The first row of each combination of values in `columns`."""
+    seen = list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
+    first = {key: place for place, key in reversed(list(enumerate(seen)))}
+    return rows.take(pa.array(sorted(first.values()), pa.int64()))
+
+
+def unnamed(rows: pa.Table) -> list[str]:
+    """A line for the subtitle with the settings that the labels of `rows` do not name."""
+    usual = rows["usual"][0].as_py()
+    return [f"where not named: {usual}"] if usual else []
+
+
 def values(rows: pa.Table, column: str) -> list[Any]:
     """The values of a column, without nulls."""
     return [value for value in rows.column(column).to_pylist() if value is not None]
@@ -103,105 +138,6 @@ def values(rows: pa.Table, column: str) -> list[Any]:
 def numbers(rows: pa.Table, column: str) -> list[float]:
     """The finite numbers of a column."""
     return [float(v) for v in values(rows, column) if math.isfinite(v)]
-
-
-def axis_of(
-    found: Sequence[float],
-    title: str,
-    *,
-    unit: str = "",
-    log: bool | None = None,
-    zero: bool = False,
-) -> dict[str, Any]:
-    """Keywords of a channel: title, a scale with a stated domain, and ticks at round places.
-
-    `unit` is byte, s, count or empty. Log where the numbers span more than a factor of eight,
-    unless `log` says otherwise; `zero` makes a linear scale start there.
-    """
-    low, high = (min(found), max(found)) if found else (1.0, 2.0)
-    if log is None:
-        log = not zero and low > 0 and high / low > 8
-    if log:
-        margin = (high / low) ** 0.06 if high > low else 1.5
-        start, end = low / margin, high * margin
-        ticks = _log_ticks(start, end, unit)
-    else:
-        margin = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
-        start, end = (0.0, high * 1.02) if zero else (low - margin, high + margin)
-        ticks = _linear_ticks(start, end, unit)
-    scale = alt.Scale(type="log" if log else "linear", domain=[start, end], nice=False, zero=False)
-    labelled: dict[str, Any] = {"labelExpr": _LABELS[unit]} if unit else {}
-    axis = alt.Axis(values=ticks, **labelled)
-    return {"title": title, "scale": scale, "axis": axis}
-
-
-def position(scale: alt.Scale, value: float) -> float:
-    """The position of `value` on a scale of `axis_of`: 0 at its start, 1 at its end."""
-    asked = scale.to_dict()
-    low, high = asked["domain"]
-    if asked["type"] == "log":
-        return math.log(value / low) / math.log(high / low)
-    return (value - low) / (high - low)
-
-
-def value_at(scale: alt.Scale, place: float) -> float:
-    """The value at a `position` of a scale of `axis_of`."""
-    asked = scale.to_dict()
-    low, high = asked["domain"]
-    if asked["type"] == "log":
-        return low * (high / low) ** place
-    return low + (high - low) * place
-
-
-def _short(count: str) -> str:
-    """A Vega expression for a count with up to four digits and no power of ten."""
-    return f"format({count}, {count} >= 1000 ? ',.0f' : '.4~r')"
-
-
-_DURATIONS = (
-    *(factor * 10.0**n for n in (-3, -2, -1) for factor in (1, 2, 5)),
-    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0),
-    *(3600.0 * hours for hours in (1, 2, 4, 8, 12, 24, 48, 96, 240, 480)),
-)
-_V = "datum.value"
-_LABELS = {
-    "byte": f"{_V} >= {GIB} ? {_short(f'({_V} / {GIB})')} + ' GiB' : "
-    f"{_V} >= {MIB} ? {_short(f'({_V} / {MIB})')} + ' MiB' : "
-    f"{_V} == 0 ? '0' : {_short(f'({_V} / {KIB})')} + ' KiB'",
-    "s": f"{_V} >= 3600 ? {_short(f'({_V} / 3600)')} + ' h' : "
-    f"{_V} >= 60 ? {_short(f'({_V} / 60)')} + ' min' : {_short(_V)} + ' s'",
-    "count": f"{_V} >= 1e6 ? {_short(f'({_V} / 1e6)')} + ' M' : format({_V}, ',')",
-}
-
-
-def _log_ticks(low: float, high: float, unit: str) -> list[float]:
-    """Up to eight powers of two, round durations, or 1, 2 and 5 times powers of ten."""
-    if unit == "byte":
-        powers = range(math.ceil(math.log2(low)), math.floor(math.log2(high)) + 1)
-        found = [2.0**power for power in powers]
-    elif unit == "s":
-        found = [tick for tick in _DURATIONS if low <= tick <= high]
-    else:
-        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-        found = [factor * 10.0**n for n in decades for factor in (1, 2, 5)]
-        found = [tick for tick in found if low <= tick <= high]
-        if len(found) > 8:
-            found = [10.0**n for n in decades if low <= 10.0**n <= high]
-    every = max(1, math.ceil(len(found) / 8))
-    return found[::every]
-
-
-def _linear_ticks(low: float, high: float, unit: str) -> list[float]:
-    """Up to seven multiples of a power of two, a round duration, or 1, 2, 5 times 10 to some n."""
-    span = high - low
-    power = 10.0 ** math.floor(math.log10(span / 6))
-    step = next(power * f for f in (1, 2, 5, 10) if span / (power * f) <= 6.001)
-    if unit == "byte":
-        step = 2.0 ** math.ceil(math.log2(span / 6))
-    elif unit == "s":
-        step = next((tick for tick in _DURATIONS if span / tick <= 6), step)
-    ticks = range(math.ceil(low / step), math.floor(high / step) + 1)
-    return [float(f"{step * n:.12g}") for n in ticks]
 
 
 class ChartData:
@@ -226,7 +162,7 @@ class ChartData:
         return alt.NamedData(name=f"rows-{len(self._tables) - 1}")
 
     def datasets(self) -> dict[str, list[dict[str, Any]]]:
-        """The tables by name, as JSON has them: nulls for what is no finite number."""
+        """The tables by name, as JSON has them: null for numbers that are not finite."""
         return {
             f"rows-{place}": [
                 {name: _finite(value) for name, value in row.items()} for row in table.to_pylist()
@@ -245,6 +181,29 @@ def nothing_to_show(title: str, reason: str = "no finished runs") -> alt.Chart:
     chart_data = ChartData()
     text = chart_data.chart(rows).mark_text(size=14, color="#666666").encode(text="message:N")
     return themed(text.properties(title=title, width=360, height=120), chart_data)
+
+
+def text_table(
+    chart_data: ChartData,
+    columns: dict[str, list[str]],
+    heads: dict[str, str],
+    widths: Sequence[int],
+) -> Any:
+    """A table of texts below a chart; `widths` are those of the columns, in pixels."""
+    count = len(next(iter(columns.values())))
+    line = [*range(count + 1)]
+    cells = {name: [heads.get(name, name), *texts] for name, texts in columns.items()}
+    rows = pa.table({"line": line} | cells)
+    y = alt.Y("line:O", axis=None)
+    base = chart_data.chart(rows).encode(y=y)
+    starts = [sum(widths[:place]) for place in range(len(widths))]
+    texts = [
+        base.mark_text(align="left", fontSize=10, color=_INK, limit=wide - 8).encode(
+            x=alt.value(start), text=f"{name}:N"
+        )
+        for name, start, wide in zip(cells, starts, widths, strict=True)
+    ]
+    return alt.layer(*texts).properties(width=sum(widths), height=alt.Step(15))
 
 
 def themed(chart: Any, chart_data: ChartData) -> Any:

@@ -2,8 +2,10 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 # pyright: reportMissingTypeStubs=false
-"""Records in, rows of one DuckDB file out, and answers to SQL."""
+"""Store records in one DuckDB file, and answer SQL about them."""
 
+import math
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,17 +17,18 @@ import duckdb
 import pyarrow as pa
 
 from scalelab.core.errors import LedgerError
-from scalelab.core.records import Baseline, Outcome, Record
+from scalelab.core.records import UNFINISHED, Baseline, Outcome, Record
 from scalelab.store import versions
 from scalelab.store.lock import driver_lock
 from scalelab.store.opening import PATIENCE_S, first_line, opened
 from scalelab.store.schema import table_of_baselines, tables_of
 from scalelab.store.writer import LedgerWriter
 
-__all__ = ["Attempt", "Ledger"]
+__all__ = ["Attempt", "Ledger", "WaitingRecords"]
 
 _CHILDREN = ("metrics", "memory", "timeline", "samples", "environments", "user_ranks")
-_UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
+# A store that takes longer is tried again; its records are kept beside the ledger meanwhile.
+_STORE_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +73,17 @@ class Ledger:
         except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             raise LedgerError(f"a record cannot be stored: {error}") from error
         with self._open(write=True) as connection, _transaction(connection, self.path):
-            connection.register("staged_ids", tables["runs"].select(["run_id"]))
-            _delete(connection)
-            for name, table in tables.items():
-                if table.num_rows:
-                    connection.register("staged", table)
-                    connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM staged")
-                    connection.unregister("staged")
-            _replace_baselines(connection, [b for r in by_id.values() for b in r.baselines])
+            _replace_runs(connection, tables)
+            baselines = [b for record in by_id.values() for b in record.baselines]
+            _replace_baselines(connection, table_of_baselines(_unique(baselines)))
+
+    def take_over(self, other: "Ledger") -> None:
+        """Store all runs and baselines of another ledger here; all or none."""
+        tables = {name: other.query(f"FROM {name}") for name in ("runs", *_CHILDREN)}
+        baselines = other.query("FROM baselines")
+        with self._open(write=True) as connection, _transaction(connection, self.path):
+            _replace_runs(connection, tables)
+            _replace_baselines(connection, baselines)
 
     def add_study(self, study_id: str, name: str, spec_toml: str, created_at: datetime) -> None:
         """Stores a study as it was asked for, in place of one of the same id."""
@@ -89,7 +95,7 @@ class Ledger:
     def add_baselines(self, baselines: Sequence[Baseline]) -> None:
         """Stores them in place of those of the same data set, protocol and name; all or none."""
         with self._open(write=True) as connection, _transaction(connection, self.path):
-            _replace_baselines(connection, baselines)
+            _replace_baselines(connection, table_of_baselines(_unique(baselines)))
 
     def baselines_known(self) -> set[tuple[str, str]]:
         """Data fingerprint and protocol of those whose baselines are stored."""
@@ -100,7 +106,8 @@ class Ledger:
         """The rows that `sql` asks for. It reads the ledger, nothing else, and never writes."""
         with self._open() as connection:
             try:
-                relation: Any = connection.sql(sql, params=params)
+                _check_reads_only(connection, sql)
+                relation: Any = connection.sql(_with_products(sql), params=params)
                 # Not `if relation`: its truth is that it has rows.
                 rows = pa.table({}) if relation is None else relation.to_arrow_table()
             except duckdb.Error as error:
@@ -129,7 +136,7 @@ class Ledger:
     def finished(self) -> dict[str, Outcome]:
         """By fingerprint, the outcome of what has come to an end: not running nor interrupted."""
         attempts = self.attempts().items()
-        return {key: a.outcome for key, a in attempts if a.outcome not in _UNFINISHED}
+        return {key: a.outcome for key, a in attempts if a.outcome not in UNFINISHED}
 
     def interrupt_running(self) -> list[str]:
         """Marks runs that a killed driver left as interrupted; only for who holds the lock."""
@@ -141,15 +148,24 @@ class Ledger:
         return sorted(run_id for (run_id,) in rows)
 
     @contextmanager
-    def writing(self, *, patience_s: float = 120.0) -> Generator[LedgerWriter, None, None]:
+    def writing(self, *, patience_s: float | None = None) -> Generator[LedgerWriter, None, None]:
         """The one driver's writer; runs that a killed driver left behind are interrupted first.
 
-        On leaving, all is committed. Raises LedgerError while another driver holds the ledger.
+        While another program holds the ledger, records wait in a ledger of their own beside it;
+        those of an earlier sweep are stored first. On leaving, all is committed, or after
+        `patience_s` (None: two minutes) LedgerBusy is raised. Raises LedgerError while another
+        driver holds the ledger.
         """
         with driver_lock(self.path):
+            waiting = WaitingRecords(self.path)
+            if waiting.ledger.path.exists():
+                self.take_over(waiting.ledger)
+                waiting.clear()
             left = self.interrupt_running()
-            patient = Ledger(self.path, patience_s=patience_s)
-            with LedgerWriter(patient.append, left_running=tuple(left)) as writer:
+            store = Ledger(self.path, patience_s=_STORE_PATIENCE_S).append
+            with LedgerWriter(
+                store, waiting=waiting, left_running=tuple(left), patience_s=patience_s
+            ) as writer:
                 yield writer
 
     @contextmanager
@@ -165,6 +181,21 @@ class Ledger:
             yield connection
 
 
+class WaitingRecords:
+    """Records of a ledger that another program holds, in a ledger of their own beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.ledger = Ledger(path.with_name(path.name + ".waiting"))
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Store records. Raises LedgerError."""
+        Ledger.create_or_open(self.ledger.path).append(records)
+
+    def clear(self) -> None:
+        """Remove the file: its records are in the ledger."""
+        self.ledger.path.unlink(missing_ok=True)
+
+
 @contextmanager
 def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Generator[None, None, None]:
     try:
@@ -176,14 +207,26 @@ def _transaction(connection: duckdb.DuckDBPyConnection, path: Path) -> Generator
         raise LedgerError(f"cannot write {path}: {first_line(error)}", hint) from error
 
 
-def _replace_baselines(
-    connection: duckdb.DuckDBPyConnection, baselines: Sequence[Baseline]
-) -> None:
-    if not baselines:
-        return
-    # Rows of the same key in one batch, of two runs that both brought them, are the same.
+def _unique(baselines: Sequence[Baseline]) -> list[Baseline]:
+    """Each once: rows of one key in a batch, of two runs that both brought them, are the same."""
     keyed = {(b.data_fingerprint, b.protocol, b.name, b.split, b.metric, b.k): b for b in baselines}
-    connection.register("staged", table_of_baselines(list(keyed.values())))
+    return list(keyed.values())
+
+
+def _replace_runs(connection: duckdb.DuckDBPyConnection, tables: Mapping[str, pa.Table]) -> None:
+    connection.register("staged_ids", tables["runs"].select(["run_id"]))
+    _delete(connection)
+    for name, table in tables.items():
+        if table.num_rows:
+            connection.register("staged", table)
+            connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM staged")
+            connection.unregister("staged")
+
+
+def _replace_baselines(connection: duckdb.DuckDBPyConnection, baselines: pa.Table) -> None:
+    if not baselines.num_rows:
+        return
+    connection.register("staged", baselines)
     connection.execute(
         "DELETE FROM baselines WHERE EXISTS (FROM staged WHERE "
         "staged.data_fingerprint = baselines.data_fingerprint AND "
@@ -201,6 +244,32 @@ def _delete(connection: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()[0]
     for name in ("runs",) * bool(known[0]) + _CHILDREN * bool(known[1]):
         connection.execute(f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM staged_ids)")
+
+
+def _check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raises LedgerError for statements that are no SELECT.
+
+    DuckDB 1.4 lets COPY write LEDGER.wal, even on a connection that only reads; the next one to
+    write would take it for its own.
+    """
+    for statement in connection.extract_statements(sql):
+        if statement.type != duckdb.StatementType.SELECT:
+            raise LedgerError(
+                f"the query failed: {statement.type.name} is not allowed, only SELECT is",
+                "a query only reads the ledger; --out FILE saves what it returns",
+            )
+
+
+def _with_products(sql: str) -> str:
+    """`best_under_budget(8 * 1024 * 1024 * 1024)` with the product worked out.
+
+    DuckDB multiplies such numbers with 32 bits, whatever takes the product.
+    """
+
+    def product(found: re.Match[str]) -> str:
+        return f"{found[1]}{math.prod(int(factor) for factor in found[2].split('*'))})"
+
+    return re.sub(r"(?i)(\bbest_under_budget\s*\(\s*)(\d+(?:\s*\*\s*\d+)+)\s*\)", product, sql)
 
 
 def _query_hint(message: str) -> str:

@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 # pyright: reportMissingTypeStubs=false
-"""A path in, a DuckDB connection for one short visit out; other holders are waited for."""
+"""Open the ledger for one short visit, and wait for others that hold it."""
 
 import re
 import threading
@@ -15,13 +15,14 @@ import duckdb
 
 from scalelab.core.errors import LedgerError
 
-__all__ = ["PATIENCE_S", "first_line", "opened"]
+__all__ = ["PATIENCE_S", "LedgerBusy", "first_line", "opened"]
 
 PATIENCE_S = 10.0
 # Ledgers written by a newer DuckDB stay readable for this one and later.
 _STORAGE = "v1.4.0"
 _Config = dict[str, str | bool | int | float | list[str]]
-_READ_ONLY: _Config = {
+# The ledger may be somebody else's: its views and macros see no files, extensions or settings.
+_LOCKED: _Config = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -29,12 +30,16 @@ _READ_ONLY: _Config = {
     "lock_configuration": "true",
 }
 # One commit never needs more, and the cores belong to the runs.
-_READ_WRITE: _Config = {"threads": "1", "storage_compatibility_version": _STORAGE}
+_WRITING: _Config = {**_LOCKED, "threads": "1", "storage_compatibility_version": _STORAGE}
 _PAUSES_S = (0.005, 0.05)
 
 # DuckDB locks files against other processes; within one, connections must take turns themselves.
 _guards: dict[Path, threading.Lock] = {}
 _guards_guard = threading.Lock()
+
+
+class LedgerBusy(LedgerError):
+    """A ledger that another program holds: what failed now can work later."""
 
 
 @contextmanager
@@ -43,8 +48,8 @@ def opened(
 ) -> Generator[duckdb.DuckDBPyConnection, None, None]:
     """The database at `path`, opened, lent and closed, after at most `patience_s` s of waiting.
 
-    A connection to read sees nothing but the ledger: no files, no extensions, no settings.
-    Raises LedgerError when the file stays taken or cannot be opened.
+    The connection sees nothing but the ledger: no other files, no extensions, no settings.
+    Raises LedgerBusy when the file stays taken, LedgerError when it cannot be opened.
     """
     deadline = time.monotonic() + patience_s
     guard = _guard(path)
@@ -74,7 +79,7 @@ def _guard(path: Path) -> threading.Lock:
 def _connect(
     path: Path, write: bool, deadline: float, patience_s: float
 ) -> duckdb.DuckDBPyConnection:
-    config = _READ_WRITE if write else _READ_ONLY
+    config = _WRITING if write else _LOCKED
     pause = _PAUSES_S[0]
     while True:
         try:
@@ -101,6 +106,6 @@ def _holder(error: duckdb.Error) -> str | None:
     return found[1] if found else "another process"
 
 
-def _taken(path: Path, holder: str, patience_s: float) -> LedgerError:
+def _taken(path: Path, holder: str, patience_s: float) -> LedgerBusy:
     message = f"{path} is held by {holder}; gave up after {patience_s:g} s"
-    return LedgerError(message, "close that program, or try again when it is done")
+    return LedgerBusy(message, "close that program, or try again when it is done")

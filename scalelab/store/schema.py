@@ -2,7 +2,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 # pyright: reportMissingTypeStubs=false
-"""Records in, Arrow tables with the columns of the ledger's schema out."""
+"""Lay out records as Arrow tables with the columns of the ledger, and write its schema."""
 
 import json
 import typing
@@ -21,6 +21,7 @@ from scalelab.core.figures import peak_of, quality_of
 from scalelab.core.identity import COMPARABLE, COMPARABLE_IN_TIME, configuration_of
 from scalelab.core.memory_kinds import peak_kind
 from scalelab.core.records import (
+    LOST,
     Baseline,
     Environment,
     Memory,
@@ -31,6 +32,7 @@ from scalelab.core.records import (
     TimelineEvent,
     UserRanks,
 )
+from scalelab.core.units import BYTES_PER_UNIT
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -75,10 +77,20 @@ class Summary:
 
 
 def schema_sql() -> str:
-    """The statements that make an empty file a ledger, and old views new ones."""
+    """The statements that make an empty file a ledger, and old views new ones.
+
+    Rules that views share with the rest of the package are put in from where they are decided.
+    """
     text = resources.files("scalelab.store").joinpath("schema.sql").read_text(encoding="utf-8")
-    for name, columns in (("comparable", COMPARABLE), ("comparable_in_time", COMPARABLE_IN_TIME)):
-        text = text.replace(f"{{{name}}}", ", ".join(columns))
+    rules = {
+        "comparable": ", ".join(COMPARABLE),
+        "comparable_in_time": ", ".join(COMPARABLE_IN_TIME),
+        "lost": ", ".join(f"'{outcome}'" for outcome in sorted(LOST)),
+        "units": "|".join(BYTES_PER_UNIT),
+        "bytes_of_unit": " ".join(f"WHEN '{u}' THEN {n}" for u, n in BYTES_PER_UNIT.items()),
+    }
+    for name, rule in rules.items():
+        text = text.replace(f"{{{name}}}", rule)
     return text
 
 

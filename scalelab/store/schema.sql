@@ -162,6 +162,20 @@ WITH latest AS (
         SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
         FROM results GROUP BY fingerprint, device
     ) AS newest USING (run_id)
+),
+-- Seeds that ended without a result: out of memory, say, or diverged. Where a run died before it could
+-- name its device, it counts for every device that the configuration ran on.
+lost AS (
+    SELECT tried.configuration, tried.device, count(DISTINCT ended.fingerprint) AS num_lost
+    FROM (SELECT DISTINCT configuration, device FROM latest) AS tried
+    JOIN runs AS ended ON ended.configuration = tried.configuration
+        AND ended.outcome IN ({lost})
+        AND (ended.device IS NULL OR ended.device IS NOT DISTINCT FROM tried.device)
+    WHERE NOT EXISTS (
+        FROM latest WHERE latest.fingerprint = ended.fingerprint
+            AND latest.device IS NOT DISTINCT FROM tried.device AND latest.attempt > ended.attempt
+    )
+    GROUP BY tried.configuration, tried.device
 )
 SELECT
     configuration,
@@ -184,6 +198,10 @@ SELECT
     first(spec) AS spec,
     list(DISTINCT study_id) FILTER (study_id IS NOT NULL) AS study_ids,
     count(*) AS num_seeds,
+    coalesce((
+        SELECT num_lost FROM lost WHERE lost.configuration = latest.configuration
+            AND lost.device IS NOT DISTINCT FROM latest.device
+    ), 0) AS num_lost,
     avg(valid_ndcg_10) AS valid_ndcg_10,
     stddev_samp(valid_ndcg_10) AS valid_ndcg_10_std,
     avg(test_ndcg_10) AS test_ndcg_10,
@@ -282,11 +300,21 @@ SELECT
 FROM paired
 JOIN runs ON runs.run_id = paired.run_id;
 
--- The best configuration, chosen on validation, whose every seed stayed within `budget` bytes:
--- one row for each data set, protocol and device.
+-- Bytes of a number, or of a text such as '8GiB', as the command line reads it.
+CREATE OR REPLACE MACRO size_in_bytes(size) AS CASE
+    WHEN try_cast(size AS DOUBLE) IS NOT NULL THEN try_cast(size AS DOUBLE)
+    WHEN size IS NULL THEN NULL
+    WHEN regexp_full_match(trim(CAST(size AS VARCHAR)), '\d+(\.\d+)?\s*({units})', 'i') THEN
+        CAST(regexp_extract(trim(CAST(size AS VARCHAR)), '^[0-9.]+') AS DOUBLE)
+        * CASE lower(regexp_extract(trim(CAST(size AS VARCHAR)), '[A-Za-z]+$')) {bytes_of_unit} END
+    ELSE error('invalid size: ''' || CAST(size AS VARCHAR) || '''; write a number and a unit: 8GiB')
+END;
+
+-- The best configuration, chosen on validation, whose every seed ended well and stayed within `budget`
+-- bytes: one row for each data set, protocol, device and results version.
 CREATE OR REPLACE MACRO best_under_budget(budget) AS TABLE
 SELECT * FROM configurations
-WHERE peak_bytes_max <= budget AND valid_ndcg_10 IS NOT NULL
+WHERE peak_bytes_max <= size_in_bytes(budget) AND num_lost = 0 AND valid_ndcg_10 IS NOT NULL
 QUALIFY row_number() OVER (
     PARTITION BY {comparable}
     ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration

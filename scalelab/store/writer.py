@@ -1,17 +1,43 @@
-"""Records in from any thread, batches of them written by one thread, a receipt for each out."""
+"""Write records to a ledger in one thread, in batches; each record gets a receipt.
+
+While another program holds the ledger, records are kept in a file beside it, so that a sweep that
+ends or is killed meanwhile loses none.
+"""
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from scalelab.core.errors import LedgerError
 from scalelab.core.records import Record
+from scalelab.store.opening import LedgerBusy
 
 __all__ = ["LedgerWriter"]
 
+# How long the end of a sweep waits for a ledger that somebody holds.
+_PATIENCE_S = 120.0
 _Job = tuple[Record, "Future[None]"]
+
+
+class _HasPath(Protocol):
+    @property
+    def path(self) -> Path: ...
+
+
+class _Waiting(Protocol):
+    """Where records are kept while the ledger is held."""
+
+    @property
+    def ledger(self) -> _HasPath: ...
+
+    def append(self, records: Sequence[Record]) -> None: ...
+
+    def clear(self) -> None: ...
 
 
 class LedgerWriter:
@@ -19,18 +45,26 @@ class LedgerWriter:
 
     `store` writes a batch of records, all or none. Between commits lies `pause_s`, so that records
     come together and readers find the file free. `left_running` are runs that a killed driver left.
+    While `store` raises LedgerBusy, records are kept in `waiting` and `store` is called again:
+    until it works, and from `flush` or `close` on for `patience_s`. `messages` are for the user.
     """
 
     def __init__(
         self,
         store: Callable[[Sequence[Record]], None],
         *,
+        waiting: _Waiting,
         left_running: tuple[str, ...] = (),
         pause_s: float = 0.1,
+        patience_s: float | None = None,
     ) -> None:
         self.left_running = left_running
+        self.messages: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._store = store
+        self._waiting = waiting
         self._pause_s = pause_s
+        self._patience_s = _PATIENCE_S if patience_s is None else patience_s
+        self._deadline_s: float | None = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._hurry = threading.Event()
         self._pending: set[Future[None]] = set()
@@ -40,7 +74,7 @@ class LedgerWriter:
         self._thread.start()
 
     def append(self, record: Record) -> "Future[None]":
-        """Queues a record. The receipt is done once it is on disk, or holds the LedgerError.
+        """Queue a record. The receipt is done once it is in the ledger, or holds the LedgerError.
 
         Raises the LedgerError of an earlier record that could not be written.
         """
@@ -53,20 +87,36 @@ class LedgerWriter:
         self._jobs.put((record, receipt))
         return receipt
 
-    def flush(self) -> None:
-        """Returns when all that was queued before is on disk. Raises LedgerError if it is not."""
+    def flush(self, on_message: Callable[[str], None] | None = None) -> None:
+        """Return when all that was queued is in the ledger. Raises LedgerError if it is not.
+
+        `on_message` is called with the messages that come while this waits.
+        """
         self._hurry.set()
+        self._deadline_s = time.monotonic() + self._patience_s
         for receipt in list(self._pending):
+            while on_message is not None and not receipt.done():
+                self.show_messages(on_message)
+                time.sleep(0.01)
             receipt.exception()
+        if on_message is not None:
+            self.show_messages(on_message)
+        self._deadline_s = None
         self._hurry.clear()
         if self._error is not None:
             raise self._error
 
+    def show_messages(self, on_message: Callable[[str], None]) -> None:
+        """Call `on_message` with each message that has come."""
+        while not self.messages.empty():
+            on_message(self.messages.get())
+
     def close(self) -> None:
-        """Commits what is queued and ends the thread. Raises LedgerError where that failed."""
+        """Commit what is queued and end the thread. Raises LedgerError where that failed."""
         if not self._closed:
             self._closed = True
             self._hurry.set()
+            self._deadline_s = time.monotonic() + self._patience_s
             self._jobs.put(None)
         self._thread.join()
         if self._error is not None:
@@ -88,12 +138,22 @@ class LedgerWriter:
                 raise
 
     def _work(self) -> None:
-        while True:
+        last = False
+        while not last:
             batch, last = self._take()
-            if batch:
-                self._write(batch)
-            if last:
-                return
+            num_kept = 0
+            while batch:
+                try:
+                    self._write(batch)
+                except LedgerBusy as busy:
+                    more, ended = self._drain()
+                    batch, last = batch + more, last or ended
+                    if not self._keep(batch, num_kept, busy):
+                        break
+                    num_kept = len(batch)
+                else:
+                    self._forget(num_kept)
+                    break
 
     def _take(self) -> tuple[list[_Job], bool]:
         """All that is queued, at least one, after the pause in which more may come."""
@@ -101,29 +161,67 @@ class LedgerWriter:
         if first is None:
             return [], True
         self._hurry.wait(self._pause_s)
-        batch = [first]
+        more, last = self._drain()
+        return [first, *more], last
+
+    def _drain(self) -> tuple[list[_Job], bool]:
+        """All that is queued now, and whether nothing comes after it."""
+        found: list[_Job] = []
         while not self._jobs.empty():
             job = self._jobs.get()
             if job is None:
-                return batch, True
-            batch.append(job)
-        return batch, False
+                return found, True
+            found.append(job)
+        return found, False
+
+    def _keep(self, batch: list[_Job], num_kept: int, busy: LedgerBusy) -> bool:
+        """Keep the batch beside the ledger; False where it is not to be tried again."""
+        path = self._waiting.ledger.path
+        try:
+            if num_kept < len(batch):
+                self._waiting.append([record for record, _ in batch[num_kept:]])
+        except LedgerError as error:
+            self._fail(batch, error)
+            return False
+        if num_kept == 0:
+            holder = busy.message.partition("; gave up")[0]
+            self.messages.put(f"{holder}: finished runs wait in {path.name}")
+        if self._deadline_s is not None and time.monotonic() >= self._deadline_s:
+            message = f"{busy.message}; the runs since then wait in {path}"
+            hint = "close that program and type the same command again: it stores them first"
+            self._fail(batch, LedgerBusy(message, hint))
+            return False
+        return True
+
+    def _forget(self, num_kept: int) -> None:
+        """Remove the records that were kept beside the ledger: they are in it now."""
+        if num_kept:
+            self._waiting.clear()
+            self.messages.put("the ledger is free again, and the runs that waited are stored")
 
     def _write(self, batch: list[_Job]) -> None:
+        """Store the batch, or fail its receipts. Raises LedgerBusy."""
         try:
             self._store([record for record, _ in batch])
+        except LedgerBusy:
+            raise
         except LedgerError as error:
             if len(batch) > 1:
                 # One record that cannot be stored must not take the others with it.
                 for job in batch:
-                    self._write([job])
+                    if not job[1].done():
+                        self._write([job])
                 return
-            self._error = self._error or error
-            batch[0][1].set_exception(error)
+            self._fail(batch, error)
         except BaseException as error:  # the thread must not die with receipts that nobody answers
-            self._error = self._error or LedgerError(f"cannot write the ledger: {error}")
-            for _, receipt in batch:
-                receipt.set_exception(self._error)
+            self._fail(batch, LedgerError(f"cannot write the ledger: {error}"))
         else:
             for _, receipt in batch:
-                receipt.set_result(None)
+                if not receipt.done():
+                    receipt.set_result(None)
+
+    def _fail(self, batch: list[_Job], error: LedgerError) -> None:
+        self._error = self._error or error
+        for _, receipt in batch:
+            if not receipt.done():
+                receipt.set_exception(error)

@@ -12,7 +12,7 @@ from scalelab.core.errors import (
     nearest,
 )
 from scalelab.core.presets import find_preset, preset_names
-from scalelab.core.spec import DataSpec, RunSpec
+from scalelab.core.spec import DataSpec, RunSpec, with_overrides
 from scalelab.core.study import StudySpec
 from scalelab.core.tables import read_toml
 from scalelab.core.units import parse_bytes
@@ -61,26 +61,27 @@ def configurations_of(
     run_or_study: str | Path, overrides: Mapping[str, Any]
 ) -> tuple[list[Configuration], int | None]:
     """The configurations (of a run, one) and the study's memory budget. Raises SpecError."""
-    if _is_study(run_or_study):
-        study = StudySpec.load(run_or_study)
-        memory = study.budget.memory
-        return expand(study, overrides), parse_bytes(memory) if memory is not None else None
-    return [Configuration(spec=RunSpec.load(run_or_study, dict(overrides)), label="")], None
+    path = _file_of(run_or_study)
+    sections, name = read_toml(path), str(run_or_study)
+    if "base" not in sections:
+        spec = RunSpec.build(with_overrides(sections, dict(overrides)), where=name)
+        return [Configuration(spec=spec, label="")], None
+    study = StudySpec.from_sections(sections, path, name)
+    memory = study.budget.memory
+    return expand(study, overrides), parse_bytes(memory) if memory is not None else None
 
 
-def _is_study(name: str | Path) -> bool:
+def _file_of(name: str | Path) -> Path:
+    """The TOML file of a run or a study; a run's preset wins over a file of the same name."""
     runs, studies = preset_names("runs"), preset_names("studies")
     if str(name) in runs:
-        return False
-    path = Path(name)
-    if str(name) in studies or path.is_dir():
-        return True
-    if not path.is_file():
+        return find_preset("runs", name)
+    if str(name) not in studies and not Path(name).exists():
         raise SpecError(
             f"no run profile, no study and no file called {str(name)!r}",
             nearest(str(name), [*runs, *studies]),
         )
-    return "base" in read_toml(find_preset("studies", name))
+    return find_preset("studies", name)
 
 
 def _predicted(

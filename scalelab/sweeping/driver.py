@@ -9,33 +9,25 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from scalelab.core.events import Progress, SweepObserver
 from scalelab.core.limits import Limits
-from scalelab.core.records import Outcome, Record
+from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping.device_memory import find_device
 from scalelab.sweeping.jobs import Job
 from scalelab.sweeping.median_rule import MedianRule
+from scalelab.sweeping.running import Running, unfinished_record
 from scalelab.sweeping.signals import StopSignals
-from scalelab.workers.task import Executor, Task, task_record
+from scalelab.workers.last_progress import LastProgress
+from scalelab.workers.task import Executor, Task, task_record, utc_now
 
 __all__ = ["Driver"]
 
 _POLL_S = 0.2
 # A run that is lost this often would be lost again.
 _MOST_LOSSES = 3
-
-
-class _Running(NamedTuple):
-    """A job that runs, on which device, and since when by the driver's clock."""
-
-    job: Job
-    task: Task
-    device: str
-    started_s: float
 
 
 class Driver:
@@ -80,7 +72,7 @@ class Driver:
         self._clock = clock
         self._began_s = clock()
         self._waiting: deque[Job] = deque()
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
         self._receipts: deque[tuple[Future[None], Record]] = deque()
         self._losses: Counter[str] = Counter()
         self._num_stops_handled = 0
@@ -112,6 +104,7 @@ class Driver:
         """Run all that was added; returns when nothing waits or runs, or when stopped."""
         while self.step():
             continue
+        self._writer.flush(self._observer.on_message)
         self._announce_stored(wait=True)
 
     def step(self) -> bool:
@@ -135,6 +128,7 @@ class Driver:
         found = self._running.get(progress.run_id)
         if found is None:
             return
+        found.last_progress.update(progress)
         self._observer.on_progress(progress)
         if self._pruning is not None:
             reason = self._pruning.should_prune(found.job, progress)
@@ -143,13 +137,14 @@ class Driver:
 
     def on_record(self, record: Record) -> None:
         """Handle the record of a run that has ended."""
-        job, task, _, started_s = self._running.pop(record.run.run_id)
-        if task.baselines and not record.baselines:
-            self._with_baselines.discard(_protocol_of(task))
+        running = self._running.pop(record.run.run_id)
+        job = running.job
+        if running.task.baselines and not record.baselines:
+            self._with_baselines.discard(_protocol_of(running.task))
         forecast = job.forecast
         if record.run.outcome is Outcome.DONE:
             self._num_measured += 1
-            self._measured_s += self._clock() - started_s
+            self._measured_s += self._clock() - running.started_s
             if forecast is not None and forecast.seconds is not None:
                 self._predicted_s += forecast.seconds
         if self._pruning is not None:
@@ -158,24 +153,25 @@ class Driver:
         if record.run.outcome is not Outcome.INTERRUPTED:
             shutil.rmtree(self._checkpoint_root / job.fingerprint, ignore_errors=True)
 
-    def on_lost(self, run_id: str, why: str) -> None:
+    def on_lost(self, run_id: str, why: str, memory: Sequence[Memory] = ()) -> None:
         """Handle a run whose process or node was lost: it is interrupted, and runs again."""
-        job, task, _, _ = self._running.pop(run_id)
-        if task.baselines:
-            self._with_baselines.discard(_protocol_of(task))
+        running = self._running.pop(run_id)
+        job = running.job
+        if running.task.baselines:
+            self._with_baselines.discard(_protocol_of(running.task))
         self._losses[job.fingerprint] += 1
         if self._losses[job.fingerprint] >= _MOST_LOSSES:
             reason = f"lost {_MOST_LOSSES} times; the last time: {why}"
-            self._store(job, task_record(task, Outcome.FAILED, error=reason))
+            self._store(job, unfinished_record(running, Outcome.FAILED, reason, memory))
             return
-        self._store(job, task_record(task, Outcome.INTERRUPTED, error=why))
+        self._store(job, unfinished_record(running, Outcome.INTERRUPTED, why, memory))
         self._observer.on_message(f"{job.configuration.label}: {why}; it runs again")
         self._waiting.appendleft(replace(job, attempt=job.attempt + 1))
 
-    def abandon(self) -> None:
+    def abandon(self, reason: str) -> None:
         """Store what still runs as interrupted."""
-        for job, task, _, _ in list(self._running.values()):
-            self._store(job, task_record(task, Outcome.INTERRUPTED, error="stopped at once"))
+        for running in self._running.values():
+            self._store(running.job, unfinished_record(running, Outcome.INTERRUPTED, reason))
         self._running.clear()
         self._announce_stored(wait=True)
 
@@ -232,7 +228,14 @@ class Driver:
         if _protocol_of(task) not in self._with_baselines:
             self._with_baselines.add(_protocol_of(task))
             task = replace(task, baselines=True)
-        self._running[task.run_id] = _Running(job, task, device, self._clock())
+        self._running[task.run_id] = Running(
+            job=job,
+            task=task,
+            device=device,
+            started_s=self._clock(),
+            started_at=utc_now(),
+            last_progress=LastProgress(),
+        )
         self._writer.append(task_record(task, Outcome.RUNNING))
         self._executor.submit(task)
         self._observer.on_run_start(task.run_id)
@@ -276,6 +279,7 @@ class Driver:
 
     def _announce_stored(self, wait: bool = False) -> None:
         """Announce records that are on disk. Raises LedgerError where one cannot be written."""
+        self._writer.show_messages(self._observer.on_message)
         while self._receipts and (wait or self._receipts[0][0].done()):
             receipt, record = self._receipts.popleft()
             receipt.result()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.events import Planned
-from scalelab.core.records import Outcome
+from scalelab.core.records import UNFINISHED, Outcome
 from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.store.ledger import Attempt
 from scalelab.studies.forecast import Forecast
@@ -21,7 +21,6 @@ _RERUN = {
     "oom": frozenset({Outcome.OOM}),
     "all": frozenset(Outcome),
 }
-_UNFINISHED = frozenset({Outcome.RUNNING, Outcome.INTERRUPTED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +120,7 @@ class Planner:
     def _finished(self, fingerprint: str) -> Outcome | None:
         """The outcome in the ledger, None where it has to run (again)."""
         known = self.attempts.get(fingerprint)
-        if known is None or known.outcome in _UNFINISHED or known.outcome in self._rerun:
+        if known is None or known.outcome in UNFINISHED or known.outcome in self._rerun:
             return None
         # Whether it fits depends on the budget, which may have changed.
         return None if known.outcome is Outcome.SKIPPED else known.outcome

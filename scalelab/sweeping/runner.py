@@ -25,9 +25,9 @@ from scalelab.sweeping.hooks import Hooks
 from scalelab.sweeping.jobs import Job, Planner, in_order, outcomes_to_rerun
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.result import SweepResult
-from scalelab.sweeping.signals import count_stop_signals
+from scalelab.sweeping.signals import StopSignals, count_stop_signals
 from scalelab.workers.fork_server import threads_each
-from scalelab.workers.task import Executor, utc_now
+from scalelab.workers.task import Executor, ExecutorDied, utc_now
 
 __all__ = ["Hooks", "sweep"]
 
@@ -179,16 +179,19 @@ class _Sweep:
                 stops.on_signal = lambda count: executor.stop(now=count > 1)
             try:
                 if self.study.search is None:
-                    self._grid(driver, planner, executor, configurations)
+                    self._grid(driver, stops, planner, executor, configurations)
                 else:
                     self._search(driver, planner, executor, ledger, writer)
                 if self.study.final is not None and not (stops.count or driver.num_late):
                     writer.flush()
                     tried = {key: job.configuration for key, job in self.jobs.items()}
                     more = best_configurations(self.study.final, tried, ledger)
-                    self._grid(driver, planner, executor, more)
+                    self._grid(driver, stops, planner, executor, more)
             except KeyboardInterrupt:
-                driver.abandon()
+                driver.abandon("stopped at once")
+            except ExecutorDied as error:
+                driver.abandon(error.message)
+                raise
             finally:
                 executor.close()
                 if checkpoint_root.is_dir() and not any(checkpoint_root.iterdir()):
@@ -199,11 +202,13 @@ class _Sweep:
     def _grid(
         self,
         driver: Driver,
+        stops: StopSignals,
         planner: Planner,
         executor: Executor,
         configurations: Sequence[Configuration],
     ) -> None:
-        jobs = self._plan(planner, configurations)
+        with stops.ending_at_once():  # nothing runs yet
+            jobs = self._plan(planner, configurations)
         self._open_executor(executor, driver, jobs)
         driver.add(jobs)
         driver.run()

@@ -14,12 +14,26 @@ class StopSignals:
     def __init__(self) -> None:
         self.count = 0
         self.on_signal: Callable[[int], None] | None = None
+        self._end_at_once = False
 
     def __call__(self, *_: object) -> None:
         """Handle one signal."""
         self.count += 1
+        if self._end_at_once:
+            raise KeyboardInterrupt
         if self.on_signal is not None:
             self.on_signal(self.count)
+
+    @contextmanager
+    def ending_at_once(self) -> Iterator[None]:
+        """A signal raises KeyboardInterrupt: for work that nothing is lost by ending."""
+        before, self._end_at_once = self._end_at_once, True
+        try:
+            if self.count:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._end_at_once = before
 
 
 @contextmanager

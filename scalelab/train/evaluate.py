@@ -1,12 +1,16 @@
 """Rank held-out targets among the whole catalog, and average the metrics over users."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
-from scalelab.batches.histories import history_batches
+from scalelab.batches.histories import BlockShape, block_shapes, history_batches
+from scalelab.batches.largest import not_exceeded
 from scalelab.core.errors import DataError
 from scalelab.core.target import Target
 from scalelab.core.units import MIB
@@ -15,13 +19,21 @@ from scalelab.datasets.ranking import KS, evaluated_users, ranking_metrics
 from scalelab.datasets.splits import HeldOut
 from scalelab.train.scoring import Scorer
 
-__all__ = ["Diverged", "Evaluator"]
+__all__ = ["BlockChoice", "Diverged", "Evaluator"]
 
 _CPU_BLOCK = 16 * MIB
 
 
 class Diverged(Exception):
     """The loss or the scores are no longer finite numbers."""
+
+
+class BlockChoice(NamedTuple):
+    """A block of evaluation by split and number (from 0), with its sizes."""
+
+    split: str
+    number: int
+    shape: BlockShape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +66,34 @@ class Evaluator:
         largest = max(4 * (self.num_items + 1), 4 * 4 * self.max_len * hidden_dim)
         return max(8, room // largest)
 
+    def largest_blocks(
+        self, lengths: Mapping[str, np.ndarray], *, max_users: int, block_users: int
+    ) -> tuple[BlockChoice, ...]:
+        """The blocks of all splits that may need most memory: those that no other one equals or
+        exceeds in every size. `lengths` are those of all histories by split.
+        """
+        return not_exceeded(
+            BlockChoice(split, number, shape if self.exclude_seen else shape._replace(num_seen=0))
+            for split, some in lengths.items()
+            for number, shape in enumerate(
+                block_shapes(
+                    some[evaluated_users(some, max_users)],
+                    packer=self.packer,
+                    max_len=self.max_len,
+                    size=block_users,
+                    masked=self.masked,
+                )
+            )
+        )
+
     @torch.no_grad()
     def __call__(
-        self, model: nn.Module, held_out: HeldOut, max_users: int = 0, blocks: int = 0
+        self, model: nn.Module, held_out: HeldOut, max_users: int = 0, block: int | None = None
     ) -> dict[str, float]:
         """`ndcg@k`, `hr@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_repeated` (targets seen
         before).
 
-        `max_users` > 0 takes that many users, evenly spaced; `blocks` > 0 stops after so many
-        blocks.
+        `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
         """
         users = evaluated_users(held_out.histories.lengths, max_users)
         if len(users) == 0:
@@ -72,14 +103,14 @@ class Evaluator:
             starts=held_out.histories.starts[users],
             ends=held_out.histories.ends[users],
         )
-        return self._evaluate(model, histories, held_out.targets[users], blocks)
+        return self._evaluate(model, histories, held_out.targets[users], block)
 
     def _evaluate(
-        self, model: nn.Module, histories: Histories, targets: np.ndarray, blocks: int
+        self, model: nn.Module, histories: Histories, targets: np.ndarray, block: int | None
     ) -> dict[str, float]:
         was_training = model.training
         model.eval()
-        above_n, ties_n, repeated_n = [], [], []
+        repeated_n = []
         try:
             scorer = Scorer(model, self, len(targets))
             batches = history_batches(
@@ -88,24 +119,21 @@ class Evaluator:
                 max_len=self.max_len,
                 size=len(scorer.buffer),
                 masked=self.masked,
+                first=block or 0,
             )
-            for number, batch in enumerate(batches):
-                if blocks and number == blocks:
-                    break
+            for batch in batches if block is None else islice(batches, 1):
                 users_S = batch.users_S.numpy()
                 wanted_S = targets[users_S].astype(np.int64)
                 seen = _Seen(histories, users_S)
                 flat = torch.from_numpy(seen.rows * scorer.columns + seen.items)
                 # Nothing is read before the last block, so that a GPU never waits for us.
-                ranks = scorer.rank(batch, torch.from_numpy(wanted_S), flat)
-                above_n.append(ranks.above_S)
-                ties_n.append(scorer.all_ties(ranks))
+                scorer.keep(scorer.rank(batch, torch.from_numpy(wanted_S), flat))
                 repeated_n.append(seen.have(wanted_S))
         finally:
             model.train(was_training)
         if not bool(scorer.finite):
             raise Diverged("the scores are not finite numbers")
-        above, ties = (torch.cat(parts).cpu().numpy() for parts in (above_n, ties_n))
+        above, ties = scorer.kept()
         repeated = np.concatenate(repeated_n)
         metrics = ranking_metrics(above, ties, repeated if self.exclude_seen else None, self.ks)
         metrics |= scorer.coverage()

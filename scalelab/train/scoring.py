@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -62,6 +63,10 @@ class Scorer:
         users = min(num_users, settings.block_users(hidden_dim, target))
         self.buffer = self.table_VD.new_full((users, self.columns), -torch.inf)
         self.finite = self.table_VD.new_ones((), dtype=torch.bool)
+        # What is known of every user; made now, so that each block finds the same memory in use.
+        self.num_kept = 0
+        self.above_n = self.table_VD.new_zeros(num_users, dtype=torch.int64)
+        self.ties_n = torch.zeros_like(self.above_n)
         # A list has no more places than there are items.
         self.places = min(max(settings.ks), num_rows - 1)
         # In how many of the first k each item appeared, by place and by item.
@@ -106,7 +111,19 @@ class Scorer:
             target_score_S1=target_score_S1,
         )
 
-    def all_ties(self, ranks: Ranks) -> Tensor:
+    def keep(self, ranks: Ranks) -> None:
+        """Note where the targets of the block that was ranked last stand."""
+        end = self.num_kept + len(ranks.above_S)
+        self.above_n[self.num_kept : end] = ranks.above_S
+        self.ties_n[self.num_kept : end] = self._all_ties(ranks)
+        self.num_kept = end
+
+    def kept(self) -> tuple[np.ndarray, np.ndarray]:
+        """Items above and level with the target of each user that was ranked for."""
+        above_n, ties_n = (n[: self.num_kept].cpu().numpy() for n in (self.above_n, self.ties_n))
+        return above_n, ties_n
+
+    def _all_ties(self, ranks: Ranks) -> Tensor:
         """(S) ties of the block ranked last, those beyond the first k counted among all scores."""
         if not self.on_gpu:  # few rows as a rule, but how many is known only once they are there
             for row in ranks.cut_S1.squeeze(1).nonzero().squeeze(1).tolist():

@@ -134,12 +134,12 @@ class Trainer:
             observer.on_step_end(epoch, step, positions)
         return loss
 
-    def evaluate(self, split: str, blocks: int = 0) -> dict[str, float]:
-        """Metrics on `valid` or `test`; `blocks` > 0 looks at so many blocks of users only."""
+    def evaluate(self, split: str, block: int | None = None) -> dict[str, float]:
+        """Metrics on `valid` or `test`, or on one block of its users only."""
         held_out = getattr(self.data.split, split)
         with self.announce(Phase.EVALUATE), products_in("fp32"):
             return self.evaluator(
-                self.parts.model, held_out, self.spec.data.max_eval_users, blocks=blocks
+                self.parts.model, held_out, self.spec.data.max_eval_users, block=block
             )
 
     def fit(

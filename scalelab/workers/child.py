@@ -1,5 +1,6 @@
 """Supervise one forked process, enforce its limits and make one record of its result."""
 
+import contextlib
 import os
 import signal
 import time
@@ -128,9 +129,22 @@ class Child:
             error=error,
             started_at=self._started_at,
             metrics=self._last_progress.metrics,
-            memory=(peak,),
+            memory=(*self.known_memory, peak),
             epochs=self._last_progress.epochs,
         )
+
+    def abandon(self) -> Record | None:
+        """End what is left of a run that died with the fork server; its record if it was done."""
+        self.drain_messages()
+        self.connection.close()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        return None if self._record is None else self._with_our_reason(self._record)
+
+    @property
+    def known_memory(self) -> tuple[Memory, ...]:
+        """The memory that the run had measured and reported."""
+        return self._last_progress.memory
 
     def _explain(self, status: ExitStatus) -> tuple[Outcome, str]:
         """Outcome and reason of a process that ended without a record and not by us."""
@@ -161,11 +175,11 @@ class Child:
         return replace(record, run=run, metrics=metrics)
 
     def _handle_progress(self, progress: Progress) -> None:
+        self._last_progress.update(progress)
         on_host = self.task.spec.device.name == "cpu"  # a run on a GPU reports its memory itself
         if progress.used_bytes is None and on_host and self._baseline is not None:
             used = max(anonymous_bytes(self.pid) - self._baseline, 0)
             progress = replace(progress, used_bytes=used)
-        self._last_progress.update(progress)
         self._on_progress(progress)
 
     def _send(self, outcome: Outcome) -> None:

@@ -5,32 +5,32 @@ its driver, and does not report how much memory a dead child had taken. Here the
 torch, has no thread and no CUDA context, and has run no numba kernel.
 """
 
-import contextlib
-import gc
-import importlib
 import os
 import pickle
 import selectors
-import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
-from scalelab.core.errors import ScalelabError
-from scalelab.workers import worker
+from scalelab.core.cores import available_cores
+from scalelab.workers.task import ExecutorDied
 
-__all__ = ["ExitStatus", "ForkServer", "ForkServerDied", "serve", "threads_each"]
+__all__ = ["HEAD", "ExitStatus", "ForkServer", "ForkServerDied", "threads_each"]
 
-_HEAD = struct.Struct("!I")
+# Each message of the server begins with the number of bytes that follow.
+HEAD = struct.Struct("!I")
+# Last: scalelab itself may have been found in a folder that is no longer on the path.
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_SERVE = "import sys; from scalelab.workers.fork_server_main import serve; serve(*sys.argv[1:])"
 
 
-class ForkServerDied(ScalelabError):
+class ForkServerDied(ExecutorDied):
     """The process that others are forked from has died."""
 
 
@@ -58,9 +58,7 @@ def threads_each(workers: int) -> int:
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if setting.isdigit():
         return int(setting)
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return max(1, cores // workers)
+    return max(1, available_cores() // workers)
 
 
 class ForkServer:
@@ -75,11 +73,21 @@ class ForkServer:
         # In the server torch asks NVML whether there is a GPU: asking CUDA would start CUDA there,
         # and no process forked afterwards could use it.
         environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-        code = "import sys; from scalelab.workers.fork_server import serve; serve(*sys.argv[1:])"
+        environment["PYTHONPATH"] = os.pathsep.join([*filter(None, sys.path), _PACKAGE_ROOT])
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", code, str(theirs.fileno()), str(os.getpid()), run, *modules],
+                [
+                    sys.executable,
+                    # The working folder must not be imported from: a file called profile.py or
+                    # numpy.py in it would take the place of the real module.
+                    "-P",
+                    "-c",
+                    _SERVE,
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    run,
+                    *modules,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
@@ -111,6 +119,7 @@ class ForkServer:
                     message = self._receive()
                 return message, Connection(ours.detach())
             except OSError as error:
+                ours.close()
                 raise self._died() from error
 
     def exits(self) -> list[ExitStatus]:
@@ -121,7 +130,8 @@ class ForkServer:
                 assert isinstance(message, ExitStatus), "the server sends nothing else by itself"
                 self._exits.append(message)
         except OSError as error:
-            raise self._died() from error
+            if not self._exits:  # what had ended before the server is no loss
+                raise self._died() from error
         found, self._exits = self._exits, []
         return found
 
@@ -136,7 +146,7 @@ class ForkServer:
         self._log.close()
 
     def _receive(self) -> "ExitStatus | int":
-        size = _HEAD.unpack(_exactly(self._socket, _HEAD.size))[0]
+        size = HEAD.unpack(_exactly(self._socket, HEAD.size))[0]
         return pickle.loads(_exactly(self._socket, size))
 
     def _died(self) -> ForkServerDied:
@@ -160,77 +170,3 @@ def _readable(stream: socket.socket) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         return bool(selector.select(0))
-
-
-def serve(descriptor: str, driver: str, run: str, *modules: str) -> None:
-    """Import, then fork on request until the driver closes its end of the socket."""
-    worker.die_with_parent(int(driver))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    control = socket.socket(fileno=int(descriptor))
-    for module in modules:
-        importlib.import_module(module)
-    worker.find_run(run)
-    # Objects that exist now are never collected in a child: their pages stay shared.
-    gc.collect()
-    gc.freeze()
-    woken, waker = socket.socketpair()
-    waker.setblocking(False)
-    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    with selectors.DefaultSelector() as selector, contextlib.suppress(BrokenPipeError):
-        selector.register(control, selectors.EVENT_READ)
-        selector.register(woken, selectors.EVENT_READ)
-        while True:
-            ready = {key.fileobj for key, _ in selector.select()}
-            if woken in ready:
-                woken.recv(4096)
-                _reap(control)
-            if control in ready:
-                request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-                if not request:
-                    os._exit(0)
-                _fork(control, descriptors[0], run, [woken, waker, selector])
-
-
-def _fork(control: socket.socket, descriptor: int, run: str, ours: list) -> None:
-    server = os.getpid()
-    pid = os.fork()
-    if pid:
-        os.close(descriptor)
-        _send(control, pid)
-        return
-    code = 1
-    try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for thing in [control, *ours]:
-            thing.close()
-        worker.die_with_parent(server)
-        os.setsid()
-        worker.work(Connection(descriptor), run)
-        code = 0
-    except BaseException:  # whatever a forked process raises goes to the log
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # No exit handlers: they are the server's, and threads of the run may never end.
-        os._exit(code)
-
-
-def _reap(control: socket.socket) -> None:
-    while True:
-        try:
-            pid, status, usage = os.wait4(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        scale = 1 if sys.platform == "darwin" else 1024
-        _send(control, ExitStatus(pid=pid, wait_status=status, peak_bytes=usage.ru_maxrss * scale))
-
-
-def _send(control: socket.socket, message: object) -> None:
-    data = pickle.dumps(message)
-    control.sendall(_HEAD.pack(len(data)) + data)

@@ -2,7 +2,7 @@
 
 from scalelab.core.events import Progress
 from scalelab.core.figures import QUALITY, QUALITY_K
-from scalelab.core.records import Metric
+from scalelab.core.records import Memory, Metric
 
 __all__ = ["LastProgress"]
 
@@ -37,6 +37,21 @@ class LastProgress:
     def epochs(self) -> int | None:
         """The last epoch, None before the first."""
         return None if self.last is None else self.last.epoch
+
+    @property
+    def memory(self) -> tuple[Memory, ...]:
+        """The peak of training, where the run has measured and reported it."""
+        if self.last is None or self.last.used_bytes is None:
+            return ()
+        peak = Memory(
+            stage="train",
+            kind="requested",
+            component="total",
+            bytes=self.last.used_bytes,
+            reason=None,
+            source="measured",
+        )
+        return (peak,)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

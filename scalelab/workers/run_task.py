@@ -42,7 +42,7 @@ def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
 def modules(specs: Sequence[RunSpec]) -> list[str]:
     """What the runs of these specs will import, each once."""
     parts = {
-        f"{plugins.KINDS[kind]}.{name}"
+        plugins.module_of(kind, name)
         for spec in specs
         for kind, name in (
             ("models", spec.model.name),

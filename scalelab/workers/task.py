@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ClassVar, Protocol
 
+from scalelab.core.errors import ScalelabError
 from scalelab.core.events import Progress
 from scalelab.core.initial_row import new_row
 from scalelab.core.limits import Limits
@@ -13,6 +14,7 @@ from scalelab.core.spec import RunSpec
 
 __all__ = [
     "Executor",
+    "ExecutorDied",
     "RunFunction",
     "Stop",
     "Task",
@@ -54,6 +56,10 @@ class Task:
         return self.limits.memory_bytes if self.spec.device.name == "cpu" else None
 
 
+class ExecutorDied(ScalelabError):
+    """What the runs of an executor depend on has ended, and cannot be started again."""
+
+
 class RunFunction(Protocol):
     """Runs a task in the calling process. What it raises makes the run failed."""
 
@@ -75,18 +81,22 @@ class Executor(Protocol):
         run: str,
         on_progress: Callable[[Progress], None],
         on_record: Callable[[Record], None],
-        on_lost: Callable[[str, str], None],
+        on_lost: Callable[[str, str, Sequence[Memory]], None],
         modules: Sequence[str],
     ) -> None:
-        """Get ready to run the function called `run`, after importing `modules`."""
+        """Get ready to run the function called `run`, after importing `modules`.
+
+        `on_lost` is given the id of a run whose process or node was lost, why, and the memory
+        that it is known to have taken. The run can be submitted again.
+        """
         ...
 
     def submit(self, task: Task) -> None:
-        """Take a task; never more than `slots` at once."""
+        """Take a task; never more than `slots` at once. Raises ExecutorDied."""
         ...
 
     def poll(self, timeout_s: float) -> None:
-        """Wait at most `timeout_s` for messages and handle them."""
+        """Wait at most `timeout_s` for messages and handle them. Raises ExecutorDied."""
         ...
 
     def stop(self, now: bool) -> None:

@@ -15,9 +15,10 @@ from scalelab.workers.last_progress import LastProgress
 from scalelab.workers.process_memory import anonymous_bytes, data_bytes
 from scalelab.workers.task import Stop, Task, find_run, task_record, utc_now
 
-__all__ = ["ALLOWANCE", "die_with_parent", "guarded", "work"]
+__all__ = ["ALLOWANCE", "adopt_orphans", "die_with_parent", "guarded", "work"]
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _REPORT_EVERY_S = 0.25
 # The budget is for training's tensors, which the session counts to the byte. The process also holds
 # data, compiled code and caches: it may use this much more before it is ended from outside.
@@ -26,12 +27,18 @@ ALLOWANCE = 512 * 2**20
 _DATA_SLACK = 256 * 2**20
 
 
-def die_with_parent(parent: int) -> None:
-    """Have this process killed when its parent ends (Linux; elsewhere when the pipe closes)."""
+def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send this process a signal when its parent ends (Linux; elsewhere its pipe closes)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of what its descendants leave behind (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def work(connection: Connection, run: str) -> None:
@@ -82,6 +89,7 @@ def guarded(
         error=message,
         started_at=started_at,
         metrics=last_progress.metrics,
+        memory=last_progress.memory,
         epochs=last_progress.epochs,
     )
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from scalelab.batches.histories import first_rows, history_batches
+from scalelab.batches.histories import block_shapes, history_batches
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.spec import BatchSpec
@@ -84,9 +84,13 @@ def test_evaluation_asks_for_a_masked_place_behind_the_history(packer, make):
     histories = make.histories_of(SEQUENCES)
     seen = {}
     how = {"packer": packer, "max_len": MAX_LEN, "masked": True}
-    for batch in history_batches(histories, size=16, **how):
+    shapes = block_shapes(histories.lengths, size=16, **how)
+    for batch, shape in zip(history_batches(histories, size=16, **how), shapes, strict=True):
         users = batch.users_S.numpy()
-        assert len(batch.item_ids_BL) == first_rows(histories.lengths[users], **how)
+        assert len(batch.item_ids_BL) == shape.num_rows
+        assert shape.num_sequences == len(users)
+        assert shape.num_seen == histories.lengths[users].sum()
+        assert shape.num_users == (histories.lengths > 0).sum()
         ids, segments = batch.item_ids_BL.numpy(), batch.segments_BL.numpy()
         assert (ids.ravel()[batch.last_S.numpy()] == MASK).all()
         for s, user in enumerate(users.tolist()):

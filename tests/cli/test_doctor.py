@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scalelab.measure import checks
+from scalelab import diagnostics
 
 
 def test_it_names_what_there_is(scalelab: Callable) -> None:
@@ -19,7 +19,7 @@ def test_it_names_what_there_is(scalelab: Callable) -> None:
 
 
 def test_what_is_missing_comes_with_a_command_that_mends_it() -> None:
-    for check in checks.checks():
+    for check in diagnostics.run_checks():
         assert check.state == "ok" or check.fix, check
 
 
@@ -29,8 +29,8 @@ def test_a_library_that_breaks_on_import_is_a_finding_not_a_crash(
     def broken(name: str) -> None:
         raise OSError(f"{name}: wrong ELF class\nsecond line")
 
-    monkeypatch.setattr(checks.importlib, "import_module", broken)
-    found = {check.name: check for check in checks.checks()}
+    monkeypatch.setattr(diagnostics.importlib, "import_module", broken)
+    found = {check.name: check for check in diagnostics.run_checks()}
     assert found["duckdb"].state == "bad"
     assert found["duckdb"].detail == "OSError: duckdb: wrong ELF class second line"
     assert found["duckdb"].fix == "pip install duckdb"
@@ -40,9 +40,9 @@ def test_a_data_folder_that_is_not_there_is_bad(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SCALELAB_DATA", str(tmp_path / "nowhere"))
-    assert checks.checks()[-1].state == "bad"
+    assert diagnostics.run_checks()[-1].state == "bad"
     monkeypatch.setenv("SCALELAB_DATA", str(tmp_path))
-    assert checks.checks()[-1].state == "ok"
+    assert diagnostics.run_checks()[-1].state == "ok"
 
 
 def test_it_reads_as_a_table(scalelab: Callable) -> None:
@@ -57,17 +57,17 @@ def test_an_allocator_that_is_not_the_predicted_one_is_told(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, "max_split_size_mb:64, expandable_segments:True")
-    found = {check.name: check for check in checks.checks()}["allocator"]
+    found = {check.name: check for check in diagnostics.run_checks()}["allocator"]
     assert found.state == "absent"
     assert name in found.detail
     monkeypatch.setenv(name, "expandable_segments:False")
-    assert {check.name: check for check in checks.checks()}["allocator"].state == "ok"
+    assert {check.name: check for check in diagnostics.run_checks()}["allocator"].state == "ok"
 
 
 def test_a_slice_of_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert {check.name: check for check in checks.checks()}["mig"].state == "ok"
+    assert {check.name: check for check in diagnostics.run_checks()}["mig"].state == "ok"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1234")
-    found = {check.name: check for check in checks.checks()}["mig"]
+    found = {check.name: check for check in diagnostics.run_checks()}["mig"]
     assert found.state == "absent"
     assert "device_used is not read" in found.detail
 
@@ -80,6 +80,6 @@ def test_a_torch_newer_than_any_tested_one_is_told(
     version: str, told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "__version__", version)
-    found = {check.name: check for check in checks.checks()}["torch"]
+    found = {check.name: check for check in diagnostics.run_checks()}["torch"]
     assert found.state == "ok"
     assert ("newest tested" in found.detail) is told

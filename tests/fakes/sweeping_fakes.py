@@ -5,6 +5,8 @@ import math
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import fields, replace
 
@@ -13,6 +15,7 @@ from scalelab.core.records import Baseline, Memory, Metric, Outcome, Record, Run
 from scalelab.workers.task import utc_now
 
 MIB = 2**20
+MARK = "SCALELAB_TEST_MARK"
 
 
 def progress(task, phase, epoch, metric=None):
@@ -132,6 +135,20 @@ def misbehave(how):
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "leave":
         os._exit(3)
+    if how.startswith("grandchild"):
+        # One in the session of the run, one in a session of its own, as a daemon would be.
+        for apart in (False, True):
+            code = (
+                "import os, sys, time; open(f'{sys.argv[1]}/{os.getpid()}', 'w'); time.sleep(600)"
+            )
+            command = [sys.executable, "-c", code, os.environ[MARK]]
+            subprocess.Popen(command, start_new_session=apart)
+        while len(os.listdir(os.environ[MARK])) < 2:
+            time.sleep(0.01)
+        if how == "grandchild-kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "grandchild-forever":
+            time.sleep(600)
     if how == "forever":
         time.sleep(600)
     if how == "greedy":

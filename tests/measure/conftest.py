@@ -1,10 +1,9 @@
-"""A small run, and PyTorch's own count of what a function allocates."""
+"""A small run."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra
@@ -49,30 +48,3 @@ def small() -> Small:
         return RunSpec.load("sasrec-synthetic", base | changes)
 
     return build
-
-
-@pytest.fixture
-def profiler_peak() -> Callable[[Callable[[], object]], int]:
-    """The highest sum of `torch.profiler`'s own allocation events while a function runs."""
-
-    def measure(work: Callable[[], object]) -> int:
-        with torch.profiler.profile(profile_memory=True, acc_events=True) as profiler:
-            work()
-        events: list[tuple[int, int]] = []
-
-        def walk(nodes: list[Any]) -> None:
-            for node in nodes:
-                if node.tag.name == "Allocation":
-                    events.append((node.start_time_ns, node.extra_fields.alloc_size))
-                walk(node.children)
-
-        kineto: Any = profiler.profiler
-        walk(kineto.kineto_results.experimental_event_tree())
-        events.sort(key=lambda event: event[0])
-        live = peak = 0
-        for _, size in events:
-            live += size
-            peak = max(peak, live)
-        return peak
-
-    return measure

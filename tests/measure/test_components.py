@@ -271,3 +271,32 @@ def test_what_autograd_does_in_place_unobserved_is_counted_so(profiler_peak: Pro
     with account:
         step(account)
     assert account.peak_bytes == pytest.approx(floor + profiler_peak(step), abs=64)
+
+
+def test_a_window_leaves_out_what_came_before_it() -> None:
+    """The warm-up may hold more than the step that is measured."""
+    account = Account()
+    with account:
+        kept = torch.zeros(100)
+        torch.zeros(5000)
+        assert account.peak_bytes == 4 * 5100
+        account.start_window()
+        assert account.peak_bytes == kept.nbytes
+        torch.zeros(2000)
+    assert account.peak_bytes == 4 * 2100
+    assert sum(account.peak_components().values()) == 4 * 2100
+
+
+def test_a_peak_of_the_size_of_an_earlier_one_is_looked_for_in_the_window() -> None:
+    """Components are those at the window's peak, not at an equal one of the warm-up."""
+    account = Account()
+    with account:
+        account.on_phase_start(Phase.FORWARD)
+        torch.zeros(5000)
+        account.on_phase_end(Phase.FORWARD)
+        account.start_window()
+        account.on_phase_start(Phase.LOSS)
+        torch.zeros(5000)
+        account.on_phase_end(Phase.LOSS)
+    assert account.peak_components()["loss_workspace"] == 4 * 5000
+    assert account.peak_components()["activations"] == 0

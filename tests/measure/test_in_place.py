@@ -229,3 +229,43 @@ def test_a_prediction_counts_them_alike(loss: Callable[[Tensor], Tensor]) -> Non
     measured = peak(Account())
     with FakeTensorMode():
         assert peak(Account("meta", predicted)) == measured
+
+
+def _linear(linear: nn.Linear, x: Tensor) -> Tensor:
+    return linear(x)
+
+
+def _by_hand(linear: nn.Linear, x: Tensor) -> Tensor:
+    return x @ linear.weight.t() + linear.bias
+
+
+def _through_one_wrapper(linear: nn.Linear, x: Tensor) -> Tensor:
+    def call(func: Callable[..., Tensor], *args: Tensor) -> Tensor:
+        return func(*args)
+
+    product = call(torch.matmul, x, linear.weight.t())
+    return call(torch.add, product, linear.bias)
+
+
+def _attention(linear: nn.Linear, x: Tensor) -> Tensor:
+    """Scores that are larger than all else; with dropout torch takes its plain formula."""
+    mask = torch.zeros(x.size(1), x.size(1))
+    return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask, dropout_p=0.1)
+
+
+@pytest.mark.parametrize("forward", [_linear, _by_hand, _through_one_wrapper, _attention])
+@pytest.mark.parametrize("strided", [False, True], ids=["dense", "strided"])
+def test_what_is_added_to_a_product_is_counted_as_torch_adds_it(
+    forward: Callable[[nn.Linear, Tensor], Tensor], strided: bool, profiler_peak: Profiler
+) -> None:
+    """`linear` with a strided input adds its bias in place; GRU4Rec's evaluation calls it so."""
+    linear, x = nn.Linear(64, 256), torch.randn(40, 50, 64)
+    x = x.transpose(0, 1) if strided else x
+    account = Account()
+    account.label("other", [x, *linear.parameters()])
+    floor = account.peak_bytes
+    with account, torch.no_grad():
+        forward(linear, x)
+    with torch.no_grad():
+        expected = profiler_peak(lambda: forward(linear, x))
+    assert account.peak_bytes - floor == pytest.approx(expected, abs=64)

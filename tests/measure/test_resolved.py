@@ -13,7 +13,7 @@ from scalelab.measure.session import run
 
 TINY = {
     "data.num_users": 60,
-    "data.num_items": 80,
+    "data.num_items": 400,
     "batch.size": 16,
     "batch.max_len": 10,
     "model.hidden_dim": 8,

@@ -47,9 +47,11 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
     spec = small(changes)
     account, _ = training_pass(assemble(spec))
     predicted = predict(spec, load_device("cpu")).memory["requested"]
-    assert predicted["total"] == pytest.approx(account.peak_bytes, rel=5e-3)
+    # Of bf16 oneDNN's buffers are asked for with zeros of the same sizes: nearly the same.
+    inexact = 1e-3 * account.peak_bytes if spec.train.precision == "bf16" else 0
+    assert abs(predicted["total"] - account.peak_bytes) <= inexact
     for component, count in account.peak_components().items():
-        assert abs(predicted.get(component, 0) - count) <= 0.01 * account.peak_bytes, component
+        assert abs(predicted.get(component, 0) - count) <= inexact, component
     assert sum(predicted.values()) == 2 * predicted["total"]
 
 
@@ -70,9 +72,10 @@ def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: S
     account, _ = evaluation_pass(trainer)
     prediction = predict(spec, load_device("cpu"))
     predicted = prediction.evaluation["requested"]
-    assert predicted["total"] == pytest.approx(account.peak_bytes, rel=1e-3)
-    for component, count in account.peak_components().items():
-        assert abs(predicted.get(component, 0) - count) <= 1e-3 * account.peak_bytes, component
+    assert predicted == {
+        "total": account.peak_bytes,
+        **{name: count for name, count in account.peak_components().items() if count},
+    }
     assert {row.stage for row in prediction.rows()} == {"train", "eval"}
 
 
@@ -88,25 +91,26 @@ def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None
     assert "evaluation takes" in (record.run.error or "")
 
 
-def test_the_predicted_story_is_the_measured_one(small: Small) -> None:
-    """Not the peak alone: every change but those of scalars, in order, with phase and component."""
+def test_the_predicted_events_are_the_measured_ones(small: Small) -> None:
+    """Not the peak alone: every event, in order, with its phase, component and bytes."""
     from scalelab.batches.steps import Steps
     from scalelab.datasets.load import lengths
     from scalelab.planning.fake_tensor_run import FakeTensorRun
 
     spec = small({"loss.name": "dense_ce"})
-    measured, _ = training_pass(assemble(spec))
+    measured, chosen = training_pass(assemble(spec))
     known = lengths(spec.data)
     steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
-    account = FakeTensorRun(spec, known.num_items).train(steps.shape(0, steps.largest_step(0)))
+    assert chosen in steps.largest_steps(spec.train.epochs)
+    account = FakeTensorRun(spec, known.num_items).train(chosen.shape)
 
     def during_step(events: Any) -> list[tuple[str, str, int]]:
-        counted = [e for e in events if e.phase not in ("setup", "") and abs(e.bytes) >= 1024]
+        counted = [e for e in events if e.phase not in ("setup", "")]
         return [(e.phase, e.component, e.bytes) for e in counted]
 
     real = during_step(measured.timeline())
     fake = during_step(account.timeline())
-    # The fake_tensor_run tells of the warm-up as well; the last step is the one that was measured.
+    # The fake run has the warm-up as well; its last step is the one that was measured.
     assert fake[-len(real) :] == real
 
 

@@ -32,18 +32,20 @@ def test_breakdown_bars_add_up_to_the_peak(study):
     rows = Breakdown(source="measured").rows(study).to_pylist()
     bars = {}
     for row in rows:
-        bar = (row["panel"], row["num_items"], row["batch_size"])
-        bars[bar] = bars.get(bar, 0) + row["bytes"]
+        bars[row["configuration"]] = bars.get(row["configuration"], 0) + row["bytes"]
         assert row["source"] == "measured"
-    peaks = study.query(
-        "SELECT loss, num_negatives, num_items, batch_size, avg(peak_bytes) AS peak "
-        "FROM results GROUP BY ALL"
-    ).to_pylist()
+    peaks = study.query("SELECT configuration, peak_bytes FROM configurations").to_pylist()
     assert len(peaks) == len(bars)
     for row in peaks:
-        negatives = f", {row['num_negatives']} negatives" if row["num_negatives"] else ""
-        bar = (row["loss"] + negatives, row["num_items"], row["batch_size"])
-        assert bars[bar] == pytest.approx(row["peak"], abs=11)
+        assert bars[row["configuration"]] == pytest.approx(row["peak_bytes"], abs=11)
+
+
+def test_a_large_study_shows_the_smallest_peaks_and_says_how_many_are_left_out(study):
+    every = Breakdown().rows(study)
+    rows = Breakdown(most=5).rows(study)
+    assert set(rows["bar_order"].to_pylist()) == {0, 1, 2, 3, 4}
+    count = len(set(every["configuration"].to_pylist()))
+    assert f"{count - 5} configurations" in str(Breakdown(most=5).draw(rows).to_dict())
 
 
 def test_breakdown_shows_predictions_of_cells_that_never_ran(fake, tmp_path):
@@ -56,7 +58,7 @@ def test_breakdown_shows_predictions_of_cells_that_never_ran(fake, tmp_path):
 def test_scaling_takes_what_varies(fake, study, tmp_path):
     rows = Scaling().rows(study).to_pylist()
     assert {row["setting"] for row in rows} == {"num_items"}
-    keys = [(row["loss"], row["value"]) for row in rows]
+    keys = [(row["line"], row["value"]) for row in rows]
     assert len(keys) == len(set(keys)) == 18
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     ledger.append([fake.record(index=i, batch_size=2**i) for i in range(5, 9)])

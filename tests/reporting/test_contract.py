@@ -27,20 +27,22 @@ def texts(spec):
     return json.dumps(spec)
 
 
-def encoded_fields(spec):
-    """Every field that an encoding names, with the data set it is looked up in."""
+def encoded_fields(spec, data=None):
+    """Every field that an encoding names, with the name of the data set it is looked up in."""
     if isinstance(spec, list):
         for inner in spec:
-            yield from encoded_fields(inner)
+            yield from encoded_fields(inner, data)
     elif isinstance(spec, dict):
+        data = spec.get("data", {}).get("name", data)
         for key, inner in spec.items():
             if key == "encoding":
                 for channel in inner.values():
                     for part in channel if isinstance(channel, list) else [channel]:
-                        if "field" in part:
-                            yield part["field"]
+                        for named in (part, part.get("condition", {})):
+                            if "field" in named:
+                                yield data, named["field"]
             elif key != "datasets":
-                yield from encoded_fields(inner)
+                yield from encoded_fields(inner, data)
 
 
 def computed(spec):
@@ -79,11 +81,14 @@ def test_a_study_draws(drawn, name):
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_every_encoded_field_is_a_column(drawn, name):
-    rows, spec = drawn[name]
+def test_every_encoded_field_is_a_column_of_its_data(drawn, name):
+    _, spec = drawn[name]
     fields = set(encoded_fields(spec))
     assert fields
-    assert fields <= set(rows.column_names) | computed(spec)
+    added = computed(spec)
+    for data, field in fields:
+        assert spec["datasets"][data]
+        assert field in spec["datasets"][data][0] or field in added, (data, field)
 
 
 @pytest.mark.parametrize("name", CHARTS)

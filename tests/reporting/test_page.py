@@ -2,12 +2,16 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+from scalelab.core import plugins
 from scalelab.core.errors import LedgerError, SpecError
+from scalelab.core.records import Baseline, Outcome
 from scalelab.reporting import page
+from scalelab.store.ledger import Ledger
 
 
 class Reader(HTMLParser):
@@ -73,9 +77,9 @@ def test_the_page_shows_results_failures_environment_and_study(read):
     words = " ".join(read.words)
     for wanted in (
         "Configurations",
-        "The Pareto front of quality and memory",
+        "Pareto front of quality and memory",
         "Finished runs (60)",
-        "What did not finish",
+        "Runs that did not finish",
         "out of memory: 38.1 GiB asked for the logits",
         "predicted 39.2 GiB, limit 24 GiB",
         "AMD EPYC 7763",
@@ -94,6 +98,42 @@ def test_nothing_in_a_ledger_becomes_markup(read):
     assert "quick <i>start</i>" in words
     assert "i" not in read.tags
     assert not any("alert(" in text for kind, text in read.scripts if kind != "application/json")
+
+
+HOSTILE = "</script><script>alert('hostile')</script><img src=x onerror=alert(1)>"
+
+
+def test_no_name_from_data_becomes_markup(fake, tmp_path):
+    """Names of data, losses, models, devices, hosts, settings, phases and baselines."""
+    made = fake.record(dataset=HOSTILE)
+    spec = json.loads(made.run.spec)
+    spec["model"]["name"] = spec["loss"]["name"] = HOSTILE
+    runs = []
+    for number in range(3):
+        spec["train"]["optimizer"] = f"{HOSTILE}{number}"
+        run = replace(made.run, run_id=str(number), spec=json.dumps(spec), protocol=HOSTILE)
+        run = replace(run, fingerprint=str(number), model=HOSTILE, loss=HOSTILE)
+        environment = replace(made.environment, device=HOSTILE, host=HOSTILE)
+        runs.append(replace(made, run=run, environment=environment))
+    failed = replace(runs[0].run, run_id="f", outcome=Outcome.FAILED, error=HOSTILE, phase=HOSTILE)
+    ledger = Ledger.create_or_open(tmp_path / "hostile <b>.duckdb")
+    ledger.append([*runs, replace(runs[0], run=failed)])
+    place = {"data_fingerprint": made.run.data_fingerprint, "protocol": HOSTILE}
+    for split in ("valid", "test"):
+        figure = {"split": split, "metric": "ndcg", "k": 10, "value": 0.1, "seconds": 1.0}
+        ledger.add_baselines([Baseline(name=HOSTILE, **place, **figure)])
+    ledger.add_study("s", HOSTILE, HOSTILE, made.run.started_at)
+    reader = Reader()
+    reader.feed(page.page(ledger, charts=plugins.available("charts")))
+    assert reader.fetched == []
+    assert not {"img", "b>"} & set(reader.tags)
+    assert reader.tags.count("script") == 2 + len(plugins.available("charts"))
+    assert not any("hostile" in text for kind, text in reader.scripts if kind is None)
+    assert " ".join(reader.words).count(HOSTILE) > 10
+    (file,) = page.report(ledger, tmp_path / "kinds.html", charts=["kinds"])
+    one = Reader()
+    one.feed(file.read_text(encoding="utf-8"))
+    assert (one.fetched, one.tags.count("script")) == ([], 3)
 
 
 def test_an_empty_ledger_has_a_page(empty):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalelab.core import plugins
-from scalelab.reporting import theme
+from scalelab.reporting import axes, theme
 from scalelab.reporting.labels import Label, place
 
 SIZES = st.floats(1e-3, 1e13, allow_nan=False)
@@ -16,7 +16,7 @@ UNITS = st.sampled_from(["byte", "s", "count", ""])
 
 @given(st.lists(SIZES, min_size=1, max_size=9), UNITS, st.booleans())
 def test_an_axis_spans_its_numbers_and_its_ticks(found, unit, zero):
-    axis = theme.axis_of(found, "title", unit=unit, zero=zero)
+    axis = axes.axis_of(found, "title", unit=unit, zero=zero)
     scale = axis["scale"].to_dict()
     low, high = scale["domain"]
     assert low <= min(found)
@@ -32,9 +32,9 @@ def test_an_axis_spans_its_numbers_and_its_ticks(found, unit, zero):
 
 @given(st.lists(SIZES, min_size=2, max_size=5, unique=True), st.floats(0, 1))
 def test_a_place_on_an_axis_leads_back_to_its_value(found, fraction):
-    scale = theme.axis_of(found, "title")["scale"]
-    value = theme.value_at(scale, fraction)
-    assert theme.position(scale, value) == pytest.approx(fraction, abs=1e-6)
+    scale = axes.axis_of(found, "title")["scale"]
+    value = axes.value_at(scale, fraction)
+    assert axes.position(scale, value) == pytest.approx(fraction, abs=1e-6)
 
 
 def test_every_loss_has_a_colour_and_shape_of_its_own():

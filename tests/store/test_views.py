@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from scalelab.core.dominance import pareto_front
+from scalelab.core.errors import LedgerError
 from scalelab.core.records import Memory, Metric, Outcome
+from scalelab.core.units import BYTES_PER_UNIT, parse_bytes
 from scalelab.store.ledger import Ledger
 
 
@@ -31,22 +34,8 @@ def point(fake, index, quality, peak, seconds):
     return replace(made, run=run, metrics=(metric,), memory=(memory,))
 
 
-def unbeaten(points, cost):
-    """Indices of the points that no other beats: at least as good and cheap, and better in one."""
-    return {
-        i
-        for i, one in enumerate(points)
-        if not any(
-            other[0] >= one[0]
-            and other[cost] <= one[cost]
-            and (other[0] > one[0] or other[cost] < one[cost])
-            for other in points
-        )
-    }
-
-
 def test_the_fronts_are_what_nothing_beats(fake, ledger):
-    """Forty small sets of points with many ties, each its own data set, against brute force."""
+    """Forty small sets of points with many ties, each its own data set, by the rule in core."""
     rng = random.Random(7)
     sets = {
         f"data-{n}": [
@@ -68,7 +57,7 @@ def test_the_fronts_are_what_nothing_beats(fake, ledger):
         ).to_pylist()
         for name, points in sets.items():
             found = [row["place"] for row in rows if row["data_fingerprint"] == name]
-            assert sorted(found) == sorted(unbeaten(points, cost))
+            assert sorted(found) == pareto_front([(p[0], p[cost]) for p in points])
     for budget in (0, 3, 6):
         rows = ledger.query(f"FROM best_under_budget({budget})").to_pylist()
         best = {row["data_fingerprint"]: row["valid_ndcg_10"] for row in rows}
@@ -193,3 +182,126 @@ def test_a_run_that_never_evaluated_is_in_results_and_on_no_front(fake, ledger):
     ]
     assert ledger.query("FROM pareto_memory").num_rows == 0
     assert ledger.query("FROM best_under_budget(1e15)").num_rows == 0
+
+
+def points(ledger, view):
+    rows = ledger.query(f"SELECT (spec->>'$.extra')::INT AS place FROM {view}")
+    return sorted(rows["place"].to_pylist())
+
+
+def test_a_cost_that_could_not_be_read_is_on_no_front(fake, ledger):
+    """Neither with the best quality of all nor alone; what is known stays where it is."""
+    known = point(fake, 0, 0.5, 5, 5.0)
+    unread = point(fake, 1, 0.9, None, None)
+    ledger.append([known, unread])
+    for view in ("pareto_memory", "pareto_time", "best_under_budget(1e15)"):
+        assert points(ledger, view) == [0], view
+    ledger.append([replace(known, run=replace(known.run, data_fingerprint="elsewhere"))])
+    for view in ("pareto_memory", "pareto_time", "best_under_budget(1e15)"):
+        assert points(ledger, view) == [0], view
+
+
+def seeds(fake, place, qualities, peaks, outcomes):
+    """Runs of one configuration that differ in the seed."""
+    made = []
+    for seed, (quality, peak, outcome) in enumerate(zip(qualities, peaks, outcomes, strict=True)):
+        one = point(fake, place, quality, peak, 1.0)
+        spec = json.loads(one.run.spec)
+        spec["train"]["seed"] = seed
+        names = {"run_id": f"{place}-{seed}", "fingerprint": f"{place}-{seed}", "outcome": outcome}
+        one = replace(one, run=replace(one.run, spec=json.dumps(spec), seed=seed, **names))
+        made.append(one if outcome is Outcome.DONE else replace(one, metrics=()))
+    return made
+
+
+DONE = Outcome.DONE
+
+
+def test_the_largest_seed_must_stay_within_the_budget(fake, ledger):
+    """Their mean is 8: it would fit under 9."""
+    ledger.append(seeds(fake, 0, (0.9, 0.9, 0.9), (6, 6, 12), (DONE,) * 3))
+    ledger.append(seeds(fake, 1, (0.1, 0.1, 0.1), (6, 6, 6), (DONE,) * 3))
+    assert points(ledger, "best_under_budget(9)") == [1]
+    assert points(ledger, "best_under_budget(12)") == [0]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "wins"),
+    [
+        (Outcome.OOM, 1),
+        (Outcome.DIVERGED, 1),
+        (Outcome.TIMEOUT, 1),
+        (Outcome.FAILED, 1),
+        (Outcome.SKIPPED, 1),
+        (Outcome.PRUNED, 1),
+        (Outcome.INTERRUPTED, 0),
+        (Outcome.RUNNING, 0),
+    ],
+)
+@pytest.mark.parametrize("device_known", [True, False])
+def test_one_seed_of_three_that_survived_wins_nothing(fake, ledger, outcome, wins, device_known):
+    survivors = seeds(fake, 0, (0.9, 0.9, 0.9), (6, 6, 6), (DONE, outcome, outcome))
+    if not device_known:
+        survivors[1:] = [replace(one, environment=None) for one in survivors[1:]]
+    ledger.append(survivors)
+    ledger.append(seeds(fake, 1, (0.1, 0.1, 0.1), (6, 6, 6), (DONE,) * 3))
+    assert points(ledger, "best_under_budget(9)") == [wins]
+    lost = ledger.query("SELECT num_lost AS n FROM configurations ORDER BY n")["n"].to_pylist()
+    assert lost == [0, 2 if wins else 0]
+
+
+def test_a_seed_that_was_lost_and_then_done_is_not_lost(fake, ledger):
+    lost, done, _ = seeds(fake, 0, (0.9, 0.9, 0.9), (6, 6, 6), (Outcome.OOM, DONE, DONE))
+    again = replace(done.run, run_id="again", fingerprint=lost.run.fingerprint, attempt=2)
+    ledger.append([lost, done, replace(done, run=replace(again, spec=lost.run.spec))])
+    assert points(ledger, "best_under_budget(9)") == [0]
+    ledger.append([replace(lost, run=replace(lost.run, run_id="last", attempt=3))])
+    assert points(ledger, "best_under_budget(9)") == []
+
+
+def test_threads_are_part_of_what_compares_in_time(fake, ledger):
+    """A slower run with fewer threads is on a front of its own; in memory the better one wins."""
+    good, bad = point(fake, 0, 0.9, 1, 1.0), point(fake, 1, 0.1, 9, 9.0)
+    bad = replace(bad, environment=replace(bad.environment, threads=1))
+    ledger.append([good, bad])
+    assert points(ledger, "pareto_time") == [0, 1]
+    assert points(ledger, "pareto_memory") == [0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "fits"),
+    [
+        ("'8GiB'", True),
+        ("' 8 gib '", True),
+        ("'8.5GB'", False),
+        ("'9GB'", True),
+        ("'8192M'", True),
+        ("8589934592", True),
+        ("8589934591", False),
+        ("'8589934592'", True),
+        ("8 * 1024 * 1024 * 1024", True),
+        ("8*1024*1024 * 1023", False),
+        ("8.6e9", True),
+        ("1e30", True),
+        ("pow(2, 33)", True),
+    ],
+)
+def test_a_budget_is_a_number_of_any_size_or_a_text(fake, ledger, budget, fits):
+    ledger.append([point(fake, 0, 0.9, 8 * 2**30, 1.0)])
+    assert ledger.query(f"FROM best_under_budget({budget})").num_rows == fits
+
+
+@pytest.mark.parametrize("budget", ["3parsecs", "GiB", "8 GiB GiB", "-8GiB", ""])
+def test_a_budget_that_is_no_size_is_refused(fake, ledger, budget):
+    ledger.append([point(fake, 0, 0.9, 8 * 2**30, 1.0)])
+    with pytest.raises(LedgerError, match=f"invalid size: '{budget}'"):
+        ledger.query(f"FROM best_under_budget('{budget}')")
+
+
+def test_sizes_in_sql_are_those_of_the_command_line(ledger):
+    rng = random.Random(3)
+    for _ in range(50):
+        number = rng.choice([f"{rng.randint(1, 9999)}", f"{rng.uniform(0.5, 999):.3f}"])
+        text = number + rng.choice(["", " "]) + rng.choice(["", *BYTES_PER_UNIT]).upper()
+        found = ledger.query(f"SELECT size_in_bytes('{text}') AS n")["n"].to_pylist()
+        assert int(found[0]) == parse_bytes(text), text

@@ -2,16 +2,21 @@
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from scalelab.core.errors import LedgerError
+from scalelab.store.ledger import WaitingRecords
 from scalelab.store.writer import LedgerWriter
+
+# Nobody holds the ledger in these tests: nothing is written there.
+WAITING = WaitingRecords(Path("never-written.duckdb"))
 
 
 def test_what_is_queued_together_is_stored_together(fake):
     batches = []
-    with LedgerWriter(batches.append, pause_s=0.2) as writer:
+    with LedgerWriter(batches.append, waiting=WAITING, pause_s=0.2) as writer:
         for index in range(50):
             writer.append(fake.record(index=index))
     assert [r.run.run_id for batch in batches for r in batch] == [f"run-{i:06d}" for i in range(50)]
@@ -25,7 +30,7 @@ def test_a_receipt_is_given_only_when_it_is_stored(fake):
         gate.wait()
         stored.extend(batch)
 
-    with LedgerWriter(store, pause_s=0.0) as writer:
+    with LedgerWriter(store, waiting=WAITING, pause_s=0.0) as writer:
         receipt = writer.append(fake.record())
         assert not receipt.done()
         gate.set()
@@ -44,7 +49,7 @@ def test_flush_returns_when_all_is_stored(fake, ledger):
 def test_one_bad_record_takes_no_other_with_it(fake, ledger):
     bad = fake.record(index=7)
     bad = replace(bad, run=replace(bad.run, protocol=None))
-    writer = LedgerWriter(ledger.append)
+    writer = LedgerWriter(ledger.append, waiting=WAITING)
     receipts = [writer.append(r) for r in (fake.record(index=1), bad, fake.record(index=2))]
     with pytest.raises(LedgerError, match="protocol"):
         writer.close()
@@ -59,7 +64,7 @@ def test_an_error_reaches_the_next_to_append_and_the_end(fake):
     def store(batch):
         raise LedgerError("the disk is full")
 
-    writer = LedgerWriter(store, pause_s=0.0)
+    writer = LedgerWriter(store, waiting=WAITING, pause_s=0.0)
     with pytest.raises(LedgerError, match="full"):
         writer.append(fake.record()).result()
     with pytest.raises(LedgerError, match="full"):
@@ -74,7 +79,7 @@ def test_an_unforeseen_error_leaves_no_receipt_open(fake):
     def store(batch):
         raise RuntimeError("a fault of ours")
 
-    writer = LedgerWriter(store, pause_s=0.0)
+    writer = LedgerWriter(store, waiting=WAITING, pause_s=0.0)
     with pytest.raises(LedgerError, match="a fault of ours"):
         writer.append(fake.record()).result(timeout=10)
     with pytest.raises(LedgerError):
@@ -86,7 +91,7 @@ def test_the_error_of_the_body_is_not_hidden_by_the_writer(fake):
         raise LedgerError("the disk is full")
 
     def body():
-        with LedgerWriter(store, pause_s=0.0) as writer:
+        with LedgerWriter(store, waiting=WAITING, pause_s=0.0) as writer:
             writer.append(fake.record())
             raise KeyError
 

@@ -18,6 +18,7 @@ FIGURES = """
     SELECT r.fingerprint, 'metric' AS what,
            m.split || m.name || coalesce(m.k, 0) || m.epoch AS name, m.value
     FROM metrics m JOIN runs r USING (run_id)
+    WHERE m.name <> 'wall_s'  -- seconds on the clock differ
     UNION ALL
     SELECT r.fingerprint, source || stage, component, bytes FROM memory JOIN runs r USING (run_id)
     WHERE kind = 'requested' ORDER BY ALL

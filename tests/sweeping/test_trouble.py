@@ -139,3 +139,83 @@ def test_a_ledger_that_cannot_be_used_stops_the_sweep_before_a_run(
     assert observer.started == []
     if path.is_file():
         assert path.read_bytes() == whole
+
+
+@pytest.fixture
+def held(tmp_path):
+    """Hold the ledger in another process; call the result to let it go."""
+    started = []
+
+    def hold():
+        holder = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path / "fake.duckdb")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(holder)
+        assert holder.stdout.readline() == "held\n"
+
+    def let_go():
+        while started:
+            holder = started.pop()
+            holder.kill()
+            holder.communicate()
+
+    hold.let_go = let_go
+    yield hold
+    let_go()
+
+
+def test_finished_runs_wait_beside_a_held_ledger_and_the_next_sweep_stores_them(
+    study, sweep, tmp_path, held, monkeypatch
+):
+    """The holder stays to the end: the sweep says so in one line, and nothing runs twice."""
+    monkeypatch.setattr("scalelab.store.ledger._STORE_PATIENCE_S", 0.1)
+    monkeypatch.setattr("scalelab.store.writer._PATIENCE_S", 0.5)
+
+    class Holding(RecordingObserver):
+        def on_run_start(self, run_id):
+            super().on_run_start(run_id)
+            if len(self.started) == 2:
+                held()
+
+    asked = study(axes={"batch.size": list(range(1, 6))})
+    observer = Holding()
+    with pytest.raises(LedgerError) as caught:
+        sweep(asked, executor="processes", observer=observer)
+    assert len(observer.started) == 5, "runs went on"
+    assert any("finished runs wait in fake.duckdb.waiting" in m for m in observer.messages)
+    assert "\n" not in str(caught.value)
+    assert "held by" in str(caught.value)
+    assert "fake.duckdb.waiting" in str(caught.value)
+    held.let_go()
+    again = RecordingObserver()
+    assert sweep(asked, observer=again).counts == {"done": 5}
+    assert again.started == [], "all five were finished"
+    assert counts(tmp_path / "fake.duckdb") == {"done": 5}
+    assert not (tmp_path / "fake.duckdb.waiting").exists()
+
+
+def test_a_ledger_that_is_let_go_gets_what_waited(study, sweep, tmp_path, held, monkeypatch):
+    monkeypatch.setattr("scalelab.store.ledger._STORE_PATIENCE_S", 0.1)
+    waiting = tmp_path / "fake.duckdb.waiting"
+
+    class Holding(RecordingObserver):
+        def on_run_start(self, run_id):
+            super().on_run_start(run_id)
+            if len(self.started) == 2:
+                held()
+
+        def on_message(self, text):
+            super().on_message(text)
+            if "wait in" in text:
+                assert waiting.exists()
+                held.let_go()
+
+    observer = Holding()
+    asked = study(axes={"batch.size": [1, 2, 3]}, set={"train.learning_rate": 0.2})
+    assert sweep(asked, executor="processes", observer=observer).counts == {"done": 3}
+    assert counts(tmp_path / "fake.duckdb") == {"done": 3}
+    assert len(observer.ended) == 3
+    assert any("free again" in text for text in observer.messages)
+    assert not waiting.exists()

@@ -1,7 +1,6 @@
 """Generate a synthetic data set from options, and rank by its true next-item probabilities."""
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from scalelab.core.cores import available_cores
 from scalelab.core.errors import SpecError
 from scalelab.datasets._arrays import new_array
 from scalelab.datasets.interactions import Interactions
@@ -189,9 +189,9 @@ class Synthetic:
 
 def _on_all_cores(work: Callable[[int, int], None], count: int) -> None:
     """`work(first, last)` over slices of 0..count; the kernels hold no lock."""
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = available_cores()
     # More slices than workers: histories are not equally long.
-    borders = np.linspace(0, count, min(8 * (workers or 1), count) + 1).astype(np.int64)
+    borders = np.linspace(0, count, min(8 * workers, count) + 1).astype(np.int64)
     with ThreadPoolExecutor(workers) as pool:
         jobs = [pool.submit(work, int(first), int(last)) for first, last in pairwise(borders)]
         for job in jobs:

@@ -5,150 +5,189 @@ from typing import Annotated, Any, Literal
 
 import altair as alt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes
-from scalelab.reporting import theme
-from scalelab.reporting.charts._options import Height, Stage, Study
+from scalelab.reporting import axes, theme
+from scalelab.reporting.charts._options import Stage, Study, Width
+from scalelab.reporting.differences import Key, describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Breakdown"]
 
+# A run that did not finish has a prediction all the same, so the last attempt is one per source.
 _ROWS = """
 WITH parts AS (
-    SELECT runs.loss, runs.num_negatives, runs.num_items, runs.batch_size, runs.run_id,
-        memory.component, memory.source, memory.bytes
+    SELECT runs.*, memory.component, memory.source, memory.bytes
     FROM runs JOIN memory ON memory.run_id = runs.run_id
     WHERE memory.stage = $stage AND memory.kind = 'requested' AND memory.component <> 'total'
-        AND memory.bytes IS NOT NULL AND runs.num_items IS NOT NULL
+        AND memory.bytes IS NOT NULL
         AND (runs.outcome = 'done' OR memory.source = 'predicted')
         AND ($source = 'both' OR memory.source = $source)
         AND ($study IS NULL OR runs.study_id = $study)
 ),
-cells AS (
-    SELECT loss, num_negatives, num_items, batch_size, source, component,
-        (sum(bytes) / count(DISTINCT run_id))::BIGINT AS bytes, count(DISTINCT run_id) AS num_runs
-    FROM parts
-    GROUP BY ALL
+latest AS (
+    SELECT * FROM parts QUALIFY row_number() OVER (
+        PARTITION BY fingerprint, device, source ORDER BY attempt DESC, started_at DESC, run_id DESC
+    ) = 1
+),
+counted AS (
+    SELECT run_id, source, count(*) OVER (
+        PARTITION BY configuration, data_fingerprint, protocol, device, results_version, source
+    ) AS num_seeds
+    FROM latest
 )
-SELECT
-    concat_ws(', ', loss, CASE num_negatives WHEN 0 THEN NULL WHEN 1 THEN '1 negative'
-        ELSE num_negatives || ' negatives' END) AS panel,
-    *,
-    sum(bytes) OVER bar AS total,
-    row_number() OVER (bar ORDER BY component) = 1 AS first_of_bar
-FROM cells
-WINDOW bar AS (PARTITION BY loss, num_negatives, num_items, batch_size, source)
-ORDER BY loss, num_negatives, num_items, batch_size, source, component
+SELECT configuration, data_fingerprint, protocol, device, results_version,
+    any_value(dataset) AS dataset, any_value(num_items) AS num_items, any_value(loss) AS loss,
+    any_value(batch_size) AS batch_size, any_value(spec)::VARCHAR AS spec, source, num_seeds,
+    component, round(sum(bytes) / num_seeds)::BIGINT AS bytes
+FROM parts JOIN counted USING (run_id, source)
+GROUP BY configuration, data_fingerprint, protocol, device, results_version, source, num_seeds,
+    component
+ORDER BY dataset, num_items, data_fingerprint, protocol, device, results_version, configuration,
+    source, component
 """
+_ADDED = {
+    "data": pa.string(),
+    "label": pa.string(),
+    "usual": pa.string(),
+    "total": pa.int64(),
+    "total_label": pa.string(),
+    "is_mark": pa.bool_(),
+    "component_order": pa.int64(),
+    "bar_order": pa.int64(),
+    "num_left_out": pa.int64(),
+}
+_STAGES = {"train": "training", "eval": "evaluation"}
+_TOOLTIP = (
+    alt.Tooltip("label:N", title="configuration"),
+    alt.Tooltip("component:N"),
+    alt.Tooltip("bytes:Q", format=","),
+    alt.Tooltip("total:Q", format=","),
+    alt.Tooltip("source:N"),
+    alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
+    alt.Tooltip("data:N"),
+    alt.Tooltip("device:N"),
+    alt.Tooltip("configuration:N", title="id"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Breakdown:
     """Which component takes the memory at the peak (Figure 2 of the RECE paper, finer).
 
-    Runs of one cell are averaged. `source` = both sets predictions (pale) beside measurements.
+    A bar is one configuration, the mean over its seeds. With `source` = both, a configuration that
+    was run has its measured bar and a mark at the predicted peak; others have the predicted bar,
+    paler. At most `most` bars: those with the smallest peaks.
     """
 
     study: Study = None
     stage: Stage = "train"
     source: Annotated[
         Literal["measured", "predicted", "both"],
-        Field(description="which bytes are drawn"),
+        Field(description="measured peaks, predicted ones, or both"),
     ] = "both"
-    height: Height = 200
+    most: Annotated[int, Field(ge=1, description="most bars, those with the smallest peaks")] = 80
+    width: Width = 560
 
     def rows(self, ledger: Ledger) -> pa.Table:
-        """One row for each loss, catalog size, batch size, source and component."""
-        asked = {"study": self.study, "stage": self.stage, "source": self.source}
-        rows = ledger.query(_ROWS, asked)
+        """One row for each configuration, source and component."""
+        parameters = {"study": self.study, "stage": self.stage, "source": self.source}
+        table = ledger.query(_ROWS, parameters)
+        rows = table.to_pylist()
+        described = describe(rows)
+        keys = [key_of(row) for row in rows]
+        totals: dict[Key, dict[str, int]] = {}
+        for key, row in zip(keys, rows, strict=True):
+            of_key = totals.setdefault(key, {})
+            of_key[row["source"]] = of_key.get(row["source"], 0) + row["bytes"]
+        peaks = {
+            key: of_key.get("measured", of_key.get("predicted", 0))
+            for key, of_key in totals.items()
+        }
+        smallest = sorted(peaks, key=lambda key: (peaks[key], described[key].label))
+        order = {key: place for place, key in enumerate(smallest)}
         places = {name: place for place, name in enumerate(theme.COMPONENTS)}
-        order = [places.get(name, len(places)) for name in rows["component"].to_pylist()]
-        labels = [format_bytes(total) for total in rows["total"].to_pylist()]
-        rows = rows.append_column("component_order", pa.array(order, pa.int64()))
-        return rows.append_column("total_label", pa.array(labels, pa.string()))
+        added = [
+            {
+                "data": described[key].data,
+                "label": described[key].label,
+                "usual": described[key].usual,
+                "total": totals[key][row["source"]],
+                "total_label": _label(totals[key][row["source"]], row["num_seeds"]),
+                "is_mark": row["source"] == "predicted" and "measured" in totals[key],
+                "component_order": places.get(row["component"], len(places)),
+                "bar_order": order[key],
+                "num_left_out": max(0, len(order) - self.most),
+            }
+            for key, row in zip(keys, rows, strict=True)
+        ]
+        table = theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
+        return table.filter(pc.field("bar_order") < self.most)
 
     def draw(self, rows: pa.Table) -> alt.Chart:
-        """One row of panels a loss, one panel a catalog size, one bar a batch size and source."""
-        title = "Memory at the training peak, by component"
-        if self.stage == "eval":
-            title = "Memory at the evaluation peak, by component"
+        """One panel per data set, one bar per configuration, the smallest peak first."""
+        title = f"Memory at the {_STAGES[self.stage]} peak, by component"
         if not rows.num_rows:
             return theme.nothing_to_show(title)
         chart_data = theme.ChartData()
-        data = rows.to_pylist()
         panels = [
-            self._panel(
-                chart_data,
-                rows.filter(pa.array([row["panel"] == panel for row in data])),
-                rows,
-                panel,
-            )
-            for panel in dict.fromkeys(row["panel"] for row in data)
+            self._panel(chart_data, rows.filter(pc.field("data") == data), rows, data)
+            for data in dict.fromkeys(rows["data"].to_pylist())
         ]
-        both = len({row["source"] for row in data}) > 1
-        subtitle = (
-            "requested bytes; left measured, right (pale) predicted" if both else "requested bytes"
-        )
+        subtitle = [
+            "requested bytes (live tensors); a bar is one configuration, mean over its seeds"
+        ]
+        if any(rows["is_mark"].to_pylist()):
+            subtitle.append("bars: measured; black lines: predicted")
+        if rows.filter(~pc.field("is_mark") & (pc.field("source") == "predicted")).num_rows:
+            subtitle.append("pale bars: predicted, not measured")
+        left_out = rows["num_left_out"][0].as_py()
+        if left_out:
+            subtitle.append(f"{left_out} configurations with larger peaks are left out")
+        subtitle += theme.unnamed(rows)
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
-        sizes = len({row["num_items"] for row in data})
-        # Few catalog sizes leave room for losses side by side.
-        columns = max(1, 4 // sizes)
-        return theme.themed(
-            alt.concat(*panels, title=heading, spacing=22, columns=columns), chart_data
-        )
+        return theme.themed(alt.vconcat(*panels, title=heading, spacing=22), chart_data)
 
     def _panel(
-        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, panel: str
-    ) -> alt.HConcatChart:
-        data = rows.to_pylist()
-        parts = [
-            self._bars(
-                chart_data,
-                pa.Table.from_pylist([r for r in data if r["num_items"] == n], rows.schema),
-                all_rows,
-                n,
-            )
-            for n in sorted({row["num_items"] for row in data})
-        ]
-        return alt.hconcat(*parts, title=alt.TitleParams(panel, fontSize=12, offset=8), spacing=18)
-
-    def _bars(
-        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, num_items: int
+        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, data: str
     ) -> Any:
-        sources = sorted(set(theme.values(all_rows, "source")))
-        bar_width = 38 if len(sources) > 1 else 44
-        totals = theme.numbers(rows, "total")
-        up = theme.axis_of([1.06 * max(totals)], "peak", unit="byte", zero=True)
-        base = chart_data.chart(rows).encode(
-            x=alt.X("batch_size:O", title="batch size", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y(
-                "bytes:Q",
-                **up,
-            ),
+        names = list(dict.fromkeys(rows.sort_by("bar_order")["label"].to_pylist()))
+        y = alt.Y("label:N", title=None, sort=names, axis=alt.Axis(labelLimit=480, labelPadding=6))
+        # The numbers at the ends of the bars need room.
+        widest = 1.25 * max(theme.numbers(rows, "total"))
+        across = axes.axis_of([widest], "peak", unit="byte", zero=True)
+        pale = alt.Scale(domain=["measured", "predicted"], range=[1.0, 0.45])
+        bars = (
+            chart_data.chart(rows.filter(~pc.field("is_mark")))
+            .mark_bar(height=14)
+            .encode(
+                x=alt.X("bytes:Q", stack="zero", **across),
+                y=y,
+                color=theme.component_color(theme.values(all_rows, "component")),
+                opacity=alt.Opacity("source:N", scale=pale, legend=None),
+                order=alt.Order("component_order:Q"),
+                tooltip=list(_TOOLTIP),
+            )
         )
-        if len(sources) > 1:
-            offset = alt.Scale(domain=["measured", "predicted"])
-            base = base.encode(xOffset=alt.XOffset("source:N", scale=offset))
-        pale = alt.Scale(domain=["measured", "predicted"], range=[1.0, 0.5])
-        bars = base.mark_bar(size=bar_width).encode(
-            color=theme.component_color(theme.values(all_rows, "component")),
-            opacity=alt.Opacity("source:N", scale=pale, legend=None),
-            order=alt.Order("component_order:Q"),
-            tooltip=[
-                alt.Tooltip("panel:N", title="loss"),
-                alt.Tooltip("component:N"),
-                alt.Tooltip("bytes:Q", format=","),
-                alt.Tooltip("total:Q", format=","),
-                alt.Tooltip("source:N"),
-                alt.Tooltip("num_items:Q", format=","),
-                alt.Tooltip("batch_size:Q"),
-                alt.Tooltip("num_runs:Q", title="runs"),
-            ],
+        ends = theme.first_of(rows, "label", "source")
+        numbers = (
+            chart_data.chart(ends.filter(~pc.field("is_mark")))
+            .mark_text(align="left", dx=5, fontSize=10)
+            .encode(x=alt.X("total:Q"), y=y, text="total_label:N")
         )
-        names = base.transform_filter("datum.first_of_bar").mark_text(dy=-7, fontSize=9)
-        names = names.encode(y=alt.Y("total:Q"), text="total_label:N")
-        step = (bar_width + 4) * len(sources) + 14
-        width = alt.Step(step, **{"for": "position"})
-        heading = alt.TitleParams(f"{num_items:,} items", fontSize=11, fontWeight="normal")
-        return alt.layer(bars, names).properties(title=heading, height=self.height, width=width)
+        layers = [bars, numbers]
+        marks = ends.filter(pc.field("is_mark"))
+        if marks.num_rows:
+            lines = chart_data.chart(marks).mark_tick(color="#111111", thickness=2, size=18)
+            layers.append(
+                lines.encode(x=alt.X("total:Q"), y=y, tooltip=list(_TOOLTIP[:1] + _TOOLTIP[3:]))
+            )
+        heading = alt.TitleParams(data, fontSize=12, offset=8)
+        return alt.layer(*layers).properties(title=heading, width=self.width, height=alt.Step(20))
+
+
+def _label(total: int, num_seeds: int) -> str:
+    mean = "" if num_seeds == 1 else f", mean of {num_seeds} seeds"
+    return f"{format_bytes(total)}{mean}"

@@ -7,8 +7,9 @@ import pyarrow as pa
 
 from scalelab.core.memory_kinds import KINDS
 from scalelab.core.units import format_bytes
-from scalelab.reporting import theme
+from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Study, Width
+from scalelab.reporting.differences import describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Kinds"]
@@ -16,18 +17,15 @@ __all__ = ["Kinds"]
 _COLOURS = dict(zip(KINDS, ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7"), strict=True))
 _ROWS = """
 WITH chosen AS (
-    SELECT run_id, loss, batch_size, num_items, num_negatives, device, peak_bytes FROM results
+    SELECT * FROM results
     WHERE $study IS NULL OR study_id = $study
     QUALIFY row_number() OVER (
         PARTITION BY device, loss ORDER BY peak_bytes DESC NULLS LAST, run_id
     ) = 1
 )
-SELECT
-    concat_ws(', ', loss, 'batch ' || batch_size, format('{:,} items', num_items),
-        CASE num_negatives WHEN 0 THEN NULL WHEN 1 THEN '1 negative'
-            ELSE num_negatives || ' negatives' END) AS label,
-    coalesce(device, 'unknown device') AS device, chosen.run_id, loss, batch_size, num_items,
-    memory.kind, memory.stage, memory.bytes, memory.reason
+SELECT configuration, data_fingerprint, protocol, coalesce(device, 'unknown device') AS device,
+    results_version, dataset, num_items, chosen.run_id, loss, batch_size, seed,
+    spec::VARCHAR AS spec, memory.kind, memory.stage, memory.bytes, memory.reason
 FROM chosen JOIN memory ON memory.run_id = chosen.run_id
 WHERE memory.component = 'total' AND memory.source = 'measured'
     AND list_contains($kinds, memory.kind)
@@ -42,14 +40,20 @@ ORDER BY device, loss, kind
 
 @dataclass(frozen=True, kw_only=True)
 class Kinds:
-    """Requested, allocated, reserved, device used and host memory of each loss's largest run."""
+    """Requested, allocated, reserved, device used and host memory of the largest run per loss."""
 
     study: Study = None
     width: Width = 520
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind; where `bytes` is null, `reason` says why."""
-        rows = ledger.query(_ROWS, {"study": self.study, "kinds": list(KINDS)})
+        table = ledger.query(_ROWS, {"study": self.study, "kinds": list(KINDS)})
+        described = describe(table.to_pylist())
+        words = [described[key_of(row)] for row in table.to_pylist()]
+        rows = table.drop_columns(["spec"])
+        rows = rows.append_column("data", pa.array([one.data for one in words], pa.string()))
+        rows = rows.append_column("label", pa.array([one.label for one in words], pa.string()))
+        rows = rows.append_column("usual", pa.array([one.usual for one in words], pa.string()))
         places = {name: place for place, name in enumerate(KINDS)}
         kinds = rows["kind"].to_pylist()
         rows = rows.append_column(
@@ -68,7 +72,7 @@ class Kinds:
         present = sorted(set(theme.values(rows, "kind")), key=lambda k: [*KINDS, k].index(k))
         colours = [_COLOURS.get(kind, "#777777") for kind in present]
         found = theme.numbers(rows, "bytes")
-        across = theme.axis_of([1.15 * max(found, default=1.0)], "peak", unit="byte", zero=True)
+        across = axes.axis_of([1.15 * max(found, default=1.0)], "peak", unit="byte", zero=True)
         axis = alt.Axis(labelExpr="replace(datum.label, '_', ' ')")
         y = alt.Y("kind:N", title=None, sort=present, axis=axis)
         base = alt.Chart().encode(y=y)
@@ -89,15 +93,20 @@ class Kinds:
             .encode(x=alt.X("at:Q"), text="text:N")
         )
         panels = alt.layer(bars, text).properties(width=self.width, height=alt.Step(19))
-        owners = list(zip(rows["device"].to_pylist(), rows["label"].to_pylist(), strict=True))
+        columns = (rows[name].to_pylist() for name in ("run_id", "label", "data", "device"))
+        owners = list(zip(*columns, strict=True))
         parts = [
             panels.properties(
                 data=chart_data.data(rows.filter(pa.array([own == place for own in owners]))),
-                title=alt.TitleParams(f"{place[1]} ({place[0]})", fontSize=12),
+                title=alt.TitleParams(f"{place[1]} ({place[2]}, {place[3]})", fontSize=12),
             )
             for place in dict.fromkeys(owners)
         ]
         legend = [f"{k.replace('_', ' ')}: {KINDS[k]}" for k in present if k in KINDS]
-        subtitle = ["the largest run of each loss", *legend]
+        subtitle = [
+            "one run per loss and device: that with the largest training peak",
+            *theme.unnamed(rows),
+            *legend,
+        ]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=12)
         return theme.themed(alt.vconcat(*parts, title=heading, spacing=14), chart_data)

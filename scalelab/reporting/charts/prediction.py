@@ -7,21 +7,23 @@ import altair as alt
 import pyarrow as pa
 from pydantic import Field
 
-from scalelab.reporting import theme
+from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
+from scalelab.reporting.differences import describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Prediction"]
 
 _ROWS = """
-SELECT run_id, model, loss, dataset, num_items, batch_size, max_len, hidden_dim, num_negatives,
-    coalesce(device, 'unknown device') AS device, kind, measured_bytes, predicted_bytes,
-    100 * error AS error_percent
-FROM prediction_error
+SELECT e.run_id, runs.configuration, runs.data_fingerprint, runs.protocol,
+    coalesce(runs.device, 'unknown device') AS device, runs.results_version, runs.dataset,
+    runs.num_items, runs.loss, runs.seed, runs.spec::VARCHAR AS spec, e.kind, e.measured_bytes,
+    e.predicted_bytes, 100 * e.error AS error_percent
+FROM prediction_error AS e JOIN runs ON runs.run_id = e.run_id
 WHERE component = 'total' AND stage = $stage AND measured_bytes > 0 AND predicted_bytes > 0
-    AND ($study IS NULL OR study_id = $study)
-QUALIFY row_number() OVER (ORDER BY abs(error) DESC, run_id) <= $most
-ORDER BY kind, loss, run_id
+    AND ($study IS NULL OR e.study_id = $study)
+QUALIFY row_number() OVER (ORDER BY abs(e.error) DESC, e.run_id) <= $most
+ORDER BY kind, loss, e.run_id
 """
 
 
@@ -39,8 +41,13 @@ class Prediction:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row a run and kind that was both predicted and measured."""
-        asked = {"study": self.study, "stage": self.stage, "most": self.most}
-        return ledger.query(_ROWS, asked)
+        parameters = {"study": self.study, "stage": self.stage, "most": self.most}
+        table = ledger.query(_ROWS, parameters)
+        described = describe(table.to_pylist())
+        words = [described[key_of(row)] for row in table.to_pylist()]
+        added = [{"data": one.data, "label": one.label, "usual": one.usual} for one in words]
+        kinds = dict.fromkeys(("data", "label", "usual"), pa.string())
+        return theme.with_columns(table.drop_columns(["spec"]), added, kinds)
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """Left the two against each other with the line of equality, right the error by loss."""
@@ -55,7 +62,11 @@ class Prediction:
         ]
         errors = sorted(abs(e) for e in theme.numbers(rows, "error_percent"))
         middle = errors[len(errors) // 2]
-        subtitle = f"{len(errors)} peaks; error: median {middle:.2g} %, largest {errors[-1]:.2g} %"
+        subtitle = [
+            f"{len(errors)} peaks, each of one run",
+            f"error: median {middle:.2g} %, largest {errors[-1]:.2g} %",
+        ]
+        subtitle += theme.unnamed(rows)
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 
@@ -64,11 +75,10 @@ class Prediction:
         losses = theme.values(rows, "loss")
         colour, shape = theme.loss_color(losses), theme.loss_shape(losses)
         tooltip = [
-            alt.Tooltip("loss:N"),
-            alt.Tooltip("model:N"),
-            alt.Tooltip("num_items:Q", format=","),
-            alt.Tooltip("batch_size:Q"),
-            alt.Tooltip("max_len:Q"),
+            alt.Tooltip("label:N", title="configuration"),
+            alt.Tooltip("seed:Q"),
+            alt.Tooltip("data:N"),
+            alt.Tooltip("device:N"),
             alt.Tooltip("measured_bytes:Q", format=","),
             alt.Tooltip("predicted_bytes:Q", format=","),
             alt.Tooltip("error_percent:Q", format="+.3f"),
@@ -78,8 +88,8 @@ class Prediction:
             chart_data.chart(rows)
             .mark_point(filled=True, size=60, opacity=0.7)
             .encode(
-                x=alt.X("measured_bytes:Q", **theme.axis_of(both, "measured", unit="byte")),
-                y=alt.Y("predicted_bytes:Q", **theme.axis_of(both, "predicted", unit="byte")),
+                x=alt.X("measured_bytes:Q", **axes.axis_of(both, "measured", unit="byte")),
+                y=alt.Y("predicted_bytes:Q", **axes.axis_of(both, "predicted", unit="byte")),
                 color=colour,
                 shape=shape,
                 tooltip=tooltip,

@@ -1,20 +1,24 @@
 """Draw how memory, time and quality change with one setting while all others are fixed."""
 
+import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import altair as alt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
-from scalelab.reporting import theme
+from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
+from scalelab.reporting.differences import Settings, key_of, labels, settings_of
+from scalelab.reporting.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Scaling"]
 
-_SETTINGS = ("num_items", "batch_size", "max_len", "hidden_dim", "num_negatives")
-_By = Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"]
 _TITLES = {
     "num_items": "items in the catalog",
     "batch_size": "batch size (sequences)",
@@ -22,113 +26,244 @@ _TITLES = {
     "hidden_dim": "hidden dimension",
     "num_negatives": "negatives",
 }
-_SPREADS = "SELECT {} FROM configurations WHERE $study IS NULL OR list_contains(study_ids, $study)"
+# Where a spec holds the setting: all else is the same along a line.
+_KEYS = {
+    "num_items": "data.num_items",
+    "batch_size": "batch.size",
+    "max_len": "batch.max_len",
+    "hidden_dim": "model.hidden_dim",
+    "num_negatives": "negatives.0.num_negatives",
+}
 _ROWS = """
-SELECT
-    coalesce(device, 'unknown device') AS device, dataset, model, loss, '{by}' AS setting,
-    {by}::DOUBLE AS value, configuration, batch_size, num_negatives, num_items, num_seeds,
-    valid_ndcg_10, test_ndcg_10, peak_kind, peak_bytes, train_s,
-    row_number() OVER (PARTITION BY device, loss ORDER BY {by} DESC) = 1 AS last_of_loss
+SELECT configuration, data_fingerprint, protocol, device, results_version, dataset, model, loss,
+    batch_size, max_len, hidden_dim, num_negatives, num_items, num_seeds, valid_ndcg_10,
+    test_ndcg_10, peak_kind, peak_bytes, train_s, spec::VARCHAR AS spec
 FROM configurations
-WHERE {by} IS NOT NULL AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
+WHERE peak_bytes IS NOT NULL AND train_s IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
-QUALIFY row_number() OVER (
-    PARTITION BY device, dataset, model, loss, {by}
-    ORDER BY valid_ndcg_10 DESC NULLS LAST, peak_bytes, configuration
-) = 1
-ORDER BY device, dataset, model, loss, value
+ORDER BY dataset, num_items, model, loss, configuration, device, results_version
 """
+_ADDED = {
+    "setting": pa.string(),
+    "value": pa.float64(),
+    "place": pa.string(),
+    "line": pa.string(),
+    "usual": pa.string(),
+    "line_order": pa.int64(),
+    "verdict": pa.string(),
+    "num_left_out": pa.int64(),
+}
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [12, 4])
+_TOOLTIP = (
+    alt.Tooltip("line:N", title="the same along the line"),
+    alt.Tooltip("value:Q", title="setting", format=","),
+    alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
+    alt.Tooltip("peak_bytes:Q", format=","),
+    alt.Tooltip("train_s:Q", format=",.1f"),
+    alt.Tooltip("test_ndcg_10:Q", format=".4f"),
+    alt.Tooltip("verdict:N", title="note"),
+    alt.Tooltip("configuration:N", title="id"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """How memory, time and test NDCG@10 grow with one setting: the best of each loss at each value.
+    """How memory, time and test NDCG@10 change with one setting, all other settings being equal.
 
-    `by` = auto takes the first of catalog size, batch size, length, width, negatives that varies.
+    A line joins configurations that differ in nothing but the setting, each the mean over its
+    seeds. `by` = auto takes the first of catalog size, batch size, length, width and negatives that
+    varies alone. At most `most_lines` lines
+    are drawn, those with most points; configurations that are on no line are left out.
     """
 
     by: Annotated[
         Literal["auto", "num_items", "batch_size", "max_len", "hidden_dim", "num_negatives"],
-        Field(description="setting on the horizontal axis; auto: the first of these that varies"),
+        Field(
+            description="setting on the horizontal axis; auto: the first of these that varies alone"
+        ),
     ] = "auto"
     study: Study = None
+    most_lines: Annotated[int, Field(ge=1, description="most lines, those with most points")] = 16
     width: Width = 290
     height: Height = 250
 
     def rows(self, ledger: Ledger) -> pa.Table:
-        """One row for each device, data set, model, loss and value of the setting."""
-        by = self._setting(ledger) if self.by == "auto" else self.by
-        return ledger.query(_ROWS.format(by=by), {"study": self.study})
-
-    def _setting(self, ledger: Ledger) -> str:
-        counts = ", ".join(f"count(DISTINCT {name}) AS {name}" for name in _SETTINGS)
-        found = ledger.query(_SPREADS.format(counts), {"study": self.study}).to_pylist()[0]
-        return next((name for name in _SETTINGS if found[name] > 1), _SETTINGS[0])
+        """One row for each configuration on a line; without any line, for each configuration."""
+        table = ledger.query(_ROWS, {"study": self.study})
+        rows = table.to_pylist()
+        settings = [settings_of(row["spec"]) for row in rows]
+        names = list(_KEYS) if self.by == "auto" else [self.by]
+        found = {name: _lines(rows, settings, name) for name in names}
+        by = next((name for name in names if _has_a_line(found[name])), names[0])
+        lines = [line for line in found[by] if len(line) > 1] or found[by]
+        lines = sorted(lines, key=len, reverse=True)[: self.most_lines]
+        places = [place for line in lines for place in line]
+        verdicts = verdicts_of(ledger) if rows else {}
+        words, usual = _words(
+            [rows[line[0]] for line in lines], [settings[line[0]] for line in lines], by
+        )
+        added = [
+            {
+                "setting": by,
+                "value": rows[place][by],
+                "place": _place(rows[place], by),
+                "line": words[number],
+                "usual": usual,
+                "line_order": number,
+                "verdict": verdicts[key_of(rows[place])].words or None,
+                "num_left_out": len(rows) - len(places),
+            }
+            for number, line in enumerate(lines)
+            for place in line
+        ]
+        shown = table.drop_columns(["spec"]).take(pa.array(places, pa.int64()))
+        return theme.with_columns(shown, added, _ADDED)
 
     def draw(self, rows: pa.Table) -> alt.Chart:
-        """Three panels a device: training peak, training time, quality."""
+        """A row of panels per data set and device: training peak, training time, quality."""
         if not rows.num_rows:
             return theme.nothing_to_show("Growth with the catalog")
         chart_data = theme.ChartData()
         setting = rows["setting"][0].as_py()
-        devices = rows["device"].to_pylist()
+        look = _look(rows)
         panels = [
-            self._panels(
-                chart_data, rows.filter(pa.array([d == device for d in devices])), device, setting
-            )
-            for device in dict.fromkeys(devices)
+            self._panels(chart_data, rows.filter(pc.field("place") == place), look, place, setting)
+            for place in dict.fromkeys(rows["place"].to_pylist())
         ]
-        subtitle = "the best configuration of each loss on validation, at each value"
+        subtitle = [
+            "a line joins configurations that are equal in all other settings; means over seeds"
+        ]
+        if theme.values(rows, "verdict"):
+            subtitle.append("hollow: ended at a baseline, below one, or while still rising")
+        left_out = rows["num_left_out"][0].as_py()
+        if left_out:
+            subtitle.append(f"{left_out} configurations that are on no such line are left out")
+        subtitle += theme.unnamed(rows)
         heading = alt.TitleParams(f"Growth with {_TITLES[setting]}", subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 
     def _panels(
-        self, chart_data: theme.ChartData, rows: pa.Table, device: str, setting: str
+        self,
+        chart_data: theme.ChartData,
+        rows: pa.Table,
+        look: "_Look",
+        place: str,
+        setting: str,
     ) -> alt.HConcatChart:
         unit = "count" if setting == "num_items" else ""
-        across = theme.axis_of(theme.numbers(rows, "value"), _TITLES[setting], unit=unit)
-        kind = rows["peak_kind"][0].as_py()
-        panels = [
-            self._panel(chart_data, rows, across, "peak_bytes", "byte", f"training peak ({kind})"),
-            self._panel(chart_data, rows, across, "train_s", "s", "training time"),
+        found = sorted(set(theme.numbers(rows, "value")))
+        is_log = found[0] > 0 and found[-1] >= 4 * found[0]
+        across = axes.axis_of(found, _TITLES[setting], unit=unit, log=is_log)
+        if len(found) <= 8:
+            # The values that were tried say more than round numbers between them.
+            across["axis"].values = found
+        kinds = ", ".join(dict.fromkeys(rows["peak_kind"].to_pylist()))
+        shown = [
+            ("peak_bytes", "byte", f"training peak ({kinds})"),
+            ("train_s", "s", "training time"),
+            ("test_ndcg_10", "", "test NDCG@10"),
         ]
-        if theme.numbers(rows, "test_ndcg_10"):
-            panels.append(self._panel(chart_data, rows, across, "test_ndcg_10", "", "test NDCG@10"))
-        return alt.hconcat(*panels, title=alt.TitleParams(device, fontSize=12, offset=8))
+        panels = [
+            self._panel(chart_data, rows, look, across, *field)
+            for field in shown
+            if theme.numbers(rows, field[0])
+        ]
+        return alt.hconcat(*panels, title=alt.TitleParams(place, fontSize=12, offset=8))
 
     def _panel(
         self,
         chart_data: theme.ChartData,
         rows: pa.Table,
+        look: "_Look",
         across: dict[str, Any],
         field: str,
         unit: str,
         title: str,
     ) -> Any:
-        losses = theme.values(rows, "loss")
         log = None if unit else False
-        up = theme.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
+        up = axes.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
         base = chart_data.chart(rows).encode(
-            x=alt.X("value:Q", **across),
-            y=alt.Y(f"{field}:Q", **up),
-            color=theme.loss_color(losses),
-            detail=["dataset:N", "model:N"],
+            x=alt.X("value:Q", **across), y=alt.Y(f"{field}:Q", **up), color=look.color
         )
-        points = base.mark_point(filled=True, size=60).encode(
-            shape=theme.loss_shape(losses),
-            tooltip=[
-                alt.Tooltip("loss:N"),
-                alt.Tooltip("dataset:N"),
-                alt.Tooltip("model:N"),
-                alt.Tooltip("num_items:Q", format=","),
-                alt.Tooltip("batch_size:Q"),
-                alt.Tooltip("num_negatives:Q"),
-                alt.Tooltip("num_seeds:Q", title="seeds"),
-                alt.Tooltip("peak_bytes:Q", format=","),
-                alt.Tooltip("train_s:Q", format=",.1f"),
-                alt.Tooltip("test_ndcg_10:Q", format=".4f"),
-            ],
+        lines = base.mark_line(strokeWidth=1.6).encode(strokeDash=look.dash)
+        is_plain = "datum.verdict == null"
+        points = base.mark_point(size=55, opacity=1).encode(
+            fill=alt.condition(is_plain, look.fill, alt.value("white")), tooltip=list(_TOOLTIP)
         )
-        return alt.layer(base.mark_line(strokeWidth=1.6), points).properties(
-            width=self.width, height=self.height
-        )
+        return alt.layer(lines, points).properties(width=self.width, height=self.height)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """How lines look: the colour of their loss, and dashes that differ among lines of one loss."""
+
+    color: alt.Color
+    fill: alt.Fill
+    dash: alt.StrokeDash
+
+
+def _look(rows: pa.Table) -> _Look:
+    losses = dict(zip(rows["line"].to_pylist(), rows["loss"].to_pylist(), strict=True))
+    names = list(losses)
+    colours = [theme.colour_of(losses[name]) for name in names]
+    before = [[losses[other] for other in names[:place]] for place in range(len(names))]
+    dashes = [
+        _DASHES[earlier.count(losses[name]) % len(_DASHES)]
+        for name, earlier in zip(names, before, strict=True)
+    ]
+    legend = alt.Legend(
+        orient="bottom", columns=2, labelLimit=520, symbolType="stroke", symbolSize=700
+    )
+    scale = alt.Scale(domain=names, range=colours)
+    return _Look(
+        color=alt.Color("line:N", title=None, scale=scale, legend=legend),
+        fill=alt.Fill("line:N", title=None, scale=scale, legend=None),
+        dash=alt.StrokeDash(
+            "line:N", title=None, scale=alt.Scale(domain=names, range=dashes), legend=legend
+        ),
+    )
+
+
+def _has_a_line(lines: Sequence[Sequence[int]]) -> bool:
+    return any(len(line) > 1 for line in lines)
+
+
+def _lines(
+    rows: Sequence[dict[str, Any]], settings: Sequence[Settings], by: str
+) -> list[list[int]]:
+    """The places of the rows that are equal in all but `by`, the smallest value first."""
+    groups: dict[str, list[int]] = {}
+    for place, (row, one) in enumerate(zip(rows, settings, strict=True)):
+        if row[by] is not None:
+            groups.setdefault(_held(row, one, by), []).append(place)
+    return [sorted(group, key=lambda place: rows[place][by]) for group in groups.values()]
+
+
+def _held(row: dict[str, Any], one: Settings, by: str) -> str:
+    """Everything that must be equal along a line."""
+    key = _KEYS[by]
+    rest = {name: value for name, value in one.items() if name != key}
+    # Several sets of negatives have no one number; such configurations are on no line.
+    alone = by != "num_negatives" or "negatives.1.num_negatives" not in one
+    # Synthetic catalogs of several sizes differ in their fingerprints; other data are held fixed.
+    data = None if by == "num_items" and key in one else row["data_fingerprint"]
+    same = (rest, data, row["protocol"], row["device"], row["results_version"])
+    return json.dumps(same if alone and key in one else (*same, row["configuration"]))
+
+
+def _words(
+    rows: Sequence[dict[str, Any]], settings: Sequence[Settings], by: str
+) -> tuple[list[str], str]:
+    """A name for each line by what is fixed along it, and the settings that no name names."""
+    names, usual = labels(settings, without=[_KEYS[by]])
+    count = Counter((name, _place(row, by)) for name, row in zip(names, rows, strict=True))
+    unique = [
+        name if count[name, _place(row, by)] == 1 else f"{name}, id {row['configuration']}"
+        for name, row in zip(names, rows, strict=True)
+    ]
+    return unique, usual
+
+
+def _place(row: dict[str, Any], by: str) -> str:
+    items = "" if by == "num_items" or row["num_items"] is None else f"{row['num_items']:,} items, "
+    return f"{row['dataset']}, {items}{row['protocol']}, {row['device'] or 'unknown device'}"

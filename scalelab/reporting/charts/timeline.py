@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from scalelab.core.units import format_bytes
-from scalelab.reporting import theme
+from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.store.ledger import Ledger
 
@@ -69,8 +69,8 @@ class Timeline:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each shown event and component: its live bytes after that event."""
-        asked = {"run": self.run, "study": self.study, "points": self.points}
-        rows = ledger.query(_ROWS, asked)
+        parameters = {"run": self.run, "study": self.study, "points": self.points}
+        rows = ledger.query(_ROWS, parameters)
         places = {name: place for place, name in enumerate(theme.COMPONENTS)}
         order = [places.get(name, len(places)) for name in rows["component"].to_pylist()]
         return rows.append_column("component_order", pa.array(order, pa.int64()))
@@ -86,7 +86,7 @@ class Timeline:
         across = alt.X(
             "event:Q", title="allocations and frees, in order", scale=alt.Scale(nice=False)
         )
-        up = theme.axis_of([1.05 * peak], "live bytes (requested)", unit="byte", zero=True)
+        up = axes.axis_of([1.05 * peak], "live bytes (requested)", unit="byte", zero=True)
         base = chart_data.chart(rows)
         area = base.mark_area(interpolate="step-after").encode(
             x=across,

@@ -14,7 +14,7 @@ from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scalelab.core.events import Progress
-from scalelab.core.records import Outcome, Record
+from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes
 from scalelab.workers.dataset_transfer import pack, unpack
 from scalelab.workers.executors._options import Threads, Workers
@@ -62,7 +62,7 @@ class Cluster:
         run: str,
         on_progress: Callable[[Progress], None],
         on_record: Callable[[Record], None],
-        on_lost: Callable[[str, str], None],
+        on_lost: Callable[[str, str, Sequence[Memory]], None],
         modules: Sequence[str],
     ) -> None:
         """Join the cluster, or start one here."""
@@ -128,7 +128,7 @@ class Cluster:
                 line = str(error).strip().splitlines()[-1]
                 self._on_record(task_record(task, Outcome.FAILED, phase="setup", error=line))
             except exceptions.RayError as error:
-                self._on_lost(task.run_id, f"its node was lost ({type(error).__name__})")
+                self._on_lost(task.run_id, f"its node was lost ({type(error).__name__})", ())
             else:
                 # The spec as submitted: the path of the data on the node is not stored.
                 run = replace(record.run, spec=task.spec.as_json())

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from scalelab.core.events import Progress
-from scalelab.core.records import Outcome, Record
+from scalelab.core.records import Memory, Outcome, Record
 from scalelab.workers.executors._options import Threads, Workers
 from scalelab.workers.task import Task, find_run
 from scalelab.workers.worker import guarded
@@ -32,7 +32,7 @@ class Inline:
         run: str,
         on_progress: Callable[[Progress], None],
         on_record: Callable[[Record], None],
-        on_lost: Callable[[str, str], None],
+        on_lost: Callable[[str, str, Sequence[Memory]], None],
         modules: Sequence[str],
     ) -> None:
         """Import the run function."""

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import ClassVar
 
 from scalelab.core.events import Progress
-from scalelab.core.records import Outcome, Record
+from scalelab.core.records import Memory, Outcome, Record
 from scalelab.workers.child import Child
 from scalelab.workers.executors._options import Threads, Workers
 from scalelab.workers.fork_server import ForkServer, ForkServerDied
@@ -17,6 +17,8 @@ __all__ = ["Processes"]
 
 # A run that allocates 2 GB/s is ended at most 100 MB over its limit.
 _POLL_S = 0.05
+# A fork server that has died this often in a row dies of what it imports.
+_MOST_DEATHS = 3
 
 
 class Processes:
@@ -38,7 +40,7 @@ class Processes:
         run: str,
         on_progress: Callable[[Progress], None],
         on_record: Callable[[Record], None],
-        on_lost: Callable[[str, str], None],
+        on_lost: Callable[[str, str, Sequence[Memory]], None],
         modules: Sequence[str],
     ) -> None:
         """Start the fork server; it imports while the caller goes on."""
@@ -47,10 +49,21 @@ class Processes:
         self._server = self._start()
 
     def submit(self, task: Task) -> None:
-        """Fork a process for the task. Raises ForkServerDied."""
-        assert self._server is not None, "open comes first"
-        pid, connection = self._server.fork()
+        """Fork a process for the task. Raises ForkServerDied where no server stays alive."""
+        pid, connection = self._fork()
         self._children[pid] = Child(task, pid, connection, self._on_progress, self._kills)
+
+    def _fork(self) -> tuple[int, Connection]:
+        num_deaths = 0
+        while True:
+            assert self._server is not None, "open comes first"
+            try:
+                return self._server.fork()
+            except ForkServerDied as error:
+                num_deaths += 1
+                self._restart(error.message)
+                if num_deaths == _MOST_DEATHS:
+                    raise
 
     def poll(self, timeout_s: float) -> None:
         """Handle messages of the runs, and enforce their limits."""
@@ -71,7 +84,7 @@ class Processes:
         try:
             exits = self._server.exits()
         except ForkServerDied as error:
-            self._restart(str(error))
+            self._restart(error.message)
             return True
         for status in exits:
             child = self._children.pop(status.pid)
@@ -105,5 +118,8 @@ class Processes:
         self._server.close()
         self._server = self._start()
         for child in lost.values():
-            child.connection.close()
-            self._on_lost(child.task.run_id, why)
+            record = child.abandon()
+            if record is not None:
+                self._on_record(record)
+            else:
+                self._on_lost(child.task.run_id, why, child.known_memory)

@@ -1,4 +1,7 @@
-"""Check what of this machine works for scalelab; torch is imported only when asked."""
+"""Check which parts of this machine work with scalelab, and say how to fix the others.
+
+Importing this module does not import torch: a broken torch is one of the findings.
+"""
 
 import importlib
 import importlib.util
@@ -12,9 +15,10 @@ from importlib import metadata
 from pathlib import Path
 
 from scalelab.core import plugins
+from scalelab.core.cores import available_cores
 from scalelab.core.units import GIB, format_bytes
 
-__all__ = ["Check", "checks"]
+__all__ = ["Check", "run_checks"]
 
 _LEAST_MEMORY_BYTES = 4 * GIB
 _LEAST_DISK_BYTES = 2 * GIB
@@ -31,7 +35,10 @@ _DISTRIBUTIONS = {"vl_convert": "vl-convert-python", "pynvml": "nvidia-ml-py"}
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One part of the machine. `state`: ok, absent (works without it) or bad (must be mended)."""
+    """One part of the machine. `state`: ok, absent (scalelab works without it) or bad.
+
+    `fix` is the command or the advice that changes the state, empty where nothing is to be done.
+    """
 
     name: str
     state: str
@@ -39,8 +46,8 @@ class Check:
     fix: str
 
 
-def checks() -> list[Check]:
-    """All of them, in the order in which they depend on one another."""
+def run_checks() -> list[Check]:
+    """Run all checks, in the order in which they depend on one another."""
     found = [_python(), _torch()]
     if found[-1].state == "ok":
         found += [_cuda(), _nvml(), _slices(), _allocator()]
@@ -74,7 +81,7 @@ def _cuda() -> Check:
         if torch.version.cuda is None:
             return _absent("cuda", "this torch is built for the CPU", "pip install a CUDA build")
         if not torch.cuda.is_available():
-            text = f"torch has CUDA {torch.version.cuda}; no GPU answers"
+            text = f"torch has CUDA {torch.version.cuda}, but no GPU was found"
             return _absent("cuda", text, "see nvidia-smi: driver loaded, device visible?")
         devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
         text = ", ".join(f"{gpu.name} {format_bytes(gpu.total_memory)}" for gpu in devices)
@@ -87,7 +94,7 @@ def _nvml() -> Check:
     def read() -> Check:
         import torch
 
-        # Asked of the probe that reads it during runs: the one file that knows the library.
+        # The probe that reads NVML during runs is the only file that knows the library.
         probe = plugins.load("probes", "nvml")()
         probe.open(torch.device("cuda" if torch.cuda.is_available() else "cpu"), lambda: 0.0)
         probe.close()
@@ -100,7 +107,7 @@ def _nvml() -> Check:
 
 
 def _slices() -> Check:
-    """Whether CUDA offers a slice of a GPU: the driver counts memory of the whole one only."""
+    """Whether CUDA offers a MIG slice of a GPU: the driver counts memory of the whole GPU only."""
 
     def read() -> Check:
         probe = plugins.load("probes", "nvml")
@@ -124,8 +131,7 @@ def _allocator() -> Check:
 
 
 def _threads() -> Check:
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = available_cores()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     text = f"{cores} cores, load {load:.1f}"
     if os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE":
@@ -137,7 +143,9 @@ def _threads() -> Check:
 def _memory() -> Check:
     info = Path("/proc/meminfo")
     if not info.is_file():
-        return _absent("memory", "this system does not say", "watch it yourself")
+        return _absent(
+            "memory", "/proc/meminfo is missing, so free memory is unknown", "watch it yourself"
+        )
     pairs = (line.split(":") for line in info.read_text().splitlines())
     sizes = {name: int(value.split()[0]) * 1024 for name, value in pairs}
     text = f"{format_bytes(sizes['MemAvailable'])} of {format_bytes(sizes['MemTotal'])} available"
@@ -150,7 +158,7 @@ def _disk() -> Check:
     free = shutil.disk_usage(Path.cwd()).free
     text = f"{format_bytes(free)} free in {Path.cwd()}"
     if not os.access(Path.cwd(), os.W_OK):
-        return _bad("disk", f"{Path.cwd()} cannot be written", "cd to a folder of yours")
+        return _bad("disk", f"cannot write to {Path.cwd()}", "cd to a folder of yours")
     if free < _LEAST_DISK_BYTES:
         return _bad("disk", text, "make room: ledgers and synthetic data need some")
     return _ok("disk", text)
@@ -184,7 +192,7 @@ def _data() -> Check:
 
 
 def _tried(name: str, read: Callable[[], Check], fix: str) -> Check:
-    """What `read` finds, or what kept it from looking. A broken library fails in many ways."""
+    """The result of `read`, or the error that it raised: a broken library raises any of them."""
     try:
         return read()
     except Exception as error:

@@ -1,0 +1,76 @@
+"""Turn an account of storages into the kinds of memory of the ledger."""
+
+from scalelab.measure.components import Account
+from scalelab.measure.storages import MemoryEvent
+from scalelab.planning.allocator import Overflow, replay
+from scalelab.planning.devices import DeviceProfile
+
+__all__ = ["MemoryKinds", "memory_kinds"]
+
+MemoryKinds = dict[str, dict[str, int]]
+# What a training keeps between its steps, beside the batch.
+_KEPT_BETWEEN_STEPS = frozenset({"item_table", "encoder_parameters", "optimizer_state", "other"})
+
+
+def memory_kinds(
+    account: Account,
+    device: DeviceProfile,
+    limit: int,
+    kept: list[tuple[int, int]],
+    after: Account | None = None,
+) -> tuple[MemoryKinds, Overflow | None]:
+    """The account in each kind of memory of the ledger, and the first allocation above the limit.
+
+    `kept` are workspaces by the event at which they are allocated; `after` is the training that ran
+    before and left its segments in the allocator.
+    """
+    known = {name: count for name, count in account.peak_components().items() if count}
+    kinds = {"requested": {"total": account.peak_bytes, **known}}
+    if device.kind != "cuda":
+        return kinds, _first_above(account, limit)
+    events, window = list(account.events()), account.window
+    if after is not None:
+        events, window = _continued(after, events, window)
+    free = replay(events, window=window, kept=kept)
+    kinds["allocated"] = {"total": free.allocated}
+    kinds["reserved"] = {"total": free.reserved}
+    kinds["device_used"] = {"total": free.reserved + device.context_bytes}
+    if free.reserved <= limit:
+        return kinds, None
+    # It may still fit once cached segments are given back: the allocator itself decides.
+    again = replay(events, window=window, kept=kept, limit_bytes=limit)
+    return kinds, again.overflow
+
+
+def _continued(
+    training: Account, later: list[MemoryEvent], window: int
+) -> tuple[list[MemoryEvent], int]:
+    """The events of a training, the frees of its batch and gradients, then what happened `later`.
+
+    Weights and optimizer state exist in both: `later` has their allocations before its `window`,
+    which are left out. Returns the new window too.
+    """
+    events = list(training.events())
+    live: dict[int, MemoryEvent] = {}
+    for event in events:
+        held = event.num_bytes
+        if event.storage in live:
+            held += live[event.storage].num_bytes
+        live[event.storage] = event._replace(num_bytes=held)
+    freed = [
+        event._replace(num_bytes=-event.num_bytes)
+        for event in live.values()
+        if event.num_bytes and event.component not in _KEPT_BETWEEN_STEPS
+    ]
+    first = 1 + max((event.storage for event in events), default=0)
+    renumbered = [event._replace(storage=first + event.storage) for event in later[window:]]
+    return [*events, *freed, *renumbered], len(events) + len(freed)
+
+
+def _first_above(account: Account, limit: int) -> Overflow | None:
+    live = 0
+    for event in account.events():
+        live += event.num_bytes
+        if live > limit:
+            return Overflow(num_bytes=event.num_bytes, phase=event.phase, component=event.component)
+    return None
