@@ -61,6 +61,7 @@ def files(tmp_path_factory):
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         source = f"read_csv('{folder}/a.csv')"
+        date = "strftime(make_timestamp(ts * 1000000), '%Y-%m-%dT%H:%M:%SZ')"
         for name, select, options in (
             ("b.csv.gz", "*", ""),
             ("c.csv.zst", "*", ""),
@@ -68,7 +69,7 @@ def files(tmp_path_factory):
             ("e.parquet", "user::VARCHAR AS user, item::VARCHAR AS item, ts", "(FORMAT parquet)"),
             ("f.parquet", "user, item, to_timestamp(ts) AS ts", "(FORMAT parquet)"),
             ("g.parquet", "user, item, make_timestamp(ts * 1000000) AS ts", "(FORMAT parquet)"),
-            ("h.csv", "user, item, strftime(make_timestamp(ts * 1000000), '%Y-%m-%dT%H:%M:%SZ') AS ts", ""),
+            ("h.csv", f"user, item, {date} AS ts", ""),
         ):  # fmt: skip
             connection.execute(
                 f"COPY (SELECT {select} FROM {source}) TO '{folder}/{name}' {options}"
