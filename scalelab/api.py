@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.any_model.verbs import account, estimate, estimate_file
+from scalelab.api_data import data
 from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from scalelab.core.study import StudySpec
     from scalelab.diagnostics import Check
     from scalelab.sweeping.result import SweepResult
+    from scalelab.templates import Written
 
 __all__ = [
     "account",
@@ -35,6 +37,7 @@ __all__ = [
     "estimate_file",
     "keys",
     "list_parts",
+    "new",
     "plan",
     "profile",
     "query",
@@ -53,15 +56,28 @@ def query(ledger: str | Path, sql: str) -> pa.Table:
     return Ledger(Path(ledger)).query(sql)
 
 
-def list_parts(kind: str | None = None) -> dict[str, tuple[Part, ...]]:
-    """What can be named, by kind; of one kind if given. Raises SpecError for an unknown kind."""
+def list_parts(kind: str | None = None, name: str | None = None) -> dict[str, tuple[Part, ...]]:
+    """What can be named, by kind; of one kind if given, or one part of it by `name`.
+
+    The name may be `package.module:Class` or `./file.py:Class`. Raises SpecError for what is not
+    there.
+    """
     from scalelab.core.parts import PRESET_KINDS, list_kind
     from scalelab.core.plugins import KINDS
 
     known = (*KINDS, *PRESET_KINDS)
     if kind is not None and kind not in known:
         raise SpecError(f"no kind of part called {kind!r}", nearest(kind, known))
-    return {name: list_kind(name) for name in known if kind in (None, name)}
+    if kind is not None:
+        return {kind: list_kind(kind, name)}
+    return {each: list_kind(each) for each in known}
+
+
+def new(kind: str, name: str, folder: str | Path = ".") -> Written:
+    """Write a loss, model or chart called `name` and its test. Raises SpecError."""
+    from scalelab.templates import write_part
+
+    return write_part(kind, name, Path(folder))
 
 
 def keys(prefix: str = "") -> tuple[Key, ...]:
@@ -156,11 +172,13 @@ def report(
     Single charts where `charts` names some or `format` is not html; None takes the format that the
     name of `out` says, else html. Raises SpecError, LedgerError.
     """
+    from scalelab.core.locating import absolute
     from scalelab.reporting import page
     from scalelab.store.ledger import Ledger
 
     target = Path(out) if out is not None else None
-    return page.report(Ledger(ledger), target, charts=charts or None, format=format)
+    named = [absolute(name, Path.cwd()) for name in charts or ()]
+    return page.report(Ledger(ledger), target, charts=named or None, format=format)
 
 
 def compare(ledger: str | Path, published: str | Path) -> pa.Table:
@@ -185,46 +203,6 @@ def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None
         return as_text(rows, format or "csv")
     save(rows, format, Path(out))
     return ""
-
-
-class _Data:
-    """`data.describe`, `data.convert`, `data.synthesize`."""
-
-    def describe(
-        self, file: str | Path, *, reader: str | None = None, set: Settings = None
-    ) -> dict[str, Any]:
-        """Counts, lengths, popularity, split sizes and what is dropped, with reasons.
-
-        `reader` None goes by the file's suffix. Raises DataError, SpecError.
-        """
-        from scalelab.datasets.describe import describe
-        from scalelab.datasets.request import request
-
-        return describe(request(file, reader, overrides_of(set)))
-
-    def convert(
-        self,
-        file: str | Path,
-        out: str | Path,
-        *,
-        reader: str | None = None,
-        set: Settings = None,
-    ) -> dict[str, Any]:
-        """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.convert import convert
-        from scalelab.datasets.request import request
-
-        return convert(request(file, reader, overrides_of(set)), Path(out))
-
-    def synthesize(self, out: str | Path, *, set: Settings = None) -> dict[str, Any]:
-        """Generate a synthetic data set into the new folder `out`. Raises DataError, SpecError."""
-        from scalelab.datasets.convert import convert
-        from scalelab.datasets.request import request
-
-        return convert(request(None, "synthetic", overrides_of(set)), Path(out))
-
-
-data = _Data()
 
 
 def calibrate(out: str | Path | None = None) -> Path:

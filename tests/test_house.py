@@ -33,9 +33,11 @@ DOORS = {
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
     "tomli_w": ("store/migrations.py", "studies/"),
+    "pytest": ("testing/",),
     "torch": (
         *("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
         "diagnostics.py",
+        "testing/",
     ),
     "triton": ("losses/",),
     "typer": ("cli/",),
@@ -57,6 +59,7 @@ PLUGINS = [
     if file.rpartition("/")[0] in PLUGIN_FOLDERS and not Path(file).name.startswith("_")
 ]
 VERBS = (
+    "new",
     "account",
     "compare",
     "data",

@@ -17,6 +17,7 @@ from scalelab.cli import (
     estimate,
     keys,
     list_,
+    new,
     plan,
     profile,
     query,
@@ -49,6 +50,7 @@ app.add_typer(data.app, name="data")
 app.command("list", epilog=list_.EXAMPLE)(list_.main)
 app.command("keys", epilog=keys.EXAMPLE)(keys.main)
 app.command("schema", epilog=schema.EXAMPLE)(schema.main)
+app.command("new", epilog=new.EXAMPLE)(new.main)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.main)
 
 

@@ -27,20 +27,24 @@ def main(
             autocompletion=complete_kind,
         ),
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="One part alone: a name, package.module:Class or ./file.py:Class."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """List the parts that a run can name, with their options, defaults and sources."""
-    found = api.list_parts(kind)
+    found = api.list_parts(kind, name)
     if as_json:
         show_json({name: [_document(part) for part in parts] for name, parts in found.items()})
         return
     screen = console()
-    for name, parts in found.items():
+    for each, parts in found.items():
         rows = []
         for part in parts:
             options = [_explained(option) for option in part.options]
-            rows.append((part.name, part.summary, "\n".join(options), part.source))
-        screen.print(grid(("name", "description", "options", "source"), rows, title=name))
+            rows.append((part.name, part.summary, "\n".join(options), part.source or part.origin))
+        screen.print(grid(("name", "description", "options", "source"), rows, title=each))
 
 
 def _explained(option: "PartOption") -> str:

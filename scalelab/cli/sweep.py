@@ -13,17 +13,9 @@ from scalelab.cli.output import show_json
 from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes
 
-__all__ = ["EXAMPLE", "Executor", "Order", "Rerun", "main"]
+__all__ = ["EXAMPLE", "Order", "Rerun", "main"]
 
 EXAMPLE = "Example: scalelab sweep quickstart --set data.num_items=50_000 --workers 2"
-
-
-class Executor(StrEnum):
-    """What executes the runs."""
-
-    PROCESSES = "processes"
-    INLINE = "inline"
-    CLUSTER = "cluster"
 
 
 class Rerun(StrEnum):
@@ -59,8 +51,12 @@ def main(
     ] = None,
     settings: Set = None,
     executor: Annotated[
-        Executor, typer.Option(help="What executes the runs.")
-    ] = Executor.PROCESSES,
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="What executes the runs: processes, inline, cluster or one of your own.",
+        ),
+    ] = "processes",
     address: Annotated[
         str | None, typer.Option(help="The address of a Ray cluster, for --executor cluster.")
     ] = None,
@@ -102,7 +98,7 @@ def main(
             spec,
             ledger=ledger,
             set=settings,
-            executor=executor.value,
+            executor=executor,
             address=address,
             workers=workers,
             device=device,

@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
+
+from scalelab.core.locating import short
 
 __all__ = [
     "COMPARABLE",
@@ -52,9 +54,11 @@ def configuration_of(
 def _decisive(tables: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without what decides no number of the run.
 
-    That is the data set's name, what belongs to a baseline alone, and the number of the GPU.
+    That is the data set's name, what belongs to a baseline alone, what is only read along, the
+    number of the GPU, and the folder of a part's file, whose source counts.
     """
-    copy = dict(tables)
+    copy = _short(dict(tables))
+    copy.pop("measure", None)
     for name in ("data", "train", "device"):
         copy[name] = dict(tables.get(name, {}))
     copy["data"].pop("name", None)
@@ -62,6 +66,14 @@ def _decisive(tables: Mapping[str, Any]) -> dict[str, Any]:
     if "name" in copy["device"]:
         copy["device"]["name"] = str(copy["device"]["name"]).partition(":")[0]
     return copy
+
+
+def _short(tables: Any) -> Any:
+    if isinstance(tables, dict):
+        return {key: _short(value) for key, value in cast("dict[str, Any]", tables).items()}
+    if isinstance(tables, list):
+        return [_short(each) for each in cast("list[Any]", tables)]
+    return short(tables) if isinstance(tables, str) else tables
 
 
 def _digest(tables: Mapping[str, Any], size: int) -> str:

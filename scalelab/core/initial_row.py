@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scalelab.core.identity import RESULTS_VERSION
+from scalelab.core.locating import short
+from scalelab.core.part_sources import origin_of
 from scalelab.core.records import Outcome, Run
 from scalelab.core.spec import RunSpec
 
@@ -31,8 +33,8 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         num_items=None,
         num_interactions=None,
         protocol=spec.protocol,
-        model=spec.model.name,
-        loss=spec.loss.name,
+        model=short(spec.model.name),
+        loss=short(spec.loss.name),
         batch_size=spec.batch.size,
         max_len=spec.batch.max_len,
         hidden_dim=spec.model.options.get("hidden_dim"),
@@ -48,13 +50,19 @@ def new_row(spec: RunSpec, *, run_id: str, study_id: str | None, attempt: int) -
         tokens_per_s=None,
         wait_fraction=None,
         resolved=resolved_by_spec(spec.loss.options),
-        origin=None,
+        origin=json.dumps(_origin(spec), sort_keys=True),
         stopped=None,
         account_error=None,
         tied_targets=None,
         repeated_targets=None,
         results_version=RESULTS_VERSION,
     )
+
+
+def _origin(spec: RunSpec) -> dict[str, dict[str, str]]:
+    """Where the parts of the run are from, its probes among them."""
+    probes = {f"probes.{short(name)}": ("probes", name) for name in spec.measure.probes}
+    return origin_of({**spec.named_parts(), **probes})
 
 
 def resolved_by_spec(options: Mapping[str, Any]) -> str:

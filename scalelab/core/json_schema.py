@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from scalelab.core.parts import Part, list_kind
 from scalelab.core.run_tables import DataSpec, LossSpec, ModelSpec, NegativesSpec, PartSpec
-from scalelab.core.spec import RunSpec
+from scalelab.core.spec import WORKED_OUT, RunSpec
 from scalelab.core.study import StudySpec
 
 __all__ = ["run_schema", "study_schema"]
@@ -99,7 +99,7 @@ def _options(part: Part) -> dict[str, _Schema]:
 def _dotted(run: Mapping[str, Any]) -> dict[str, _Schema]:
     """Every key of a run as a study writes it, such as "batch.size"."""
     found: dict[str, _Schema] = {}
-    for section in RunSpec.model_fields:
+    for section in RunSpec.model_fields.keys() - WORKED_OUT:
         definition = _definition(run, section)
         found |= {f"{section}.{key}": value for key, value in definition["properties"].items()}
         for rule in definition.get("allOf", ()):

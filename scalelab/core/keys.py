@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from scalelab.core.option_types import allowed, annotation_of, section_of, words_of
 from scalelab.core.parts import list_kind
 from scalelab.core.run_tables import PartSpec
-from scalelab.core.spec import RunSpec
+from scalelab.core.spec import WORKED_OUT, RunSpec
 from scalelab.core.study import StudySpec
 
 __all__ = ["Key", "list_keys"]
@@ -49,6 +49,8 @@ def _merged(keys: Iterable[Key]) -> tuple[Key, ...]:
 
 def _of_sections(model: type[BaseModel], prefix: str, place: str) -> Iterator[Key]:
     for name, field in model.model_fields.items():
+        if model is RunSpec and name in WORKED_OUT:
+            continue
         section = section_of(field.annotation)
         if section is not None:
             yield from _of_sections(section, f"{prefix}{name}.", place)

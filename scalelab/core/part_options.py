@@ -41,9 +41,12 @@ class PartOption:
 
 
 @cache
-def read_options(file: Path) -> tuple[PartOption, ...]:
-    """The options of the one class that `file` exports, those of its parents first."""
+def read_options(file: Path, name: str = "") -> tuple[PartOption, ...]:
+    """The options of a class of `file`, those of its parents first. "": the one it exports."""
     tree = _tree(file)
+    if name:
+        part = _class(tree, name)
+        return tuple(_class_options(part, file).values()) if part else ()
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             part = _class(tree, ast.literal_eval(node.value)[0])
@@ -89,7 +92,7 @@ def _inherited(base: str, file: Path) -> dict[str, PartOption]:
 
 
 def _imported_from(name: str, tree: ast.Module) -> Path | None:
-    """The file of the package itself that `name` is imported from, None for other packages."""
+    """The file of scalelab that `name` is imported from, None for other packages."""
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
             head, _, rest = (node.module or "").partition(".")
@@ -138,7 +141,12 @@ def _evaluated(written: ast.expr, file: Path) -> Any:
     names = {node.id for node in ast.walk(written) if isinstance(node, ast.Name)}
     values = {name: _alias(name, file) for name in names - _NAMES.keys()}
     code = compile(ast.Expression(written), str(file), "eval")
-    return eval(code, _NAMES | values)
+    try:
+        return eval(code, _NAMES | values)
+    except (AttributeError, TypeError, NameError):
+        if file.is_relative_to(_PACKAGE):
+            raise
+        return Any  # other people's types may need what was not imported here
 
 
 def _alias(name: str, file: Path) -> Any:

@@ -2,9 +2,10 @@
 
 import ast
 from dataclasses import dataclass
-from pathlib import Path
 
-from scalelab.core import plugins
+from scalelab.core import sources
+from scalelab.core.errors import SpecError
+from scalelab.core.locating import Place, available, locate, short
 from scalelab.core.part_options import PartOption, read_options
 from scalelab.core.presets import find_preset, preset_names
 
@@ -16,37 +17,63 @@ PRESET_KINDS = {"profiles": "runs", "devices": "devices", "studies": "studies"}
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A part that can be named. `source` is the paper or code that its docstring names, or ""."""
+    """A part that can be named. `source` is the paper or code that its docstring names, or "".
+
+    `origin` is the package and version that it is from, or its file.
+    """
 
     name: str
     summary: str
     options: tuple[PartOption, ...]
     source: str
     file: str
+    origin: str
 
 
-def list_kind(kind: str) -> tuple[Part, ...]:
-    """The parts of a kind of plugin, or the presets of `profiles`, `devices` or `studies`."""
+def list_kind(kind: str, only: str | None = None) -> tuple[Part, ...]:
+    """The parts of a kind of plugin, or the presets of `profiles`, `devices` or `studies`.
+
+    `only` names one of them, or a part that no list has: `package.module:Class`, `./file.py:Class`.
+    Raises SpecError where that one is not there.
+    """
     if kind in PRESET_KINDS:
         folder = PRESET_KINDS[kind]
-        return tuple(_preset(folder, name) for name in preset_names(folder))
-    return tuple(_part(_file_of(kind, name), name) for name in plugins.available(kind))
+        names = preset_names(folder) if only is None else [only]
+        return tuple(_preset(folder, name) for name in names)
+    if only is not None:
+        return (_part(locate(kind, only)),)
+    return tuple(_part_or_reason(kind, name) for name in available(kind))
 
 
-def _file_of(kind: str, name: str) -> Path:
-    _, *names = plugins.module_of(kind, name).split(".")
-    return Path(__file__).parent.parent.joinpath(*names).with_suffix(".py")
+def _part_or_reason(kind: str, name: str) -> Part:
+    """One broken package must not hide the parts of all others."""
+    try:
+        return _part(locate(kind, name))
+    except SpecError as error:
+        summary = f"Cannot be used: {error.message}."
+        return Part(name=name, summary=summary, options=(), source="", file="", origin="")
 
 
-def _part(file: Path, name: str) -> Part:
+def _part(place: Place) -> Part:
     # Read, not imported: a list of losses must not wait for torch, nor need every optional package.
-    if not file.is_file():
-        file = file.with_suffix("") / "__init__.py"
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    sentence, source = _split_source(ast.get_docstring(tree) or "")
+    sources.digest(place)  # says whose fault it is where the source is not Python
+    tree = ast.parse(place.file.read_text(encoding="utf-8"))
+    sentence, source = _split_source(_docstring(tree, place.attribute))
     return Part(
-        name=name, summary=sentence, options=read_options(file), source=source, file=str(file)
+        name=short(place.name),
+        summary=sentence,
+        options=read_options(place.file, place.attribute),
+        source=source,
+        file=str(place.file),
+        origin=str(place.origin),
     )
+
+
+def _docstring(tree: ast.Module, attribute: str) -> str:
+    """That of the class, where a file may hold several; else that of the file."""
+    classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    named = next((node for node in classes if node.name == attribute), None)
+    return (named and ast.get_docstring(named)) or ast.get_docstring(tree) or ""
 
 
 def _split_source(docstring: str) -> tuple[str, str]:
@@ -71,4 +98,6 @@ def _preset(kind: str, name: str) -> Part:
             break
         comment.append(line.lstrip("# "))
     summary = " ".join(" ".join(comment).split())
-    return Part(name=name, summary=summary, options=(), source=str(path), file=str(path))
+    return Part(
+        name=name, summary=summary, options=(), source=str(path), file=str(path), origin=str(path)
+    )

@@ -1,44 +1,24 @@
-"""Parts by name: the file is the name, its `__all__` holds the one class, its constructor the
-options.
+"""Load parts by name and check their options: a part is a class, its constructor's keywords are
+its options.
 """
 
-import importlib
 import inspect
-import pkgutil
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from scalelab.core.errors import MissingExtra, SpecError, nearest
+from scalelab.core import sources
+from scalelab.core.errors import SpecError, nearest
+from scalelab.core.loading import import_part
+from scalelab.core.locating import KINDS, Place, available, locate, short, singular
 from scalelab.core.option_types import hint_for
 
-__all__ = ["KINDS", "Option", "available", "check_options", "load", "module_of", "options"]
-
-KINDS = {
-    "models": "scalelab.models",
-    "losses": "scalelab.losses",
-    "packers": "scalelab.batches.packers",
-    "negatives": "scalelab.batches.negatives",
-    "readers": "scalelab.datasets.readers",
-    "probes": "scalelab.measure.probes",
-    "charts": "scalelab.reporting.charts",
-    "executors": "scalelab.workers.executors",
-}
-# The generative model is chosen by data.reader as a reader is, and has a package of its own.
-_ELSEWHERE = {("readers", "synthetic"): "scalelab.datasets.synthetic.model"}
-_SINGULAR = {"losses": "loss", "negatives": "source of negatives"}
-_EXTRAS = {
-    "cut_cross_entropy": "triton",
-    "liger_kernel": "triton",
-    "triton": "triton",
-    "optuna": "search",
-    "ray": "ray",
-}
+__all__ = ["KINDS", "Option", "available", "check_options", "load", "made", "options"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,58 +30,78 @@ class Option:
     default: Any
 
 
-def available(kind: str) -> list[str]:
-    """Names of the parts of one kind, found without importing any of them."""
-    package = Path(__file__).parent.parent.joinpath(*KINDS[kind].split(".")[1:])
-    found = pkgutil.iter_modules([str(package)])
-    names = {m.name for m in found if not (m.ispkg or m.name.startswith("_"))}
-    return sorted(names | {name for other, name in _ELSEWHERE if other == kind})
-
-
-def module_of(kind: str, name: str) -> str:
-    """The module that holds one part: the kind's package and the part's name, but for a few."""
-    return _ELSEWHERE.get((kind, name), f"{KINDS[kind]}.{name}")
-
-
-@cache
 def load(kind: str, name: str) -> type[Any]:
-    """The class of one part. Raises SpecError for an unknown name, MissingExtra for a missing
+    """The class of one part, wherever it comes from.
+
+    Raises SpecError for an unknown name and for a part that is broken, MissingExtra for a missing
     package.
     """
-    known = available(kind)
-    if name not in known:
-        singular = _SINGULAR.get(kind, kind.removesuffix("s"))
-        raise SpecError(f"no {singular} called {name!r}", nearest(name, known))
+    return _load(*_key(kind, name))
+
+
+def options(kind: str, name: str) -> Mapping[str, Option]:
+    """The options of a part: keywords of its constructor that have a default."""
+    return _options(*_key(kind, name))
+
+
+def made(kind: str, name: str, **given: Any) -> Any:
+    """The part, made with these options. Raises SpecError where it refuses them."""
+    part = load(kind, name)
     try:
-        module = importlib.import_module(module_of(kind, name))
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        raise MissingExtra(
-            f"{name!r} needs the package {error.name!r}", f'pip install "scalelab[{extra}]"'
-        ) from error
-    return getattr(module, module.__all__[0])
+        return part(**given)
+    except ValueError as error:
+        raise SpecError(f"{singular(kind)} {name!r}: {error}") from error
+    except TypeError as error:
+        message = f"{locate(kind, name)} cannot be made from its options: {error}"
+        raise SpecError(message, "every option is a keyword with a default") from error
+
+
+def _key(kind: str, name: str) -> tuple[Place, str]:
+    """What stays the same as long as the part does: its place, and what was in its files."""
+    place = locate(kind, name)
+    return place, "" if place.in_tree else sources.digest(place)
 
 
 @cache
-def options(kind: str, name: str) -> Mapping[str, Option]:
-    """The options of a part: keywords of its constructor that have a default."""
-    part = load(kind, name)
-    hints = get_type_hints(part.__init__, include_extras=True)
+def _load(place: Place, _digest: str) -> type[Any]:
+    return import_part(place)
+
+
+@cache
+def _options(place: Place, digest: str) -> Mapping[str, Option]:
+    part = _load(place, digest)
+    try:
+        hints = get_type_hints(part.__init__, include_extras=True)
+        parameters = inspect.signature(part).parameters
+    except (NameError, TypeError, ValueError) as error:
+        raise SpecError(f"{place}: its options cannot be read: {error}") from error
     found = {
         key: Option(name=key, annotation=hints.get(key, Any), default=parameter.default)
-        for key, parameter in inspect.signature(part).parameters.items()
+        for key, parameter in parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
+    for option in found.values():
+        try:
+            json.dumps(option.default)
+        except TypeError as error:
+            raise SpecError(
+                f"{place}: no TOML file can hold the default of its option {option.name!r}",
+                "options are numbers, words, booleans and lists of them",
+            ) from error
     return MappingProxyType(found)
 
 
 # Grids check thousands of specs of the same few parts.
 @cache
-def _adapter(kind: str, name: str, key: str) -> TypeAdapter[Any]:
-    annotation = options(kind, name)[key].annotation
-    return TypeAdapter(annotation, config=ConfigDict(strict=False))
+def _adapter(place: Place, digest: str, key: str) -> TypeAdapter[Any]:
+    annotation = _options(place, digest)[key].annotation
+    try:
+        return TypeAdapter(annotation, config=ConfigDict(strict=False))
+    except PydanticSchemaGenerationError as error:
+        raise SpecError(
+            f"{place}: its option {key!r} has a type that no TOML file can hold: {annotation}",
+            "options are numbers, words, booleans and lists of them",
+        ) from error
 
 
 def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +109,8 @@ def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]
 
     Raises SpecError for an unknown option or a value of the wrong type.
     """
-    known = options(kind, name)
+    place, digest = _key(kind, name)
+    known = _options(place, digest)
     for key in given:
         if key not in known:
             hint = nearest(key, known) if known else "it takes none"
@@ -117,8 +118,8 @@ def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]
     checked = {key: option.default for key, option in known.items()}
     for key, value in given.items():
         try:
-            checked[key] = _adapter(kind, name, key).validate_python(value)
+            checked[key] = _adapter(place, digest, key).validate_python(value)
         except ValidationError as error:
-            message = f"{name}: {key} = {value!r} is not allowed"
+            message = f"{short(name)}: {key} = {value!r} is not allowed"
             raise SpecError(message, hint_for(known[key].annotation, value)) from error
     return checked

@@ -2,6 +2,7 @@
 
 import re
 from datetime import date, datetime
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -17,6 +18,7 @@ from pydantic import (
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.locating import absolute
 from scalelab.core.renamed import new_name
 from scalelab.core.tables import Table
 
@@ -25,6 +27,7 @@ __all__ = [
     "DataSpec",
     "DeviceSpec",
     "LossSpec",
+    "MeasureSpec",
     "ModelSpec",
     "NegativesSpec",
     "PartSpec",
@@ -61,7 +64,8 @@ class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=T
                 raise SpecError(f"{message} any more", f"write {self.table}.{renamed}")
             raise SpecError(message, nearest(key, own | known))
         checked = plugins.check_options(self.kind, self.part, self.options)
-        return type(self)(**{**self._own(), **checked})
+        name = absolute(self.part, Path.cwd())
+        return type(self)(**{**self._own(), self.name_field: name, **checked})
 
     def _own(self) -> dict[str, Any]:
         return {key: getattr(self, key) for key in type(self).model_fields}
@@ -229,3 +233,10 @@ class DeviceSpec(Table, frozen=True):
     """One of auto, cpu, cuda, cuda:N; auto is the GPU where there is one."""
     threads: NonNegativeInt = 0
     """Threads of the CPU; 0: all cores."""
+
+
+class MeasureSpec(Table, frozen=True):
+    """What is read while the run trains, beside the memory of its components. Changes no number."""
+
+    probes: tuple[str, ...] = ("step_timer", "host_rss", "kernel_used", "nvml")
+    """Probes that read along, see scalelab list probes; a probe of GPUs is left out on a CPU."""

@@ -5,17 +5,20 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.identity import fingerprint_of
+from scalelab.core.locating import absolute, locate
+from scalelab.core.part_sources import sources_of
 from scalelab.core.presets import find_preset
 from scalelab.core.run_tables import (
     BatchSpec,
     DataSpec,
     DeviceSpec,
     LossSpec,
+    MeasureSpec,
     ModelSpec,
     NegativesSpec,
     PartSpec,
@@ -24,10 +27,12 @@ from scalelab.core.run_tables import (
 from scalelab.core.tables import Table, checked, read_toml
 
 __all__ = [
+    "WORKED_OUT",
     "BatchSpec",
     "DataSpec",
     "DeviceSpec",
     "LossSpec",
+    "MeasureSpec",
     "ModelSpec",
     "NegativesSpec",
     "PartSpec",
@@ -35,6 +40,9 @@ __all__ = [
     "TrainSpec",
     "with_overrides",
 ]
+
+# What a spec says of itself, whatever a file gives: no key that people write.
+WORKED_OUT = frozenset({"sources"})
 
 # Names of files that say nothing of what is in them.
 _NO_NAMES = set(
@@ -69,12 +77,16 @@ class RunSpec(Table, frozen=True):
     """How long and with what the run trains."""
     device: DeviceSpec = DeviceSpec()
     """Where the run trains."""
+    measure: MeasureSpec = MeasureSpec()
+    """What is read while the run trains."""
+    sources: dict[str, str] = Field(default_factory=dict)
+    """Digests of the parts that are not scalelab's own, worked out whatever is given here."""
 
     @classmethod
     def load(cls, name: str | Path, overrides: Overrides | None = None) -> "RunSpec":
         """A preset's name, or a path, to a resolved spec. Raises SpecError."""
         path = find_preset("runs", name)
-        tables = read_toml(path)
+        tables = absolute(read_toml(path), path.parent.absolute())
         return cls.build(with_overrides(tables, overrides or {}), where=str(name))
 
     @classmethod
@@ -84,8 +96,12 @@ class RunSpec(Table, frozen=True):
 
     def resolved(self) -> "RunSpec":
         """Every option checked and spelt out; negatives dropped where the loss takes none."""
-        if self.batch.packer not in plugins.available("packers"):
-            plugins.load("packers", self.batch.packer)
+        packer = absolute(self.batch.packer, Path.cwd())
+        plugins.options("packers", packer)
+        probes = tuple(absolute(self.measure.probes, Path.cwd()))
+        for probe in probes:
+            if not locate("probes", probe).in_tree:  # those of the tree need not be imported yet
+                plugins.load("probes", probe)
         loss_class = plugins.load("losses", self.loss.name)
         wants = bool(loss_class.needs_negatives)
         if wants and not self.negatives:
@@ -94,16 +110,38 @@ class RunSpec(Table, frozen=True):
         spec = self.model_copy(
             update={
                 "data": self.data.resolved(),
+                "batch": self.batch.model_copy(update={"packer": packer}),
+                "measure": self.measure.model_copy(update={"probes": probes}),
                 "negatives": tuple(n.resolved() for n in self.negatives) if wants else (),
                 "model": self.model.resolved(),
                 "loss": self.loss.resolved(),
             }
         )
-        try:  # the constructor is the last check of a loss's options
-            loss_class(**spec.loss.options)
-        except ValueError as error:
-            raise SpecError(f"loss {self.loss.name!r}: {error}") from error
-        return spec
+        # The constructor is the last check of a loss's options.
+        plugins.made("losses", spec.loss.name, **spec.loss.options)
+        return spec.model_copy(update={"sources": sources_of(spec.named_parts())})
+
+    def named_parts(self) -> dict[str, tuple[str, str]]:
+        """Kind and name of each part that decides numbers, by its key in `sources`."""
+        return {
+            "reader": ("readers", self.data.reader),
+            "packer": ("packers", self.batch.packer),
+            **{f"negatives.{n}": ("negatives", s.name) for n, s in enumerate(self.negatives)},
+            "model": ("models", self.model.name),
+            "loss": ("losses", self.loss.name),
+        }
+
+    def check_sources(self) -> None:
+        """Raises SpecError where a part is no longer, or not here, what it was when planned."""
+        now = sources_of(self.named_parts())
+        for key in sorted(now.keys() | self.sources.keys()):
+            if now.get(key) != self.sources.get(key):
+                kind, name = self.named_parts()[key]
+                raise SpecError(
+                    f"the source of {locate(kind, name)} is not what it was when the run was "
+                    "planned",
+                    "type the command again; on a cluster, install the same version on all nodes",
+                )
 
     def with_(self, overrides: Overrides) -> "RunSpec":
         """The same run with some keys changed, such as {"batch.size": 256}. Raises SpecError."""
@@ -111,7 +149,13 @@ class RunSpec(Table, frozen=True):
 
     def as_tables(self) -> dict[str, Any]:
         """Plain dictionaries and lists, as TOML or JSON would hold them."""
-        return self.model_dump(mode="json")
+        tables = self.model_dump(mode="json")
+        # Left out where they say nothing, so that a spec reads as it did before they were there.
+        if not self.sources:
+            del tables["sources"]
+        if self.measure == MeasureSpec():
+            del tables["measure"]
+        return tables
 
     def as_json(self) -> str:
         """One line of JSON with every field, keys sorted."""

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from scalelab.core import plugins
-from scalelab.core.errors import SpecError, nearest
+from scalelab.core.errors import SpecError
+from scalelab.core.locating import absolute, locate
 from scalelab.core.presets import find_preset
 from scalelab.core.ranges import with_ranges
 from scalelab.core.tables import Table, checked, read_toml
@@ -92,9 +92,11 @@ class StudySpec(Table, frozen=True):
     def from_sections(cls, sections: dict[str, Any], path: Path, name: str) -> "StudySpec":
         """The study that the TOML file at `path` holds, already read. Raises SpecError."""
         default = {"name": path.absolute().parent.name if path.stem == "study" else path.stem}
-        study = checked(cls, with_ranges(default | sections, name), name)
+        sections = absolute(default | sections, path.parent.absolute())
+        study = checked(cls, with_ranges(sections, name), name)
         for chart in study.charts:
-            if chart not in plugins.available("charts"):
-                hint = nearest(chart, plugins.available("charts"))
-                raise SpecError(f"{name}: no chart called {chart!r}", hint)
+            try:
+                locate("charts", chart)
+            except SpecError as error:
+                raise SpecError(f"{name}: {error.message}", error.hint) from error
         return study.model_copy(update={"base": str(find_preset("runs", study.base, path.parent))})

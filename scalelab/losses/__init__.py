@@ -1,16 +1,35 @@
-"""Losses: hidden states and the item table in, a scalar out. The file is the name of the loss.
+"""Turn hidden states and the item table into a scalar: one loss per file.
 
-A loss is a frozen dataclass whose fields are its options, called as
-`loss(hidden_ND, item_table_VD, batch) -> scalar`. It sees valid positions only, owns the projection
-onto the item table, and returns the mean over the N positions. `train_on = "last"` is done before
-the loss: then N holds the last position of each sequence.
+A loss of the tree is the one class of `scalelab/losses/NAME.py` and is called NAME. A loss of your
+own is named `./file.py:Class` or `package.module:Class`, or by an entry point of your package in
+the group `scalelab.losses`. All of them keep this contract:
 
-Shape legend: N valid positions, S sequences, K negatives, D hidden width, V = num_items + 1 rows of
-the item table (row `pad_id` = 0 is padding: never a target or a negative, no part of a softmax).
+- It is a frozen dataclass; its fields are its options, all with a default. A `ValueError` from the
+  constructor says that an option is wrong; it becomes one line for the user.
+- `needs_negatives` is True or False, on the class. True: `batch.negatives` holds the sources that
+  the run names. False: it is empty, and the run's negatives do not count.
+- `loss(hidden_ND, item_table_VD, batch) -> scalar` returns the mean over the N positions. It sees
+  positions with a target only, and owns the projection onto the item table. `train_on = "last"` is
+  done before: then N holds the last position of each sequence. `batch` is a `LossBatch`; row
+  `batch.pad_id` of the table is padding: never a target or a negative, no part of a softmax, and
+  without a gradient.
+- It is the same at every call with the same arguments: what it draws, it draws from
+  `batch.generator`. It reads no value back from the device, so that it also runs on fake tensors,
+  which is how its memory is predicted.
+- `scores(hidden_SD, items_WD) -> scores_SW`, optional, is how the loss ranks: the larger, the
+  better. Evaluation calls it for blocks of users and blocks of items, so a score may depend on
+  nothing but its own hidden state and its own row. A loss without it ranks by the inner product.
+  A loss of cosines needs it; a temperature alone does not, since it changes no rank.
+- `needs_popularity`, optional, True on the class: `batch.log_popularity_V` is there.
+
+`scalelab.testing.LossContract` tests all of this.
+
+Shape legend: N valid positions, S sequences (in `scores`: users), K negatives, D hidden width,
+V = num_items + 1 rows of the item table, W some of its rows.
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,10 +44,12 @@ __all__ = [
     "Loss",
     "LossBatch",
     "Negatives",
+    "Scores",
     "Target",
     "cuda_target",
     "needs_popularity",
     "options_used",
+    "own_scores",
     "predicted_target",
     "target_of",
     "tf32_allowed",
@@ -107,13 +128,21 @@ def options_used(loss: "Loss", hidden_ND: Tensor, item_table_VD: Tensor) -> dict
     return {} if method is None else dict(method(hidden_ND, item_table_VD))
 
 
+Scores = Callable[[Tensor, Tensor], Tensor]
+
+
+def own_scores(loss: "Loss") -> Scores | None:
+    """How the loss ranks items, None where by the inner product of hidden state and item."""
+    return getattr(loss, "scores", None)
+
+
 def needs_popularity(loss: "Loss") -> bool:
     """Whether the loss reads `log_popularity_V`, four bytes an item of the device's memory."""
     return bool(getattr(loss, "needs_popularity", False))
 
 
 class Loss(Protocol):
-    """Any loss of this package."""
+    """Any loss; the docstring of the package says what it promises."""
 
     needs_negatives: ClassVar[bool]
 

@@ -17,6 +17,7 @@ from scalelab.train.trainer import Fit, Trainer
 __all__ = [
     "Clock",
     "PhaseWatch",
+    "PositionCounter",
     "Reporter",
     "Stop",
     "StopRequest",
@@ -94,6 +95,16 @@ class Clock(Observer):
         """Evaluation ends."""
         if phase is Phase.EVALUATE:
             self.evaluate_s += time.perf_counter() - self._since
+
+
+class PositionCounter(Observer):
+    """Counts the positions that training has seen, which rates are made of."""
+
+    positions = 0
+
+    def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
+        """One step more."""
+        self.positions += num_positions
 
 
 class TimeGuard(Observer):

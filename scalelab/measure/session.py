@@ -35,11 +35,7 @@ from scalelab.measure.environment import computing_with, environment
 from scalelab.measure.gpus import on_this_machine
 from scalelab.measure.listeners import Stop, TimeLimitReached
 from scalelab.measure.memory_errors import out_of_memory
-from scalelab.measure.probes import Probe
-from scalelab.measure.probes.host_rss import HostRss
-from scalelab.measure.probes.kernel_used import KernelUsed
-from scalelab.measure.probes.nvml import Nvml
-from scalelab.measure.probes.step_timer import StepTimer
+from scalelab.measure.probes import Probe, chosen_probes
 from scalelab.measure.probes.torch_history import TorchHistory
 from scalelab.measure.rows import baselines_of, largest_rows, resolved_of
 from scalelab.train import checkpoint
@@ -212,10 +208,8 @@ def _train(
     keep: Path | None,
 ) -> Outcome:
     """The undisturbed pass, then the test of the best weights."""
-    timer, rss, nvml = StepTimer(), HostRss(), Nvml()
-    state.probes += [timer, rss, KernelUsed()]
-    if trainer.parts.device.type == "cuda":
-        state.probes.append(nvml)
+    state.probes += chosen_probes(trainer.spec, trainer.parts.device)
+    counter = listeners.PositionCounter()
     watch = listeners.PhaseWatch(state)
     fit = Fit()
     clock = listeners.Clock(fit)
@@ -226,13 +220,13 @@ def _train(
         probe.open(trainer.parts.device, state.now)
     waited = trainer.loader.wait_s
     try:
-        with trainer.observed_by([watch, clock, *state.probes, reporter, guard]):
+        with trainer.observed_by([watch, clock, counter, *state.probes, reporter, guard]):
             begun = time.perf_counter()
             try:
                 trainer.fit(stop_request, keep=keep, keep_when=listeners.every(60.0), fit=fit)
             finally:
                 here_s = time.perf_counter() - begun - clock.evaluate_s
-                _note_training(trainer, state, fit, timer, here_s, waited)
+                _note_training(trainer, state, fit, counter.positions, here_s, waited)
                 train_s = clock.before("train") + here_s
                 state.row = replace(state.row, train_s=train_s)
             if fit.stopped == "request":
@@ -251,7 +245,7 @@ def _train(
 
 
 def _note_training(
-    trainer: Trainer, state: _State, fit: Fit, timer: StepTimer, here_s: float, waited: float
+    trainer: Trainer, state: _State, fit: Fit, positions: int, here_s: float, waited: float
 ) -> None:
     """What training has found, and its rates over the `here_s` seconds of this process."""
     for epoch, metrics in fit.history:
@@ -263,8 +257,8 @@ def _note_training(
         best_epoch=fit.best_epoch,
         epochs=fit.epoch,
         stopped=_STOPPED.get(fit.stopped or ""),
-        tokens_per_s=timer.positions / here_s if timer.positions else None,
-        wait_fraction=(trainer.loader.wait_s - waited) / here_s if timer.positions else None,
+        tokens_per_s=positions / here_s if positions else None,
+        wait_fraction=(trainer.loader.wait_s - waited) / here_s if positions else None,
     )
 
 

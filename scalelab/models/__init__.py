@@ -1,23 +1,42 @@
-"""Encoders: item ids in, hidden states out. The file is the name of the model.
+"""Turn item ids into hidden states: one model (encoder) per file.
 
-A model is an `nn.Module` built as `Model(num_items=..., max_len=..., generator=..., **options)`;
-keywords with a default are its options. It stops at hidden states: scoring items belongs to the
-loss.
+A model of the tree is the one class of `scalelab/models/NAME.py` and is called NAME. A model of
+your own is named `./file.py:Class` or `package.module:Class`, or by an entry point of your package
+in the group `scalelab.models`. All of them keep this contract:
 
-Shape legend: B rows, L positions a row, D hidden width, V = num_items + 1 rows of the item table
-(row 0 is padding, all zeros, and never changes). A row may hold several sequences: `segments_BL` is
-0 on padding and else 1 + the index (0..S-1, over the whole step) of the sequence; `positions_BL`
-counts from 0 within each sequence. Nothing may cross a segment, and padding contributes nothing.
+- It is an `nn.Module`, built as `Model(num_items=..., max_len=..., generator=..., **options)`.
+  Keywords with a default are its options. A `ValueError` from the constructor says that an option
+  is wrong; it becomes one line for the user.
+- It draws its first weights from `generator` (None: from torch's own, which is all that fake
+  tensors can use). `reset_parameters(generator)` draws the same ones again, in place: measuring
+  moves the weights, and training starts afresh.
+- `item_table_VD` is the table that the loss scores with: one row per item, and row 0 for padding,
+  which is zero and never gets a gradient. It may be the table of the lookup (tied) or another.
+- `forward(inputs: EncoderInput)` returns hidden states, (B, L, D). It stops there: scores belong to
+  the loss. A row may hold several sequences: `segments_BL` is 0 on padding and else 1 + the index
+  (0..S-1, over the whole step) of the sequence; `positions_BL` counts from 0 within each sequence.
+  Nothing may cross a segment, packed and padded rows give the same states, and padding contributes
+  nothing; states on padding are finite and otherwise free.
+- `objective` is "next" where the model predicts the item after each position, which is the default:
+  a state may then not depend on later items. It is "masked" where the model predicts items that are
+  masked in its input; a masked item has a negative id. Such a model has an option `mask_prob`, the
+  share of items that are masked, and its states may depend on both sides.
+- `encode(...)`, optional, is the part of `forward` after the lookup, on tensors alone.
+  `train.compile = true` compiles it and is refused without it.
 
-A model with an option `mask_prob` guesses masked items instead of the next ones: some items of its
-input are masked (a negative id), and those are its targets.
+`scalelab.testing.ModelContract` tests all of this.
+
+Shape legend: B rows, L positions per row, D hidden width, V = num_items + 1 rows of the item table,
+S sequences.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
-from torch import Tensor
+from torch import Generator, Tensor
 
-__all__ = ["EncoderInput", "SequenceEncoder"]
+__all__ = ["EncoderInput", "Objective", "SequenceEncoder", "objective_of"]
+
+Objective = Literal["next", "masked"]
 
 
 class EncoderInput(NamedTuple):
@@ -30,7 +49,7 @@ class EncoderInput(NamedTuple):
 
 
 class SequenceEncoder(Protocol):
-    """Any model of this package."""
+    """Any model; the docstring of the package says what it promises."""
 
     @property
     def item_table_VD(self) -> Tensor:
@@ -40,3 +59,12 @@ class SequenceEncoder(Protocol):
     def __call__(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D); those on padding are unspecified but finite."""
         ...
+
+    def reset_parameters(self, generator: Generator | None) -> None:
+        """Draw the first weights again, in place."""
+        ...
+
+
+def objective_of(model: type[Any]) -> Objective:
+    """What the model predicts at its targets; "next" where it does not say."""
+    return getattr(model, "objective", "next")

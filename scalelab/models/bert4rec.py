@@ -1,12 +1,12 @@
 """Histories with masked items in, hidden states out by attention both ways (BERT4Rec)."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from scalelab.models import EncoderInput
+from scalelab.models import EncoderInput, Objective
 from scalelab.models._blocks import (
     Block,
     ItemTable,
@@ -30,16 +30,18 @@ __all__ = ["BERT4Rec"]
 class BERT4Rec(nn.Module):
     """The encoder of BERT4Rec (Sun et al., 2019), over packed or padded rows.
 
-    It guesses items from what stands on both sides of them: having the option `mask_prob`, it is
-    trained on that share of each history's items (at least one), masked in the input, in place of
-    the next items, and asked for the item in a masked place behind the history. Every loss takes
-    its states; the paper's is cross-entropy over all items ("Turning dross into gold loss", section
-    3). `train_on` "last" masks the last item alone.
+    Its objective is "masked": it is trained on a share `mask_prob` of each history's items (at
+    least one), masked in the input, in place of the next items, and guesses them from what stands
+    on both sides. It is evaluated on a masked place behind the history. Every loss takes its
+    states; the paper's is cross-entropy over all items ("Turning dross into gold loss", section 3).
+    `train_on` "last" masks the last item alone.
 
     As in the paper: post-norm blocks with GELU, an inner width of four times `hidden_dim`
     (`inner_dim` = 0), and a layer with GELU and norm before the scores (its Eq. 7); its bias for
     each item is left out, since scoring belongs to the loss.
     """
+
+    objective: ClassVar[Objective] = "masked"
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
 from scalelab.measure.gpus import visible_gpus
 from scalelab.planning.allocator import Overflow
+from scalelab.planning.buildable import others_faults
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile, load_device
@@ -168,7 +169,11 @@ def predict(
     )
     target = target_for(device)
     evaluator = evaluator_of(spec, data.num_items)
-    with computing_with(spec.device.threads), products_in(spec.train.precision):
+    with (
+        others_faults(spec),
+        computing_with(spec.device.threads),
+        products_in(spec.train.precision),
+    ):
 
         def trained(shape: BatchShape, cost: Cost | None = None) -> _Trained:
             # Each its own run: workspaces are allocated once a run, and so are weights.

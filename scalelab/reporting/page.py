@@ -12,7 +12,8 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scalelab.core import plugins
-from scalelab.core.errors import LedgerError
+from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
+from scalelab.core.locating import locate, short
 from scalelab.reporting import sections
 from scalelab.reporting.formats import format_of
 from scalelab.store.ledger import Ledger
@@ -47,7 +48,8 @@ def report(
     if out is not None and len(names) == 1 and not out.is_dir():
         files = [out]
     else:
-        files = [(out or Path()) / f"{name}.{format}" for name in names]
+        stems = [short(name).replace(":", "-") for name in names]
+        files = [(out or Path()) / f"{stem}.{format}" for stem in stems]
     for file, chart in zip(files, drawn.values(), strict=True):
         save_chart(chart, file, format)
     return files
@@ -61,15 +63,23 @@ def chart_names(ledger: Ledger) -> list[str]:
             charts = tomllib.loads(row["spec_toml"]).get("charts", _DEFAULT)
         except tomllib.TOMLDecodeError:
             charts = _DEFAULT
-        names += [name for name in charts if name in plugins.available("charts")]
+        names += charts
     return list(dict.fromkeys(names)) or list(_DEFAULT)
 
 
 def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
-    """One chart by name. Raises SpecError for an unknown name or option."""
+    """One chart by name. Raises SpecError for an unknown name or option, and for a broken chart."""
     checked = plugins.check_options("charts", name, options)
-    chart = plugins.load("charts", name)(**checked)
-    return chart.draw(chart.rows(ledger))
+    chart = plugins.made("charts", name, **checked)
+    place = locate("charts", name)
+    try:
+        return chart.draw(chart.rows(ledger))
+    except ScalelabError:
+        raise
+    except Exception as error:
+        if place.in_tree:
+            raise
+        raise SpecError(f"{place} failed: {type(error).__name__}: {error}") from error
 
 
 def save_chart(chart: alt.Chart, file: Path, format: str) -> None:
@@ -93,11 +103,21 @@ def page(ledger: Ledger, charts: Sequence[str] | None = None) -> str:
     return _rendered(
         title=sections.title(ledger),
         head=sections.head(ledger),
-        charts=[_chart(name, draw(ledger, name), name.capitalize()) for name in names],
+        charts=[_drawn_or_reason(ledger, name) for name in names],
         sections=sections.sections(ledger),
         studies=sections.studies(ledger),
         source=f"Drawn from {ledger.path.name}, created by {made}. This page needs no network.",
     )
+
+
+def _drawn_or_reason(ledger: Ledger, name: str) -> dict[str, Any]:
+    """A chart that is not there (a ledger may come from another machine) must not cost the page."""
+    heading = short(name).capitalize() if ":" not in name else short(name)
+    try:
+        return _chart(short(name), draw(ledger, name), heading)
+    except (SpecError, MissingExtra) as error:
+        words = f"This chart could not be drawn: {error.message}."
+        return {"name": short(name), "heading": heading, "reason": words}
 
 
 def _chart(name: str, chart: alt.Chart, heading: str = "") -> dict[str, Any]:

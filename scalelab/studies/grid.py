@@ -7,6 +7,8 @@ from typing import Any
 
 from scalelab.core.errors import SpecError
 from scalelab.core.identity import RESULTS_VERSION, configuration_of
+from scalelab.core.locating import absolute
+from scalelab.core.locating import short as short_name
 from scalelab.core.presets import find_preset
 from scalelab.core.spec import RunSpec, with_overrides
 from scalelab.core.study import StudySpec
@@ -74,7 +76,9 @@ def first_configuration(study: StudySpec, overrides: Mapping[str, Any]) -> list[
 
 def base_tables(study: StudySpec) -> Overrides:
     """The sections of the base run after the study's `[set]`."""
-    return with_overrides(read_toml(find_preset("runs", study.base)), study.set)
+    base = find_preset("runs", study.base)
+    tables = absolute(read_toml(base), base.parent.absolute())
+    return with_overrides(tables, study.set)
 
 
 def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrides]:
@@ -132,7 +136,7 @@ def _label(chosen: Overrides, varied: list[str]) -> str:
         is_name = short in ("name", "packer", "reader")
         ambiguous = [k for k in varied if k.rpartition(".")[2] == short and k != key]
         named = ".".join(key.split(".")[-2:]) if ambiguous else short
-        words.append(str(chosen[key]) if is_name else f"{named}={_short(chosen[key])}")
+        words.append(short_name(str(chosen[key])) if is_name else f"{named}={_short(chosen[key])}")
     return " ".join(words)
 
 
@@ -141,6 +145,6 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return "+".join(_short(part) for part in value)
     if isinstance(value, dict):
-        named = [str(value[key]) for key in ("path", "name", "reader") if key in value]
+        named = [short_name(str(value[key])) for key in ("path", "name", "reader") if key in value]
         return named[0] if named else str(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else short_name(str(value))

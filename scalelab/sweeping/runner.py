@@ -74,12 +74,12 @@ def sweep(
         observer=observer or SweepObserver(),
         hooks=hooks or Hooks(),
         threads=threads_each(workers),
-        on_cluster=executor == "cluster",
+        on_this_machine=plugins.load("executors", executor).shares_memory,
     )
     expanded = expand(study, given) if study.search is None or dry_run else []
     check_final_seeds(study, given, expanded)
     configurations = [sweeping.with_device(configuration) for configuration in expanded]
-    if executor != "cluster":
+    if sweeping.on_this_machine:
         sweeping.hooks.check_device([configuration.spec for configuration in configurations])
     if dry_run:
         return sweeping.plan_only(configurations)
@@ -103,7 +103,7 @@ def _executor(name: str, workers: int, address: str | None) -> Executor:
         if "address" not in plugins.options("executors", name):
             raise SpecError(f"the executor {name!r} has no address", "write --executor cluster")
         options["address"] = address
-    return plugins.load("executors", name)(**options)
+    return plugins.made("executors", name, **options)
 
 
 def _searching(study: StudySpec, overrides: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -134,7 +134,7 @@ class _Sweep:
     observer: SweepObserver
     hooks: Hooks
     threads: int
-    on_cluster: bool
+    on_this_machine: bool
     jobs: dict[str, Job] = field(default_factory=dict)
     _executor_open: bool = False
 
@@ -142,7 +142,7 @@ class _Sweep:
         """The configuration with a device in place of `auto`. Raises SpecError on a cluster."""
         if configuration.spec.device.name != "auto":
             return configuration
-        if self.on_cluster:
+        if not self.on_this_machine:
             message = 'device.name = "auto" is a device of one machine; a cluster has several'
             raise SpecError(message, "write --device cuda or --device cpu")
         return replace(configuration, spec=self.hooks.on_this_machine(configuration.spec))

@@ -9,9 +9,11 @@ from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.figures import QUALITY_KEY
+from scalelab.core.locating import locate
 from scalelab.core.spec import RunSpec, TrainSpec
 from scalelab.datasets.baselines import popularity_metrics
-from scalelab.losses import needs_popularity
+from scalelab.losses import needs_popularity, own_scores
+from scalelab.models import objective_of
 from scalelab.train.averaging import keep_average
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
@@ -44,8 +46,11 @@ def build_parts(
     except ValueError as error:
         raise SpecError(f"model {spec.model.name!r}: {error}") from error
     if spec.train.compile:
+        if not callable(getattr(model, "encode", None)):
+            message = f"{locate('models', spec.model.name)} has no `encode` that could be compiled"
+            raise SpecError(message, "write train.compile = false")
         model.encode = torch.compile(model.encode, dynamic=True)
-    loss = plugins.load("losses", spec.loss.name)(**spec.loss.options)
+    loss = plugins.made("losses", spec.loss.name, **spec.loss.options)
     log_popularity_V = None
     if log_popularity is not None and needs_popularity(loss):
         log_popularity_V = torch.from_numpy(log_popularity).to(device)
@@ -78,16 +83,27 @@ def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:
         max_len=spec.batch.max_len,
         exclude_seen=spec.data.exclude_seen,
         masked=mask_prob(spec) > 0.0,
+        scores=own_scores(plugins.made("losses", spec.loss.name, **spec.loss.options)),
     )
 
 
 def mask_prob(spec: RunSpec) -> float:
-    """The share of masked targets of a model that guesses masked items, 0 for all others."""
-    return float(spec.model.options.get("mask_prob", 0.0))
+    """The share of items that are masked, 0 for a model whose objective is the next item."""
+    objective = objective_of(plugins.load("models", spec.model.name))
+    if objective == "next":
+        return 0.0
+    share = spec.model.options.get("mask_prob")
+    if objective != "masked" or not isinstance(share, float):
+        place = locate("models", spec.model.name)
+        message = f"{place}: its objective is {objective!r}, and its option mask_prob is {share!r}"
+        hint = 'write objective = "next", or "masked" and an option mask_prob such as 0.2'
+        raise SpecError(message, hint)
+    return share
 
 
 def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     """A trainer ready to fit. Raises SpecError or DataError before anything large is allocated."""
+    spec.check_sources()
     data = load_data(spec) if data is None else data
     num_items = data.interactions.num_items
     evaluator = evaluator_of(spec, num_items)

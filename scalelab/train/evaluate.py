@@ -17,6 +17,7 @@ from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.ranking import KS, evaluated_users, ranking_metrics
 from scalelab.datasets.splits import HeldOut
+from scalelab.losses import Scores
 from scalelab.train.scoring import Scorer
 
 __all__ = ["BlockChoice", "Diverged", "Evaluator"]
@@ -46,7 +47,8 @@ class Evaluator:
     `exclude_seen` takes the items of the user's history out of the ranking; a target that the user
     has seen before is then a miss. `masked` asks a model that guesses masked items for the one
     behind the history. Scores are fp32 whatever the training precision. A k above the catalog, or
-    above what a user has not seen, stands for all these items.
+    above what a user has not seen, stands for all these items. `scores` takes the place of
+    the inner product of hidden state and item.
     """
 
     num_items: int
@@ -56,6 +58,7 @@ class Evaluator:
     packer: str = "first_fit"
     ks: tuple[int, ...] = KS
     block_bytes: int = 0
+    scores: Scores | None = None
 
     def block_users(self, hidden_dim: int, target: Target | None) -> int:
         """Users scored at once on `target` (None: a CPU); at least 8, so that a very large catalog

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scalelab.batches.histories import HistoryBatch
 from scalelab.batches.moving import moved
+from scalelab.core.errors import SpecError
 from scalelab.losses import target_of
 from scalelab.models import EncoderInput
 
@@ -59,6 +60,8 @@ class Scorer:
         self.chunk = max(1, math.isqrt(num_rows))
         if self.on_gpu:
             self.chunk = -(-self.chunk // _LANES) * _LANES
+        # Columns that are looked at together where a second block of all scores has no room.
+        self.width = _LANES * self.chunk
         self.columns = -(-num_rows // self.chunk) * self.chunk
         users = min(num_users, settings.block_users(hidden_dim, target))
         self.buffer = self.table_VD.new_full((users, self.columns), -torch.inf)
@@ -143,14 +146,33 @@ class Scorer:
         hidden_BLD = self.model(inputs)
         hidden_SD = hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, last_S)
         scores_SV = self.buffer[: len(last_S)]
-        torch.mm(hidden_SD, self.table_VD.T, out=scores_SV[:, : self.table_VD.size(0)])
+        num_rows = self.table_VD.size(0)
+        if self.settings.scores is None:
+            torch.mm(hidden_SD, self.table_VD.T, out=scores_SV[:, :num_rows])
+        else:  # some items at a time: a second block of all scores has no room
+            for first in range(0, num_rows, self.width):
+                items_WD = self.table_VD[first : first + self.width]
+                scores_SV[:, first : first + len(items_WD)] = self._by_loss(hidden_SD, items_WD)
         scores_SV[:, 0] = -torch.inf
         return scores_SV
+
+    def _by_loss(self, hidden_SD: Tensor, items_WD: Tensor) -> Tensor:
+        """(S, W) by the loss's own scores. Raises SpecError where they are not of that shape."""
+        scores = self.settings.scores
+        assert scores is not None, "without it the inner product counts"
+        scores_SW = scores(hidden_SD, items_WD)
+        if scores_SW.shape != (len(hidden_SD), len(items_WD)):
+            raise SpecError(
+                f"`scores` of the loss returned a tensor of shape {tuple(scores_SW.shape)} for "
+                f"{len(hidden_SD)} hidden states and {len(items_WD)} items",
+                "return one row per hidden state and one column per item",
+            )
+        return scores_SW
 
     def _ties(self, scores_SV: Tensor, target_score_S1: Tensor) -> Tensor:
         """(S) scores equal to the target's, some columns at a time: a second block has no room."""
         ties_S = scores_SV.new_zeros(len(scores_SV), dtype=torch.int64)
-        for part_SW in scores_SV.split(_LANES * self.chunk, 1):
+        for part_SW in scores_SV.split(self.width, 1):
             equal = (part_SW == target_score_S1).view(torch.uint8).unflatten(1, (-1, _LANES))
             # A sum in a wider type would first copy all it sums to that type.
             ties_S += equal.sum(2, dtype=torch.uint8).sum(1)

@@ -6,8 +6,8 @@ torch is imported by the functions that need it: an invalid study must not wait 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from scalelab.core import plugins
 from scalelab.core.events import Progress
+from scalelab.core.locating import locate
 from scalelab.core.records import Record
 from scalelab.core.spec import RunSpec
 from scalelab.workers.task import Stop, Task
@@ -41,15 +41,9 @@ def run(task: Task, report: Callable[[Progress], None], stop: Stop) -> Record:
 
 def modules(specs: Sequence[RunSpec]) -> list[str]:
     """What the runs of these specs will import, each once."""
-    parts = {
-        plugins.module_of(kind, name)
-        for spec in specs
-        for kind, name in (
-            ("models", spec.model.name),
-            *(("losses", name) for name in {spec.loss.name} - _ONLY_IN_THE_RUN),
-            ("packers", spec.batch.packer),
-            ("readers", spec.data.reader),
-            *(("negatives", source.name) for source in spec.negatives),
-        )
-    }
+    named = {part for spec in specs for part in spec.named_parts().values()}
+    places = [locate(*part) for part in named]
+    # Other people's modules too are imported in the run alone: what they do then is not known, and
+    # every run shall have them as they are when it starts.
+    parts = {p.module for p in places if p.in_tree and p.name not in _ONLY_IN_THE_RUN}
     return [*_EVERY_RUN, *sorted(parts)]

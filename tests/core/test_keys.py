@@ -50,7 +50,7 @@ def test_the_keys_of_a_run_are_those_that_its_spec_takes():
     names = {key.key for key in list_keys() if key.place == "run" and not key.parts}
     tables = RunSpec.build({}).as_tables()
     plain = {f"{table}.{key}" for table, inner in tables.items() if isinstance(inner, dict)
-             for key in inner}  # fmt: skip
+             for key in inner if table != "sources"}  # fmt: skip
     options = {key.key for key in list_keys() if key.parts}
     assert plain <= names | options
     assert {"batch.size", "train.seed", "negatives.num_negatives", "device.threads"} <= names

@@ -1,24 +1,33 @@
-"""Probes: a running run in, readings out. The file is the name of the probe.
+"""Read figures while a run trains. The file is the name of the probe.
 
 A probe is an observer built without arguments (keywords with defaults are its options). `open`
 binds it to a device and a clock, `close` ends it; afterwards `samples` and `memory()` hold what it
 read. A device or a library that is not there leaves a value of None with a reason, never a zero.
+A run chooses its probes by `measure.probes`; one of your own is named `./file.py:Class`,
+`package.module:Class`, or by an entry point in the group `scalelab.probes`.
 """
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 
+from scalelab.core import plugins
 from scalelab.core.events import Observer
 from scalelab.core.records import Memory, Sample
+from scalelab.core.spec import RunSpec
 
-__all__ = ["Probe", "missing"]
+__all__ = ["Probe", "chosen_probes", "missing"]
 
 
 class Probe(Observer):
-    """An observer that keeps readings. `name` is the probe's, as in the ledger."""
+    """An observer that keeps readings.
+
+    `name` is the probe's, as in the ledger; `device_types` says where it has something to read.
+    """
 
     name = "probe"
+    device_types: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -40,6 +49,16 @@ class Probe(Observer):
         self.samples.append(
             Sample(at_s=self._now(), probe=self.name, name=name, value=value, unit=unit)
         )
+
+
+def chosen_probes(spec: RunSpec, device: torch.device) -> list[Probe]:
+    """The probes that the spec names, of those that have something to read on `device`."""
+    classes = {name: plugins.load("probes", name) for name in spec.measure.probes}
+    return [
+        plugins.made("probes", name)
+        for name, part in classes.items()
+        if device.type in part.device_types
+    ]
 
 
 def missing(stage: str, kind: str, reason: str) -> Memory:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import pynvml
 import torch
@@ -35,6 +35,7 @@ class Nvml(Probe):
     """
 
     name = "nvml"
+    device_types: ClassVar[tuple[str, ...]] = ("cuda",)
 
     def __init__(
         self,
