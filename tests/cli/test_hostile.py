@@ -223,6 +223,7 @@ WELL_MEANT = {
     "estimate": [("estimate", f"{NAME}.py:small")],
     "keys": [("keys", "batch")],
     "list": [("list", "profiles")],
+    "new": [("new", "loss", "my_loss")],
     "plan": [("plan", f"{NAME}.toml"), ("plan", "sasrec-synthetic", *SETTINGS)],
     "profile": [("profile", "sasrec-synthetic", *SETTINGS, "--steps", "1", "--out", f"{NAME}.p")],
     "query": [("query", "small.duckdb", "FROM results")],
