@@ -47,6 +47,8 @@ def best_clause(choice: Choice, group: Group, budget_bytes: int | None) -> str:
         but = f", but {' and '.join(against)}" if against else ""
         no = "No configuration can be called best" if below else "No single configuration is best"
         return f"{no}{under}: {best.label} is first on validation ({figure}){but}.{below}"
+    if not choice.is_best:
+        return f"First on validation{under} is {best.label}, with {figure}."
     return (
         f"The best NDCG@10{under} on the test users is {_quality(best.test)}, by {best.label}, "
         f"with {_memory(best)}."
