@@ -57,20 +57,10 @@ def query(ledger: str | Path, sql: str) -> pa.Table:
 
 
 def list_parts(kind: str | None = None, name: str | None = None) -> dict[str, tuple[Part, ...]]:
-    """What can be named, by kind; of one kind if given, or one part of it by `name`.
+    """What can be named, by kind; of one kind if given, or one part of it. Raises SpecError."""
+    from scalelab.core.parts import list_kinds
 
-    The name may be `package.module:Class` or `./file.py:Class`. Raises SpecError for what is not
-    there.
-    """
-    from scalelab.core.parts import PRESET_KINDS, list_kind
-    from scalelab.core.plugins import KINDS
-
-    known = (*KINDS, *PRESET_KINDS)
-    if kind is not None and kind not in known:
-        raise SpecError(f"no kind of part called {kind!r}", nearest(kind, known))
-    if kind is not None:
-        return {kind: list_kind(kind, name)}
-    return {each: list_kind(each) for each in known}
+    return list_kinds(kind, name)
 
 
 def new(kind: str, name: str, folder: str | Path = ".") -> Written:
@@ -172,13 +162,11 @@ def report(
     Single charts where `charts` names some or `format` is not html; None takes the format that the
     name of `out` says, else html. Raises SpecError, LedgerError.
     """
-    from scalelab.core.locating import absolute
     from scalelab.reporting import page
     from scalelab.store.ledger import Ledger
 
     target = Path(out) if out is not None else None
-    named = [absolute(name, Path.cwd()) for name in charts or ()]
-    return page.report(Ledger(ledger), target, charts=named or None, format=format)
+    return page.report(Ledger(ledger), target, charts=charts or None, format=format)
 
 
 def compare(ledger: str | Path, published: str | Path) -> pa.Table:

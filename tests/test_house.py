@@ -35,8 +35,8 @@ DOORS = {
     "pytest": ("testing/",),
     "torch": (
         *("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
-        "diagnostics.py",
         "testing/",
+        "diagnostics.py",
     ),
     "triton": ("losses/",),
     "typer": ("cli/",),

@@ -85,22 +85,24 @@ def install(source: Path, site: Path) -> None:
     (facts / "entry_points.txt").write_text("\n".join(lines))
 
 
-COMMANDS = block("bash", "scalelab plan study.toml").splitlines()
+COMMANDS = block("bash", "scalelab plan cosines.toml").splitlines()
 
 
 def test_a_loss_in_a_package_of_ones_own(package: tuple[Path, Path], tmp_path: Path) -> None:
     source, site = package
-    (tmp_path / "study.toml").write_text(block("toml", '"loss.name"'))
+    (tmp_path / "cosines.toml").write_text(block("toml", '"loss.name"'))
     printed = {command: run(command, tmp_path, site) for command in COMMANDS}
     assert "my-losses 0.1" in printed["scalelab list losses cosine_ce"]
     both = {"cosine_ce": 1, "cross_entropy": 1}
-    assert runs("study.duckdb", tmp_path) == runs("inline.duckdb", tmp_path) == both
+    assert runs("cosines.duckdb", tmp_path) == runs("inline.duckdb", tmp_path) == both
 
     # The two executors agree, and quality is by the cosine: by the inner product it is another.
     quality = "SELECT loss, valid_ndcg_10, test_ndcg_10 FROM results ORDER BY loss"
-    ours = query("study.duckdb", quality, tmp_path)
+    ours = query("cosines.duckdb", quality, tmp_path)
     assert ours == query("inline.duckdb", quality, tmp_path)
-    (origin,) = query("study.duckdb", "SELECT origin FROM runs WHERE loss = 'cosine_ce'", tmp_path)
+    (origin,) = query(
+        "cosines.duckdb", "SELECT origin FROM runs WHERE loss = 'cosine_ce'", tmp_path
+    )
     loss = json.loads(str(origin["origin"]))["loss"]
     assert (loss["package"], loss["version"]) == ("my-losses", "0.1")
 
@@ -109,18 +111,18 @@ def test_a_loss_in_a_package_of_ones_own(package: tuple[Path, Path], tmp_path: P
     (source / "README.md").write_text("A better text.\n")
     file.write_text("# A remark.\n" + file.read_text())
     install(source, site)
-    run("scalelab sweep study.toml", tmp_path, site)
-    assert runs("study.duckdb", tmp_path) == both
+    run("scalelab sweep cosines.toml", tmp_path, site)
+    assert runs("cosines.duckdb", tmp_path) == both
     text = file.read_text()
     # Ranking by the inner product trains the same and finds other quality.
     file.write_text(
         text.replace("    def scores(", "    def cosines(").replace("self.scores", "self.cosines")
     )
     install(source, site)
-    run("scalelab sweep study.toml", tmp_path, site)
-    assert runs("study.duckdb", tmp_path) == both | {"cosine_ce": 2}
+    run("scalelab sweep cosines.toml", tmp_path, site)
+    assert runs("cosines.duckdb", tmp_path) == both | {"cosine_ce": 2}
     found = query(
-        "study.duckdb",
+        "cosines.duckdb",
         "SELECT DISTINCT test_ndcg_10 FROM results WHERE loss = 'cosine_ce'",
         tmp_path,
     )

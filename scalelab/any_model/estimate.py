@@ -252,8 +252,8 @@ def _said_plainly() -> Iterator[None]:
         raise
     except _NO_VALUES as error:
         raise PredictionUnsupported(
-            f"the step or its optimizer reads values of tensors, and a prediction has none: "
-            f"{_line(error)}",
+            f"the step or its optimizer reads values of tensors ({_line(error)}), "
+            "and a prediction has none",
             "take .item(), nonzero, boolean indexing and the like out of the step; or use account",
         ) from error
     except Exception as error:

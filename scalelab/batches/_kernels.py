@@ -57,7 +57,6 @@ def fill_targets(
     valid_N,
     targets_N,
     sequence_N,
-    last_N,
 ):
     """Write place, target and sequence of each position with a target, by sequence, then time."""
     one = np.uint64(1)
@@ -71,9 +70,7 @@ def fill_targets(
             valid_N[n] = at + np.int64(i)
             targets_N[n] = items[f + i]
             sequence_N[n] = sequence
-            last_N[n] = False
             n += one
-        last_N[n - one] = True
 
 
 @njit(nogil=True, cache=True)
@@ -92,7 +89,6 @@ def fill_masked(
     valid_N,
     targets_N,
     sequence_N,
-    last_N,
 ):
     """Choose `num_targets[q]` items of sequence q as targets and write `MASK` in their places.
 
@@ -117,10 +113,8 @@ def fill_masked(
                     targets_N[n] = item_ids[base + at + i]
                     item_ids[base + at + i] = MASK
                     sequence_N[n] = q % size
-                    last_N[n] = False
                     wanted -= 1
                     n += 1
-            last_N[n - 1] = True
 
 
 @njit(nogil=True, cache=True)

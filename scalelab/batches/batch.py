@@ -38,7 +38,7 @@ class Batch:
 
     `item_ids_BL` int32 (0 padding), `segments_BL` int32 (0 padding, else 1 + sequence index),
     `positions_BL` int32 (from 0 within a sequence), `valid_N` int64 (flat index into B x L),
-    `targets_N` int64, `sequence_N` int32 (0..S-1), `is_last_N` bool, `users_S` int32.
+    `targets_N` int64, `sequence_N` int32 (0..S-1), `users_S` int32.
     Positions are ordered by sequence, then time, so that the order of N does not depend on the
     packer.
     """
@@ -49,7 +49,6 @@ class Batch:
     valid_N: Tensor
     targets_N: Tensor
     sequence_N: Tensor
-    is_last_N: Tensor
     users_S: Tensor
     negatives: tuple[NegativeIds, ...] = ()
 

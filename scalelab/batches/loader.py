@@ -138,7 +138,7 @@ class Loader(Steps):
 
         rows = [np.zeros(row_offsets[-1] * max_len, np.int32) for _ in range(3)]
         fill_rows(items, first, counts, *places, row_offsets, self.size, max_len, *rows)
-        dtypes = (np.int64, np.int64, np.int32, np.bool_)  # valid, targets, sequence, is_last
+        dtypes = (np.int64, np.int64, np.int32)  # valid, targets, sequence
         positions = [np.empty(offsets[-1], dtype) for dtype in dtypes]
         if self.mask_prob:
             key = stream_key(self.seed, epoch, _MASKS)
@@ -168,7 +168,6 @@ class Loader(Steps):
                 valid_N=valid_N,
                 targets_N=targets_N,
                 sequence_N=sequence_N,
-                is_last_N=is_last_N,
                 users_S=users_S,
                 negatives=drawn,
             )
@@ -179,7 +178,6 @@ class Loader(Steps):
                 valid_N,
                 targets_N,
                 sequence_N,
-                is_last_N,
                 users_S,
                 drawn,
             ) in zip(*columns, negatives, strict=True)

@@ -27,6 +27,7 @@ from scalelab.cli import (
 )
 from scalelab.cli.output import fail, quiet_pipes
 from scalelab.core.errors import ScalelabError
+from scalelab.core.private_folder import private_folder
 
 __all__ = ["app", "run"]
 
@@ -73,6 +74,7 @@ def run(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     atexit.register(_leave_garbage)
     _set_up_logging()
+    _set_up_cache()
     code = _run(given)
     quiet_pipes()
     sys.exit(code)
@@ -101,6 +103,13 @@ def _set_up_logging() -> None:
         logging.basicConfig(level=logging.WARNING)
     else:
         logging.getLogger("scalelab").addHandler(logging.NullHandler())
+
+
+def _set_up_cache() -> None:
+    """Choose where numba keeps compiled code for a user without a home folder."""
+    # Where the package cannot be written either, it would make a folder called ~ right here.
+    if os.path.expanduser("~") == "~" and "NUMBA_CACHE_DIR" not in os.environ:
+        os.environ["NUMBA_CACHE_DIR"] = str(private_folder() / "numba")
 
 
 def _run(given: list[str]) -> int:

@@ -1,3 +1,3 @@
-"""The vocabulary: errors, units, events, records, specs and parts by name. Imports nothing of
-scalelab.
+"""Define what all rooms share: errors, units, events, records, specs, parts by name, and the facts
+that several rooms need. Imports nothing of scalelab.
 """

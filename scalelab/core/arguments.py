@@ -33,7 +33,7 @@ def make_folder(path: str | Path | None) -> Path | None:
 def overrides_of(given: Settings, device: str | None = None) -> dict[str, Any]:
     """`{"batch.size": 256}` or `["batch.size=256"]` as the former, with the device if given."""
     from scalelab.core.locating import absolute
-    from scalelab.core.tables import parse_set
+    from scalelab.core.toml_sections import parse_set
 
     pairs = given.items() if isinstance(given, Mapping) else map(parse_set, given or ())
     # A part's file on the command line is looked for in the working folder.

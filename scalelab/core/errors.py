@@ -1,4 +1,4 @@
-"""What can go wrong, with the exit code that the command line gives for it.
+"""Define the errors that a person can fix, with the exit code of each.
 
 ScalelabError (1)
   SpecError (2)      a study, a profile or an option that cannot be used

@@ -1,4 +1,4 @@
-"""What a run and a sweep announce, and those who listen."""
+"""Define what a run and a sweep announce, and the observers that listen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

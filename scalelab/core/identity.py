@@ -25,25 +25,25 @@ COMPARABLE = ("data_fingerprint", "protocol", "device", "results_version")
 COMPARABLE_IN_TIME = (*COMPARABLE, "threads")
 
 
-def fingerprint_of(tables: Mapping[str, Any], data_fingerprint: str) -> str:
+def fingerprint_of(sections: Mapping[str, Any], data_fingerprint: str) -> str:
     """16 hex digits: equal for runs that must give the same numbers, wherever the data lie.
 
-    `tables` are those of a spec. Which of several GPUs it was decides nothing.
+    `sections` are those of a spec. Which of several GPUs it was decides nothing.
     """
-    decisive = _decisive(tables)
+    decisive = _decisive(sections)
     del decisive["data"]["path"]
     decisive |= {"data_fingerprint": data_fingerprint, "results_version": RESULTS_VERSION}
     return _digest(decisive, 8)
 
 
 def configuration_of(
-    tables: Mapping[str, Any], data_fingerprint: str | None, results_version: int | None
+    sections: Mapping[str, Any], data_fingerprint: str | None, results_version: int | None
 ) -> str:
     """12 hex digits: equal for runs whose fingerprints differ by nothing but the seed.
 
     While the data have no fingerprint yet, the path stands for it.
     """
-    decisive = _decisive(tables)
+    decisive = _decisive(sections)
     decisive["train"].pop("seed", None)
     if data_fingerprint is not None:
         decisive["data"].pop("path", None)
@@ -51,16 +51,16 @@ def configuration_of(
     return _digest(decisive, 6)
 
 
-def _decisive(tables: Mapping[str, Any]) -> dict[str, Any]:
+def _decisive(sections: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without what decides no number of the run.
 
     That is the data set's name, what belongs to a baseline alone, what is only read along, the
     number of the GPU, and the folder of a part's file, whose source counts.
     """
-    copy = _short(dict(tables))
+    copy = _short(dict(sections))
     copy.pop("measure", None)
     for name in ("data", "train", "device"):
-        copy[name] = dict(tables.get(name, {}))
+        copy[name] = dict(sections.get(name, {}))
     copy["data"].pop("name", None)
     copy["data"].pop("recent_days", None)
     if "name" in copy["device"]:
@@ -68,14 +68,14 @@ def _decisive(tables: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
-def _short(tables: Any) -> Any:
-    if isinstance(tables, dict):
-        return {key: _short(value) for key, value in cast("dict[str, Any]", tables).items()}
-    if isinstance(tables, list):
-        return [_short(each) for each in cast("list[Any]", tables)]
-    return short(tables) if isinstance(tables, str) else tables
+def _short(sections: Any) -> Any:
+    if isinstance(sections, dict):
+        return {key: _short(value) for key, value in cast("dict[str, Any]", sections).items()}
+    if isinstance(sections, list):
+        return [_short(each) for each in cast("list[Any]", sections)]
+    return short(sections) if isinstance(sections, str) else sections
 
 
-def _digest(tables: Mapping[str, Any], size: int) -> str:
-    text = json.dumps(tables, sort_keys=True)
+def _digest(sections: Mapping[str, Any], size: int) -> str:
+    text = json.dumps(sections, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from scalelab.core.parts import Part, list_kind
-from scalelab.core.run_tables import DataSpec, LossSpec, ModelSpec, NegativesSpec, PartSpec
+from scalelab.core.run_sections import DataSpec, LossSpec, ModelSpec, NegativesSpec, PartSpec
 from scalelab.core.spec import WORKED_OUT, RunSpec
 from scalelab.core.study import StudySpec
 

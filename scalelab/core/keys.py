@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from scalelab.core.option_types import allowed, annotation_of, section_of, words_of
 from scalelab.core.parts import list_kind
-from scalelab.core.run_tables import PartSpec
+from scalelab.core.run_sections import PartSpec
 from scalelab.core.spec import WORKED_OUT, RunSpec
 from scalelab.core.study import StudySpec
 

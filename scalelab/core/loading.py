@@ -4,6 +4,8 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Mapping
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -128,35 +130,66 @@ def _of_file(place: Place) -> ModuleType:
     """The module of a file as it is now: one that was edited is imported afresh."""
     now = sources.digest(place)
     key = str(place.file), now
-    if key in _from_files:
-        return _from_files[key]
-    helpers = {n: f for n, f in sources.files(place).items() if f != place.file}
-    folder = str(place.file.parent)
-    if folder not in sys.path:
-        sys.path.append(folder)  # last: a neighbour must not take the place of a library
-    for name in helpers:
-        loaded = getattr(sys.modules.get(name), "__file__", None)
-        if loaded is not None and Path(loaded) == helpers[name]:
-            del sys.modules[name]
-    importlib.invalidate_caches()
-    name = f"_scalelab_{place.file.stem}_{now}"
-    spec: ModuleSpec | None = importlib.util.spec_from_file_location(name, place.file)
-    assert spec is not None, "the file's name ends in .py"
-    assert spec.loader is not None, "a spec from a file has a loader"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look up their module there
+    if key not in _from_files:
+        name = f"_scalelab_{place.file.stem}_{now}"
+        _from_files[key] = _alone(name, place.file, sources.files(place))
+    return _from_files[key]
+
+
+def _alone(name: str, file: Path, beside: Mapping[str, Path]) -> ModuleType:
+    """The module of `file`, imported with the files beside it, which nobody else gets to see.
+
+    Two files may each have a neighbour called `helpers`, and one may have changed since: so what
+    has that name is put aside while the file is imported, and comes back afterwards.
+    """
+    helpers = {helper: path for helper, path in beside.items() if path != file}
+    aside = {helper: sys.modules.pop(helper) for helper in helpers if helper in sys.modules}
+    finder = _Beside(helpers)
+    sys.meta_path.insert(0, finder)
     try:
-        # Not by the loader: bytecode is kept by time and size, and an edit may keep both.
-        exec(compile(place.file.read_bytes(), str(place.file), "exec"), vars(module))
-        for helper, file in helpers.items():
-            taken = getattr(sys.modules.get(helper), "__file__", None)
-            if taken is not None and Path(taken) != file:
-                raise SpecError(
-                    f"{place} imports {helper!r}, and {taken} was taken for it, not {file}",
-                    f"give {file.name} a name of its own",
-                )
+        spec = _spec_of(name, file)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look up their module there
+        assert spec.loader is not None, "it is ours"
+        spec.loader.exec_module(module)
+        return module
     except BaseException:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         raise
-    _from_files[key] = module
-    return module
+    finally:
+        sys.meta_path.remove(finder)
+        for helper in helpers:
+            sys.modules.pop(helper, None)
+        sys.modules.update(aside)
+
+
+class _Beside(MetaPathFinder):
+    """Finds the files beside a part by the names that it imports them by."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.files = files
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """That of a helper, None for any other module."""
+        return _spec_of(fullname, self.files[fullname]) if fullname in self.files else None
+
+
+class _AsItIs(Loader):
+    """Compiles the file each time: kept bytecode goes by seconds and size, and an edit may keep
+    both."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run it."""
+        exec(compile(self.file.read_bytes(), str(self.file), "exec"), vars(module))
+
+
+def _spec_of(name: str, file: Path) -> ModuleSpec:
+    inner = [str(file.parent)] if file.name == "__init__.py" else None
+    spec = importlib.util.spec_from_file_location(
+        name, file, loader=_AsItIs(file), submodule_search_locations=inner
+    )
+    assert spec is not None, "a loader is given"
+    return spec

@@ -4,12 +4,12 @@ import ast
 from dataclasses import dataclass
 
 from scalelab.core import sources
-from scalelab.core.errors import SpecError
-from scalelab.core.locating import Place, available, locate, short
+from scalelab.core.errors import SpecError, nearest
+from scalelab.core.locating import KINDS, Place, available, locate, short
 from scalelab.core.part_options import PartOption, read_options
 from scalelab.core.presets import find_preset, preset_names
 
-__all__ = ["PRESET_KINDS", "Part", "list_kind"]
+__all__ = ["PRESET_KINDS", "Part", "list_kind", "list_kinds"]
 
 # The word that people type, and the folder of presets it means.
 PRESET_KINDS = {"profiles": "runs", "devices": "devices", "studies": "studies"}
@@ -28,6 +28,17 @@ class Part:
     source: str
     file: str
     origin: str
+
+
+def list_kinds(kind: str | None, only: str | None = None) -> dict[str, tuple[Part, ...]]:
+    """Parts and presets by kind: of all kinds, of one, or `only` one part of it.
+
+    Raises SpecError for an unknown kind.
+    """
+    known = (*KINDS, *PRESET_KINDS)
+    if kind is not None and kind not in known:
+        raise SpecError(f"no kind of part called {kind!r}", nearest(kind, known))
+    return {each: list_kind(each, only) for each in known if kind in (None, each)}
 
 
 def list_kind(kind: str, only: str | None = None) -> tuple[Part, ...]:

@@ -1,4 +1,4 @@
-"""A name or a path in, the TOML file it means out."""
+"""Find the TOML file that a name or a path means."""
 
 from pathlib import Path
 

@@ -13,11 +13,11 @@ _KEYS = ("min", "max", "log")
 _EXAMPLE = "write {min = 1e-4, max = 1e-2, log = true}"
 
 
-def with_ranges(tables: dict[str, Any], where: str) -> dict[str, Any]:
-    """A study's tables with every range among its axes spelt out. Raises SpecError."""
-    if not isinstance(tables.get("axes"), dict):
-        return tables
-    axes = cast("dict[str, Any]", tables["axes"])
+def with_ranges(sections: dict[str, Any], where: str) -> dict[str, Any]:
+    """A study's sections with every range among its axes spelt out. Raises SpecError."""
+    if not isinstance(sections.get("axes"), dict):
+        return sections
+    axes = cast("dict[str, Any]", sections["axes"])
     spelt = {
         key: _values(cast("dict[str, Any]", value), f"{where}: axes.{key}")
         if isinstance(value, dict)
@@ -25,12 +25,12 @@ def with_ranges(tables: dict[str, Any], where: str) -> dict[str, Any]:
         for key, value in axes.items()
     }
     ranges = [key for key, value in axes.items() if isinstance(value, dict)]
-    if ranges and "search" not in tables:
+    if ranges and "search" not in sections:
         raise SpecError(
             f"{where}: the axis {ranges[0]!r} is a range, and the study has no [search]",
             "add [search], or list the values of the axis",
         )
-    return {**tables, "axes": spelt}
+    return {**sections, "axes": spelt}
 
 
 def _values(given: dict[str, Any], where: str) -> list[float] | list[int]:

@@ -1,4 +1,4 @@
-"""TOML in, checked and fingerprinted specs out: all that decides one run."""
+"""Read, check and fingerprint the spec of a run: all that decides its results."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from scalelab.core.identity import fingerprint_of
 from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
 from scalelab.core.presets import find_preset
-from scalelab.core.run_tables import (
+from scalelab.core.run_sections import (
     BatchSpec,
     DataSpec,
     DeviceSpec,
@@ -24,7 +24,7 @@ from scalelab.core.run_tables import (
     PartSpec,
     TrainSpec,
 )
-from scalelab.core.tables import Table, checked, read_toml
+from scalelab.core.toml_sections import Section, checked, read_toml
 
 __all__ = [
     "WORKED_OUT",
@@ -60,7 +60,7 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-class RunSpec(Table, frozen=True):
+class RunSpec(Section, frozen=True):
     """One run: data x model x loss x batch x training."""
 
     data: DataSpec = DataSpec()
@@ -86,13 +86,13 @@ class RunSpec(Table, frozen=True):
     def load(cls, name: str | Path, overrides: Overrides | None = None) -> "RunSpec":
         """A preset's name, or a path, to a resolved spec. Raises SpecError."""
         path = find_preset("runs", name)
-        tables = absolute(read_toml(path), path.parent.absolute())
-        return cls.build(with_overrides(tables, overrides or {}), where=str(name))
+        sections = read_toml(path)
+        return cls.build(with_overrides(sections, overrides or {}), where=str(name))
 
     @classmethod
-    def build(cls, tables: dict[str, Any], where: str = "the run") -> "RunSpec":
+    def build(cls, sections: dict[str, Any], where: str = "the run") -> "RunSpec":
         """Tables as TOML gives them to a resolved spec. Raises SpecError."""
-        return checked(cls, tables, where).resolved()
+        return checked(cls, sections, where).resolved()
 
     def resolved(self) -> "RunSpec":
         """Every option checked and spelt out; negatives dropped where the loss takes none."""
@@ -105,7 +105,7 @@ class RunSpec(Table, frozen=True):
         loss_class = plugins.load("losses", self.loss.name)
         wants = bool(loss_class.needs_negatives)
         if wants and not self.negatives:
-            hint = "add a table [negatives] with name and num_negatives"
+            hint = "add a section [negatives] with name and num_negatives"
             raise SpecError(f"the loss {self.loss.name!r} needs negatives and none are given", hint)
         spec = self.model_copy(
             update={
@@ -145,21 +145,21 @@ class RunSpec(Table, frozen=True):
 
     def with_(self, overrides: Overrides) -> "RunSpec":
         """The same run with some keys changed, such as {"batch.size": 256}. Raises SpecError."""
-        return RunSpec.build(with_overrides(self.as_tables(), overrides))
+        return RunSpec.build(with_overrides(self.as_sections(), overrides))
 
-    def as_tables(self) -> dict[str, Any]:
+    def as_sections(self) -> dict[str, Any]:
         """Plain dictionaries and lists, as TOML or JSON would hold them."""
-        tables = self.model_dump(mode="json")
+        sections = self.model_dump(mode="json")
         # Left out where they say nothing, so that a spec reads as it did before they were there.
         if not self.sources:
-            del tables["sources"]
+            del sections["sources"]
         if self.measure == MeasureSpec():
-            del tables["measure"]
-        return tables
+            del sections["measure"]
+        return sections
 
     def as_json(self) -> str:
         """One line of JSON with every field, keys sorted."""
-        return json.dumps(self.as_tables(), sort_keys=True)
+        return json.dumps(self.as_sections(), sort_keys=True)
 
     def fingerprint(self, data_fingerprint: str) -> str:
         """16 hex digits: equal for runs that must give the same numbers, wherever the data lie.
@@ -167,7 +167,7 @@ class RunSpec(Table, frozen=True):
         Which of several GPUs it was decides nothing; `auto` would not say where the run trains.
         """
         assert self.device.name != "auto", "a device takes the place of auto first"
-        return fingerprint_of(self.as_tables(), data_fingerprint)
+        return fingerprint_of(self.as_sections(), data_fingerprint)
 
     @property
     def dataset(self) -> str:
@@ -205,25 +205,27 @@ class RunSpec(Table, frozen=True):
         return ", ".join(parts)
 
 
-def with_overrides(tables: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
-    """A copy of `tables` with dotted keys set. Naming another part drops the old part's options.
+def with_overrides(sections: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
+    """A copy of `sections` with dotted keys set. Naming another part drops the old part's options.
 
     `negatives.KEY` changes every source, `negatives.0.KEY` the first; `negatives` replaces the
     list. Raises SpecError.
     """
-    result = json.loads(json.dumps(tables, default=str))
+    result = json.loads(json.dumps(sections, default=str))
     # Part names first, whatever the order they were given in: they decide which options exist.
     for key in sorted(overrides, key=lambda k: (k.count("."), _names_part(k) is None)):
-        table, _, rest = key.partition(".")
+        section, _, rest = key.partition(".")
         value = json.loads(json.dumps(overrides[key], default=str))  # TOML's dates
-        if table == "negatives":
+        if section == "negatives":
             _set_negatives(result, rest, value)
-        elif table not in RunSpec.model_fields:
-            raise SpecError(f"a run has no table {table!r}", nearest(table, RunSpec.model_fields))
+        elif section not in RunSpec.model_fields:
+            raise SpecError(
+                f"a run has no section {section!r}", nearest(section, RunSpec.model_fields)
+            )
         elif not rest:
-            result[table] = value
+            result[section] = value
         else:
-            _set_key(result.setdefault(table, {}), table, rest, value)
+            _set_key(result.setdefault(section, {}), section, rest, value)
     return result
 
 
@@ -231,24 +233,24 @@ _PARTS: dict[str, type[PartSpec]] = {"data": DataSpec, "model": ModelSpec, "loss
 
 
 def _names_part(key: str) -> str | None:
-    table, _, rest = key.partition(".")
-    part = _PARTS.get(table)
-    return table if part is not None and rest == part.name_field else None
+    section, _, rest = key.partition(".")
+    part = _PARTS.get(section)
+    return section if part is not None and rest == part.name_field else None
 
 
-def _set_key(table: dict[str, Any], name: str, key: str, value: Any) -> None:
+def _set_key(section: dict[str, Any], name: str, key: str, value: Any) -> None:
     part = _PARTS.get(name)
-    if part is not None and key == part.name_field and table.get(key) != value:
-        for stale in table.keys() - part.model_fields.keys():
-            del table[stale]
-    table[key] = value
+    if part is not None and key == part.name_field and section.get(key) != value:
+        for stale in section.keys() - part.model_fields.keys():
+            del section[stale]
+    section[key] = value
 
 
-def _set_negatives(tables: dict[str, Any], key: str, value: Any) -> None:
+def _set_negatives(sections: dict[str, Any], key: str, value: Any) -> None:
     if not key:
-        tables["negatives"] = value
+        sections["negatives"] = value
         return
-    sources = _as_list(tables.get("negatives") or [{}])
+    sources = _as_list(sections.get("negatives") or [{}])
     index, _, rest = key.partition(".")
     if index.isdigit():
         if int(index) >= len(sources) or not rest:
@@ -258,4 +260,4 @@ def _set_negatives(tables: dict[str, Any], key: str, value: Any) -> None:
     else:
         for source in sources:
             source[key] = value
-    tables["negatives"] = sources
+    sections["negatives"] = sources

@@ -1,4 +1,4 @@
-"""A study: one question, asked as a base run and what varies."""
+"""Define a study: a base run, what varies in it, and within which limits."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -6,15 +6,15 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from scalelab.core.errors import SpecError
-from scalelab.core.locating import absolute, locate
+from scalelab.core.locating import locate
 from scalelab.core.presets import find_preset
 from scalelab.core.ranges import with_ranges
-from scalelab.core.tables import Table, checked, read_toml
+from scalelab.core.toml_sections import Section, checked, read_toml
 
 __all__ = ["BudgetSpec", "FinalSpec", "SearchSpec", "StudySpec"]
 
 
-class FinalSpec(Table, frozen=True):
+class FinalSpec(Section, frozen=True):
     """More seeds for the cells that validation chose: the best by `by` for each value of `per`."""
 
     seeds: PositiveInt = 3
@@ -25,7 +25,7 @@ class FinalSpec(Table, frozen=True):
     """Key of the run: the best for each of its values is chosen."""
 
 
-class BudgetSpec(Table, frozen=True):
+class BudgetSpec(Section, frozen=True):
     """Limits of one run (`memory`, `time`) and of the whole study (`total`)."""
 
     memory: str | None = None
@@ -36,7 +36,7 @@ class BudgetSpec(Table, frozen=True):
     """Time that the whole sweep may take, such as 2h."""
 
 
-class SearchSpec(Table, frozen=True):
+class SearchSpec(Section, frozen=True):
     """Optuna asks instead of a grid (extra `search`)."""
 
     sampler: Literal["random", "tpe", "nsga2"] = "nsga2"
@@ -51,7 +51,7 @@ class SearchSpec(Table, frozen=True):
     """What is to be best: validation NDCG@10, peak bytes, training seconds."""
 
 
-class StudySpec(Table, frozen=True):
+class StudySpec(Section, frozen=True):
     """A question: a base run, what varies, how often, within which limits, which charts.
 
     With `[search]` an axis may be a range, `{min = 1e-4, max = 1e-2, log = true}`.
@@ -92,8 +92,7 @@ class StudySpec(Table, frozen=True):
     def from_sections(cls, sections: dict[str, Any], path: Path, name: str) -> "StudySpec":
         """The study that the TOML file at `path` holds, already read. Raises SpecError."""
         default = {"name": path.absolute().parent.name if path.stem == "study" else path.stem}
-        sections = absolute(default | sections, path.parent.absolute())
-        study = checked(cls, with_ranges(sections, name), name)
+        study = checked(cls, with_ranges(default | sections, name), name)
         for chart in study.charts:
             try:
                 locate("charts", chart)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.core.spec import DataSpec
-from scalelab.core.tables import checked
+from scalelab.core.toml_sections import checked
 from scalelab.datasets.load import Dataset
 from scalelab.datasets.locate import Location, locate
 from scalelab.datasets.sources import resolve

@@ -108,7 +108,6 @@ class LossBatch:
     num_items: int
     # Which sequence (0..S-1) a position belongs to; needed to look up negatives per sequence.
     sequence_N: Tensor | None = None
-    is_last_N: Tensor | None = None
     negatives: tuple[Negatives, ...] = ()
     # log of each item's share of the training interactions; an item that never occurs counts once.
     # Given to a loss that says so by a true `needs_popularity`.

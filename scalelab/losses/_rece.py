@@ -48,6 +48,7 @@ def rounds(
     hidden_ND: Tensor,
     table_VD: Tensor,
     vectors_RBD: Tensor,
+    *,
     num_chunks: int,
     reach: int,
     pad_id: int,

@@ -48,9 +48,30 @@ class _Tile(NamedTuple):
 
 @dataclass(kw_only=True)
 class Visible:
-    """Every pair of a position and an item that some round shows, each once, targets left out.
+    """All pairs of a position and an item that some round makes visible, each pair once.
 
-    A pair belongs to the first round that shows it. `targets_N` is int32.
+    In a round, positions and items are sorted into C chunks. A position sees the items of its own
+    chunk and of the `reach` chunks on both sides (x: visible, C = 5, reach = 1):
+
+        chunk of items       0  1  2  3  4
+        chunk of positions
+                 0           x  x  .  .  .
+                 1           x  x  x  .  .
+                 2           .  x  x  x  .
+                 3           .  .  x  x  x
+                 4           .  .  .  x  x
+
+        visible(n, v) = some round r has |chunk_r(n) - chunk_r(v)| <= reach
+                        and v is neither the padding row nor the target of n
+
+    A pair that several rounds make visible counts in the first of them. Example: two rounds put
+    position 7 into chunks 2 and 4, and item 30 into chunks 3 and 0. Round 0 shows the pair, since
+    |2 - 3| <= 1. Item 31 in chunks 0 and 3 is shown by round 1, since |2 - 0| > 1 but |4 - 3| <= 1.
+    Item 32 in chunks 1 and 4 is shown by both, and counts in round 0.
+
+    The work goes window by window (some neighbouring chunks of positions with all items that they
+    see) and tile by tile within a window, so that no more than a tile of scores is kept.
+    `targets_N` is int32.
     """
 
     hidden_ND: Tensor
@@ -84,7 +105,7 @@ class Visible:
 
     @property
     def one_look(self) -> bool:
-        """Whether a position meets all that it sees in a single tile."""
+        """Whether a single tile holds all items that a position sees."""
         return self.whole and len(self.positions) == 1
 
     def log_sum(self, lse_P: Tensor) -> None:

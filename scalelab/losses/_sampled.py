@@ -62,10 +62,22 @@ def sampled_loss(
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         with no_autocast(hidden_ND):
             work = _Work(
-                hidden_ND, item_table_VD, batch, compute_dtype, hidden_wanted, table_wanted
+                hidden_ND,
+                item_table_VD,
+                batch,
+                compute_dtype=compute_dtype,
+                hidden_wanted=hidden_wanted,
+                table_wanted=table_wanted,
             )
             for start, stop in tile_ranges(hidden_ND.shape[0], work.tile, hidden_ND):
-                work.add(start, stop, objective, remove_accidental_hits, logq, top_k)
+                work.add(
+                    start,
+                    stop,
+                    objective,
+                    remove_accidental_hits=remove_accidental_hits,
+                    logq=logq,
+                    top_k=top_k,
+                )
             return work.finish()
 
     return loss_with_gradients(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
@@ -93,6 +105,7 @@ class _Work:
         hidden_ND: Tensor,
         item_table_VD: Tensor,
         batch: LossBatch,
+        *,
         compute_dtype: torch.dtype,
         hidden_wanted: bool,
         table_wanted: bool,
@@ -123,6 +136,7 @@ class _Work:
         start: int,
         stop: int,
         objective: Objective,
+        *,
         remove_accidental_hits: bool,
         logq: float,
         top_k: int | None,
@@ -140,7 +154,12 @@ class _Work:
         ]
         scores = [
             self._scores(
-                negatives, source.exponent, hidden_TD, targets_T, remove_accidental_hits, logq
+                negatives,
+                hidden_TD,
+                targets_T,
+                exponent=source.exponent,
+                remove_accidental_hits=remove_accidental_hits,
+                logq=logq,
             )
             for negatives, source in zip(found, self.batch.negatives, strict=True)
         ]
@@ -188,9 +207,10 @@ class _Work:
     def _scores(
         self,
         found: "_Own | _Shared",
-        exponent: float,
         hidden_TD: Tensor,
         targets_T: Tensor,
+        *,
+        exponent: float,
         remove_accidental_hits: bool,
         logq: float,
     ) -> Tensor:

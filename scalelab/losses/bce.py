@@ -1,4 +1,4 @@
-"""Binary cross-entropy of the target against K sampled negatives (SASRec; BCE+ of RECE)."""
+"""Compute binary cross-entropy of the target against K sampled negatives (SASRec; BCE+)."""
 
 from dataclasses import dataclass
 from functools import partial

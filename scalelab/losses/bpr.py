@@ -1,4 +1,4 @@
-"""Bayesian personalised ranking, mean over the negatives (Rendle et al., 2009; GRU4Rec)."""
+"""Compute Bayesian personalised ranking over sampled negatives (Rendle et al., 2009; GRU4Rec)."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""BPR-max: BPR against negatives weighted by their softmax (Hidasi & Karatzoglou, 2018; TRON)."""
+"""Compute BPR against negatives weighted by their softmax (BPR-max; Hidasi et al., 2018; TRON)."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

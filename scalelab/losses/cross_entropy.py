@@ -156,6 +156,25 @@ class _Work:
     def _once(
         self, hidden_wanted: bool, table_wanted: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Compute loss and gradients from scores that are computed once and kept.
+
+        T positions at a time meet the whole item table, one tile g of rows after the other. Each
+        tile keeps the softmax within itself and its log-sum-exp:
+
+            rows of the table     tile 0      tile 1      tile 2
+            T positions         [ p_0     ] [ p_1     ] [ p_2     ]     p_g = softmax in tile g
+                                  lse_0       lse_1       lse_2
+
+            lse = log(exp(lse_0) + exp(lse_1) + exp(lse_2))
+            softmax over the whole table, in tile g:  p_g * exp(lse_g - lse)
+
+        `lse` is known only after the last tile, so the gradient of the hidden states is rescaled as
+        it grows, and that of the table is added up in a second loop over the kept tiles.
+
+        Example, one position with the scores 0, log 2 | log 5 and the target in the last column:
+        p_0 = (1/3, 2/3) with lse_0 = log 3, p_1 = (1) with lse_1 = log 5, lse = log 8. The softmax
+        is p_0 * 3/8 = (1/8, 2/8) and p_1 * 5/8 = 5/8; the loss is log 8 - log 5.
+        """
         hidden_ND, table_VD, columns = self.hidden_ND, self.item_table_VD, self.columns
         (num_positions, depth), num_rows = hidden_ND.shape, table_VD.shape[0]
         grad_hidden_ND = torch.empty_like(hidden_ND) if hidden_wanted else None

@@ -1,4 +1,4 @@
-"""Generalised BCE: sampled BCE calibrated against over-confidence (Petrov & Macdonald, 2023)."""
+"""Compute sampled BCE calibrated against over-confidence (gBCE, Petrov & Macdonald, 2023)."""
 
 from dataclasses import dataclass
 from functools import partial

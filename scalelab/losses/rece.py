@@ -1,4 +1,4 @@
-"""Reduced cross-entropy (RECE): the softmax over items that random vectors place near."""
+"""Compute reduced cross-entropy (RECE): softmax over items that random vectors place near."""
 
 import math
 from dataclasses import dataclass
@@ -112,7 +112,14 @@ class RECE:
                     table_VD=table_VD,
                     targets_N=batch.targets_N.to(torch.int32),
                     pad_id=pad_id,
-                    rounds=rounds(hidden_ND, table_VD, vectors_RBD, n_chunks, reach, pad_id),
+                    rounds=rounds(
+                        hidden_ND,
+                        table_VD,
+                        vectors_RBD,
+                        num_chunks=n_chunks,
+                        reach=reach,
+                        pad_id=pad_id,
+                    ),
                     compute_dtype=compute_dtype,
                 )
                 return _loss(visible, hidden_wanted, table_wanted)

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy over the target and K sampled negatives: CE- of RECE, TRON, GRU4Rec."""
+"""Compute softmax cross-entropy over target and sampled negatives (CE- of RECE, TRON, GRU4Rec)."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar

@@ -1,4 +1,4 @@
-"""Scalable cross-entropy: softmaxes within buckets of the highest inner products (SCE)."""
+"""Compute scalable cross-entropy (SCE): softmaxes within buckets of the highest products."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""TOP1, mean over the negatives (Hidasi et al., 2016: GRU4Rec)."""
+"""Compute TOP1, the mean over sampled negatives (Hidasi et al., 2016: GRU4Rec)."""
 
 from dataclasses import dataclass
 from typing import ClassVar

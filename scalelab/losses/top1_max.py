@@ -1,4 +1,4 @@
-"""TOP1-max: TOP1 against negatives weighted by their softmax (Hidasi & Karatzoglou, 2018)."""
+"""Compute TOP1 against negatives weighted by their softmax (TOP1-max; Hidasi et al., 2018)."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Tell errors that mean "memory ran out" from all others."""
+"""Tell errors that mean that memory ran out from all other errors."""
 
 import re
 

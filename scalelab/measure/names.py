@@ -1,4 +1,4 @@
-"""The names that bytes go by, and the one that each phase gives to what it allocates."""
+"""Define the components that bytes are attributed to, and the component of each phase."""
 
 from scalelab.core.events import Phase
 

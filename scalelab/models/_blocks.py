@@ -1,4 +1,4 @@
-"""What encoders share: item table with lookup, attention within segments, feed-forward."""
+"""Provide what encoders share: item table with lookup, attention within segments, feed-forward."""
 
 from contextlib import nullcontext
 from functools import partial
@@ -142,24 +142,25 @@ class Block(nn.Module):
 
     def __init__(
         self,
+        *,
         hidden_dim: int,
         num_heads: int,
         inner_dim: int,
         dropout: float,
-        pre: bool,
-        act: Activation,
+        norm_first: bool,
+        activation: Activation,
     ) -> None:
         super().__init__()
-        self.pre = pre
+        self.norm_first = norm_first
         self.attention = Attention(hidden_dim, num_heads, dropout)
-        self.feed_forward = FeedForward(hidden_dim, inner_dim, act)
+        self.feed_forward = FeedForward(hidden_dim, inner_dim, activation)
         self.attention_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
         self.feed_forward_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
         """(B, L, D) to (B, L, D)."""
-        if self.pre:
+        if self.norm_first:
             x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_B1LL))
             return x_BLD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BLD)))
         x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL)))
@@ -178,6 +179,7 @@ def reset_layers(model: nn.Module, std: float, generator: Generator | None) -> N
 
 
 def check_transformer(
+    *,
     hidden_dim: int,
     num_blocks: int,
     num_heads: int,

@@ -1,4 +1,4 @@
-"""Histories with masked items in, hidden states out by attention both ways (BERT4Rec)."""
+"""Encode histories with masked items by attention in both directions (BERT4Rec)."""
 
 from typing import Annotated, ClassVar
 
@@ -62,7 +62,14 @@ class BERT4Rec(nn.Module):
         init_std: InitStd = 0.02,
     ) -> None:
         super().__init__()
-        check_transformer(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)
+        check_transformer(
+            hidden_dim=hidden_dim,
+            num_blocks=num_blocks,
+            num_heads=num_heads,
+            inner_dim=inner_dim,
+            dropout=dropout,
+            init_std=init_std,
+        )
         if not 0.0 < mask_prob <= 1.0:
             raise ValueError(f"mask_prob must lie in (0, 1], got {mask_prob}")
         self.init_std = init_std
@@ -71,7 +78,14 @@ class BERT4Rec(nn.Module):
         self.mask = nn.Parameter(torch.empty(hidden_dim))
         inner = inner_dim or 4 * hidden_dim
         self.blocks = nn.ModuleList(
-            Block(hidden_dim, num_heads, inner, dropout, False, activation)
+            Block(
+                hidden_dim=hidden_dim,
+                num_heads=num_heads,
+                inner_dim=inner,
+                dropout=dropout,
+                norm_first=False,
+                activation=activation,
+            )
             for _ in range(num_blocks)
         )
         self.norm = nn.LayerNorm(hidden_dim, eps=1e-8)

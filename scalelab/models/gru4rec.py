@@ -1,4 +1,4 @@
-"""Histories in, hidden states out by gated recurrent units (GRU4Rec, Hidasi et al., 2016)."""
+"""Encode histories by gated recurrent units (GRU4Rec, Hidasi et al., 2016)."""
 
 import math
 from typing import Annotated

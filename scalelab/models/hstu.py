@@ -1,4 +1,4 @@
-"""Histories in, hidden states out by pointwise attention with gates (HSTU, Zhai et al., 2024)."""
+"""Encode histories by pointwise attention with gates (HSTU, Zhai et al., 2024)."""
 
 import math
 
@@ -20,7 +20,7 @@ class _Block(nn.Module):
     `max_len`, as the paper's code does, so that the sum keeps the strength of what was seen often.
     """
 
-    def __init__(self, hidden_dim: int, num_heads: int, max_len: int, dropout: float) -> None:
+    def __init__(self, *, hidden_dim: int, num_heads: int, max_len: int, dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.max_len = max_len
@@ -82,7 +82,8 @@ class HSTU(nn.Module):
         self.items = ItemTable(num_items, hidden_dim)
         self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
         self.blocks = nn.ModuleList(
-            _Block(hidden_dim, num_heads, max_len, dropout) for _ in range(num_blocks)
+            _Block(hidden_dim=hidden_dim, num_heads=num_heads, max_len=max_len, dropout=dropout)
+            for _ in range(num_blocks)
         )
         self.norm = nn.LayerNorm(hidden_dim, eps=1e-6)
         self.dropout = nn.Dropout(dropout)

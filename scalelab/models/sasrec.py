@@ -69,14 +69,28 @@ class SASRec(nn.Module):
         ] = "start",
     ) -> None:
         super().__init__()
-        check_transformer(hidden_dim, num_blocks, num_heads, inner_dim, dropout, init_std)
+        check_transformer(
+            hidden_dim=hidden_dim,
+            num_blocks=num_blocks,
+            num_heads=num_heads,
+            inner_dim=inner_dim,
+            dropout=dropout,
+            init_std=init_std,
+        )
         self.init_std = init_std
         self.align_end = align == "end"
         self.items = ItemTable(num_items, hidden_dim)
         self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
         inner = inner_dim or hidden_dim
         self.blocks = nn.ModuleList(
-            Block(hidden_dim, num_heads, inner, dropout, norm == "pre", activation)
+            Block(
+                hidden_dim=hidden_dim,
+                num_heads=num_heads,
+                inner_dim=inner,
+                dropout=dropout,
+                norm_first=norm == "pre",
+                activation=activation,
+            )
             for _ in range(num_blocks)
         )
         self.norm = nn.LayerNorm(hidden_dim, eps=1e-8)

@@ -9,7 +9,7 @@ from statistics import median
 
 import torch
 
-from scalelab.core.errors import ScalelabError
+from scalelab.core.errors import ScalelabError, SpecError
 from scalelab.losses import cuda_target
 from scalelab.measure.environment import device_bytes, environment
 from scalelab.measure.gpus import visible_gpus
@@ -32,6 +32,11 @@ def calibrate(out: Path | None = None) -> Path:
     the first GPU if there is one (which no GPU has confirmed yet), else on the CPU with torch's
     present threads. On a GPU also what a process takes beside its tensors.
     """
+    file = out / "this-machine.toml" if out is not None and out.is_dir() else out
+    path = file or calibrated_file()
+    if path is None:
+        message = "there is no home folder to keep the profile of this machine in"
+        raise SpecError(message, "set XDG_CONFIG_HOME to a folder that you may write")
     gpus = visible_gpus()
     # First, while this process has no context of its own on that GPU.
     costs = _costs(gpus[0].uuid) if gpus else '[estimates]\ncontext = "0B"\n'
@@ -41,8 +46,6 @@ def calibrate(out: Path | None = None) -> Path:
     tiny = torch.zeros(8, device=device)
     launch = _seconds(lambda: [tiny.add_(1.0) for _ in range(1000)], device) / 1000
     facts = environment(device)
-    file = out / "this-machine.toml" if out is not None and out.is_dir() else out
-    path = file or calibrated_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     name = gpus[0].name if gpus else facts.device
     capability = "{}.{}".format(*gpus[0].capability) if gpus else "0.0"

@@ -1,4 +1,4 @@
-"""Count the floating-point operations, bytes moved and kernel launches of a step."""
+"""Count the floating-point operations, the bytes moved and the kernels of a step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -70,7 +70,7 @@ class Piece(NamedTuple):
 
 
 class Cost(TorchDispatchMode):
-    """Sums what operations cost at least: `flops` of matrix products, `num_bytes`, `launches`.
+    """Sums what operations cost at least: `flops` of matrix products and `num_bytes`.
 
     Where a loss runs one tile for many on fake tensors, its operations count as often as the tile
     stands for. `pieces` has one for each operation, for a roofline.
@@ -102,11 +102,6 @@ class Cost(TorchDispatchMode):
     def num_bytes(self) -> int:
         """Bytes read and written, each operation by itself, no cache."""
         return sum(piece.num_bytes * piece.times for piece in self.pieces)
-
-    @property
-    def launches(self) -> int:
-        """Kernels that are started."""
-        return sum(piece.kernels * piece.times for piece in self.pieces)
 
 
 def _formula(func: Any) -> Callable[..., int] | None:

@@ -105,8 +105,8 @@ class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context manag
 
 
 def _fp32(value: Any) -> Any:
-    wide = isinstance(value, Tensor) and value.dtype is torch.bfloat16
-    return value.float() if wide else value
+    narrow = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
+    return value.float() if narrow else value
 
 
 def _is_plain_loss(scores: Tensor, targets: Tensor, *options: Any, **named: Any) -> bool:
@@ -142,7 +142,8 @@ def _attention(
 ) -> Tensor:
     """As `scalelab.models._blocks` has it: the memory-efficient kernel, else the plain one."""
     if torch.is_autocast_enabled("cpu"):
-        query, key, value = (part.to(torch.bfloat16) for part in (query, key, value))
+        dtype = torch.get_autocast_dtype("cpu")
+        query, key, value = (part.to(dtype) for part in (query, key, value))
     bias = None if attn_mask is None else _as_bias(attn_mask, query)
     del attn_mask
     if not _is_efficient(capability, query):

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 from scalelab.core.errors import SpecError
 from scalelab.core.presets import find_preset, preset_names
 from scalelab.core.spec import RunSpec
-from scalelab.core.tables import Table, checked, read_toml
+from scalelab.core.toml_sections import Section, checked, read_toml
 from scalelab.core.units import MIB, format_bytes, parse_bytes
 from scalelab.measure.environment import host_bytes
 from scalelab.measure.gpus import Gpu, visible_gpus
@@ -31,7 +31,7 @@ def _size(value: Any) -> int:
 _Bytes = Annotated[int, BeforeValidator(_size)]
 
 
-class _Tflops(Table, frozen=True):
+class _Tflops(Section, frozen=True):
     """`tf32` is absent where the device has no such units: then it is fp32."""
 
     fp32: PositiveFloat
@@ -39,7 +39,7 @@ class _Tflops(Table, frozen=True):
     bf16: PositiveFloat
 
 
-class _Estimates(Table, frozen=True):
+class _Estimates(Section, frozen=True):
     """`efficiency` is the range of the share of peak speed that a step reaches."""
 
     context: _Bytes = 0
@@ -47,11 +47,11 @@ class _Estimates(Table, frozen=True):
     efficiency: tuple[PositiveFloat, PositiveFloat] = (0.35, 0.9)
 
 
-class _Cublas(Table, frozen=True):
+class _Cublas(Section, frozen=True):
     workspace: _Bytes | None = None
 
 
-class _File(Table, frozen=True):
+class _File(Section, frozen=True):
     """`gpu` is a regular expression for the name that the driver gives this GPU."""
 
     name: str
@@ -104,11 +104,16 @@ def device_for(spec: RunSpec) -> DeviceProfile:
     return this_machine(None if spec.device.name == "auto" else spec.device.name)
 
 
-def calibrated_file() -> Path:
-    """Where `scalelab doctor --calibrate` keeps the profile of this machine."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    folder = Path(home) if home else Path.home() / ".config"
-    return folder / "scalelab" / "this-machine.toml"
+def calibrated_file() -> Path | None:
+    """Where `scalelab doctor --calibrate` keeps the profile of this machine.
+
+    None where the user has no home folder, as in some containers.
+    """
+    config = os.environ.get("XDG_CONFIG_HOME")
+    if config:
+        return Path(config) / "scalelab" / "this-machine.toml"
+    home = os.path.expanduser("~")
+    return None if home == "~" else Path(home) / ".config" / "scalelab" / "this-machine.toml"
 
 
 def this_machine(device: str | None = None) -> DeviceProfile:
@@ -175,7 +180,8 @@ def _shipped() -> list[Path]:
 
 def _calibrated(kind: str) -> DeviceProfile | None:
     """What `scalelab doctor --calibrate` has found, where it was of this kind of device."""
-    profile = _read(calibrated_file()) if calibrated_file().is_file() else None
+    file = calibrated_file()
+    profile = _read(file) if file is not None and file.is_file() else None
     return profile if profile is not None and profile.kind == kind else None
 
 

@@ -138,7 +138,6 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
         "valid_N": (torch.int64, (positions,)),
         "targets_N": (torch.int64, (positions,)),
         "sequence_N": (torch.int32, (positions,)),
-        "is_last_N": (torch.bool, (positions,)),
         "users_S": (torch.int32, (sequences,)),
     }
     ids = [(torch.int32, (*groups[source.per], source.num_negatives)) for source in sources]

@@ -1,4 +1,4 @@
-"""A run, a key and a budget in, the largest value of the key that fits out, from predictions."""
+"""Find the largest value of a key for which a run is predicted to fit a budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -141,5 +141,5 @@ def _present(spec: RunSpec, key: str) -> int:
     if key == "negatives.num_negatives":
         return spec.negatives[0].num_negatives
     table, _, name = key.partition(".")
-    value: Any = spec.as_tables()[table][name]
+    value: Any = spec.as_sections()[table][name]
     return int(value)

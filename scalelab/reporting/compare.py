@@ -35,6 +35,7 @@ _SCHEMA = pa.schema(
 )
 _CROSS_ENTROPIES = frozenset({"cross_entropy", "dense_ce", "linear_ce", "cut_ce", "liger_ce"})
 _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax"}
+_SPLITS = ("leave-one-out", "global time", "temporal")
 _GB = 10**9
 _OURS = """
 SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
@@ -159,9 +160,20 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
 
 
 def _same_split(ours: str, published: str) -> bool:
-    """Leave-one-out is never set beside a temporal split; a paper that says neither fits both."""
-    kinds = [kind for kind in ("leave-one-out", "temporal") if kind in published.lower()]
-    return not kinds or any(ours.lower().startswith(kind) for kind in kinds)
+    """Only the same kind of split, at the same quantile, compares; one not named fits all.
+
+    Ours takes one target a user: what a paper averages over several targets is another figure.
+    """
+    words = published.lower()
+    if "successive" in words or "all targets" in words:
+        return False
+    kind = next((kind for kind in _SPLITS if kind in words), None)
+    if kind is None:
+        return "split" not in words and "session" not in words
+    theirs, own = re.search(r"0\.\d+", words), re.search(r"0\.\d+", ours)
+    if theirs and own and float(theirs[0]) != float(own[0]):
+        return False
+    return ours.lower().startswith(kind)
 
 
 def _key(own: dict[str, Any], metric: str) -> tuple[str, str | None, str]:

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scalelab.core import plugins
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
-from scalelab.core.locating import locate, short
+from scalelab.core.locating import absolute, locate, short
 from scalelab.reporting import sections
 from scalelab.reporting.formats import format_of
 from scalelab.store.ledger import Ledger
@@ -43,7 +43,8 @@ def report(
         file = _in_folder(out, f"{ledger.path.stem}.html") or ledger.path.with_suffix(".html")
         _write(file, page(ledger).encode())
         return [file]
-    names = list(charts) if charts else chart_names(ledger)
+    # A chart's file on the command line is looked for in the working folder.
+    names = absolute(list(charts), Path.cwd()) if charts else chart_names(ledger)
     drawn = {name: draw(ledger, name) for name in names}
     if out is not None and len(names) == 1 and not out.is_dir():
         files = [out]

@@ -1,4 +1,4 @@
-"""Fingerprints in, the last attempt of each as the ledger has it out."""
+"""Read the last attempt of each of some fingerprints from the ledger."""
 # pyarrow has no type stubs.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 

@@ -7,16 +7,15 @@ from typing import Any
 
 from scalelab.core.errors import SpecError
 from scalelab.core.identity import RESULTS_VERSION, configuration_of
-from scalelab.core.locating import absolute
 from scalelab.core.locating import short as short_name
 from scalelab.core.presets import find_preset
 from scalelab.core.spec import RunSpec, with_overrides
 from scalelab.core.study import StudySpec
-from scalelab.core.tables import read_toml
+from scalelab.core.toml_sections import read_toml
 
 __all__ = [
     "Configuration",
-    "base_tables",
+    "base_sections",
     "combinations",
     "expand",
     "first_configuration",
@@ -40,7 +39,7 @@ class Configuration:
     @property
     def without_seed(self) -> str:
         """Equal for configurations that differ in their seed only."""
-        return configuration_of(self.spec.as_tables(), None, RESULTS_VERSION)
+        return configuration_of(self.spec.as_sections(), None, RESULTS_VERSION)
 
 
 def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list[Configuration]:
@@ -50,12 +49,12 @@ def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list
     Combinations that come to the same spec (negatives for a loss that takes none) occur once.
     Raises SpecError.
     """
-    tables = base_tables(study)
+    sections = base_sections(study)
     combined = combinations(study, overrides or {})
     varied = varied_keys(combined)
     once: dict[str, Configuration] = {}
     for chosen in combined:
-        configuration = resolve(tables, chosen, varied)
+        configuration = resolve(sections, chosen, varied)
         once.setdefault(configuration.spec.as_json(), configuration)
     if study.repeats == 1:
         return list(once.values())
@@ -71,14 +70,12 @@ def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list
 def first_configuration(study: StudySpec, overrides: Mapping[str, Any]) -> list[Configuration]:
     """The first configuration alone, where expanding all takes too long. Raises SpecError."""
     chosen = combinations(study, overrides)[:1]
-    return [resolve(base_tables(study), each, []) for each in chosen]
+    return [resolve(base_sections(study), each, []) for each in chosen]
 
 
-def base_tables(study: StudySpec) -> Overrides:
+def base_sections(study: StudySpec) -> Overrides:
     """The sections of the base run after the study's `[set]`."""
-    base = find_preset("runs", study.base)
-    tables = absolute(read_toml(base), base.parent.absolute())
-    return with_overrides(tables, study.set)
+    return with_overrides(read_toml(find_preset("runs", study.base)), study.set)
 
 
 def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrides]:
@@ -103,11 +100,11 @@ def varied_keys(combined: Iterable[Overrides]) -> list[str]:
     return [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
 
 
-def resolve(tables: Overrides, chosen: Overrides, varied: list[str]) -> Configuration:
+def resolve(sections: Overrides, chosen: Overrides, varied: list[str]) -> Configuration:
     """The base with the keys of `chosen`. Raises SpecError that names the configuration."""
     label = _label(chosen, varied)
     try:
-        return Configuration(spec=RunSpec.build(with_overrides(tables, chosen)), label=label)
+        return Configuration(spec=RunSpec.build(with_overrides(sections, chosen)), label=label)
     except SpecError as error:
         where = f" (configuration {label})" if label else ""
         raise SpecError(f"{error.message}{where}", error.hint) from error

@@ -14,7 +14,7 @@ from scalelab.core.errors import (
 from scalelab.core.presets import find_preset, preset_names
 from scalelab.core.spec import DataSpec, RunSpec, with_overrides
 from scalelab.core.study import StudySpec
-from scalelab.core.tables import read_toml
+from scalelab.core.toml_sections import read_toml
 from scalelab.core.units import parse_bytes
 from scalelab.studies.grid import Configuration, expand
 
@@ -147,4 +147,4 @@ def _solved(
 
 
 def _document(configuration: Configuration) -> dict[str, Any]:
-    return {"spec": configuration.spec.as_tables(), "label": configuration.label}
+    return {"spec": configuration.spec.as_sections(), "label": configuration.label}

@@ -11,7 +11,7 @@ import optuna
 
 from scalelab.core.errors import SpecError
 from scalelab.core.study import SearchSpec, StudySpec
-from scalelab.studies.grid import Configuration, base_tables, combinations, resolve, varied_keys
+from scalelab.studies.grid import Configuration, base_sections, combinations, resolve, varied_keys
 
 __all__ = ["ObjectiveValues", "Search"]
 
@@ -54,7 +54,7 @@ class Search:
             hint = "take `repeats` out; [final] gives the best configurations more seeds"
             raise SpecError(f"{study.name}: [search] tries each configuration with one seed", hint)
         self.spec: SearchSpec = study.search
-        self._tables = base_tables(study)
+        self._sections = base_sections(study)
         self._combined = combinations(study, overrides)
         self._varied = varied_keys(self._combined)
         if len(self._combined) < 2:
@@ -107,7 +107,7 @@ class Search:
             else:
                 chosen = trial.suggest_categorical(key, list(range(len(values))))
             index += self._strides[self._positions[key]] * int(chosen)
-        return resolve(self._tables, self._combined[index], self._varied)
+        return resolve(self._sections, self._combined[index], self._varied)
 
     def _finish(self, pending: _PendingTrial) -> None:
         values = None if pending.values is None else self._ordered(pending.values)

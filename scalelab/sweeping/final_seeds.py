@@ -70,7 +70,7 @@ def best_configurations(
 
 def value_at(configuration: Configuration, key: str) -> object:
     """The value under a dotted key such as `loss.name` in the spec. Raises SpecError."""
-    place: Any = configuration.spec.as_tables()
+    place: Any = configuration.spec.as_sections()
     for word in key.split("."):
         if isinstance(place, list) and word.isdigit() and int(word) < len(place):
             place = place[int(word)]

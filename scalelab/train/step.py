@@ -56,7 +56,6 @@ def loss_batch(parts: Parts, batch: Batch) -> LossBatch:
         targets_N=batch.targets_N,
         num_items=parts.num_items,
         sequence_N=batch.sequence_N,
-        is_last_N=batch.is_last_N,
         negatives=tuple(Negatives(*source) for source in batch.negatives),
         log_popularity_V=parts.log_popularity_V,
         generator=parts.generator,

@@ -1,11 +1,11 @@
-"""A data set on this machine in, the same on another out: it travels once and stays there."""
+"""Send the files of a data set to another node, once, and keep them there for later runs."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from scalelab.core.private_folder import private_folder
 from scalelab.core.spec import DataSpec
 
 __all__ = ["DatasetTransfer", "pack", "unpack"]
@@ -13,7 +13,7 @@ __all__ = ["DatasetTransfer", "pack", "unpack"]
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetTransfer:
-    """Files by their path below the data set's folder; `entry` is what `data.path` would name."""
+    """Files by their path below the data set's folder; `entry` is the one for `data.path`."""
 
     key: str
     entry: str
@@ -21,7 +21,7 @@ class DatasetTransfer:
 
 
 def pack(data: DataSpec, key: str) -> DatasetTransfer | None:
-    """The files behind `data.path`, None where it names none. `key` tells data sets apart."""
+    """The files of `data.path`, None where it names none. `key` is different for each data set."""
     from scalelab.core.errors import DataError
     from scalelab.datasets.locate import locate
 
@@ -30,15 +30,15 @@ def pack(data: DataSpec, key: str) -> DatasetTransfer | None:
     try:
         location = locate(data.path)
     except DataError:
-        return None  # the run will say it, on its own row
+        return None  # the run fails with this error and stores it
     source = location.path
-    # A pattern of parts stands for files beside each other; a folder travels whole.
+    # A pattern names files in one folder; of a folder all files are sent.
     files = [*source.rglob("*")] if source.is_dir() else location.parts
     files = [file for file in files if file.is_file()]
-    # The folder's name is the data set's for `.../interactions.*`, so it goes along.
+    # A file called interactions.* gives its data set the name of its folder: keep that.
     root = source.parent if source.is_dir() else source.parent.parent
     if not all(file.is_relative_to(root) for file in files):
-        return None  # a pattern over several folders is read where it lies
+        return None  # a pattern over several folders must exist on the node itself
     return DatasetTransfer(
         key=key,
         entry=str(source.relative_to(root)),
@@ -47,7 +47,7 @@ def pack(data: DataSpec, key: str) -> DatasetTransfer | None:
 
 
 def unpack(data: DataSpec, fetch: Callable[[], DatasetTransfer]) -> DataSpec:
-    """`data` with a path that exists here; only where there is none is the transfer fetched."""
+    """`data` with a path that exists here; `fetch` is called only where none does."""
     from scalelab.core.errors import DataError
     from scalelab.datasets.locate import locate
 
@@ -56,9 +56,8 @@ def unpack(data: DataSpec, fetch: Callable[[], DatasetTransfer]) -> DataSpec:
         return data
     except DataError:
         transfer = fetch()
-    folder = Path(tempfile.gettempdir()) / f"scalelab-{os.getuid()}" / transfer.key
+    folder = private_folder() / transfer.key
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
             whole = Path(draft) / "whole"
             for name, content in transfer.files.items():
@@ -67,6 +66,6 @@ def unpack(data: DataSpec, fetch: Callable[[], DatasetTransfer]) -> DataSpec:
             try:
                 whole.rename(folder)
             except OSError:
-                if not folder.exists():  # else another run of this node was quicker
+                if not folder.exists():  # else another run on this node has just written it
                     raise
     return data.model_copy(update={"path": str(folder / transfer.entry)})

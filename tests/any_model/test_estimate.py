@@ -193,6 +193,35 @@ def test_on_a_gpu_dropout_keeps_bytes_and_steps_are_counted_on_the_host() -> Non
         assert kinds["cpu"]["forward"]["optimizer_state"] == state + counters
 
 
+def test_on_a_gpu_attention_inside_torchs_own_module_keeps_no_scores() -> None:
+    model = nn.MultiheadAttention(32, 4, dropout=0.1, batch_first=True)
+    inputs = torch.randn(8, 64, 32)
+
+    def attend(model: nn.Module, inputs: Tensor) -> Tensor:
+        return model(inputs, inputs, inputs, need_weights=False)[0].sum()
+
+    scores = 4 * 8 * 4 * 64 * 64
+    kept = {
+        on: scalelab.estimate(model, attend, inputs, None, on=on).memory.phases["loss"]
+        for on in ("cpu", "h100")
+    }
+    assert kept["cpu"]["activations"] > scores
+    assert kept["h100"]["activations"] < scores
+
+
+def test_on_a_gpu_optimizers_take_all_parameters_at_once_unless_told_otherwise() -> None:
+    model, inputs = mlp()
+
+    def transient(on: str, **options: Any) -> int:
+        optimizer = torch.optim.Adam(model.parameters(), **options)
+        found = scalelab.estimate(model, step, inputs, optimizer, on=on)
+        return found.memory.phases["optimizer"]["transient"]
+
+    assert transient("h100") == transient("h100", foreach=True)
+    assert transient("h100", foreach=False) != transient("h100")
+    assert transient("cpu") == transient("cpu", foreach=False)
+
+
 def test_a_budget_that_is_too_small_says_what_does_not_fit() -> None:
     model, inputs = mlp()
     optimizer = torch.optim.Adam(model.parameters())
@@ -330,6 +359,21 @@ def test_seconds_of_float64_are_marked() -> None:
         model, lambda m, x: m(x).sum(), torch.zeros(4, 8, dtype=torch.float64), None, on="h100"
     )
     assert "float64" in found.memory.reasons[0]
+
+
+def test_both_half_precisions_take_as_much_on_a_gpu() -> None:
+    """CUDA's autocast computes layer norm and softmax in float32, whichever the narrow type."""
+    model = nn.Sequential(nn.Linear(64, 256), nn.LayerNorm(256), nn.Softmax(-1), nn.Linear(256, 8))
+    inputs = torch.randn(100, 64)
+
+    def peak(dtype: torch.dtype) -> int:
+        def narrow(model: nn.Module, inputs: Tensor) -> Tensor:
+            with torch.autocast(inputs.device.type, dtype=dtype):
+                return model(inputs).float().square().mean()
+
+        return scalelab.estimate(model, narrow, inputs, None, on="h100").memory.peak_bytes
+
+    assert peak(torch.float16) == peak(torch.bfloat16)
 
 
 def test_half_precision_attention_on_a_gpu_is_marked() -> None:

@@ -112,7 +112,7 @@ def test_shapes_are_known_from_lengths_alone(packer, train_on, make, data):
 def content(batch):
     """All of a step that the packer may not change."""
     inputs, positions, segments = by_position(batch)
-    fields = (batch.users_S, batch.targets_N, batch.sequence_N, batch.is_last_N)
+    fields = (batch.users_S, batch.targets_N, batch.sequence_N)
     negatives = [n.ids for n in batch.negatives]
     return [inputs, positions, segments, *(t.numpy() for t in (*fields, *negatives))]
 
@@ -183,9 +183,9 @@ def test_last_keeps_the_whole_input_and_one_target_a_sequence(problem, packer):
     every, last = (loader(problem, packer=packer, train_on=p) for p in ("all", "last"))
     for all_of_it, batch in zip(every.epoch(0), last.epoch(0), strict=True):
         assert torch.equal(all_of_it.item_ids_BL, batch.item_ids_BL)
-        assert batch.is_last_N.all()
         assert batch.sequence_N.tolist() == list(range(len(batch.users_S)))
-        chosen = all_of_it.is_last_N
+        # Positions are ordered by sequence, then time.
+        chosen = torch.cat([all_of_it.sequence_N.diff() != 0, torch.tensor([True])])
         assert torch.equal(all_of_it.targets_N[chosen], batch.targets_N)
         assert torch.equal(all_of_it.valid_N[chosen], batch.valid_N)
 
@@ -197,7 +197,7 @@ def test_order_and_draws_follow_the_seed_and_the_epoch(problem):
     for other in (loader(problem, seed=8, negatives=SOURCES).batch(1, 0), None):
         other = other or loader(problem, negatives=SOURCES).batch(2, 0)
         assert not np.array_equal(one[0][3], other.users_S.numpy())
-        assert not same(one[0][-9:-6], content(other)[-9:-6])
+        assert not same(one[0][-8:-6], content(other)[-8:-6])
 
 
 def test_two_sources_alike_draw_apart(problem):

@@ -25,7 +25,7 @@ def loader(make, *, packer="first_fit", size=16, mask_prob=0.3, **options):
 
 
 def of_users(loaded, epoch=1):
-    """Of each user: the row as the model sees it, {place: target}, and where is_last stands."""
+    """Of each user: the row as the model sees it, and {place: target}."""
     found = {}
     for step, batch in enumerate(loaded.epoch(epoch)):
         assert loaded.shape(epoch, step) == batch.shape
@@ -38,8 +38,6 @@ def of_users(loaded, epoch=1):
             targets = dict(
                 zip(positions[at].tolist(), batch.targets_N.numpy()[mine].tolist(), strict=True)
             )
-            last = batch.is_last_N.numpy()[mine].tolist()
-            assert last == [False] * (len(last) - 1) + [True]
             assert user not in found
             found[user] = ids[segments == s + 1].tolist(), targets
     return found

@@ -104,7 +104,7 @@ class Simulated:
                     for k in (1, 5, 10, 20)
                 ]
                 self.driver.on_record(
-                    sweeping_fakes._record(task, Outcome.DONE, started, metrics, 10)
+                    sweeping_fakes.finished_record(task, Outcome.DONE, started, metrics, 10)
                 )
 
     def stop(self, now: bool) -> None:

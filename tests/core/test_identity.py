@@ -13,7 +13,7 @@ BASE = "sasrec-synthetic"
 
 
 def both(changes, data="d", version=RESULTS_VERSION):
-    tables = RunSpec.load(BASE, {"device.name": "cuda", **changes}).as_tables()
+    tables = RunSpec.load(BASE, {"device.name": "cuda", **changes}).as_sections()
     return fingerprint_of(tables, data), configuration_of(tables, data, version)
 
 
@@ -64,7 +64,7 @@ def test_before_the_data_are_known_their_place_stands_for_them():
 
 
 def test_tables_are_left_as_they_were():
-    tables = RunSpec.load(BASE, {"device.name": "cuda:1"}).as_tables()
+    tables = RunSpec.load(BASE, {"device.name": "cuda:1"}).as_sections()
     before = json.dumps(tables)
     configuration_of(tables, "d", 1)
     fingerprint_of(tables, "d")

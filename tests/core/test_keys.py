@@ -17,7 +17,7 @@ from scalelab.core.parts import list_kind
 from scalelab.core.presets import find_preset, preset_names
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
-from scalelab.core.tables import checked
+from scalelab.core.toml_sections import checked
 
 
 def test_every_key_says_what_it_means_and_allows():
@@ -48,7 +48,7 @@ def test_options_read_from_the_source_are_those_of_the_class(kind):
 
 def test_the_keys_of_a_run_are_those_that_its_spec_takes():
     names = {key.key for key in list_keys() if key.place == "run" and not key.parts}
-    tables = RunSpec.build({}).as_tables()
+    tables = RunSpec.build({}).as_sections()
     plain = {f"{table}.{key}" for table, inner in tables.items() if isinstance(inner, dict)
              for key in inner if table != "sources"}  # fmt: skip
     options = {key.key for key in list_keys() if key.parts}

@@ -13,7 +13,7 @@ from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.presets import preset_names
 from scalelab.core.spec import RunSpec, with_overrides
 from scalelab.core.study import StudySpec
-from scalelab.core.tables import parse_set
+from scalelab.core.toml_sections import parse_set
 
 BASE = "sasrec-synthetic"
 
@@ -22,7 +22,7 @@ BASE = "sasrec-synthetic"
 def test_every_preset_works_with_every_loss_that_needs_no_extra(name: str) -> None:
     for loss in ("dense_ce", "cross_entropy", "bce", "sampled_softmax"):
         spec = RunSpec.load(name, {"loss.name": loss})
-        assert RunSpec.build(spec.as_tables()) == spec
+        assert RunSpec.build(spec.as_sections()) == spec
 
 
 @pytest.mark.parametrize("name", preset_names("studies"))
@@ -36,7 +36,7 @@ def test_every_study_loads(name: str) -> None:
         ("batch.sise", 4, "unknown key 'batch.sise'", "size"),
         ("batch.size", "many", "batch.size = 'many'", ""),
         ("batch.size", 0, "batch.size = 0", ""),
-        ("bach.size", 4, "no table 'bach'", "batch"),
+        ("bach.size", 4, "no section 'bach'", "batch"),
         ("model.hiden_dim", 4, "no option 'hiden_dim'", "hidden_dim"),
         ("model.hidden_dim", "wide", "hidden_dim = 'wide'", ""),
         ("model.name", "sasrek", "no model called 'sasrek'", "sasrec"),
@@ -130,7 +130,7 @@ def test_one_fingerprint_whichever_gpu_it_was() -> None:
 @pytest.mark.parametrize("name", ["cpu", "cuda"])
 def test_ledgers_of_before_know_their_runs_again(name: str) -> None:
     spec = RunSpec.load(BASE, {"device.name": name})
-    tables = spec.as_tables() | {"data_fingerprint": "d", "results_version": RESULTS_VERSION}
+    tables = spec.as_sections() | {"data_fingerprint": "d", "results_version": RESULTS_VERSION}
     del tables["data"]["path"], tables["data"]["name"], tables["data"]["recent_days"]
     text = json.dumps(tables, sort_keys=True)
     assert spec.fingerprint("d") == hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

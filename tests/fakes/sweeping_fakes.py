@@ -55,17 +55,17 @@ def run(task, report, stop):
         report(progress(task, "evaluate", epoch, value))
         report(progress(task, "train", epoch, value))
         if epoch == 2 and spec.data.path == "nan":
-            return _record(task, Outcome.DIVERGED, started, valid, epoch)
+            return finished_record(task, Outcome.DIVERGED, started, valid, epoch)
         if epoch == 2:
             misbehave(spec.data.path)
         asked = stop()
         if asked:
-            return _record(task, asked, started, valid, epoch)
+            return finished_record(task, asked, started, valid, epoch)
     valid.append(replace(valid[-1], split="test"))
-    return _record(task, Outcome.DONE, started, valid, spec.train.epochs)
+    return finished_record(task, Outcome.DONE, started, valid, spec.train.epochs)
 
 
-def _record(task, outcome, started, metrics, epochs):
+def finished_record(task, outcome, started, metrics, epochs):
     memory = Memory(
         stage="train",
         kind="requested",

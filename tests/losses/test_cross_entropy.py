@@ -1,5 +1,6 @@
 """Tiled cross-entropy: exact, in tiles of any size, with one buffer a gradient."""
 
+import math
 import weakref
 from contextlib import nullcontext
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalelab.losses import LossBatch, cross_entropy
-from scalelab.losses.cross_entropy import CrossEntropy
+from scalelab.losses.cross_entropy import CrossEntropy, _Work  # noqa: PLC2701
 from scalelab.losses.dense_ce import DenseCE
 from scalelab.losses.rece import RECE
 
@@ -179,3 +180,21 @@ class Peak(torch.utils._python_dispatch.TorchDispatchMode):
     def _gone(self, key, size):
         self.known.discard(key)
         self.now -= size
+
+
+def test_softmaxes_of_tiles_are_put_together_by_their_log_sums():
+    """The example of `_once`: scores 0, log 2 | log 5 in tiles of two rows and one."""
+    scores = torch.tensor([0.0, 2.0, 5.0], dtype=torch.float64)
+    scores[1:] = scores[1:].log()
+    hidden_ND = torch.ones(1, 1, dtype=torch.float64)
+    table_VD = scores[:, None].clone()
+    options = CrossEntropy(include_padding=True)
+    batch = LossBatch(targets_N=torch.tensor([2]), num_items=2)
+    work = _Work(options, hidden_ND, table_VD, batch, torch.float64)
+    work.keeps, work.rows, work.columns = True, 1, 2
+    loss, grad_hidden_ND, grad_table_VD = work.run(hidden_wanted=True, table_wanted=True)
+    softmax = torch.tensor([1 / 8, 2 / 8, 5 / 8], dtype=torch.float64)
+    assert float(loss) == pytest.approx(math.log(8) - math.log(5))
+    one_hot = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    assert torch.allclose(grad_table_VD[:, 0], softmax - one_hot)
+    assert torch.allclose(grad_hidden_ND[0, 0], (softmax - one_hot) @ scores)

@@ -40,9 +40,9 @@ def test_the_buckets_on_record_are_those_that_were_made(monkeypatch):
     made = []
     rounds = rece.rounds
 
-    def noting(hidden_ND, table_VD, vectors_RBD, n_chunks, *rest):
-        made.append((hidden_ND.shape[0], vectors_RBD.shape[1], n_chunks))
-        return rounds(hidden_ND, table_VD, vectors_RBD, n_chunks, *rest)
+    def noting(hidden_ND, table_VD, vectors_RBD, *, num_chunks, **rest):
+        made.append((hidden_ND.shape[0], vectors_RBD.shape[1], num_chunks))
+        return rounds(hidden_ND, table_VD, vectors_RBD, num_chunks=num_chunks, **rest)
 
     monkeypatch.setattr(rece, "rounds", noting)
     found = resolved({"loss.name": "rece", "loss.rounds": 2})

@@ -41,6 +41,6 @@ def test_types_sizes_and_storages_are_the_loaders(
 
     assert layout(batch_tensors(there)) == layout(batch_tensors(empty))
     storages = {t.untyped_storage().data_ptr() for t in batch_tensors(there)}
-    assert len(storages) == (1 if kind == "cuda" else 11)
+    assert len(storages) == (1 if kind == "cuda" else 10)
     for before, after in zip(batch_tensors(batch), batch_tensors(there), strict=True):
         assert torch.equal(before, after)

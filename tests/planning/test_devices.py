@@ -129,6 +129,7 @@ def test_each_device_of_a_machine_can_be_asked_for(gpus: list[Gpu]) -> None:
 
 def test_calibrated_figures_are_of_one_kind_of_gpu(gpus: list[Gpu]) -> None:
     file = devices.calibrated_file()
+    assert file is not None
     file.parent.mkdir(parents=True)
     text = find_preset("devices", "l4").read_text()
     text = text.replace('name = "L4 24 GB"', 'name = "NVIDIA L4"').replace("= 300", "= 271")
@@ -169,6 +170,7 @@ def test_a_calibrated_gpu_has_its_measured_context_and_workspace(
     told = Footprint(context=500 * MIB, workspace=8 * MIB)
     monkeypatch.setattr(calibration, "measure_footprint", lambda uuid: told)
     file = devices.calibrated_file()
+    assert file is not None
     file.parent.mkdir(parents=True)
     start = find_preset("devices", "t4").read_text().partition("\n# Estimates")[0]
     file.write_text(start.replace("Tesla T4 16 GB", "Tesla T4") + calibration._costs("GPU-a"))

@@ -104,7 +104,7 @@ def by_activity(small: Small, tmp_path: Path) -> RunSpec:
         "ts": np.concatenate([np.arange(length) for length in lengths]),
     }
     pq.write_table(pa.table(table), tmp_path / "sorted.parquet")
-    tables = small({}).as_tables()
+    tables = small({}).as_sections()
     tables["data"] = {"reader": "table", "path": str(tmp_path / "sorted.parquet")}
     return RunSpec.build(tables)
 

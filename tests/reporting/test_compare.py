@@ -103,6 +103,38 @@ def test_a_loss_is_found_under_the_name_its_paper_gives(
     assert rows["configuration"].to_pylist() == wanted["configuration"].to_pylist()
 
 
+SPLITS = {
+    "leave-one-out, seen excluded": ["leave-one-out, full ranking", "", "full ranking"],
+    "temporal 0.95, seen excluded": [
+        "temporal 0.95 quantile, last item of test users, full ranking",
+        "temporal",
+        "",
+        "full ranking",
+    ],
+    "temporal 0.9, seen excluded": ["temporal", "", "full ranking"],
+    "global time 0.9, seen excluded": [
+        "global time split, quantile 0.9, last target, validation by time",
+        "",
+        "full ranking",
+    ],
+}
+NEVER = [
+    "global time split, quantile 0.9, successive targets, validation by time",
+    "time split, all targets of the test window",
+    "last event of test sessions",
+]
+
+
+@pytest.mark.parametrize("ours", SPLITS)
+@pytest.mark.parametrize("theirs", sorted({t for every in SPLITS.values() for t in every}) + NEVER)
+def test_splits_that_differ_never_stand_side_by_side(fake, ledger, published, ours, theirs):
+    """Names of splits as the papers have them; one that names none fits all."""
+    one = made(fake, 0, loss="dense_ce")
+    ledger.append([replace(one, run=replace(one.run, protocol=ours))])
+    rows = compare(ledger, published(f'p,amazon-beauty,"{theirs}",sasrec,ce,,ndcg@10,0.1'))
+    assert rows.num_rows == (theirs in SPLITS[ours])
+
+
 def test_the_best_on_validation_stands_for_a_loss(fake, ledger, published):
     ledger.append([made(fake, i, loss="bce", num_negatives=k) for i, k in enumerate((8, 64, 512))])
     best = ledger.query("SELECT configuration FROM results ORDER BY valid_ndcg_10 DESC LIMIT 1")

@@ -64,7 +64,7 @@ def test_stored_specs_have_the_keys_of_today(old):
     assert specs[3]["loss"]["remove_accidental_hits"] is False
     assert [spec["loss"]["train_on"] for spec in specs] == ["all", "all", "all", "last", "all"]
     for spec in specs:
-        assert RunSpec.build(spec).as_tables()["loss"] == spec["loss"]
+        assert RunSpec.build(spec).as_sections()["loss"] == spec["loss"]
     configurations = rows["configuration"].to_pylist()
     assert configurations[0] == configurations[1]
     assert len(set(configurations)) == 4

@@ -88,7 +88,7 @@ def test_labels_name_what_varies_and_nothing_else():
 @pytest.mark.parametrize(
     ("tables", "message", "hint"),
     [
-        ({"axes": {"btach.size": [1]}}, "no table 'btach'", "did you mean 'batch'"),
+        ({"axes": {"btach.size": [1]}}, "no section 'btach'", "did you mean 'batch'"),
         ({"axes": {"batch.sise": [1]}}, "unknown key 'batch.sise'", "did you mean 'batch.size'"),
         (
             {"axes": {"model.hidden_dmi": [1]}},

@@ -1,11 +1,15 @@
 """A data set travels whole: a file, a folder of parts, a pattern of parts, a compact form."""
 
+import os
+import stat
+from pathlib import Path
+
 import pytest
 
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.convert import convert
 from scalelab.datasets.load import Dataset, load
-from scalelab.workers.dataset_transfer import pack, unpack
+from scalelab.workers.dataset_transfer import DatasetTransfer, pack, unpack
 
 
 @pytest.mark.parametrize("place", ["set/0.csv", "set", "set/*.csv", "compact"])
@@ -27,3 +31,42 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path, monkeypatch, place):
     after = load(unpack(data, lambda: transfer))
     assert after.item_ids.tolist() == before.item_ids.tolist()
     assert after.fingerprint == before.fingerprint
+
+
+@pytest.fixture
+def shared_tmp(tmp_path, monkeypatch):
+    """A folder for temporary files that other users can write too."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("before", ["nothing", "open to all", "a link", "of another user"])
+def test_received_files_lie_in_a_folder_of_the_users_own(shared_tmp, tmp_path, monkeypatch, before):
+    usual = shared_tmp / f"scalelab-{os.getuid()}"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if before == "open to all":
+        usual.mkdir()
+        usual.chmod(0o777)
+    elif before == "a link":
+        usual.symlink_to(elsewhere, target_is_directory=True)
+    elif before == "of another user":
+        if os.getuid() != 0:
+            pytest.skip("only root can give a folder away")
+        usual.mkdir(mode=0o700)
+        os.chown(usual, 12345, 12345)
+    monkeypatch.chdir(tmp_path)
+    sent = DatasetTransfer(
+        key="k", entry="set/0.csv", files={"set/0.csv": b"user,item,ts\n1,2,3\n"}
+    )
+    received = Path(unpack(DataSpec(path="nowhere/0.csv"), lambda: sent).path)
+    assert received.read_bytes() == b"user,item,ts\n1,2,3\n"
+    top = shared_tmp / received.relative_to(shared_tmp).parts[0]
+    assert not top.is_symlink()
+    assert top.stat().st_uid == os.getuid()
+    assert stat.S_IMODE(top.stat().st_mode) == 0o700
+    assert list(elsewhere.iterdir()) == []
+    assert (top == usual) is (before == "nothing")

@@ -1,4 +1,4 @@
-"""A process in, its resident memory out: now, and at its highest."""
+"""Read the resident memory of a process from the operating system: now, and at its highest."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Note which way a loss took that has several: fused kernels or tiles of scores."""
+"""Record whether a loss ran its fused kernels or tiles of scores."""
 
 from collections.abc import Callable
 

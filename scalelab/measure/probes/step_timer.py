@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from statistics import median, quantiles
 from typing import Annotated
 
 import torch
@@ -90,16 +89,3 @@ class StepTimer(Probe):
             self.seconds.append(start.elapsed_time(end) / 1000)
             self._at.append(at)
         self._events.clear()
-
-    @property
-    def median_s(self) -> float | None:
-        """Median seconds of a step, None before the first counted one."""
-        return median(self.seconds) if self.seconds else None
-
-    @property
-    def quartiles_s(self) -> tuple[float, float] | None:
-        """Lower and upper quartile of a step's seconds, None below two counted steps."""
-        if len(self.seconds) < 2:
-            return None
-        low, _, high = quantiles(self.seconds, n=4)
-        return low, high

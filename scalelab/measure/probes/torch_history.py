@@ -1,4 +1,4 @@
-"""A run on CUDA in, a snapshot of its memory that PyTorch's memory viewer opens out."""
+"""Record a snapshot of CUDA memory that PyTorch's memory viewer opens."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
@@ -18,8 +19,9 @@ from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes
 from scalelab.workers.dataset_transfer import pack, unpack
 from scalelab.workers.executors._options import Threads, Workers
+from scalelab.workers.part_transfer import as_sent, pack_parts, unpack_parts
 from scalelab.workers.supervise import StopRequest, supervise
-from scalelab.workers.task import Task, task_record
+from scalelab.workers.task import ExecutorDied, Task, task_record
 from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["Cluster"]
@@ -90,22 +92,28 @@ class Cluster:
 
     def submit(self, task: Task) -> None:
         """Give the task to Ray with a reference to its data; skip it if no node is large enough."""
-        resources = self._resources(task)
+        with _connected():
+            resources = self._resources(task)
         if isinstance(resources, str):  # Ray would wait for ever
             self._skipped.append((task, resources))
             return
+        with _connected():
+            # Inside a list Ray passes the reference itself: only a node that needs it fetches it.
+            transfers = [self._transfer_of(task), pack_parts(task.spec)]
+            reference = (
+                ray.remote(max_calls=1, max_retries=0)(_work)
+                .options(**resources)
+                .remote(task, self._run, self._modules, self._threads, self._mailbox, transfers)
+            )
+        self._tasks[reference] = task
+
+    def _transfer_of(self, task: Task) -> Any:
+        """Ray's reference to the files of the task's data set, put there once."""
         data = task.spec.data.model_dump_json()
         if data not in self._transfers:
             transfer = pack(task.spec.data, task.data_fingerprint or "")
             self._transfers[data] = None if transfer is None else ray.put(transfer)
-        # Inside a list Ray passes the reference itself; it is fetched only by a node that needs it.
-        transfers = [self._transfers[data]]
-        reference = (
-            ray.remote(max_calls=1, max_retries=0)(_work)
-            .options(**resources)
-            .remote(task, self._run, self._modules, self._threads, self._mailbox, transfers)
-        )
-        self._tasks[reference] = task
+        return self._transfers[data]
 
     def poll(self, timeout_s: float) -> None:
         """Handle the progress and the results of the runs."""
@@ -114,8 +122,10 @@ class Cluster:
             self._on_record(task_record(task, Outcome.SKIPPED, phase="plan", error=why))
         if not self._tasks:
             return
-        done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=timeout_s)
-        for progress in ray.get(self._mailbox.take_progress.remote()):
+        with _connected():
+            done, _ = ray.wait(list(self._tasks), num_returns=1, timeout=timeout_s)
+            reports = ray.get(self._mailbox.take_progress.remote())
+        for progress in reports:
             self._on_progress(progress)
         for reference in done:
             task = self._tasks.pop(reference)
@@ -130,9 +140,8 @@ class Cluster:
             except exceptions.RayError as error:
                 self._on_lost(task.run_id, f"its node was lost ({type(error).__name__})", ())
             else:
-                # The spec as submitted: the path of the data on the node is not stored.
-                run = replace(record.run, spec=task.spec.as_json())
-                self._on_record(replace(record, run=run))
+                # The spec as submitted: paths on the node are not stored.
+                self._on_record(replace(record, run=as_sent(record.run, task.spec)))
 
     def stop(self, now: bool) -> None:
         """Ask all runs to stop after their epoch, or end them `now`."""
@@ -192,7 +201,22 @@ class Cluster:
         return self._gpu_bytes[name]
 
     def _request_stop(self, run_id: str, request: StopRequest) -> None:
-        ray.get(self._mailbox.request_stop.remote(run_id, request))
+        with _connected():
+            ray.get(self._mailbox.request_stop.remote(run_id, request))
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Raises ExecutorDied in place of Ray's errors: what they are raised for is the cluster's end.
+
+    The driver's own actor lives on its own node, so it dies with the cluster's head only.
+    """
+    try:
+        yield
+    except (exceptions.RayError, ConnectionError) as error:
+        line = str(error).strip().partition("\n")[0]
+        message = f"the Ray cluster has ended: {line or type(error).__name__}"
+        raise ExecutorDied(message, "start it and type the same command again") from error
 
 
 class _Mailbox:
@@ -221,7 +245,8 @@ def _work(
     task: Task, run: str, modules: Sequence[str], threads: int, mailbox: Any, transfers: list[Any]
 ) -> Record:
     """Run one task on its node, in a process of its own, so that every death gives a record."""
-    (reference,) = transfers
+    reference, part_files = transfers
+    task = replace(task, spec=unpack_parts(task.spec, part_files))
     if reference is not None:
         data = unpack(task.spec.data, lambda: ray.get(reference))
         task = replace(task, spec=task.spec.model_copy(update={"data": data}))

@@ -140,7 +140,6 @@ def _problem(items: int, positions: int) -> tuple[torch.Tensor, torch.Tensor, Lo
         targets_N=ids(positions).long(),
         num_items=items,
         sequence_N=torch.arange(positions, dtype=torch.int32) // 10,
-        is_last_N=torch.arange(positions) % 10 == 9,
         negatives=(
             Negatives("position", ids(positions, 64)),
             Negatives("sequence", ids(sequences, 16), 0.5),

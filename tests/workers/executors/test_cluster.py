@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from sweeping_helpers import hooks
+from sweeping_helpers import RecordingObserver, hooks
 
 from scalelab.store.ledger import Ledger
 from scalelab.studies.forecast import Forecast
@@ -126,3 +126,34 @@ def test_what_no_node_has_room_for_does_not_wait_for_ever(two_nodes, study, swee
     said = [row["error"] for row in Ledger(tmp_path / "fake.duckdb").query(sql).to_pylist()]
     assert "predicted 1024 TiB; the largest node offers" in said[0]
     assert said[1] == "no node of the cluster has a GPU"
+
+
+def test_the_end_of_the_driver_node_ends_the_sweep_in_one_line(two_nodes, study, sweep, tmp_path):
+    from scalelab.workers.executors import cluster
+    from scalelab.workers.task import ExecutorDied
+
+    submitted = []
+
+    class Ending(RecordingObserver):
+        def on_run_start(self, run_id):
+            submitted.append(run_id)
+            ray.kill(mailboxes[0])
+
+    mailboxes = []
+    opened = cluster.Cluster.open
+
+    def opening(self, **options):
+        opened(self, **options)
+        mailboxes.append(self._mailbox)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(cluster.Cluster, "open", opening)
+    try:
+        with pytest.raises(ExecutorDied, match="the Ray cluster has ended") as caught:
+            sweep(study(), executor="cluster", observer=Ending())
+    finally:
+        patch.undo()
+    assert "\n" not in str(caught.value)
+    assert submitted
+    found = Ledger(tmp_path / "fake.duckdb").query("SELECT outcome FROM runs").to_pylist()
+    assert {row["outcome"] for row in found} == {"interrupted"}

@@ -7,25 +7,30 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.locating import absolute
 from scalelab.core.option_types import annotation_of, hint_for, section_of
 
-__all__ = ["Table", "checked", "parse_set", "read_toml"]
+__all__ = ["Section", "checked", "parse_set", "read_toml"]
 
 _M = TypeVar("_M", bound=BaseModel)
 
 
-class Table(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
-    """A TOML table whose keys are all known."""
+class Section(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
+    """A TOML section whose keys are all known."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises SpecError with the line that is wrong."""
+    """The sections of a TOML file. Raises SpecError with the line that is wrong.
+
+    The files of parts that it names are made absolute: they start at the folder of the file.
+    """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is no valid TOML: {error}") from error
+    return absolute(tables, path.parent.absolute())
 
 
 def parse_set(text: str) -> tuple[str, Any]:
@@ -39,10 +44,10 @@ def parse_set(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
-def checked(model: type[_M], tables: dict[str, Any], where: str) -> _M:
-    """`tables` as `model`, or one clear line about the first thing that is wrong with them."""
+def checked(model: type[_M], sections: dict[str, Any], where: str) -> _M:
+    """`sections` as `model`, or one clear line about the first thing that is wrong with them."""
     try:
-        return model.model_validate(tables)
+        return model.model_validate(sections)
     except ValidationError as error:
         raise _first_fault(model, error, where) from error
 

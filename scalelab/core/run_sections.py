@@ -1,4 +1,4 @@
-"""The tables of a run's TOML file: data, batch, negatives, model, loss, train, device."""
+"""Define the sections of a run's TOML file: data, batch, negatives, model, loss, train, device."""
 
 import re
 from datetime import date, datetime
@@ -20,7 +20,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.locating import absolute
 from scalelab.core.renamed import new_name
-from scalelab.core.tables import Table
+from scalelab.core.toml_sections import Section
 
 __all__ = [
     "BatchSpec",
@@ -36,10 +36,10 @@ __all__ = [
 
 
 class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=True):
-    """A part by name; keys that are not fields of the table are options of the part."""
+    """A part by name; keys that are not fields of the section are options of the part."""
 
     kind: ClassVar[str]
-    table: ClassVar[str]
+    section: ClassVar[str]
     name_field: ClassVar[str] = "name"
 
     @property
@@ -54,14 +54,14 @@ class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=T
 
     def resolved(self) -> Self:
         """The same with the part's options checked and its defaults filled in. Raises SpecError."""
-        # A word that is no option may be a misspelt field of the table itself.
+        # A word that is no option may be a misspelt field of the section itself.
         own = set(type(self).model_fields) - {self.name_field}
         known = set(plugins.options(self.kind, self.part))
         for key in self.options.keys() - known:
             message = f"{self.part!r} has no option {key!r}"
-            renamed = new_name(self.table, key)
+            renamed = new_name(self.section, key)
             if renamed in own | known:
-                raise SpecError(f"{message} any more", f"write {self.table}.{renamed}")
+                raise SpecError(f"{message} any more", f"write {self.section}.{renamed}")
             raise SpecError(message, nearest(key, own | known))
         checked = plugins.check_options(self.kind, self.part, self.options)
         name = absolute(self.part, Path.cwd())
@@ -100,7 +100,7 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """
 
     kind: ClassVar[str] = "readers"
-    table: ClassVar[str] = "data"
+    section: ClassVar[str] = "data"
     name_field: ClassVar[str] = "reader"
 
     reader: str = "table"
@@ -133,7 +133,7 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """Days before the last training interaction that the recent popularity baseline counts."""
 
 
-class BatchSpec(Table, frozen=True):
+class BatchSpec(Section, frozen=True):
     """`size` user sequences a step, whatever the packer; rows of `max_len` positions."""
 
     packer: str = "first_fit"
@@ -148,7 +148,7 @@ class NegativesSpec(PartSpec, frozen=True, extra="allow"):
     """One source of negatives."""
 
     kind: ClassVar[str] = "negatives"
-    table: ClassVar[str] = "negatives"
+    section: ClassVar[str] = "negatives"
 
     name: str = "uniform"
     """How negatives are drawn, see scalelab list negatives."""
@@ -164,7 +164,7 @@ class ModelSpec(PartSpec, frozen=True, extra="allow"):
     """An encoder and its options."""
 
     kind: ClassVar[str] = "models"
-    table: ClassVar[str] = "model"
+    section: ClassVar[str] = "model"
 
     name: str = "sasrec"
     """The encoder, see scalelab list models."""
@@ -174,7 +174,7 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
     """A loss and its options; `train_on` chooses cumulative or last-step training."""
 
     kind: ClassVar[str] = "losses"
-    table: ClassVar[str] = "loss"
+    section: ClassVar[str] = "loss"
 
     name: str = "cross_entropy"
     """The loss, see scalelab list losses."""
@@ -182,7 +182,7 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
     """Positions that the loss is taken at: all of a sequence, or its last one."""
 
 
-class TrainSpec(Table, frozen=True):
+class TrainSpec(Section, frozen=True):
     """How long and with what the run trains. `patience` counts evaluations without a better
     NDCG@10, from the first that is 1.1 times that of the popularity list, at the latest after 2,000
     updates. `ema_decay` above 0 validates and keeps a moving average of the weights instead of the
@@ -222,7 +222,7 @@ def _is_device(name: str) -> str:
     return name
 
 
-class DeviceSpec(Table, frozen=True):
+class DeviceSpec(Section, frozen=True):
     """Where the run trains; `threads` = 0 takes all cores.
 
     `auto` is the GPU of the machine that runs it, or its CPU where there is none; whoever runs,
@@ -235,7 +235,7 @@ class DeviceSpec(Table, frozen=True):
     """Threads of the CPU; 0: all cores."""
 
 
-class MeasureSpec(Table, frozen=True):
+class MeasureSpec(Section, frozen=True):
     """What is read while the run trains, beside the memory of its components. Changes no number."""
 
     probes: tuple[str, ...] = ("step_timer", "host_rss", "kernel_used", "nvml")
