@@ -1,4 +1,4 @@
-"""Paths and objects in, values out: the verbs of scalelab. Nothing here prints."""
+"""Offer the verbs of scalelab as functions: they return values and print nothing."""
 # pyarrow has no type stubs.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownParameterType=false
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "account",
+    "baselines",
     "calibrate",
     "compare",
     "data",
@@ -114,7 +115,7 @@ def profile(
 
     Returns `outcome`, `spec`, `metrics`, `memory`, `time` and `files` (written under `out` and
     `save_model`). With `steps` training stops after so many, the largest of the epoch among them;
-    0 trains to the end. `report` hears where the run stands.
+    0 trains to the end. `report` is called with the progress of the run.
     """
     from scalelab.core.profile_document import profile_document
     from scalelab.core.spec import RunSpec
@@ -135,11 +136,11 @@ def plan(
     solve: str | None = None,
     set: Settings = None,
 ) -> list[dict[str, Any]]:
-    """What each cell would take: `memory` (of training) and `evaluation` by kind and component,
-    `seconds`, `fits`. Nothing runs.
+    """What each configuration would take: `memory` (of training) and `evaluation` by kind and
+    component, `seconds`, `fits`. Nothing runs.
 
     `on` is a device profile (None: this machine). With `solve`, a key such as `batch.size`, each
-    cell is that with the largest `value` that fits. Raises SpecError and DataError.
+    configuration is that with the largest `value` that fits. Raises SpecError and DataError.
     """
     from scalelab.core.units import parse_bytes
     from scalelab.studies.predictions import predict_configurations
@@ -244,8 +245,17 @@ def sweep(
 
 
 def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
-    """The last attempt of each fingerprint that the ledger knows: outcome, quality, peak, time."""
+    """The last attempt of each fingerprint in the ledger: outcome, quality, peak, time, note."""
+    from scalelab.reporting.verdicts import with_notes
     from scalelab.store.latest import latest
     from scalelab.store.ledger import Ledger
 
-    return latest(Ledger(ledger), fingerprints)
+    return with_notes(Ledger(ledger), latest(Ledger(ledger), fingerprints))
+
+
+def baselines(ledger: str | Path) -> list[dict[str, Any]]:
+    """NDCG@10 of rankings that need no training, for each data set and protocol of the ledger."""
+    from scalelab.reporting.verdicts import baseline_rows
+    from scalelab.store.ledger import Ledger
+
+    return baseline_rows(Ledger(ledger))

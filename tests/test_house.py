@@ -27,7 +27,8 @@ DOORS = {
     "numba": ("batches/", "datasets/"),
     "optuna": ("studies/search.py",),
     "psutil": ("workers/",),
-    "pyarrow": ("store/", "reporting/"),
+    # It unpacks gzip and zstd block by block, which DuckDB does not.
+    "pyarrow": ("store/", "reporting/", "datasets/readers/_sizes.py"),
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
@@ -234,11 +235,25 @@ GONE = {
     "foresee|foreseen|rehearsals?|unpredictable": "predict, FakeTensorRun, PredictionUnsupported",
     "heirs?|born|died|hopeless|parcels?|slopes": "see the glossary",
     "cells?": "configuration, run",
-    "is no (?!better|fewer|less|longer|more|slower|faster|worse)": "is not a, invalid",
+    "(?<!here )is no (?!better|fewer|less|longer|more|slower|faster|worse)": "is not a, invalid",
 }
 # Rooms of the package whose words are clean; further ones are added as they become so.
-PLAIN_ROOMS = ("cli/", "reporting/")
+PLAIN_ROOMS = ("cli/", "losses/", "models/", "reporting/", "store/", "sweeping/")
 PLAIN_FILES = [file for file in FILES if file.startswith(PLAIN_ROOMS)]
+# Modules that still open with "X in, Y out".
+OLD_OPENINGS = (
+    "losses/__init__.py",
+    "measure/__init__.py",
+    "measure/probes/__init__.py",
+    "measure/probes/host_rss.py",
+    "measure/probes/torch_history.py",
+    "models/__init__.py",
+    "models/bert4rec.py",
+    "models/gru4rec.py",
+    "models/hstu.py",
+    "planning/solve.py",
+    "workers/dataset_transfer.py",
+)
 ROOT = PACKAGE.parent
 PLAIN_DOCUMENTS = [
     "README.md",
@@ -283,6 +298,7 @@ def texts(file: str) -> list[tuple[int, str]]:
         ("Mend it, rival", ["Mend", "rival"]),
         ("5 cells", ["cells"]),
         ("'x' is no size", ["is no"]),
+        ("there is no GPU", []),
         ("formed, reforms", []),
     ],
 )
@@ -304,7 +320,7 @@ def test_words_that_are_gone_do_not_come_back_in_documents(file: str) -> None:
         assert not gone_words(line), f"{file}:{number} says {gone_words(line)}; see GONE"
 
 
-@pytest.mark.parametrize("file", PLAIN_FILES)
+@pytest.mark.parametrize("file", [f for f in FILES if f not in OLD_OPENINGS])
 def test_a_module_opens_with_a_sentence_that_has_a_verb(file: str) -> None:
     promise = (ast.get_docstring(tree(file)) or "").partition("\n\n")[0]
     assert not re.search(r"\bin, .*\bout\b", promise, flags=re.DOTALL), file

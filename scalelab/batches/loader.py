@@ -58,7 +58,7 @@ class Loader(Steps):
         self.wait_s = 0.0
         self._catalog = catalog_of(histories, num_items)
         self._drawing = Drawing(negatives, self._catalog, seed)
-        # Compiles the kernels or loads them from disk, which is no part of any step's time.
+        # Compiles the kernels or loads them from disk, so that no step's time contains it.
         self.batch(0, self.num_steps - 1)
 
     @cached_property

@@ -1,19 +1,32 @@
 """Extract from the record of a run what tables show of it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalelab.core.figures import peak_of, quality_of
+from scalelab.core.figures import peak_of, quality_curve, quality_of
 from scalelab.core.identity import COMPARABLE, configuration_of
 from scalelab.core.memory_kinds import peak_kind
 from scalelab.core.records import Outcome, Record, Run
+from scalelab.core.verdicts import AT_BASELINE, BELOW, STILL_RISING, note_on_run
 
-__all__ = ["Finished", "comparable", "configuration_of_record", "finished_of", "without_seed"]
+__all__ = [
+    "Finished",
+    "Reference",
+    "comparable",
+    "configuration_of_record",
+    "finished_of",
+    "short_note",
+    "without_seed",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A finished run. `valid` and `test` are NDCG@10 over the whole catalog, or None."""
+    """A finished run. `valid` and `test` are NDCG@10 over the whole catalog, or None.
+
+    `note` says that it ended at a baseline, below one, or while still rising; "" for neither.
+    """
 
     label: str
     outcome: Outcome
@@ -22,10 +35,20 @@ class Finished:
     peak_bytes: int | None
     train_s: float | None
     error: str
+    note: str
 
 
-def finished_of(label: str, record: Record) -> Finished:
-    """The figures of a record that tables show."""
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """NDCG@10 of a baseline, a ranking that needs no training."""
+
+    name: str
+    valid: float | None
+    test: float | None
+
+
+def finished_of(label: str, record: Record, baselines: Sequence[Reference] = ()) -> Finished:
+    """The figures of a record that tables show, beside the `baselines` of its data."""
     run = record.run
     return Finished(
         label=label,
@@ -35,11 +58,27 @@ def finished_of(label: str, record: Record) -> Finished:
         peak_bytes=peak_of(record.memory, "train", peak_kind(_device(run))),
         train_s=run.train_s,
         error=run.error or "",
+        note=_note(record, baselines) if run.outcome is Outcome.DONE else "",
     )
 
 
 def _device(run: Run) -> str:
     return str(json.loads(run.spec).get("device", {}).get("name", "cpu"))
+
+
+def _note(record: Record, baselines: Sequence[Reference]) -> str:
+    curve = quality_curve(record.metrics)
+    valid = [curve[epoch] for epoch in sorted(curve)]
+    test = quality_of(record.metrics, record.run.best_epoch, "test")
+    figures = [(one.name, one.valid, one.test) for one in baselines]
+    return note_on_run(valid, record.run.stopped, test, figures)
+
+
+def short_note(note: str) -> str:
+    """A note in one word, for narrow columns."""
+    if AT_BASELINE in note or BELOW in note:
+        return "baseline"
+    return "rising" if STILL_RISING in note else ""
 
 
 def without_seed(label: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from scalelab.cli.finished import (
     Finished,
+    Reference,
     comparable,
     configuration_of_record,
     finished_of,
@@ -15,7 +16,7 @@ from scalelab.cli.finished import (
 )
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.core.events import Planned, Progress, SweepObserver
-from scalelab.core.records import Outcome, Record
+from scalelab.core.records import Baseline, Outcome, Record
 
 __all__ = ["LiveState", "Running", "Snapshot"]
 
@@ -48,6 +49,7 @@ class Snapshot:
     running: tuple[Running, ...]
     finished: tuple[Finished, ...]
     pareto_front: tuple[Point, ...]
+    baselines: tuple[Reference, ...]
     budgets: tuple[int, ...]
     messages: tuple[str, ...]
 
@@ -87,6 +89,7 @@ class LiveState(SweepObserver):
         self._messages: deque[str] = deque(maxlen=_KEPT_MESSAGES)
         # One per data set, protocol and device: across those, nothing is comparable.
         self._pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
+        self._baselines: dict[tuple[str, ...], tuple[Reference, ...]] = {}
         # Sums over runs with predicted seconds, so that a snapshot needs no pass over all runs.
         self._waiting_s = 0.0
         self._waiting_unknown = 0
@@ -125,7 +128,11 @@ class LiveState(SweepObserver):
             elapsed_s = None if started is None else self._clock() - started
             self._progress.pop(run_id, None)
             self._end(run_id, record.run.outcome.value)
-            finished = finished_of(self._cells[run_id].label, record)
+            place = (record.run.data_fingerprint or "", record.run.protocol)
+            if record.baselines:
+                self._baselines[place] = _references(record.baselines)
+            known = self._baselines.get(place, ())
+            finished = finished_of(self._cells[run_id].label, record, known)
             self._finished.append(finished)
             if record.run.outcome in _FAULTS:
                 where = f" in {record.run.phase}" if record.run.phase else ""
@@ -169,6 +176,7 @@ class LiveState(SweepObserver):
                 running=tuple(self._running(run_id, now) for run_id in self._started),
                 finished=tuple(self._finished),
                 pareto_front=points,
+                baselines=tuple(one for found in self._baselines.values() for one in found),
                 budgets=budgets_around(self._budget_bytes, points),
                 messages=tuple(self._messages),
             )
@@ -248,6 +256,20 @@ class LiveState(SweepObserver):
             progress=self._progress.get(run_id),
             limit_bytes=limit_bytes,
         )
+
+
+def _references(baselines: Sequence[Baseline]) -> tuple[Reference, ...]:
+    """The baselines of one data set, the best on test first."""
+    figures = {(b.name, b.split): b.value for b in baselines if b.metric == "ndcg" and b.k == 10}
+    found = [
+        Reference(
+            name=name.replace("_", " "),
+            valid=figures.get((name, "valid")),
+            test=figures.get((name, "test")),
+        )
+        for name in dict.fromkeys(name for name, _ in figures)
+    ]
+    return tuple(sorted(found, key=lambda one: -(one.test or 0.0)))
 
 
 def _unplanned(run_id: str, device: str) -> Planned:

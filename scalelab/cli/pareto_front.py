@@ -1,5 +1,6 @@
 """Find the configurations that no other beats in both quality and memory (the Pareto front)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,8 @@ class Measured(Protocol):
     def peak_bytes(self) -> int | None: ...
     @property
     def train_s(self) -> float | None: ...
+    @property
+    def note(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class Point:
     test: float | None
     peak_bytes: int
     train_s: float | None
+    note: str
 
     def beats(self, other: "Point") -> bool:
         """Whether this is no worse in quality and memory, and better in one of them."""
@@ -99,6 +103,16 @@ def _mean(label: str, runs: list[Measured]) -> Point:
         test=_average([run.test for run in runs]),
         peak_bytes=round(_average([run.peak_bytes for run in runs]) or 0),
         train_s=_average([run.train_s for run in runs]),
+        note=_note([run.note for run in runs]),
+    )
+
+
+def _note(notes: list[str]) -> str:
+    """The notes of the runs, with the number of those that each is on where it is not all."""
+    count = Counter(one for note in notes for one in note.split("; ") if one)
+    return "; ".join(
+        note if number == len(notes) else f"{note} ({number} of {len(notes)} seeds)"
+        for note, number in count.items()
     )
 
 

@@ -77,7 +77,10 @@ def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
         screen.print(_results_table([finished for _, finished in found[:_MOST_ROWS]]))
     if len(found) > _MOST_ROWS:
         screen.print(f"... and {len(found) - _MOST_ROWS} more (see: scalelab query)")
-    _show_pareto_front(found, budget_bytes)
+    places = {(row["data_fingerprint"], row["protocol"]) for row, _ in found}
+    known = api.baselines(result.ledger) if found else []
+    baselines = [one for one in known if (one["data_fingerprint"], one["protocol"]) in places]
+    _show_pareto_front(found, budget_bytes, baselines)
     oracle = {row["oracle_ndcg_10"] for row, _ in found} - {None}
     if oracle:
         low, high = f"{min(oracle):.4f}", f"{max(oracle):.4f}"
@@ -111,7 +114,9 @@ def _show_misses(rows: list[dict[str, Any]]) -> None:
 
 
 def _show_pareto_front(
-    found: list[tuple[dict[str, Any], Finished]], budget_bytes: int | None
+    found: list[tuple[dict[str, Any], Finished]],
+    budget_bytes: int | None,
+    baselines: list[dict[str, Any]],
 ) -> None:
     pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
     for row, finished in found:
@@ -123,7 +128,7 @@ def _show_pareto_front(
         point for pareto_front in pareto_fronts.values() for point in pareto_front.points()
     )
     if points:
-        console().print(_pareto_table(points, budget_bytes))
+        console().print(_pareto_table(points, budget_bytes, baselines))
 
 
 def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
@@ -139,7 +144,7 @@ def _fingerprint(cell: Planned) -> str:
 
 
 def _results_table(runs: list[Finished]) -> Any:
-    columns = ("run", "outcome", "valid", "test", "peak", "train", "why")
+    columns = ("run", "outcome", "valid", "test", "peak", "train", "note")
     rows = [
         (
             run.label,
@@ -148,17 +153,19 @@ def _results_table(runs: list[Finished]) -> Any:
             _quality(run.test),
             _bytes(run.peak_bytes),
             _seconds(run.train_s),
-            one_line(run.error)[:120],
+            one_line(run.error or run.note)[:120],
         )
         for run in runs
     ]
-    if not any(run.error for run in runs):
+    if not any(run.error or run.note for run in runs):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     title = "Results: NDCG@10 on validation and test, peak memory and time of training"
     return grid(columns, rows, title=title, right="valid test peak train")
 
 
-def _pareto_table(points: tuple[Point, ...], budget_bytes: int | None) -> Any:
+def _pareto_table(
+    points: tuple[Point, ...], budget_bytes: int | None, baselines: list[dict[str, Any]]
+) -> Any:
     budgets = budgets_around(budget_bytes, points)
     rows = []
     for point in points:
@@ -172,13 +179,25 @@ def _pareto_table(points: tuple[Point, ...], budget_bytes: int | None) -> Any:
                 _bytes(point.peak_bytes),
                 _seconds(point.train_s),
                 ", ".join(format_bytes(budget) for budget in under),
+                point.note,
             )
         )
-    columns = ("configuration", "valid", "test", "peak", "train", "best under")
+    several = len({one["dataset"] for one in baselines}) > 1
+    for one in baselines:
+        qualities = (_quality(one["valid_ndcg_10"]), _quality(one["test_ndcg_10"]))
+        rows.append((_baseline(one, several=several), *qualities, "", "", "", ""))
+    columns = ("configuration", "valid", "test", "peak", "train", "best under", "note")
+    if not any(point.note for point in points):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
     title = (
         "Pareto front: configurations that no other beats in validation quality and memory at once"
     )
     return grid(columns, rows, title=title, right="valid test peak train")
+
+
+def _baseline(one: dict[str, Any], *, several: bool) -> str:
+    where = f" ({one['dataset']})" if several else ""
+    return f"baseline: {one['name'].replace('_', ' ')}{where}"
 
 
 def _finished(label: str, row: dict[str, Any]) -> Finished:
@@ -190,6 +209,7 @@ def _finished(label: str, row: dict[str, Any]) -> Finished:
         peak_bytes=row["peak_bytes"],
         train_s=row["train_s"],
         error=row["error"] or "",
+        note=row["note"],
     )
 
 

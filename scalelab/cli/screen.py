@@ -1,5 +1,6 @@
 """Draw the live view of a sweep so that it fits the terminal."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rich.console import Group, RenderableType
@@ -7,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from scalelab.cli.finished import Finished
+from scalelab.cli.finished import Finished, Reference, short_note
 from scalelab.cli.live import Running, Snapshot
 from scalelab.cli.output import clean
 from scalelab.cli.pareto_front import Point
@@ -37,9 +38,11 @@ def draw(
     """At most `height` lines of at most `width` columns."""
     if not snapshot.name:
         return Text(f"planning, {_whole(snapshot.elapsed_s)}", style="bold")
-    room = height - 3
     bar = _overall(snapshot, width, ascii_only)
     parts: list[RenderableType] = [_header(snapshot), bar, _counts(snapshot)]
+    if snapshot.baselines:
+        parts.append(_baselines(snapshot.baselines))
+    room = height - len(parts)
     running, messages = len(snapshot.running), len(snapshot.messages)
     # Every part gets its smallest height; the remaining lines go to the parts in this order.
     wanted = {
@@ -103,6 +106,9 @@ def pareto_table(pareto_front: tuple[Point, ...], budgets: tuple[int, ...], line
         Column("peak", justify="right", width=8),
         Column("train", justify="right", width=7),
     )
+    has_notes = any(point.note for point in pareto_front[:lines])
+    if has_notes:
+        table.add_column("note", width=8, no_wrap=True, overflow="ellipsis")
     for point in pareto_front[:lines]:
         under = best_under(point, pareto_front, budgets)
         label = point.label + (f" ({point.seeds} seeds)" if point.seeds > 1 else "")
@@ -113,6 +119,7 @@ def pareto_table(pareto_front: tuple[Point, ...], budgets: tuple[int, ...], line
             _quality(point.test),
             format_bytes(point.peak_bytes),
             _time(point.train_s),
+            *([Text(short_note(point.note), style="yellow")] if has_notes else []),
         )
     return table
 
@@ -163,6 +170,13 @@ def _counts(snapshot: Snapshot) -> Text:
     return text
 
 
+def _baselines(found: Sequence[Reference]) -> Text:
+    """One line with the rankings that every model must beat."""
+    shown = [f"{clean(one.name)} {_quality(one.test)}" for one in found if one.test is not None]
+    text = f"baselines, test NDCG@10: {', '.join(shown)}"
+    return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
+
+
 def _running(runs: tuple[Running, ...], lines: int) -> Table:
     table = _table(
         Column("running", ratio=1),
@@ -208,6 +222,9 @@ def _finished(runs: tuple[Finished, ...]) -> Table:
         Column("peak", justify="right", width=8),
         Column("train", justify="right", width=7),
     )
+    has_notes = any(run.note for run in runs)
+    if has_notes:
+        table.add_column("note", width=8, no_wrap=True, overflow="ellipsis")
     for run in runs:
         table.add_row(
             Text(clean(run.label)),
@@ -216,6 +233,7 @@ def _finished(runs: tuple[Finished, ...]) -> Table:
             _quality(run.test),
             format_bytes(run.peak_bytes) if run.peak_bytes is not None else "",
             _time(run.train_s),
+            *([Text(short_note(run.note), style="yellow")] if has_notes else []),
         )
     return table
 

@@ -143,6 +143,8 @@ class PlainLines(LiveState):
             parts.append(f"train {format_seconds(finished.train_s)}")
         if finished.outcome not in (Outcome.DONE, Outcome.SKIPPED) and record.run.phase:
             parts.append(f"in {record.run.phase}")
+        if finished.note:
+            parts.append(finished.note)
         if finished.error:
             parts.append(one_line(finished.error))
         line = f"{self._place()} {finished.outcome.value} {finished.label}"

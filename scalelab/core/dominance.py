@@ -17,7 +17,7 @@ def beats(one: Point, other: Point) -> bool:
 
 def pareto_front(points: Sequence[Point | None]) -> list[int]:
     """Places of the points that no other beats, in order. None (a figure that could not be read)
-    is neither on the front nor beats anything; equal points are on it together.
+    is neither on the Pareto front nor beats anything; equal points are on it together.
     """
     known = [(place, point) for place, point in enumerate(points) if point is not None]
     # By cost, and the best first among equals: a point stays if it is better than all before it.

@@ -30,7 +30,7 @@ class Stage(StrEnum):
 
 
 class Observer:
-    """Hears what the trainer announces. Every method does nothing until a child overrides it."""
+    """Is called at each event of the trainer. A method does nothing until it is overridden."""
 
     def on_phase_start(self, phase: Phase) -> None:
         """`phase` begins."""
@@ -50,7 +50,7 @@ class Observer:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One cell before it runs. `label` tells it from its neighbours: the axes' values, short."""
+    """One run before it starts. `label` names the settings in which it differs, shortly."""
 
     run_id: str
     label: str
@@ -83,10 +83,10 @@ class Progress:
 
 
 class SweepObserver:
-    """Hears what a sweep announces. Every method does nothing until a child overrides it."""
+    """Is called at each event of a sweep. A method does nothing until it is overridden."""
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
-        """The cells of the study in the order of their runs. `device`: "" if not known."""
+        """The runs of the study in their order. `device`: "" if not known."""
 
     def on_run_start(self, run_id: str) -> None:
         """A run has been handed to a worker."""

@@ -34,7 +34,7 @@ def peak_of(
 def quality_curve(
     metrics: Iterable[Metric], split: str = "valid", name: str = QUALITY
 ) -> dict[int, float]:
-    """NDCG@10 (or another metric `name` at 10) by epoch; what is no finite number is left out."""
+    """NDCG@10 (or another metric `name` at 10) by epoch, without values that are not finite."""
     return {
         metric.epoch: metric.value
         for metric in metrics

@@ -1,4 +1,4 @@
-"""Find the TOML file that a name or a path means."""
+"""Find the TOML file that the name or path of a preset means."""
 
 from pathlib import Path
 

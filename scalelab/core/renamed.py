@@ -45,7 +45,7 @@ def with_new_names_in_study(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changes(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What one cell sets, or an axis varies: keys such as `loss.form`, or sections as values."""
+    """What a configuration sets, or an axis varies: keys such as `loss.form`, or tables."""
     return {_KEYS.get(key, key): _renamed(key, value) for key, value in changes.items()}
 
 

@@ -54,7 +54,7 @@ class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=T
 
     def resolved(self) -> Self:
         """The same with the part's options checked and its defaults filled in. Raises SpecError."""
-        # A word that is no option may be a misspelt field of the section itself.
+        # A word that is not an option may be a misspelt field of the section itself.
         own = set(type(self).model_fields) - {self.name_field}
         known = set(plugins.options(self.kind, self.part))
         for key in self.options.keys() - known:
@@ -104,7 +104,7 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     name_field: ClassVar[str] = "reader"
 
     reader: str = "table"
-    """Form of the data, see scalelab list readers."""
+    """Format of the data, see scalelab list readers."""
     path: str | None = None
     """File, folder or glob of parts; a bare name is also looked for in SCALELAB_DATA."""
     name: str = ""

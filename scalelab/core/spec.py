@@ -1,4 +1,4 @@
-"""Read, check and fingerprint the spec of a run: all that decides its results."""
+"""Define the spec of a run: everything that decides its numbers, checked, from TOML."""
 
 import json
 import re

@@ -15,7 +15,7 @@ __all__ = ["BudgetSpec", "FinalSpec", "SearchSpec", "StudySpec"]
 
 
 class FinalSpec(Section, frozen=True):
-    """More seeds for the cells that validation chose: the best by `by` for each value of `per`."""
+    """More seeds for the configurations that are best on validation, by `by` for each `per`."""
 
     seeds: PositiveInt = 3
     """Seeds of each chosen configuration, those of the grid among them."""

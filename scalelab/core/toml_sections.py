@@ -29,7 +29,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{path} is no valid TOML: {error}") from error
+        raise SpecError(f"invalid TOML: {path}: {error}") from error
     return absolute(tables, path.parent.absolute())
 
 

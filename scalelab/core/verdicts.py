@@ -4,12 +4,28 @@ A loss with many negatives first brings all scores down together. For some hundr
 is then the popularity list, and a run that ends there says nothing about its loss.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["above_baseline", "at_baseline", "left_plateau", "still_rising"]
+__all__ = [
+    "ABOVE_BASELINE",
+    "AT_BASELINE",
+    "BELOW",
+    "STILL_RISING",
+    "above_baseline",
+    "at_baseline",
+    "below_baseline",
+    "left_plateau",
+    "note_on_run",
+    "still_rising",
+]
+
+# How tables, charts and the live view say it.
+AT_BASELINE = "ended at the popularity baseline"
+STILL_RISING = "still rising when it ended"
+BELOW = "below the baseline"
 
 # Validation NDCG@10 in multiples of the popularity baseline's, from which a model has left it.
-_ABOVE = 1.1
+ABOVE_BASELINE = 1.1
 # Updates after which a model that is still level with the popularity list is taken as any other.
 _LONGEST_PLATEAU = 2_000
 # What the last quarter of the validations must have gained on those before it, relative.
@@ -18,7 +34,7 @@ _GAIN = 0.01
 
 def above_baseline(value: float, popularity: float) -> bool:
     """Is a validation NDCG@10 clearly above that of the popularity baseline?"""
-    return value > _ABOVE * popularity
+    return value > ABOVE_BASELINE * popularity
 
 
 def left_plateau(value: float, popularity: float, updates: int) -> bool:
@@ -46,3 +62,36 @@ def still_rising(valid: Sequence[float], stopped: str | None) -> bool:
         return False
     last = max(1, len(valid) // 4)
     return max(valid[-last:]) > (1 + _GAIN) * max(valid[:-last])
+
+
+def note_on_run(
+    valid: Sequence[float],
+    stopped: str | None,
+    test: float | None,
+    baselines: Iterable[tuple[str, float | None, float | None]],
+) -> str:
+    """What must be known of a run before it is compared with others; "" where there is nothing.
+
+    `baselines` are names with NDCG@10 on validation and test.
+    """
+    found = list(baselines)
+    popularity = next((one for name, one, _ in found if name == "popularity"), None)
+    notes = (
+        AT_BASELINE if at_baseline(valid, popularity) else "",
+        STILL_RISING if still_rising(valid, stopped) else "",
+        below_baseline(test, [(name, figure) for name, _, figure in found]),
+    )
+    return "; ".join(note for note in notes if note)
+
+
+def below_baseline(test: float | None, baselines: Iterable[tuple[str, float | None]]) -> str:
+    """The best baseline that ranks better on test, in words; "" where there is none."""
+    better = [
+        (figure, name)
+        for name, figure in baselines
+        if figure is not None and test is not None and figure > test
+    ]
+    if not better:
+        return ""
+    figure, name = max(better)
+    return f"{BELOW} {name.replace('_', ' ')} ({figure:.4f})"

@@ -52,10 +52,10 @@ def locate(path: str | None, needed_by: str = "this reader") -> Location:
     """
     if not path:
         raise DataError(f"{needed_by!r} needs data.path", "set data.path to a file or a name")
-    here = _expanded(path)
-    roots = [here]
+    # What is called ~ is that; only else is it a home folder.
+    roots = list(dict.fromkeys([Path(path), _expanded(path)]))
     data_root = os.environ.get("SCALELAB_DATA")
-    if data_root and not here.is_absolute():
+    if data_root and not roots[-1].is_absolute():
         roots.append(_expanded(data_root) / path)
     for root in roots:
         found = _inside(root)

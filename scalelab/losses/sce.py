@@ -172,7 +172,7 @@ def _highest(centres_BD: Tensor, rows_MD: Tensor, size: int, pad_id: int | None)
     scores = torch.empty(block, num_rows, dtype=centres_BD.dtype, device=rows_MD.device)
     for start, stop in tile_ranges(num_centres, block, rows_MD):
         score = scores[: stop - start]
-        # A table of bfloat16 is widened rather than the scores narrowed; as a rule this is no copy.
+        # A table of bfloat16 is widened rather than the scores narrowed; usually nothing is copied.
         torch.mm(centres_BD[start:stop], rows_MD.to(centres_BD.dtype).T, out=score)
         if pad_id is not None:
             score[:, pad_id] = -torch.inf

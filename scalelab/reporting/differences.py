@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scalelab.core.identity import COMPARABLE_IN_TIME
+
 __all__ = ["KEY", "Described", "Key", "Settings", "describe", "key_of", "labels", "settings_of"]
 
 # The columns that name one row of the view `configurations`.
-KEY = ("configuration", "data_fingerprint", "protocol", "device", "results_version")
+KEY = ("configuration", *COMPARABLE_IN_TIME)
 Key = tuple[Any, ...]
 # Settings by dotted key, such as batch.size or negatives.0.name.
 Settings = dict[str, Any]
@@ -67,12 +69,12 @@ def describe(rows: Iterable[Row], *, without: Iterable[str] = ()) -> dict[Key, D
         _data(row, difference, versions)
         for row, difference in zip(found.values(), _data_labels(settings), strict=True)
     ]
-    devices: dict[str, set[str | None]] = {}
+    devices: dict[str, set[tuple[Any, Any]]] = {}
     for place, row in zip(data, found.values(), strict=True):
-        devices.setdefault(place, set()).add(row["device"])
+        devices.setdefault(place, set()).add((row["device"], row["threads"]))
     own, usual = labels(settings, without=without)
     names = [
-        f"{label}, {row['device'] or 'not run'}" if len(devices[place]) > 1 else label
+        ", ".join([label, *_machine(row, devices[place])])
         for label, place, row in zip(own, data, found.values(), strict=True)
     ]
     count = Counter(zip(data, names, strict=True))
@@ -86,6 +88,18 @@ def describe(rows: Iterable[Row], *, without: Iterable[str] = ()) -> dict[Key, D
         )
         for key, place, name, one in zip(found, data, names, settings, strict=True)
     }
+
+
+def _machine(row: Row, machines: set[tuple[Any, Any]]) -> list[str]:
+    """The device and its threads, where those of a data set were not all the same."""
+    if len(machines) == 1:
+        return []
+    if row["device"] is None:
+        return ["not run"]
+    known = {machine for machine in machines if machine[0] is not None}
+    device = [str(row["device"])] if len({device for device, _ in known}) > 1 else []
+    threads = [f"with {row['threads']} threads"] if len({n for _, n in known}) > 1 else []
+    return device + threads
 
 
 def _data(row: Row, difference: str, versions: set[int | None]) -> str:

@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalelab.core.verdicts import at_baseline, still_rising
+from scalelab.core.verdicts import (
+    AT_BASELINE,
+    STILL_RISING,
+    at_baseline,
+    below_baseline,
+    still_rising,
+)
 from scalelab.reporting.differences import KEY, Key, key_of
 from scalelab.store.ledger import Ledger
 
-__all__ = ["Baseline", "Verdict", "baselines_of", "verdicts_of"]
+__all__ = ["Baseline", "Verdict", "baseline_rows", "baselines_of", "verdicts_of", "with_notes"]
 
 # As in the view `configurations`: the last attempt of each run.
 _RUNS = f"""
@@ -16,7 +22,8 @@ WITH latest AS (
     SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
     FROM results GROUP BY fingerprint, device
 )
-SELECT {", ".join(f"results.{name}" for name in KEY)}, any_value(stopped) AS stopped,
+SELECT results.run_id, {", ".join(f"results.{name}" for name in KEY)},
+    any_value(stopped) AS stopped,
     any_value(test_ndcg_10) AS test_ndcg_10,
     list(metrics.value ORDER BY metrics.epoch) FILTER (metrics.value IS NOT NULL) AS valid
 FROM results SEMI JOIN latest USING (run_id)
@@ -25,10 +32,14 @@ LEFT JOIN metrics ON metrics.run_id = results.run_id
 GROUP BY results.run_id, {", ".join(f"results.{name}" for name in KEY)}
 """
 _BASELINES = """
-SELECT data_fingerprint, protocol, name,
+SELECT data_fingerprint, protocol, coalesce(any_value(dataset), data_fingerprint) AS dataset, name,
     max(value) FILTER (split = 'valid') AS valid, max(value) FILTER (split = 'test') AS test
-FROM baselines WHERE metric = 'ndcg' AND k = 10
-GROUP BY ALL ORDER BY data_fingerprint, protocol, test DESC NULLS LAST, name
+FROM baselines LEFT JOIN (
+    SELECT data_fingerprint, any_value(dataset) AS dataset FROM runs GROUP BY data_fingerprint
+) AS named USING (data_fingerprint)
+WHERE metric = 'ndcg' AND k = 10
+GROUP BY data_fingerprint, protocol, name
+ORDER BY data_fingerprint, protocol, test DESC NULLS LAST, name
 """
 
 
@@ -36,6 +47,7 @@ GROUP BY ALL ORDER BY data_fingerprint, protocol, test DESC NULLS LAST, name
 class Baseline:
     """NDCG@10 of a ranking that needs no training."""
 
+    dataset: str
     name: str
     valid: float | None
     test: float | None
@@ -53,18 +65,18 @@ class Verdict:
     seeds: int
     at_baseline: int
     still_rising: int
-    below: Baseline | None
+    below: str
 
     @property
     def words(self) -> str:
         """All that applies, such as "still rising when it ended (1 of 3 seeds)"."""
         found = []
         if self.at_baseline:
-            found.append(f"ended at the popularity baseline{self._share(self.at_baseline)}")
+            found.append(f"{AT_BASELINE}{self._share(self.at_baseline)}")
         if self.still_rising:
-            found.append(f"still rising when it ended{self._share(self.still_rising)}")
-        if self.below is not None:
-            found.append(f"below the baseline {self.below.words} ({self.below.test:.4f})")
+            found.append(f"{STILL_RISING}{self._share(self.still_rising)}")
+        if self.below:
+            found.append(self.below)
         return "; ".join(found)
 
     def _share(self, count: int) -> str:
@@ -75,7 +87,8 @@ def baselines_of(ledger: Ledger) -> dict[tuple[str, str], list[Baseline]]:
     """The baselines of each data fingerprint and protocol, the best on test first."""
     found: dict[tuple[str, str], list[Baseline]] = {}
     for row in ledger.query(_BASELINES).to_pylist():
-        baseline = Baseline(name=row["name"], valid=row["valid"], test=row["test"])
+        figures = {name: row[name] for name in ("dataset", "name", "valid", "test")}
+        baseline = Baseline(**figures)
         found.setdefault((row["data_fingerprint"], row["protocol"]), []).append(baseline)
     return found
 
@@ -92,14 +105,37 @@ def verdicts_of(ledger: Ledger) -> dict[Key, Verdict]:
     }
 
 
+def baseline_rows(ledger: Ledger) -> list[dict[str, Any]]:
+    """The baselines with the data fingerprint and protocol to which they belong."""
+    return [
+        {"data_fingerprint": data, "protocol": protocol, "dataset": one.dataset, "name": one.name}
+        | {"valid_ndcg_10": one.valid, "test_ndcg_10": one.test}
+        for (data, protocol), found in baselines_of(ledger).items()
+        for one in found
+    ]
+
+
+def with_notes(ledger: Ledger, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`rows` with the note on the run of each; "" where there is none."""
+    baselines = baselines_of(ledger)
+    notes: dict[str, str] = {}
+    for row in ledger.query(_RUNS).to_pylist():  # of all runs: quicker than a search for each
+        found = baselines.get((row["data_fingerprint"], row["protocol"]), [])
+        notes[row["run_id"]] = _verdict([row], found).words
+    return [row | {"note": notes.get(row["run_id"], "")} for row in rows]
+
+
+def _popularity(baselines: Sequence[Baseline]) -> float | None:
+    return next((one.valid for one in baselines if one.name == "popularity"), None)
+
+
 def _verdict(rows: Sequence[dict[str, Any]], baselines: Sequence[Baseline]) -> Verdict:
-    popularity = next((b.valid for b in baselines if b.name == "popularity"), None)
+    popularity = _popularity(baselines)
     tests = [row["test_ndcg_10"] for row in rows if row["test_ndcg_10"] is not None]
     mean = sum(tests) / len(tests) if tests else None
-    better = [b for b in baselines if mean is not None and b.test is not None and b.test > mean]
     return Verdict(
         seeds=len(rows),
         at_baseline=sum(at_baseline(row["valid"] or [], popularity) for row in rows),
         still_rising=sum(still_rising(row["valid"] or [], row["stopped"]) for row in rows),
-        below=better[0] if better else None,
+        below=below_baseline(mean, [(b.name, b.test) for b in baselines]),
     )

@@ -1,4 +1,4 @@
-"""Keep records in one DuckDB file, and answer questions about them as Arrow tables.
+"""Store records in one DuckDB file (the ledger) and answer queries as Arrow tables.
 
 Decisions. One process writes, and only for the moment of a commit: DuckDB lets nobody read while a
 writer holds the file. A `.lock` file beside the ledger is what a sweep holds from start to end. A

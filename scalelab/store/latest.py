@@ -1,4 +1,4 @@
-"""Read the last attempt of each of some fingerprints from the ledger."""
+"""Read the last attempt of each run, by its fingerprint, from the ledger."""
 # pyarrow has no type stubs.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 

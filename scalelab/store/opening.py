@@ -66,7 +66,7 @@ def opened(
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of DuckDB's message, without the kind of error in front."""
+    """The first line of DuckDB's message, without the kind of error before it."""
     line = str(error).strip().partition("\n")[0]
     return re.sub(r"^[A-Z][A-Za-z ]* Error: ", "", line)
 

@@ -20,14 +20,14 @@ __all__ = ["SCHEMA_VERSION", "check_file", "create", "migrate", "version_of"]
 
 
 def check_file(path: Path) -> None:
-    """Raises LedgerError where `path` is no file, or an empty one."""
+    """Raises LedgerError where `path` is not a file, or an empty one."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         hint = "give the .duckdb file that a sweep wrote"
         raise LedgerError(f"no ledger at {path}: it {what}", hint)
     if path.stat().st_size == 0:
         hint = "remove it, or give another name, and sweep again"
-        raise LedgerError(f"{path} is empty: it is no ledger", hint)
+        raise LedgerError(f"{path} is empty and not a ledger", hint)
 
 
 def create(path: Path) -> None:

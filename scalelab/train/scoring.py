@@ -100,7 +100,7 @@ class Scorer:
         top_Sk, items_Sk = self._top(scores_SV)
         # A comparison with NaN is False, so that a broken model would look like a perfect one.
         self.finite &= target_score_S1.isfinite().all() & ~top_Sk[:, 0].isnan().any()
-        # An item without a score is in nobody's list, and a column past the catalog is no item:
+        # An item without a score is in nobody's list, and a column past the catalog is not an item:
         # the places that are left over count for the padding row.
         items_Sk.masked_fill_(top_Sk == -torch.inf, 0)
         levels_Sk = self.levels_k.expand_as(items_Sk).flatten()

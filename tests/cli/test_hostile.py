@@ -1,5 +1,6 @@
 """What data, files and studies are called never steers the terminal, and is shown as it is."""
 
+import csv
 import json
 import re
 from collections.abc import Callable
@@ -7,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 
+from scalelab.cli import app
 from scalelab.cli.live import LiveState
 from scalelab.cli.screen import draw
 from scalelab.core.records import Outcome
@@ -157,3 +160,90 @@ def test_the_live_picture_shows_them_as_they_are() -> None:
     assert_harmless(picture)
     # The study, its device, two that run, one that ended and is the Pareto front, and the message.
     assert picture.count(MARKUP) == 7
+
+
+# For names of files and folders: no slash, and no line end, which many tools cannot take.
+NAME = HOSTILE.replace("/", "").replace("\r", "")
+
+
+@pytest.fixture
+def hostile_folder(plain_environment: Path, hostile: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a file of each kind, whose name and content are hostile."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("SCALELAB_DATA", NAME)
+    place = plain_environment
+    rows = "".join(f"u{u},i{(u + 3 * k) % 30}{HOSTILE},{k}\n" for u in range(40) for k in range(6))
+    text = f"user,item,timestamp,{MARKUP}\n".encode() + rows.replace("\r", "").encode()
+    (place / f"{NAME}.csv").write_bytes(
+        b"\n".join(line + b",1" if b"timestamp" not in line else line for line in text.splitlines())
+    )
+    (place / f"{NAME}.toml").write_text(
+        f"""
+        name = {json.dumps(HOSTILE)}
+        base = "sasrec-synthetic"
+        [set]
+        "data.path" = {json.dumps(f"{NAME}.csv")}
+        "data.reader" = "table"
+        "batch.max_len" = 5
+        "model.hidden_dim" = 8
+        "model.num_blocks" = 1
+        "train.epochs" = 1
+        """,
+        encoding="utf-8",
+    )
+    with (place / f"{NAME}.published.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["dataset", "model", "loss", "metric", "value", "source"])
+        writer.writerow([HOSTILE, "sasrec", MARKUP, "ndcg@10", "0.1", HOSTILE])
+    (place / f"{NAME}.py").write_text(
+        "import torch\n"
+        "def small():\n"
+        "    model = torch.nn.Module()\n"
+        f"    model.add_module({HOSTILE.replace('.', '')!r}, torch.nn.Linear(3, 3))\n"
+        "    def step(model, inputs):\n"
+        "        return next(model.children())(inputs).sum()\n"
+        "    return model, step, torch.randn(2, 3), torch.optim.SGD(model.parameters(), lr=0.1)\n",
+        encoding="utf-8",
+    )
+    return place
+
+
+SETTINGS = (
+    *("--set", f"data.path={NAME}.csv", "--set", "data.reader=table"),
+    *("--set", "model.hidden_dim=8", "--set", "batch.max_len=5"),
+)
+WELL_MEANT = {
+    "compare": [("compare", "small.duckdb", "--published", f"{NAME}.published.csv")],
+    "data": [
+        ("data", "describe", f"{NAME}.csv"),
+        ("data", "convert", f"{NAME}.csv", f"{NAME}.d"),
+        ("data", "synthesize", f"{NAME}.s", "--set", "num_users=50", "--set", "num_items=400"),
+    ],
+    "doctor": [("doctor",)],
+    "estimate": [("estimate", f"{NAME}.py:small")],
+    "keys": [("keys", "batch")],
+    "list": [("list", "profiles")],
+    "plan": [("plan", f"{NAME}.toml"), ("plan", "sasrec-synthetic", *SETTINGS)],
+    "profile": [("profile", "sasrec-synthetic", *SETTINGS, "--steps", "1", "--out", f"{NAME}.p")],
+    "query": [("query", "small.duckdb", "FROM results")],
+    "report": [("report", "small.duckdb", "--out", f"{NAME}.html")],
+    "schema": [("schema", "study", "--out", f"{NAME}.json")],
+    "sweep": [("sweep", f"{NAME}.toml", "--ledger", f"{NAME}.duckdb", "--executor", "inline")],
+}
+
+
+def test_each_command_is_tried() -> None:
+    assert set(WELL_MEANT) == set(typer.main.get_command(app).commands)
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+@pytest.mark.parametrize("line", [line for lines in WELL_MEANT.values() for line in lines], ids=str)
+def test_no_output_of_a_command_steers_the_terminal(
+    scalelab: Callable, hostile_folder: Path, line: tuple[str, ...], as_json: bool
+) -> None:
+    takes_json = line[0] not in ("schema",)
+    done = scalelab(*line, *(["--json"] if as_json and takes_json else []))
+    assert done.code in ((0, 1) if line[0] == "doctor" else (0,)), done.err
+    assert_harmless(done.out, done.err)
+    if as_json and takes_json:
+        json.loads(done.out)

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from scalelab.cli.finished import finished_of
 from scalelab.cli.live import LiveState
 from scalelab.cli.pareto_front import ParetoFront
 from scalelab.cli.screen import best_under, draw, summary
-from scalelab.core.records import Outcome
+from scalelab.core.records import Baseline, Outcome
 from scalelab.core.units import GIB, MIB
 
 from .simulated import planned, progress, record, simulate
@@ -239,3 +240,58 @@ def test_before_the_plan_is_there_it_says_so() -> None:
 
 def test_a_summary_names_outcomes_in_a_fixed_order() -> None:
     assert summary({"oom": 1, "done": 2, "before": 3}) == "2 done, 3 done before, 1 oom"
+
+
+def baselines(popularity: float = 0.05, follower: float = 0.08) -> tuple[Baseline, ...]:
+    return tuple(
+        Baseline(
+            data_fingerprint="d1",
+            protocol="leave-one-out",
+            name=name,
+            split=split,
+            metric="ndcg",
+            k=10,
+            value=value,
+            seconds=0.1,
+        )
+        for name, value in (("popularity", popularity), ("last_item_follower", follower))
+        for split in ("valid", "test")
+    )
+
+
+def test_baselines_and_notes_stand_in_the_live_view() -> None:
+    """The first run of a data set brings its baselines; they hold for those that follow."""
+    state = LiveState()
+    cells = [planned(index, label=f"run {index}") for index in range(3)]
+    state.on_plan("s", "cpu", cells)
+    first = replace(record(cells[0], quality=0.05), baselines=baselines())
+    for ended in (first, record(cells[1], quality=0.08), record(cells[2], quality=0.2)):
+        state.on_run_start(ended.run.run_id)
+        state.on_run_end(ended)
+    now = state.snapshot()
+    assert [run.note for run in now.finished] == [
+        "ended at the popularity baseline; below the baseline last item follower (0.0800)",
+        "below the baseline last item follower (0.0800)",
+        "",
+    ]
+    assert [(one.name, one.test) for one in now.baselines] == [
+        ("last item follower", 0.08),
+        ("popularity", 0.05),
+    ]
+    screen = Console(width=100, height=30, color_system=None)
+    with screen.capture() as captured:
+        screen.print(draw(now, 100, 30))
+    picture = captured.get()
+    assert "baselines, test NDCG@10: last item follower 0.0800, popularity 0.0500" in picture
+    rows = [line for line in picture.splitlines() if "done" in line and "run" in line]
+    assert [line.split()[-1] for line in rows if "baseline" in line] == ["baseline", "baseline"]
+
+
+def test_a_point_counts_the_seeds_of_its_notes() -> None:
+    pareto_front = ParetoFront()
+    for note in ("still rising when it ended", "", "still rising when it ended"):
+        finished = finished_of("label", record(planned(0), quality=0.2))
+        pareto_front.add("a", "label", replace(finished, note=note))
+    assert [point.note for point in pareto_front.points()] == [
+        "still rising when it ended (2 of 3 seeds)"
+    ]

@@ -1,9 +1,18 @@
+"""Every command of the README runs as it is written, in a folder with the files that it names."""
+
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 
@@ -74,3 +83,110 @@ def test_a_study_of_the_readme_is_a_study(block: str, tmp_path: Path) -> None:
     file = tmp_path / "readme.toml"
     file.write_text(block, encoding="utf-8")
     assert len(expand(StudySpec.load(file))) > 1
+
+
+# Seconds of training or planning; the others read and draw.
+SLOW = ("sweep", "plan", "profile", "doctor", "estimate")
+# The README's own study takes hours, and the name of a folder of the package is not a command.
+MY_STUDY = """
+base = "sasrec-synthetic"
+[set]
+"data.num_users" = 60
+"data.num_items" = 400
+"model.hidden_dim" = 8
+"model.num_blocks" = 1
+"batch.max_len" = 10
+"train.epochs" = 1
+[axes]
+"loss.name" = ["cross_entropy", "rece"]
+"""
+STEP_FILE = re.search(r"`scalelab estimate (\S+):", TEXT)
+
+
+def _is_only_named(line: str) -> bool:
+    """Whether the README speaks of a command, which would need arguments, without typing it."""
+    words = shlex.split(line)[1:]
+    commands = typer.main.get_command(app).commands
+    return len(words) == 1 and any(part.required for part in commands[words[0]].params)
+
+
+# The first needs Slurm and Ray; its options are checked above.
+NOT_RUN = [line for line in SHOWN if "$head" in line or _is_only_named(line)]
+
+
+def _as_written(line: str) -> object:
+    words = shlex.split(line)
+    is_slow = len(words) > 1 and words[1] in SLOW
+    return pytest.param(line, marks=pytest.mark.slow) if is_slow else line
+
+
+@pytest.fixture
+def folder(filled_ledger: Path, tmp_path: Path) -> Path:
+    """A folder with all files that the README's reader would have, and a `scalelab` to call."""
+    for name in ("quickstart", "my-study"):
+        shutil.copy(filled_ledger, tmp_path / f"{name}.duckdb")
+    (tmp_path / "my-study.toml").write_text(MY_STUDY, encoding="utf-8")
+    (tmp_path / "published.csv").write_text(
+        "dataset,model,loss,metric,value\nsimulated,sasrec,bce,ndcg@10,0.05\n", encoding="utf-8"
+    )
+    rows = [(user, (user + 3 * step) % 40, step) for user in range(80) for step in range(9)]
+    lines = "".join(f"{user},{item},{1_700_000_000 + 9 * time}\n" for user, item, time in rows)
+    (tmp_path / "ratings.csv").write_text(f"user,item,timestamp\n{lines}", encoding="utf-8")
+    start = datetime(2024, 1, 1)
+    columns = {
+        "user": [f"u{user}" for user, _, _ in rows],
+        "item": [f"i{item}" for _, item, _ in rows],
+        "time": [start + timedelta(hours=80 * time + user) for user, _, time in rows],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "clicks.parquet")
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    if STEP_FILE is not None:
+        (step,) = [block for block in blocks if "def small()" in block]
+        (tmp_path / STEP_FILE[1]).write_text(step, encoding="utf-8")
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "scalelab"
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m scalelab "$@"\n')
+    command.chmod(0o755)
+    return tmp_path
+
+
+def _run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(README.parent),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        line, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800
+    )
+
+
+@pytest.mark.parametrize("line", [_as_written(line) for line in SHOWN if line not in NOT_RUN])
+def test_a_command_of_the_readme_runs_as_written(line: str, folder: Path) -> None:
+    if line == "scalelab sweep quickstart":
+        (folder / "quickstart.duckdb").unlink()
+    before = set(folder.iterdir())
+    done = _run(line, folder)
+    # A doctor that finds something broken says so by its exit code.
+    assert done.returncode in ((0, 1) if "doctor" in line else (0,)), done.stderr
+    assert done.stdout or done.stderr
+    for option, name in re.findall(r"(--out) (\S+)", line):
+        assert (folder / name).exists(), option
+    if "--format png" in line:
+        (made,) = set(folder.iterdir()) - before
+        assert made.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_shell_of_the_readme_is_shell(tmp_path: Path) -> None:
+    for number, block in enumerate(re.findall(r"```bash\n(.*?)```", TEXT, flags=re.DOTALL)):
+        file = tmp_path / f"{number}.sh"
+        file.write_text(block, encoding="utf-8")
+        subprocess.run(["bash", "-n", file], check=True)
+
+
+def test_the_budget_of_the_readme_gives_the_best_that_fits(folder: Path) -> None:
+    (line,) = [line for line in SHOWN if "best_under_budget" in line]
+    assert "8GiB" in line
+    done = _run(f"{line} --format csv", folder)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 2

@@ -12,6 +12,7 @@ import pytest
 from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.load import load
+from scalelab.datasets.request import request
 
 ROW = "1,2,1600000000\n"
 # Loads a data set with so much address space, and says what came of it.
@@ -94,6 +95,23 @@ def test_a_packed_log_is_read(tmp_path, small_limits, suffix):
     rows = "".join(f"{n // 20},{item},{n}\n" for n, item in enumerate(items))
     path = packed(tmp_path / f"a.csv{suffix}", "user,item,ts\n" + rows)
     assert load(DataSpec(path=str(path))).num_interactions == 100_000
+
+
+@pytest.mark.parametrize("size", [30 << 20, 130 << 20])
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "inter", "txt", "jsonl", "json"])
+def test_an_endless_last_line_is_never_dropped(tmp_path, suffix, size):
+    """DuckDB drops it without a word where it exceeds its buffer."""
+    path = tmp_path / f"a.{suffix}"
+    head = {
+        "inter": "user_id:token\titem_id:token\ttimestamp:float\n1\t2\t3\n4\t5\t",
+        "txt": "1 2 3\n2 4",
+        "jsonl": '{"user": 1, "item": 2, "ts": 3}\n{"user": "',
+        "json": '{"user": 1, "item": 2, "ts": 3}\n{"user": "',
+    }.get(suffix, "user,item,ts\n1,2,3\n4,5")
+    text = head.encode() + b"a" * size
+    path.write_bytes(gzip.compress(text, 1) if suffix.endswith("gz") else text)
+    with pytest.raises(DataError):
+        request(path, None, {}).load()
 
 
 @pytest.mark.slow

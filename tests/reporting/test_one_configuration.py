@@ -39,11 +39,6 @@ VARIED = [
     {"loss": "bce", "num_negatives": 256, "batch_size": 32},
     {"loss": "dense_ce"},
 ]
-FIELDS = {
-    "loss.rounds": "rounds",
-    "loss.n_chunks": "n_chunks",
-    "loss.n_extra_chunks": "n_extra_chunks",
-}
 
 
 def made(fake, index, seed, varied):
@@ -60,14 +55,12 @@ def made(fake, index, seed, varied):
         section, name = key.split(".")
         spec[section][name] = value
     text = json.dumps(spec, sort_keys=True)
-    columns = {FIELDS[key]: value for key, value in further.items() if key in FIELDS}
     run = replace(
         record.run,
         spec=text,
         fingerprint=hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
         model=spec["model"]["name"],
         train_s=record.run.train_s * (1 + index / 100),
-        **columns,
     )
     memory = tuple(
         row if row.bytes is None else replace(row, bytes=row.bytes * (100 + index) // 100)

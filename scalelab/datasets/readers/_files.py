@@ -12,7 +12,7 @@ import duckdb
 from scalelab.core.errors import DataError
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import literal, workspace
-from scalelab.datasets.readers._sizes import check_rows, check_text, check_unpacked
+from scalelab.datasets.readers._sizes import check_rows, check_text
 
 __all__ = ["Files", "first_lines", "opened"]
 
@@ -56,19 +56,18 @@ def opened(
     """
     with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
         is_text = source.format not in (".parquet", ".pq")
+        if is_text:
+            for part in source.parts:
+                check_text(part, source.format)
         paths = [
             _readable(part, Path(folder) / str(number), source.format, encoding if is_text else "")
             for number, part in enumerate(source.parts)
         ]
-        files = Files(paths, source.format)
         with workspace(source, paths, spill) as connection:
             for path, part in zip(paths, source.parts, strict=True):
-                one_file = f"[{literal(path)}]"
-                if is_text:
-                    check_text(connection, path, _lines(one_file), part)
-                else:
-                    check_rows(connection, part, one_file)
-            yield files, connection
+                if not is_text:
+                    check_rows(connection, part, f"[{literal(path)}]")
+            yield Files(paths, source.format), connection
 
 
 def _readable(part: Path, plain: Path, format: str, encoding: str) -> Path:
@@ -86,7 +85,8 @@ def _readable(part: Path, plain: Path, format: str, encoding: str) -> Path:
         plain = plain.with_name(plain.name + suffix.lower())
         plain.symlink_to(part.absolute())
         return plain
-    return part
+    # DuckDB takes a leading ~ for a home folder, and word: for a protocol.
+    return part.absolute()
 
 
 def first_lines(connection: duckdb.DuckDBPyConnection, path: Path, count: int) -> list[str]:
@@ -124,10 +124,7 @@ def _rewrite(path: Path, encoding: str, out: Path) -> None:
             opener(path, "rt", encoding=encoding, newline="") as text,
             out.open("w", encoding="utf-8", newline="") as plain,
         ):
-            written = 0
             while block := text.read(_BLOCK):
-                written += len(block)
-                check_unpacked(path, written)
                 plain.write(block)
     except LookupError as error:
         raise DataError(f"data.encoding: {error}", 'write "latin-1" or "utf-16"') from error

@@ -1,23 +1,29 @@
-"""Refuse files that unpack to absurdly more than they hold, before they fill memory and disk."""
+"""Refuse files that unpack to an absurd size or hold an absurd line, before they fill memory."""
 
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from scalelab.core.errors import DataError
-from scalelab.datasets.readers._connection import chunks_of
 
-__all__ = ["check_rows", "check_text", "check_unpacked"]
+__all__ = ["check_rows", "check_text"]
 
 # Logs pack to a fiftieth of their size at most; gzip's limit is a thousandth, others have none.
 _MOST = 250
 # Below this many bytes nothing is absurd.
 _HARMLESS = 1 << 30
+# DuckDB reads longer lines as an error, but drops a last one that exceeds its buffer of 32 MB,
+# without a word. A list of all interactions in one line is usual in json, which has a larger one.
+_LONGEST_LINE = 24 << 20
+_LONGEST_LIST = 48 << 20
+_BLOCK = 1 << 20
+_PACKED = {".gz": "gzip", ".zst": "zstd"}
 # What user, item and time of one row take once they are read.
 _ROW_BYTES = 24
 
 
-def check_unpacked(path: Path, unpacked_bytes: int) -> None:
+def _check_unpacked(path: Path, unpacked_bytes: int) -> None:
     """Raises DataError where `path` holds absurdly less than `unpacked_bytes`."""
     packed_bytes = path.stat().st_size
     if unpacked_bytes > max(_HARMLESS, _MOST * packed_bytes):
@@ -27,19 +33,28 @@ def check_unpacked(path: Path, unpacked_bytes: int) -> None:
         )
 
 
-def check_text(connection: duckdb.DuckDBPyConnection, path: Path, lines: str, named: Path) -> None:
-    """Raises DataError where the lines of a packed file are absurdly many.
+def check_text(path: Path, format: str) -> None:
+    """Raises DataError where a text file is absurdly large or has an absurdly long line.
 
-    `lines` is SQL that gives them in a column `line`; `named` is the file as people know it.
+    It is unpacked block by block, and no further than it may be.
     """
-    if path.suffix not in (".gz", ".zst"):
-        return
-    relation = connection.sql(f"SELECT strlen(line) + 1 AS size FROM {lines}")
-    total = 0
-    # Read in chunks, so that a file is unpacked no further than it may be.
-    for chunk in chunks_of(relation):
-        total += int(chunk.column("size").to_numpy().sum())
-        check_unpacked(named, total)
+    longest = _LONGEST_LIST if format == ".json" else _LONGEST_LINE
+    total, since_line_end = 0, 0
+    try:
+        with pa.input_stream(str(path), compression=_PACKED.get(path.suffix.lower())) as stream:
+            while block := stream.read(_BLOCK):
+                total += len(block)
+                since_line_end += len(block)
+                if b"\n" in block or b"\r" in block:
+                    since_line_end = 0
+                if since_line_end > longest:
+                    raise DataError(
+                        f"{path} has a line of more than {longest >> 20} MiB",
+                        "check the file; write one interaction, user or session per line",
+                    )
+                _check_unpacked(path, total)
+    except OSError as error:
+        raise DataError(f"{path} cannot be unpacked: {error}", "fetch the file again") from error
 
 
 def check_rows(connection: duckdb.DuckDBPyConnection, path: Path, files: str) -> None:
@@ -47,4 +62,4 @@ def check_rows(connection: duckdb.DuckDBPyConnection, path: Path, files: str) ->
     [(rows,)] = connection.execute(
         f"SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata({files})"
     ).fetchall()
-    check_unpacked(path, _ROW_BYTES * int(rows))
+    _check_unpacked(path, _ROW_BYTES * int(rows))

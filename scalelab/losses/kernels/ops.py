@@ -16,7 +16,7 @@ from scalelab.losses.kernels.tiles import tiles_for, width_of
 
 __all__ = ["combine", "forward", "split", "table"]
 
-# Triton 3.10 no longer multiplies and adds in one instruction unless it is told to.
+# Triton 3.10 no longer multiplies and adds in one instruction unless it is configured to.
 _FUSION = {"enable_fp_fusion": True}
 # Positions of one program of `combine`, numbers of one of `split`.
 _COMBINED, _SPLIT = 16, 1024

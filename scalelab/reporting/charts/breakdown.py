@@ -34,19 +34,20 @@ latest AS (
 ),
 counted AS (
     SELECT run_id, source, count(*) OVER (
-        PARTITION BY configuration, data_fingerprint, protocol, device, results_version, source
+        PARTITION BY configuration, data_fingerprint, protocol, device, results_version, threads,
+            source
     ) AS num_seeds
     FROM latest
 )
-SELECT configuration, data_fingerprint, protocol, device, results_version,
+SELECT configuration, data_fingerprint, protocol, device, results_version, threads,
     any_value(dataset) AS dataset, any_value(num_items) AS num_items, any_value(loss) AS loss,
     any_value(batch_size) AS batch_size, any_value(spec)::VARCHAR AS spec, source, num_seeds,
     component, round(sum(bytes) / num_seeds)::BIGINT AS bytes
 FROM parts JOIN counted USING (run_id, source)
-GROUP BY configuration, data_fingerprint, protocol, device, results_version, source, num_seeds,
-    component
-ORDER BY dataset, num_items, data_fingerprint, protocol, device, results_version, configuration,
-    source, component
+GROUP BY configuration, data_fingerprint, protocol, device, results_version, threads, source,
+    num_seeds, component
+ORDER BY dataset, num_items, data_fingerprint, protocol, device, results_version, threads,
+    configuration, source, component
 """
 _ADDED = {
     "data": pa.string(),

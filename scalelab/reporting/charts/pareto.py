@@ -21,21 +21,22 @@ from scalelab.store.ledger import Ledger
 __all__ = ["Pareto"]
 
 _ROWS = """
-SELECT configuration, data_fingerprint, protocol, device, results_version, dataset, model, loss,
+SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
+    loss,
     batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_ndcg_10,
     test_ndcg_10, test_ndcg_10 - test_ndcg_10_std AS test_low,
     test_ndcg_10 + test_ndcg_10_std AS test_high, oracle_ndcg_10, peak_kind, peak_bytes,
     peak_bytes_std, train_s, spec::VARCHAR AS spec,
     row_number() OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version, loss
+        PARTITION BY data_fingerprint, protocol, device, results_version, threads, loss
         ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
     ) = 1 AS is_best_of_loss
 FROM configurations
 WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
     AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
-ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version, peak_bytes,
-    configuration
+ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version, threads,
+    peak_bytes, configuration
 """
 _ADDED = {
     "comparison_order": pa.int64(),
@@ -100,7 +101,7 @@ class Pareto:
             added.append(
                 {
                     "comparison_order": order,
-                    "comparison": f"{described[key].data}, {row['device'] or 'unknown device'}",
+                    "comparison": f"{described[key].data}, {_machine(row)}",
                     "label": described[key].label,
                     "usual": described[key].usual,
                     "on_memory_front": on_memory,
@@ -243,6 +244,11 @@ class Pareto:
                 "test_ndcg_10": [axes.value_at(up, 1 - (p.y + p.dy) / self.height) for p in placed],
             }
         )
+
+
+def _machine(row: dict[str, Any]) -> str:
+    threads = "" if row["threads"] is None else f", {row['threads']} threads"
+    return f"{row['device'] or 'unknown device'}{threads}"
 
 
 def _keys(ledger: Ledger, view: str) -> set[tuple[Any, ...]]:

@@ -35,7 +35,8 @@ _KEYS = {
     "num_negatives": "negatives.0.num_negatives",
 }
 _ROWS = """
-SELECT configuration, data_fingerprint, protocol, device, results_version, dataset, model, loss,
+SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
+    loss,
     batch_size, max_len, hidden_dim, num_negatives, num_items, num_seeds, valid_ndcg_10,
     test_ndcg_10, peak_kind, peak_bytes, train_s, spec::VARCHAR AS spec
 FROM configurations
@@ -247,7 +248,7 @@ def _held(row: dict[str, Any], one: Settings, by: str) -> str:
     alone = by != "num_negatives" or "negatives.1.num_negatives" not in one
     # Synthetic catalogs of several sizes differ in their fingerprints; other data are held fixed.
     data = None if by == "num_items" and key in one else row["data_fingerprint"]
-    same = (rest, data, row["protocol"], row["device"], row["results_version"])
+    same = (rest, data, row["protocol"], row["device"], row["results_version"], row["threads"])
     return json.dumps(same if alone and key in one else (*same, row["configuration"]))
 
 
