@@ -70,7 +70,8 @@ def paired_bootstrap(
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction: below a level they are so that one false finding is no likelier than it.
+    """Holm's correction: at a level of 5 %, all of them together give a false finding in at most 5 %
+    of the studies.
 
     The smallest is multiplied by the number of all, the next by one less, and none gets smaller
     than one before it.

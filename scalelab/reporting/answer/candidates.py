@@ -60,7 +60,7 @@ QUALIFY row_number() OVER (
 ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version,
     fits DESC, valid_ndcg_10 DESC, peak_bytes, configuration
 """
-# By the last attempt of each run; a run that died early does not know its data or its device.
+# By the last attempt of each run; a run that ended early does not know its data or its device.
 _ENDINGS = """
 SELECT dataset, protocol, data_fingerprint, outcome, count(*) AS number FROM (
     SELECT dataset, protocol, data_fingerprint, outcome FROM runs

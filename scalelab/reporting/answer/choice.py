@@ -13,7 +13,7 @@ from scalelab.store.ledger import Ledger
 
 __all__ = ["Choice", "choose"]
 
-# What saves less memory than this is no alternative worth a sentence.
+# What takes a larger share of the memory is not worth a sentence.
 _SAVING = 0.95
 
 
