@@ -70,8 +70,7 @@ def paired_bootstrap(
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction: at a level of 5 %, all of them together give a false finding in at most 5 %
-    of the studies.
+    """Holm's correction: at a level of 5 %, at most 5 % of the studies have a false finding at all.
 
     The smallest is multiplied by the number of all, the next by one less, and none gets smaller
     than one before it.
