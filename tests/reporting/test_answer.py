@@ -393,7 +393,17 @@ def test_still_rising_is_named_and_counted(made, ledger):
             made(0.1, 6, loss="bce", valid=[0.1, 0.1], stopped=Stopped.EPOCHS),
         ]
     )
-    assert "dense_ce, batch 128 and 1 other were still rising at the end" in clauses(ledger).text
+    assert "dense_ce, batch 128 was still rising at the end, as was 1 other" in clauses(ledger).text
+
+
+def test_the_two_that_are_named_may_both_be_rising(made, ledger):
+    ledger.append(
+        [
+            made(0.4, 24, valid=RISING, stopped=Stopped.EPOCHS),
+            made(0.4, 12, loss="rece", valid=[*RISING[:3], 0.39], stopped=Stopped.EPOCHS),
+        ]
+    )
+    assert "both were still rising at the end;" in clauses(ledger).text
 
 
 def test_few_users_are_said(made, ledger):

@@ -15,6 +15,8 @@ __all__ = ["Choice", "choose"]
 
 # What takes a larger share of the memory is not worth a sentence.
 _SAVING = 0.95
+# Drawings after which a plain tie is known to be one.
+_ENOUGH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ def _tested(
     ]
     if own is None:
         return {}, {}
-    differences = {key: paired_bootstrap(own, found) for key, found in pairs}
+    differences = {key: paired_bootstrap(own, found, enough=_ENOUGH) for key, found in pairs}
     p_values = adjusted([one.p_value for one in differences.values()])
     means = {key: one.mean for key, one in differences.items()}
     return dict(zip(differences, p_values, strict=True)), means

@@ -181,16 +181,19 @@ def _below(choice: Choice, group: Group, under: str) -> str:
 
 
 def _rising(shown: Sequence[Candidate], others: Sequence[Candidate]) -> list[str]:
-    """Those that would have got better with more training, the ones already named by name."""
-    names = [one.label for one in shown if one.verdict.still_rising]
+    """Those that more training would have made better; `shown` are named before."""
+    own = [one for one in shown if one.verdict.still_rising]
     number = sum(one.verdict.still_rising > 0 for one in others)
-    if not names and not number:
-        return []
-    if number:
-        things = "other" if names else "configuration"
-        names.append(f"{number} {things}{'' if number == 1 else 's'}")
-    verb = "was" if len(names) == 1 and number < 2 else "were"
-    return [f"{' and '.join(names)} {verb} still rising at the end"]
+    if not own:
+        things = _counted(number, "configurations", "was", "were")
+        return [f"{things} still rising at the end"] if number else []
+    first = "both were" if len(own) == 2 else f"{own[0].label} was"
+    also = (
+        ""
+        if not number
+        else f", as {'was' if number == 1 else 'were'} {number} other{'' if number == 1 else 's'}"
+    )
+    return [f"{first} still rising at the end{also}"]
 
 
 def _ended(group: Group) -> list[str]:
