@@ -41,7 +41,7 @@ def short_names(labels: Sequence[str], width: int) -> dict[str, str]:
     words, at last the end of the name. Names that are then equal get the number of their run.
     """
     different = list(dict.fromkeys(labels))
-    for form in (readable, _tight, _letters):
+    for form in (readable, _tight, _named, _letters):
         names = {label: form(label) for label in different}
         fitting = all(len(name) <= width for name in names.values())
         if fitting and len(set(names.values())) == len(names):
@@ -61,7 +61,8 @@ def _word(part: str) -> str:
         return part
     name, number = key.rpartition(".")[2], _number(value)
     if name in _BEFORE:
-        return f"{number} {_BEFORE[name]}"
+        word = _BEFORE[name]
+        return f"{number} {word.removesuffix('s') if number == '1' else word}"
     return f"{_AFTER.get(name, name)} {number}"
 
 
@@ -77,16 +78,21 @@ def _tight(label: str) -> str:
     return " ".join(_word(part).replace(" ", "") for part in label.split())
 
 
+def _named(label: str) -> str:
+    """`sampled_softmax 128n b32`: the first letters of keys."""
+    return " ".join(_initials(part) if "=" in part else part for part in label.split())
+
+
 def _letters(label: str) -> str:
-    """`sam_sof 128n b32`: three letters of each word of a name, one of each key."""
-    return " ".join(_initials(part) for part in label.split())
+    """`sam_sof 128n b32`: three letters of each word of a name, too."""
+    return " ".join(
+        _initials(part) if "=" in part else "_".join(word[:3] for word in part.split("_"))
+        for part in label.split()
+    )
 
 
 def _initials(part: str) -> str:
-    key, equals, value = part.partition("=")
-    if not equals:
-        words = part.split("_")
-        return part if len(words) == 1 else "_".join(word[:3] for word in words)
+    key, _, value = part.partition("=")
     name, number = key.rpartition(".")[2], _number(value)
     if name in _BEFORE:
         return f"{number}{_BEFORE[name][0]}"

@@ -73,7 +73,8 @@ class Driver:
         self._began_s = clock()
         self._waiting: deque[Job] = deque()
         self._running: dict[str, Running] = {}
-        self._receipts: deque[tuple[Future[None], Record]] = deque()
+        # In the order of the events: a run's start is announced after the ends before it.
+        self._announcements: deque[tuple[Future[None], Record] | str] = deque()
         self._losses: Counter[str] = Counter()
         self._num_stops_handled = 0
         self._measured_s = 0.0
@@ -238,7 +239,8 @@ class Driver:
         )
         self._writer.append(task_record(task, Outcome.RUNNING))
         self._executor.submit(task)
-        self._observer.on_run_start(task.run_id)
+        self._announcements.append(task.run_id)
+        self._announce_stored()
 
     def _on_gpu(self, task: Task, device: str) -> Task:
         """The task with the UUID of its GPU, where there are several."""
@@ -275,15 +277,24 @@ class Driver:
         self.outcomes[job.fingerprint] = record.run.outcome
         if record.run.outcome is not Outcome.INTERRUPTED:
             self.ended.append(job.fingerprint)
-        self._receipts.append((self._writer.append(record), record))
+        self._announcements.append((self._writer.append(record), record))
 
     def _announce_stored(self, wait: bool = False) -> None:
-        """Announce records that are on disk. Raises LedgerError where one cannot be written."""
+        """Announce the starts of runs, and their records once they are on disk, in order.
+
+        Raises LedgerError where a record cannot be written.
+        """
         self._writer.show_messages(self._observer.on_message)
-        while self._receipts and (wait or self._receipts[0][0].done()):
-            receipt, record = self._receipts.popleft()
-            receipt.result()
-            self._observer.on_run_end(record)
+        while self._announcements:
+            first = self._announcements[0]
+            if isinstance(first, str):
+                self._observer.on_run_start(first)
+            elif wait or first[0].done():
+                first[0].result()
+                self._observer.on_run_end(first[1])
+            else:
+                break
+            self._announcements.popleft()
 
 
 def _protocol_of(task: Task) -> tuple[str, str]:
