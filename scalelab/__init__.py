@@ -4,6 +4,7 @@ from importlib import metadata as _metadata
 
 from scalelab.api import (
     account,
+    advise,
     calibrate,
     compare,
     data,
@@ -22,6 +23,7 @@ from scalelab.api import (
 
 __all__ = [
     "account",
+    "advise",
     "calibrate",
     "compare",
     "data",

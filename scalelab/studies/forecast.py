@@ -20,7 +20,8 @@ class Forecast:
 
     `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
     for it, which on a GPU is more, and `device_bytes` what it has. `too_large` is the reason to
-    skip the run, or None. `num_items` is the size of its catalog, which a skipped run needs for
+    skip the run, or None. `seconds` is the middle of `seconds_range`, which is from an early end by
+    patience at the highest speed to all epochs at the lowest. `num_items` is the size of its catalog, which a skipped run needs for
     its row.
     """
 
@@ -28,6 +29,7 @@ class Forecast:
     needed_bytes: int | None = None
     device_bytes: int | None = None
     seconds: float | None
+    seconds_range: tuple[float, float] | None = None
     too_large: str | None = None
     memory: tuple[Memory, ...] = ()
     num_items: int | None = None
@@ -89,6 +91,7 @@ def forecast(
                 needed_bytes=prediction.needed_bytes + device.context_bytes,
                 device_bytes=device.memory_bytes,
                 seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
+                seconds_range=(prediction.run_s.low, prediction.run_s.high),
                 too_large=prediction.reason if must_fit else None,
                 memory=tuple(prediction.rows()),
                 num_items=known[key].num_items,
