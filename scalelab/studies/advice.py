@@ -14,7 +14,7 @@ from scalelab.core.presets import find_preset
 from scalelab.core.spec import RunSpec, with_overrides
 from scalelab.core.toml_sections import read_toml
 from scalelab.core.units import format_bytes, format_range
-from scalelab.studies.advised_study import AdvisedStudy, write_study
+from scalelab.studies.advised_study import AdvisedStudy, check_absent, write_study
 from scalelab.studies.candidates import Candidate, candidates
 from scalelab.studies.grid import Configuration, resolve, varied_keys
 from scalelab.studies.plan_sentence import plan_sentence, ranked
@@ -64,6 +64,10 @@ def advise(
     sections = read_toml(find_preset("runs", base_name))
     common = _common_keys(request)
     base = RunSpec.build(with_overrides(sections, common), where=base_name)
+    name = f"advise-{base.dataset}"
+    file = Path(f"{name}.toml") if request.out is None else request.out
+    if not resume:
+        check_absent(file)
     predictor = Predictor(
         on=request.on,
         budget_bytes=request.memory_bytes,
@@ -95,7 +99,7 @@ def advise(
         _shorten_average(common, base, schedule, [document for _, document in chosen])
     study = AdvisedStudy(
         base=base_name,
-        name=f"advise-{base.dataset}",
+        name=name,
         set=common,
         cells=[taken.keys for taken, _ in chosen],
         notes=[document["why"] for _, document in chosen],
@@ -104,7 +108,7 @@ def advise(
         memory_bytes=None if request.on is not None else request.memory_bytes,
         device=found[0][1]["device"],
     )
-    file = write_study(study, request.out, resume=resume)
+    write_study(study, file)
     documents = ranked([document for _, document in found])
     return {
         "device": documents[0]["device"],

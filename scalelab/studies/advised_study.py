@@ -11,7 +11,7 @@ from scalelab.core.errors import SpecError
 from scalelab.core.study import StudySpec
 from scalelab.studies.schedule import FACTOR, Schedule
 
-__all__ = ["AdvisedStudy", "write_study"]
+__all__ = ["AdvisedStudy", "check_absent", "write_study"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,21 +74,18 @@ class AdvisedStudy:
         }
 
 
-def write_study(study: AdvisedStudy, out: Path | None, *, resume: bool) -> Path:
-    """Write the file, `NAME.toml` in the working folder if `out` is None. Returns it.
+def check_absent(file: Path) -> None:
+    """Raises SpecError where the file is there: it is never overwritten."""
+    if file.exists():
+        hint = "give another file with --out, or delete it; with --run the same command resumes"
+        raise SpecError(f"{file} exists already", hint)
 
-    A file that is there is never overwritten: with `resume` the same text is taken as it is.
-    Raises SpecError.
-    """
-    file = Path(f"{study.name}.toml") if out is None else out
+
+def write_study(study: AdvisedStudy, file: Path) -> None:
+    """Write the file; the same text that is there already is taken as it is. Raises SpecError."""
     text = study.as_toml()
     if not file.exists():
         write_text(file, text)
-        return file
-    if not resume:
-        hint = "give another file with --out, or delete it; with --run the same command resumes"
-        raise SpecError(f"{file} exists already", hint)
-    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+    elif not file.is_file() or file.read_text(encoding="utf-8") != text:
         hint = f"scalelab sweep {file} goes on with that one; --out NAME.toml writes another"
         raise SpecError(f"{file} exists already and is another study", hint)
-    return file

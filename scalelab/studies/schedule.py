@@ -69,7 +69,8 @@ def scheduled(epochs_of: Sequence[Epoch], hours: float, most_epochs: int) -> Sch
     found = None
     for first in range(least, most_epochs + 1):
         epochs = [min(most_epochs, first * FACTOR**place) for place in range(len(numbers))]
-        if len(set(epochs)) < len(epochs):
+        is_longest = first > least and first * FACTOR ** (len(numbers) - 1) > most_epochs
+        if is_longest or len(set(epochs)) < len(epochs):
             break
         middle = _seconds(epochs_of, epochs, numbers, "middle")
         if middle > _SHARE * 3600 * hours:

@@ -1,4 +1,4 @@
-"""Sweep a study within hours that count over all calls, so that a resumed one does not start anew."""
+"""Sweep a study within hours that are counted over all calls, the interrupted ones too."""
 
 from pathlib import Path
 
