@@ -3,6 +3,7 @@
 Memory and seconds are predicted; quality is not, so the study that is written has to be run.
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ def advise(
     sections = read_toml(find_preset("runs", base_name))
     common = _common_keys(request)
     base = RunSpec.build(with_overrides(sections, common), where=base_name)
-    name = f"advise-{base.dataset}"
+    # The name of a data set may hold anything; a file's name should not.
+    name = f"advise-{re.sub(r'[^A-Za-z0-9_.-]+', '-', base.dataset)}"
     file = Path(f"{name}.toml") if request.out is None else request.out
     if not resume:
         check_absent(file)
