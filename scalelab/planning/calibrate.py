@@ -72,13 +72,13 @@ def _costs(uuid: str) -> str:
     except ScalelabError as error:
         _LOG.warning("%s; the estimate of the nearest profile stands in the file", error)
         context = this_machine("cuda").context_bytes
-        return f'[estimates]\n# An estimate: {error}\ncontext = "{context}"\n'
+        return f'[estimates]\n# An estimate: {error}\ncontext = "{context}B"\n'
     return (
         "# What the first matrix product takes from PyTorch's allocator and keeps, a handle.\n"
         f'[cublas]\nworkspace = "{found.workspace}B"\n\n'
         "[estimates]\n"
         "# Measured: what the driver counts for a process beyond what PyTorch has reserved.\n"
-        f'context = "{found.context}"\n'
+        f'context = "{found.context}B"\n'
     )
 
 
