@@ -5,6 +5,7 @@ from importlib import metadata as _metadata
 from scalelab.api import (
     account,
     advise,
+    answer,
     calibrate,
     compare,
     data,
@@ -24,6 +25,7 @@ from scalelab.api import (
 __all__ = [
     "account",
     "advise",
+    "answer",
     "calibrate",
     "compare",
     "data",

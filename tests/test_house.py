@@ -62,6 +62,7 @@ VERBS = (
     "new",
     "account",
     "advise",
+    "answer",
     "compare",
     "data",
     "doctor",

@@ -12,6 +12,7 @@ import typer
 
 from scalelab.cli import (
     advise,
+    answer,
     compare,
     data,
     doctor,
@@ -46,6 +47,7 @@ app.command("profile", epilog=profile.EXAMPLE)(profile.main)
 app.command("plan", epilog=plan.EXAMPLE)(plan.main)
 app.command("advise", epilog=advise.EXAMPLE)(advise.main)
 app.command("estimate", epilog=estimate.EXAMPLE)(estimate.main)
+app.command("answer", epilog=answer.EXAMPLE)(answer.main)
 app.command("query", epilog=query.EXAMPLE)(query.main)
 app.command("report", epilog=report.EXAMPLE)(report.main)
 app.command("compare", epilog=compare.EXAMPLE)(compare.main)

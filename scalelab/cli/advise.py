@@ -78,10 +78,15 @@ def main(
     finally:
         gc.enable()
     result = found.pop("result", None)
+    answer = None
+    if result is not None:
+        answer = api.answer(result.ledger, budget=memory, study=found["study"]["file"])
     if as_json:
         from scalelab.cli.results import as_document
 
-        more = {} if result is None else {"sweep": as_document(result, dry_run=False)}
+        more: dict[str, Any] = {}
+        if result is not None:
+            more["sweep"] = as_document(result, dry_run=False, answer=answer)
         show_json(found | more)
     elif result is None:
         show_ranked(found["configurations"])
@@ -91,7 +96,7 @@ def main(
     else:
         from scalelab.cli.results import show_results
 
-        show_results(result, None if memory is None else parse_bytes(memory))
+        show_results(result, None if memory is None else parse_bytes(memory), answer)
     return 0 if result is None else result.exit_code
 
 
