@@ -4,6 +4,7 @@ from importlib import metadata as _metadata
 
 from scalelab.api import (
     account,
+    advise,
     answer,
     calibrate,
     compare,
@@ -23,6 +24,7 @@ from scalelab.api import (
 
 __all__ = [
     "account",
+    "advise",
     "answer",
     "calibrate",
     "compare",

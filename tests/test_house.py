@@ -61,6 +61,7 @@ PLUGINS = [
 VERBS = (
     "new",
     "account",
+    "advise",
     "answer",
     "compare",
     "data",

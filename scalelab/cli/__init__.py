@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from scalelab.cli import (
+    advise,
     answer,
     compare,
     data,
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.main)
 app.command("profile", epilog=profile.EXAMPLE)(profile.main)
 app.command("plan", epilog=plan.EXAMPLE)(plan.main)
+app.command("advise", epilog=advise.EXAMPLE)(advise.main)
 app.command("estimate", epilog=estimate.EXAMPLE)(estimate.main)
 app.command("answer", epilog=answer.EXAMPLE)(answer.main)
 app.command("query", epilog=query.EXAMPLE)(query.main)

@@ -91,9 +91,9 @@ def show_rows(text: str, *, as_json: bool) -> None:
     _write(clean(text) if sys.stdout.isatty() else text)
 
 
-def say(text: str) -> None:
-    """One line on standard output, not wrapped."""
-    console().print(clean(text), soft_wrap=True)
+def say(text: str, *, wrap: bool = False) -> None:
+    """One line on standard output; with `wrap` it is broken between words in a terminal."""
+    console().print(clean(text), soft_wrap=not (wrap and sys.stdout.isatty()))
 
 
 def _safe_json(text: str) -> str:

@@ -12,15 +12,39 @@ from scalelab.cli.completion import (
     complete_run_or_study,
 )
 from scalelab.cli.options import Budget, Json, Set
-from scalelab.cli.output import console, grid, has_room, note, show_json
-from scalelab.core.units import format_bytes, format_seconds
+from scalelab.cli.output import console, grid, has_room, say, show_json
+from scalelab.cli.plan_table import show_ranked
+from scalelab.cli.planning_progress import planning_progress
+from scalelab.core.units import format_bytes, format_range
 
-__all__ = ["EXAMPLE", "main"]
+__all__ = ["EXAMPLE", "Items", "On", "Users", "main"]
 
 EXAMPLE = "Example: scalelab plan sasrec-synthetic --on rtx3090 --solve batch.size"
 
 _KINDS = ("requested", "allocated", "reserved", "device_used")
-_WHY_LAST = {"batch.size": ": one step already holds all sequences"}
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PROFILE",
+        help="A device profile (see: scalelab list devices). Default: the device of the run.",
+        autocompletion=complete_device_profile,
+    ),
+]
+Items = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Plan for so many items, such as 2M, whatever the data have; lengths are the data's.",
+    ),
+]
+Users = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Plan for so many users, such as 300k, with lengths as those of the data.",
+    ),
+]
 
 
 def main(
@@ -31,15 +55,10 @@ def main(
             autocompletion=complete_run_or_study,
         ),
     ],
-    on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PROFILE",
-            help="A device profile (see: scalelab list devices). Default: the device of the run.",
-            autocompletion=complete_device_profile,
-        ),
-    ] = None,
+    on: On = None,
     budget: Budget = None,
+    items: Items = None,
+    users: Users = None,
     solve: Annotated[
         str | None,
         typer.Option(
@@ -56,54 +75,52 @@ def main(
     # third of the time of a plan and finds almost nothing.
     gc.disable()
     try:
-        cells = api.plan(run_or_study, on=on, budget=budget, solve=solve, set=settings)
+        with planning_progress() as report:
+            found = api.plan(
+                run_or_study,
+                on=on,
+                budget=budget,
+                solve=solve,
+                set=settings,
+                items=items,
+                users=users,
+                report=report,
+            )
     finally:
         gc.enable()
     if as_json:
-        show_json(cells)
+        show_json(found)
+        return
+    if len(found) == 1 and found[0]["memory"]:
+        _show_one(found[0])
     else:
-        _show(cells)
+        show_ranked(api.ranked(found))
+    say(api.plan_sentence(found), wrap=True)
 
 
-def _show(cells: list[dict[str, Any]]) -> None:
+def _show_one(document: dict[str, Any]) -> None:
+    """Memory by kind, seconds, and memory by component."""
     screen = console()
-    solved = ("value",) if "value" in cells[0] else ()
-    # A CPU has no allocator of its own, so columns without any value are left out.
-    kinds = [kind for kind in _KINDS if any(kind in cell["memory"] for cell in cells)]
-    columns = ("configuration", *solved, *kinds, "evaluation", "per step", "per run", "fits")
-    rows = [
-        (
-            cell["label"] or "this run",
-            *(_value(cell) for _ in solved),
-            *(_total(cell["memory"], kind) for kind in kinds),
-            _total(cell["evaluation"], "requested"),
-            _range(cell["seconds"]["step"]),
-            _range(cell["seconds"]["run"]),
-            {True: "yes", False: "no", None: "unknown"}[cell["fits"]],
-        )
-        for cell in cells
-    ]
+    kinds = [kind for kind in _KINDS if kind in document["memory"]]
+    columns = ("configuration", *kinds, "evaluation", "per step", "evaluation takes", "per run")
+    seconds = document["seconds"]
+    row = (
+        document["label"] or "this run",
+        *(_total(document["memory"], kind) for kind in kinds),
+        _total(document["evaluation"], "requested"),
+        *(format_range(**seconds[name]) for name in ("step", "evaluation", "run")),
+    )
     numbers = " ".join([*kinds, "evaluation"])
-    if has_room(columns, rows, right=numbers):
-        screen.print(grid(columns, rows, right=numbers))
+    if has_room(columns, [row], right=numbers):
+        screen.print(grid(columns, [row], right=numbers))
     else:
-        for name, *values in rows:
-            screen.print(grid((name, ""), list(zip(columns[1:], values, strict=True))))
-    if len(cells) == 1 and cells[0]["memory"]:
-        screen.print(_components(cells[0]))
-    limits = {cell["limit_bytes"] for cell in cells}
-    note(f"{cells[0]['device']}: at most {', '.join(map(format_bytes, sorted(limits)))}")
-    for reason in dict.fromkeys(cell["reason"] for cell in cells if not cell["fits"]):
-        note(reason)
-    if any(cell["fits"] and _reserved(cell) > cell["limit_bytes"] for cell in cells):
-        note("reserved is predicted without a limit; near it the allocator frees what it caches")
-    for found in dict.fromkeys(_value(cell) for cell in cells if _is_last(cell)):
-        note(f"{found} fits; no larger value was tried{_WHY_LAST.get(cells[0]['key'], '')}")
+        screen.print(grid((row[0], ""), list(zip(columns[1:], row[1:], strict=True))))
+    screen.print(_components(document))
 
 
-def _components(cell: dict[str, Any]) -> Any:
+def _components(document: dict[str, Any]) -> Any:
     """Requested bytes by component at the peaks of training and evaluation, largest first."""
-    step, evaluation = (cell[stage].get("requested", {}) for stage in ("memory", "evaluation"))
+    step, evaluation = (document[stage].get("requested", {}) for stage in ("memory", "evaluation"))
     names = sorted({**step, **evaluation}, key=lambda name: (-step.get(name, 0), name))
     sizes = [
         (name, *(format_bytes(part[name]) if name in part else "" for part in (step, evaluation)))
@@ -113,27 +130,6 @@ def _components(cell: dict[str, Any]) -> Any:
     return grid(columns, sizes, right="training evaluation")
 
 
-def _value(cell: dict[str, Any]) -> str:
-    return "" if cell["value"] is None else f"{cell['key']} = {cell['value']:,}"
-
-
-def _reserved(cell: dict[str, Any]) -> int:
-    stages = (cell["memory"], cell["evaluation"])
-    return max(stage.get("reserved", {}).get("total", 0) for stage in stages)
-
-
-def _is_last(cell: dict[str, Any]) -> bool:
-    return cell.get("value") is not None and cell["next_value"] is None
-
-
 def _total(memory: dict[str, Any], kind: str) -> str:
     count = memory.get(kind, {}).get("total")
     return format_bytes(count) if count is not None else ""
-
-
-def _range(seconds: dict[str, Any] | None) -> str:
-    if not seconds or seconds.get("low") is None:
-        return ""
-    low, high = format_seconds(seconds["low"]), format_seconds(seconds["high"])
-    same_unit = " " in low and low.split()[1:] == high.split()[1:]
-    return f"{low.split()[0] if same_unit else low} to {high}"

@@ -15,7 +15,7 @@ from scalelab.cli.screen import summary
 from scalelab.core.events import Planned
 from scalelab.core.identity import COMPARABLE
 from scalelab.core.records import Outcome
-from scalelab.core.units import format_bytes, format_seconds
+from scalelab.core.units import format_bytes, format_range, format_seconds
 
 if TYPE_CHECKING:
     from scalelab.api import Answer, SweepResult
@@ -38,6 +38,7 @@ def as_document(
             "device": cell.device,
             "predicted_bytes": cell.predicted_bytes,
             "predicted_s": cell.predicted_s,
+            "predicted_range_s": cell.predicted_range_s,
             "finished_before": cell.finished_before,
             "skipped_because": cell.skipped_because,
         }
@@ -60,16 +61,23 @@ def show_dry_run(result: "SweepResult") -> None:
         (
             readable(cell.label) or "base",
             _bytes(cell.predicted_bytes),
-            _seconds(cell.predicted_s),
+            _range(cell.predicted_range_s),
             _plan_of(cell),
         )
         for cell in result.cells
     ]
     console().print(grid(("configuration", "memory", "time", "action"), rows, right="memory time"))
-    known = [cell.predicted_s for cell in result.cells if _would_run(cell)]
-    total_s = sum(seconds for seconds in known if seconds is not None)
-    about = f", about {format_seconds(total_s)} in total with one worker" if total_s else ""
-    note(f"{len(known)} of {len(result.cells)} runs would start{about}")
+    would_run = [cell for cell in result.cells if _would_run(cell)]
+    ranges = [cell.predicted_range_s for cell in would_run if cell.predicted_range_s is not None]
+    note(f"{len(would_run)} of {len(result.cells)} runs would start")
+    if ranges:
+        low, high = (sum(each[end] for each in ranges) for end in (0, 1))
+        unknown = len(would_run) - len(ranges)
+        more = f" and {unknown} without a prediction" if unknown else ""
+        note(
+            f"{format_range(low, high)} in total with one worker{more} (low: patience ends each "
+            "run early, at the device's best speed; high: all epochs at its lowest)"
+        )
 
 
 def show_results(
@@ -244,3 +252,7 @@ def _bytes(count: int | None) -> str:
 
 def _seconds(seconds: float | None) -> str:
     return format_seconds(seconds) if seconds is not None else ""
+
+
+def _range(seconds: tuple[float, float] | None) -> str:
+    return format_range(*seconds) if seconds is not None else ""

@@ -16,7 +16,8 @@ def write_text(file: Path, text: str) -> None:
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise SpecError(f"cannot write {file}: {error.strerror}") from error
+        hint = "name a file in a folder that is there and can be written"
+        raise SpecError(f"cannot write {file}: {error.strerror}", hint) from error
 
 
 def make_folder(path: str | Path | None) -> Path | None:

@@ -50,7 +50,10 @@ class Observer:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One run before it starts. `label` names the settings in which it differs, shortly."""
+    """One run before it starts. `label` names the settings in which it differs, shortly.
+
+    `predicted_s` is the middle of the range `predicted_range_s`.
+    """
 
     run_id: str
     label: str

@@ -2,9 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
@@ -12,7 +18,7 @@ from scalelab.core.presets import find_preset
 from scalelab.core.ranges import with_ranges, without_lists
 from scalelab.core.toml_sections import Section, checked, read_toml
 
-__all__ = ["BudgetSpec", "FinalSpec", "SearchSpec", "StudySpec"]
+__all__ = ["BudgetSpec", "FinalSpec", "HalvingSpec", "SearchSpec", "StudySpec"]
 
 
 class FinalSpec(Section, frozen=True):
@@ -35,6 +41,29 @@ class BudgetSpec(Section, frozen=True):
     """Time that one run may take, such as 10min."""
     total: str | None = None
     """Time that the whole sweep may take, such as 2h."""
+
+
+class HalvingSpec(Section, frozen=True):
+    """Successive halving: all configurations train briefly, the best of each round for longer.
+
+    Quality on validation chooses. Each round trains anew, so that its runs are those of an ordinary
+    sweep with that number of epochs.
+    """
+
+    epochs: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    """Epochs of each round, rising; they take the place of train.epochs."""
+    factor: Annotated[int, Field(ge=2)] = 3
+    """After a round one of so many configurations is kept, at least two of them."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if list(self.epochs) != sorted(set(self.epochs)):
+            raise ValueError("epochs must rise from round to round, such as [3, 9]")
+        return self
+
+    def num_kept(self, number: int) -> int:
+        """How many of so many configurations go on."""
+        return min(number, max(2, -(-number // self.factor)))
 
 
 class SearchSpec(Section, frozen=True):
@@ -72,6 +101,8 @@ class StudySpec(Section, frozen=True):
     """Seeds of each configuration."""
     final: FinalSpec | None = None
     """More seeds for the configurations that validation chose."""
+    halving: HalvingSpec | None = None
+    """Rounds with more epochs for the best configurations, in place of one round for all."""
     budget: BudgetSpec = BudgetSpec()
     """Limits of one run and of the whole sweep."""
     prune: Literal["none", "median"] = "none"

@@ -54,7 +54,7 @@ def calibrate(out: Path | None = None) -> Path:
         f"# Measured by `scalelab doctor --calibrate` on {facts.host}, torch {facts.torch}, "
         f"{facts.threads} threads.\n"
         f'name = "{name}"\nkind = "{device.type}"\ncapability = "{capability}"\n{parts}'
-        f'memory = "{device_bytes(device) or 2**34}"\n'
+        f'memory = "{device_bytes(device) or 2**34}B"\n'
         f"bandwidth_gb_s = {copied / 1e9:.4g}\n\n"
         f"[tflops]\n{''.join(f'{name} = {speed:.4g}{chr(10)}' for name, speed in flops.items())}\n"
         f"{costs}launch_us = {launch * 1e6:.3g}\n"
@@ -72,13 +72,13 @@ def _costs(uuid: str) -> str:
     except ScalelabError as error:
         _LOG.warning("%s; the estimate of the nearest profile stands in the file", error)
         context = this_machine("cuda").context_bytes
-        return f'[estimates]\n# An estimate: {error}\ncontext = "{context}"\n'
+        return f'[estimates]\n# An estimate: {error}\ncontext = "{context}B"\n'
     return (
         "# What the first matrix product takes from PyTorch's allocator and keeps, a handle.\n"
-        f'[cublas]\nworkspace = "{found.workspace}"\n\n'
+        f'[cublas]\nworkspace = "{found.workspace}B"\n\n'
         "[estimates]\n"
         "# Measured: what the driver counts for a process beyond what PyTorch has reserved.\n"
-        f'context = "{found.context}"\n'
+        f'context = "{found.context}B"\n'
     )
 
 

@@ -22,6 +22,8 @@ __all__ = ["DeviceProfile", "calibrated_file", "device_for", "load_device", "thi
 def _size(value: Any) -> int:
     if value in (0, "0", "0B"):
         return 0
+    if isinstance(value, str) and value.isdigit():
+        value = int(value)  # earlier versions of scalelab wrote bytes without a unit
     try:
         return parse_bytes(value)
     except SpecError as error:

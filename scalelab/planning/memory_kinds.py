@@ -1,15 +1,29 @@
 """Turn an account of storages into the kinds of memory of the ledger."""
 
+from typing import NamedTuple
+
 from scalelab.measure.components import Account
 from scalelab.measure.storages import MemoryEvent
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.devices import DeviceProfile
 
-__all__ = ["MemoryKinds", "memory_kinds"]
+__all__ = ["Held", "MemoryKinds", "memory_kinds"]
 
 MemoryKinds = dict[str, dict[str, int]]
 # What a training keeps between its steps, beside the batch.
 _KEPT_BETWEEN_STEPS = frozenset({"item_table", "encoder_parameters", "optimizer_state", "other"})
+
+
+class Held(NamedTuple):
+    """What an account holds: `kinds` under the limit if it fits, else without a limit.
+
+    `without_limit` are the bytes that count against the limit if there were none; `overflow` is the
+    first allocation above it.
+    """
+
+    kinds: MemoryKinds
+    without_limit: int
+    overflow: Overflow | None
 
 
 def memory_kinds(
@@ -18,7 +32,7 @@ def memory_kinds(
     limit: int,
     kept: list[tuple[int, int]],
     after: Account | None = None,
-) -> tuple[MemoryKinds, Overflow | None]:
+) -> Held:
     """The account in each kind of memory of the ledger, and the first allocation above the limit.
 
     `kept` are workspaces by the event at which they are allocated; `after` is the training that ran
@@ -27,19 +41,22 @@ def memory_kinds(
     known = {name: count for name, count in account.peak_components().items() if count}
     kinds = {"requested": {"total": account.peak_bytes, **known}}
     if device.kind != "cuda":
-        return kinds, _first_above(account, limit)
+        return Held(kinds, account.peak_bytes, _first_above(account, limit))
     events, window = list(account.events()), account.window
     if after is not None:
         events, window = _continued(after, events, window)
-    free = replay(events, window=window, kept=kept)
-    kinds["allocated"] = {"total": free.allocated}
-    kinds["reserved"] = {"total": free.reserved}
-    kinds["device_used"] = {"total": free.reserved + device.context_bytes}
-    if free.reserved <= limit:
-        return kinds, None
-    # It may still fit once cached segments are given back: the allocator itself decides.
-    again = replay(events, window=window, kept=kept, limit_bytes=limit)
-    return kinds, again.overflow
+    free = found = replay(events, window=window, kept=kept)
+    overflow = None
+    if free.reserved > limit:
+        # It may still fit once cached segments are given back: the allocator itself decides.
+        again = replay(events, window=window, kept=kept, limit_bytes=limit)
+        overflow = again.overflow
+        if overflow is None:
+            found = again
+    kinds["allocated"] = {"total": found.allocated}
+    kinds["reserved"] = {"total": found.reserved}
+    kinds["device_used"] = {"total": found.reserved + device.context_bytes}
+    return Held(kinds, free.reserved, overflow)
 
 
 def _continued(

@@ -39,8 +39,10 @@ class Prediction:
 
     `memory` (the step) and `evaluation` have the kinds of the ledger, each by component with a
     `total`; kinds that the device does not have are absent, and `evaluation` is empty where nobody
-    is evaluated. `overflow` is the first allocation that would not fit. `largest_step` and
-    `largest_block` say which they are.
+    is evaluated. What fits only because the allocator gives cached segments back is shown as the
+    allocator then holds it, `without_limit_bytes` as it would be held without a limit. `overflow`
+    is the first allocation that would not fit. `largest_step` and `largest_block` say which they
+    are. `evaluation_s` are the seconds of ranking all test users once.
     """
 
     device: str
@@ -49,6 +51,11 @@ class Prediction:
     evaluation: MemoryKinds
     step_s: Seconds
     run_s: Seconds
+    evaluation_s: Seconds
+    num_items: int
+    num_users: int
+    steps_per_epoch: int
+    without_limit_bytes: int
     limit_bytes: int
     overflow: Overflow | None
     largest_step: StepChoice
@@ -88,7 +95,15 @@ class Prediction:
             "device": self.device,
             "memory": self.memory,
             "evaluation": self.evaluation,
-            "seconds": {"step": asdict(self.step_s), "run": asdict(self.run_s)},
+            "needed_bytes": self.needed_bytes,
+            "num_items": self.num_items,
+            "num_users": self.num_users,
+            "steps_per_epoch": self.steps_per_epoch,
+            "seconds": {
+                "step": asdict(self.step_s),
+                "evaluation": asdict(self.evaluation_s),
+                "run": asdict(self.run_s),
+            },
             "fits": self.fits,
             "limit_bytes": self.limit_bytes,
             "overflow": None if self.overflow is None else asdict(self.overflow),
@@ -191,7 +206,9 @@ def predict(
             for choice in choices
         ]
         largest, largest_step = max(found, key=lambda pair: pair[0].account.peak_bytes)
-        memory, overflow = memory_kinds(largest.account, device, limit, largest.workspaces)
+        memory, without_limit, overflow = memory_kinds(
+            largest.account, device, limit, largest.workspaces
+        )
         evaluation: MemoryKinds = {}
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
@@ -206,18 +223,14 @@ def predict(
             blocks.append((account, of_this, choice))
         if blocks:
             account, block_cost, largest_block = max(blocks, key=lambda each: each[0].peak_bytes)
-            evaluation, too_much = memory_kinds(
+            evaluation, held, too_much = memory_kinds(
                 account, device, limit, largest.workspaces, after=largest.account
             )
-            overflow = overflow or too_much
+            without_limit, overflow = max(without_limit, held), overflow or too_much
     step = step_seconds(cost, device, spec.train.precision)
-    run = run_seconds(
-        spec,
-        step,
-        num_steps=steps.num_steps,
-        block=block_seconds(block_cost, device),
-        num_blocks=-(-len(evaluated_users(data.test, spec.data.max_eval_users)) // block_users),
-    )
+    num_blocks = -(-len(evaluated_users(data.test, spec.data.max_eval_users)) // block_users)
+    block = block_seconds(block_cost, device)
+    run = run_seconds(spec, step, num_steps=steps.num_steps, block=block, num_blocks=num_blocks)
     return Prediction(
         device=device.name,
         device_kind=device.kind,
@@ -225,6 +238,11 @@ def predict(
         evaluation=evaluation,
         step_s=step,
         run_s=run,
+        evaluation_s=Seconds(low=num_blocks * block.low, high=num_blocks * block.high),
+        num_items=data.num_items,
+        num_users=data.num_users,
+        steps_per_epoch=steps.num_steps,
+        without_limit_bytes=without_limit,
         limit_bytes=limit,
         overflow=overflow,
         largest_step=largest_step,

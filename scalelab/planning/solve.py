@@ -6,7 +6,7 @@ from typing import Any
 
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.spec import RunSpec
-from scalelab.datasets.load import lengths
+from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.predict import Prediction, limit_bytes, predict
 
@@ -26,13 +26,24 @@ KEYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Solution:
-    """The largest `value` found to fit, and what is predicted with it and with the next one."""
+    """The largest `value` found to fit, and what is predicted with it and with the next one.
+
+    `limited_by` says what keeps it from being larger: "memory", "users" (a step already holds all
+    of the data) or "range" (no larger value is tried).
+    """
 
     key: str
     value: int
     prediction: Prediction
     next_value: int | None
     next_prediction: Prediction | None
+
+    @property
+    def limited_by(self) -> str:
+        """What keeps the value from being larger."""
+        if self.next_value is not None:
+            return "memory"
+        return "users" if self.key == "batch.size" else "range"
 
 
 def solve(
@@ -41,22 +52,26 @@ def solve(
     device: DeviceProfile | None = None,
     *,
     budget_bytes: int | None = None,
+    data: LengthsOnly | None = None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> Solution:
     """`value` fits and the next one does not (None where all that make sense fit).
 
     The next value is `value` + 1, for `model.hidden_dim` the next multiple of the number of heads.
     Raises SpecError for a key that memory does not grow with, or that this run does not have, and
-    for a budget that not even 1 fits.
+    for a budget that not even 1 fits. `data` are the lengths where the caller has them; `report`
+    is called with each value that is tried.
     """
     device = device or load_device(None)
     limit = limit_bytes(device, budget_bytes)
-    stride, most = _stride(spec, key), _most(spec, key)
+    stride = _stride(spec, key)
+    data = data or lengths(spec.data)
+    most = _most(key, data)
     known: dict[int, Prediction] = {}
-
-    data = lengths(spec.data)
 
     def look(count: int) -> Prediction:
         if count not in known:
+            report(f"{key} = {count * stride:,}")
             changed = spec.with_({key: count * stride})
             # Only another catalog changes the data; the users and their lengths stay.
             same = None if key.startswith("data.") else data
@@ -110,7 +125,8 @@ def _search(
 
 def _straight(look: Callable[[int], Prediction], first: int, second: int, limit: int) -> int:
     """The largest whole number at which the line through two predictions is not above the limit."""
-    below, above = look(first).needed_bytes, look(second).needed_bytes
+    # Under the limit the allocator gives back what it caches, and the line would bend there.
+    below, above = look(first).without_limit_bytes, look(second).without_limit_bytes
     if above <= below:
         return 2 * second
     return first + (limit - below) * (second - first) // (above - below)
@@ -130,10 +146,10 @@ def _stride(spec: RunSpec, key: str) -> int:
     return int(spec.model.options.get("num_heads", 1)) if key == "model.hidden_dim" else 1
 
 
-def _most(spec: RunSpec, key: str) -> int:
+def _most(key: str, data: LengthsOnly) -> int:
     if key == "batch.size":
         # A step cannot hold more sequences than there are users.
-        return max(1, int((lengths(spec.data).train >= 2).sum()))
+        return max(1, int((data.train >= 2).sum()))
     return KEYS[key]
 
 

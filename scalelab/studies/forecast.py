@@ -20,8 +20,9 @@ class Forecast:
 
     `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
     for it, which on a GPU is more, and `device_bytes` what it has. `too_large` is the reason to
-    skip the run, or None. `num_items` is the size of its catalog, which a skipped run needs for
-    its row.
+    skip the run, or None. `seconds` is the middle of `seconds_range`, which is from an early end by
+    patience at the highest speed to all epochs at the lowest. `num_items` is the size of its
+    catalog, which a skipped run needs for its row.
     """
 
     total_bytes: int | None

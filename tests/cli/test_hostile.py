@@ -213,6 +213,10 @@ SETTINGS = (
     *("--set", "model.hidden_dim=8", "--set", "batch.max_len=5"),
 )
 WELL_MEANT = {
+    "advise": [
+        ("advise", f"{NAME}.csv", "--out", f"{NAME}.advised.toml", *SETTINGS[4:]),
+        ("advise", f"{NAME}.csv", *SETTINGS[4:]),
+    ],
     "compare": [("compare", "small.duckdb", "--published", f"{NAME}.published.csv")],
     "data": [
         ("data", "describe", f"{NAME}.csv"),

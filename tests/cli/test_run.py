@@ -13,6 +13,7 @@ COMMANDS = [
     ("sweep",),
     ("profile",),
     ("plan",),
+    ("advise",),
     ("query",),
     ("report",),
     ("compare",),

@@ -1,11 +1,21 @@
 """Sizes and durations from text and back."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scalelab.core.errors import SpecError
-from scalelab.core.units import GIB, format_bytes, format_seconds, parse_bytes, parse_seconds
+from scalelab.core.units import (
+    GIB,
+    format_bytes,
+    format_range,
+    format_seconds,
+    parse_bytes,
+    parse_count,
+    parse_seconds,
+)
 
 
 @pytest.mark.parametrize(
@@ -15,14 +25,15 @@ from scalelab.core.units import GIB, format_bytes, format_seconds, parse_bytes, 
         ("8GB", 8 * 10**9),
         ("8G", 8 * GIB),
         ("1.5 GiB", 3 * 2**29),
-        ("7", 7),
+        ("7B", 7),
+        (7, 7),
     ],
 )
-def test_a_size_has_one_meaning(text: str, size: int) -> None:
+def test_a_size_has_one_meaning(text: str | int, size: int) -> None:
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["8GB?", "0", "-1GiB", "", "GiB", "1e9", "8 pounds", "0.1"])
+@pytest.mark.parametrize("text", ["8GB?", "0", "-1GiB", "", "GiB", "1e9", "8 pounds", "0.1B"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="size") as caught:
         parse_bytes(text)
@@ -31,9 +42,17 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("90s", 90), ("10min", 600), ("2h", 7200), ("1h30m", 5400), ("1d", 86400)],
+    [
+        (90, 90),
+        (1.5, 1.5),
+        ("90s", 90),
+        ("10min", 600),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1d", 86400),
+    ],
 )
-def test_a_duration_has_one_meaning(text: str, seconds: float) -> None:
+def test_a_duration_has_one_meaning(text: str | float, seconds: float) -> None:
     assert parse_seconds(text) == seconds
 
 
@@ -54,3 +73,53 @@ def test_what_is_shown_can_be_read_again(size: int) -> None:
 )
 def test_seconds_for_people(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize("parse", [parse_bytes, parse_seconds])
+@pytest.mark.parametrize("text", ["8", "0.5", " 10 "])
+def test_a_number_alone_is_asked_for_its_unit(parse: Callable, text: str) -> None:
+    with pytest.raises(SpecError, match="which unit") as caught:
+        parse(text)
+    offered = caught.value.hint.removeprefix("write ").replace(" or ", ", ").split(", ")
+    assert len(offered) == 3
+    assert len({parse(each) for each in offered}) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("2M", 2_000_000),
+        ("300k", 300_000),
+        ("1.5m", 1_500_000),
+        ("1_000_000", 10**6),
+        ("2,000,000", 2 * 10**6),
+        (7, 7),
+        ("1b", 10**9),
+        ("2bn", 2 * 10**9),
+    ],
+)
+def test_a_number_of_items_has_one_meaning(text: str | int, count: int) -> None:
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "0", "many", "-3", "1.5", "2 GiB", "M", "0.0001k"])
+def test_what_is_no_number_of_items_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="invalid number") as caught:
+        parse_count(text)
+    assert "2M" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0.00913, 0.0235, "9.1 to 24 ms"),
+        (0.5, 12.3, "500 ms to 12 s"),
+        (1511, 16900, "25 min to 4.7 h"),
+        (9540, 120500, "2.6 to 33 h"),
+        (12, 12.2, "12 s"),
+        (86400, 864000, "24 h to 10 days"),
+        (9.96, 59, "10 to 59 s"),
+    ],
+)
+def test_a_range_is_short(low: float, high: float, text: str) -> None:
+    assert format_range(low, high) == text

@@ -1,0 +1,46 @@
+"""Give the lengths of a data set to another number of items or users."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from scalelab.core.errors import DataError
+from scalelab.datasets.load import LengthsOnly
+
+__all__ = ["scaled"]
+
+
+def scaled(
+    data: LengthsOnly,
+    *,
+    num_items: int | None = None,
+    num_users: int | None = None,
+    max_eval_users: int = 0,
+) -> LengthsOnly:
+    """The same with so many items, and so many users whose lengths are distributed as before.
+
+    Users are taken evenly from the given ones, repeated or left out; None keeps the number.
+    """
+    if num_items is not None:
+        data = replace(data, num_items=num_items)
+    if num_users is None:
+        return data
+    if data.num_users == 0:
+        raise DataError("the data have no users, whose lengths are needed")
+    share = num_users / data.num_users
+    test = _resized(data.test, share)
+    return replace(
+        data,
+        train=_resized(data.train, share),
+        valid=_resized(data.valid, share),
+        test=test,
+        num_users=num_users,
+        num_eval_users=min(max_eval_users or len(test), len(test)),
+    )
+
+
+def _resized(lengths: np.ndarray, share: float) -> np.ndarray:
+    count = round(len(lengths) * share)
+    if len(lengths) == 0:
+        return lengths
+    return lengths[np.arange(count) * len(lengths) // max(1, count)]

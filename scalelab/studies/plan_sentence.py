@@ -1,0 +1,166 @@
+"""Say in words what a plan has found: what fits, what does not and why, what is the fastest."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from scalelab.core.units import format_bytes, format_range
+
+__all__ = ["headroom_of", "plan_sentence", "ranked", "seconds_of"]
+
+Documents = Sequence[dict[str, Any]]
+
+_IN_WORDS = {
+    "item_table": "the item table",
+    "encoder_parameters": "the encoder's weights",
+    "item_table_gradient": "the gradient of the item table",
+    "encoder_gradients": "the gradients of the encoder",
+    "optimizer_state": "the state of the optimizer",
+    "optimizer_workspace": "the temporary memory of the optimizer",
+    "batch": "the batch",
+    "activations": "the activations of the encoder",
+    "loss_workspace": "the temporary memory of the loss, such as logits,",
+    "evaluation_workspace": "the temporary memory of evaluation",
+    "other": "memory of the libraries",
+}
+_LIMITS = {
+    "users": "the number of users in the data, not the memory",
+    "range": "the range of values that are tried, not the memory",
+}
+# Predicted seconds that differ by less are not told apart.
+_CLOSE = 1.1
+_MOST_NAMED = 3
+
+
+def ranked(documents: Documents) -> list[dict[str, Any]]:
+    """What fits first, then what does not, then what cannot be predicted; the fastest first.
+
+    Of equal seconds the one with less memory comes first.
+    """
+    places = {True: 0, False: 1, None: 2}
+
+    def place(document: dict[str, Any]) -> tuple[int, float, int]:
+        needed = document["needed_bytes"]
+        return places[document["fits"]], seconds_of(document), needed or 0
+
+    return sorted(documents, key=place)
+
+
+def seconds_of(document: dict[str, Any]) -> float:
+    """The middle of the predicted seconds of a run; infinite where they are not known."""
+    run = document["seconds"]["run"]
+    return math.inf if run is None else math.sqrt(run["low"] * run["high"])
+
+
+def headroom_of(document: dict[str, Any]) -> float | None:
+    """The share of the limit that stays free; None where it does not fit or is not known."""
+    if not document["fits"]:
+        return None
+    return 1 - document["needed_bytes"] / document["limit_bytes"]
+
+
+def plan_sentence(documents: Documents) -> str:
+    """One to four sentences. Quality is not predicted, and that is said."""
+    if "value" in documents[0]:
+        return " ".join([*map(_solution, documents), "Quality is not predicted."])
+    order = ranked(documents)
+    fitting = [document for document in order if document["fits"]]
+    lacking = [document for document in order if document["fits"] is False]
+    unknown = [document for document in order if document["fits"] is None]
+    said = [_how_many(documents, fitting, lacking, unknown)]
+    if unknown:
+        said.append(f"No prediction for {_listed([_name(each) for each in unknown])}.")
+    if len(fitting) > 1:
+        said.append(_fastest(fitting))
+    return " ".join([*filter(None, said), "Quality is not predicted."])
+
+
+def _how_many(
+    documents: Documents, fitting: Documents, lacking: Documents, unknown: Documents
+) -> str:
+    where = _where(documents)
+    if len(documents) == 1:
+        (document,) = documents
+        if document["fits"]:
+            run = document["seconds"]["run"]
+            return (
+                f"{_capital(_name(document))} fits {where}: it needs "
+                f"{format_bytes(document['needed_bytes'])}, {headroom_of(document):.0%} stays "
+                f"free, and it takes {format_range(run['low'], run['high'])}."
+            )
+        if not lacking:
+            return ""
+        return f"{_capital(_name(document))} does not fit {where}: {_why(document)}."
+    number = len(documents) - len(unknown)
+    if not lacking and number:
+        return f"All {number} configurations fit {where}."
+    why = "; ".join(f"{_name(each)} does not: {_why(each)}" for each in lacking[:_MOST_NAMED])
+    more = len(lacking) - _MOST_NAMED
+    rest = f"; nor do {more} more" if more > 0 else ""
+    if not fitting:
+        if not lacking:
+            return ""
+        least = min(lacking, key=lambda each: each["needed_bytes"])
+        smallest = f"the smallest is {_name(least)}: {_why(least)}"
+        return f"None of {number} configurations fits {where}; {smallest}."
+    return f"{len(fitting)} of {number} configurations fit {where}; {why}{rest}."
+
+
+def _where(documents: Documents) -> str:
+    names = list(dict.fromkeys(document["device"] for document in documents))
+    limits = sorted({document["limit_bytes"] for document in documents})
+    return f"{_listed(names)} ({' or '.join(map(format_bytes, limits))} for a run)"
+
+
+def _why(document: dict[str, Any]) -> str:
+    """The bytes that it needs, and what takes most of them."""
+    stages = [stage for stage in (document["memory"], document["evaluation"]) if stage]
+    stage = max(stages, key=lambda each: each["requested"]["total"])
+    parts = {name: size for name, size in stage["requested"].items() if name != "total"}
+    largest = max(parts, key=parts.__getitem__)
+    return (
+        f"it needs {format_bytes(document['needed_bytes'])}, of which "
+        f"{_IN_WORDS.get(largest, largest)} takes {format_bytes(parts[largest])}"
+    )
+
+
+def _fastest(fitting: Documents) -> str:
+    first = fitting[0]
+    close = [each for each in fitting if seconds_of(each) <= _CLOSE * seconds_of(first)]
+    run = first["seconds"]["run"]
+    takes = f"{format_range(run['low'], run['high'])} a run"
+    size = format_bytes(first["needed_bytes"])
+    if len(close) == 1:
+        return f"The fastest that fits is {_name(first)}: {takes}, {size}."
+    if len(close) == len(fitting):
+        return f"All that fit are predicted to be equally fast: {takes}."
+    names = _listed([_name(each) for each in close])
+    return f"The fastest that fit, equally fast, are {names}: {takes}."
+
+
+def _solution(document: dict[str, Any]) -> str:
+    of = f" of {document['label']}" if document["label"] else ""
+    if document["value"] is None:
+        return f"No prediction{of}: {document['reason']}."
+    needed, limit = (format_bytes(document[name]) for name in ("needed_bytes", "limit_bytes"))
+    found = f"The largest {document['key']}{of} is {document['value']:,}"
+    if document["limited_by"] == "memory":
+        stop = f"{document['next_value']:,} does not fit {limit}"
+    else:
+        stop = f"what limits it is {_LIMITS[document['limited_by']]}"
+    return f"{found}: {stop}. It needs {needed} of {limit}."
+
+
+def _name(document: dict[str, Any]) -> str:
+    return document["label"] or "this run"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = list(names[:_MOST_NAMED])
+    if len(names) > _MOST_NAMED:
+        shown = [*shown[:-1], f"{len(names) - _MOST_NAMED + 1} more"]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:] if text == "this run" else text

@@ -1,0 +1,183 @@
+"""`advise`: what it writes, refuses and says; nothing is trained but in the last, slow test."""
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import scalelab as package
+from scalelab.core.study import StudySpec
+from scalelab.studies.grid import expand
+
+# Small enough that a prediction takes a moment.
+SMALL = (
+    *("--set", "model.hidden_dim=8", "--set", "batch.max_len=10", "--set", "train.epochs=40"),
+    *("--set", "model.num_blocks=1", "--set", "batch.size=16", "--set", "device.threads=1"),
+)
+CATALOG = ("--items", "2000", "--users", "300")
+
+
+def test_it_writes_a_study_and_the_next_command_can_be_typed(scalelab: Callable) -> None:
+    done = scalelab("advise", *CATALOG, "--on", "rtx4090", "--hours", "1", *SMALL)
+    assert done.code == 0, done.err
+    study = StudySpec.load("advise-synthetic.toml")
+    specs = [each.spec for each in expand(study)]
+    assert len({spec.as_json() for spec in specs}) == len(specs) > 2
+    assert {spec.loss.name for spec in specs} >= {"cross_entropy", "sampled_softmax", "bce"}
+    assert {spec.model.options["hidden_dim"] for spec in specs} == {8}
+    assert study.halving is not None
+    assert study.budget.total == "1h"
+    said = " ".join(done.out.split())
+    assert "Quality is not predicted" in said
+    assert f"compares {len(specs)} of them" in said
+    assert "only your data can tell" in said
+    assert max(map(len, done.out.splitlines()[: done.out.splitlines().index("")])) <= 120
+    (line,) = re.findall(r"next: scalelab (.*)", done.out)
+    assert scalelab(*shlex.split(line)).code == 0
+    (line,) = re.findall(r"^ +scalelab (sweep .*)", done.out, flags=re.MULTILINE)
+    assert scalelab(*shlex.split(line), "--dry-run").code == 0
+
+
+def test_json_is_one_document_with_what_was_chosen_and_why_not(scalelab: Callable) -> None:
+    done = scalelab("advise", *CATALOG, "--on", "rtx4090", *SMALL, "--json")
+    found = done.document
+    chosen = [each for each in found["configurations"] if each["chosen"]]
+    assert found["study"]["number"] == len(chosen)
+    for each in found["configurations"]:
+        assert (each["left_out_because"] is None) == each["chosen"]
+    assert found["num_items"] == 2000
+    assert found["sentence"]
+    assert found["next"]
+    assert Path(found["study"]["file"]).is_file()
+
+
+def test_what_leaves_too_little_free_is_left_out(scalelab: Callable) -> None:
+    # Large steps and few users to rank: training decides, and losses differ.
+    large = ("--set", "batch.size=64", "--set", "data.max_eval_users=4")
+    asked = ("advise", *CATALOG, "--on", "cpu", *SMALL, *large, "--json")
+    free = scalelab(*asked, "--out", "a.toml").document["configurations"]
+    sizes = sorted(each["needed_bytes"] for each in free)
+    limit = int((sizes[0] + sizes[-1]) / 2 / 0.9)
+    with_none = scalelab(*asked, "--memory", f"{limit}B", "--headroom", "0", "--out", "b.toml")
+    for each in with_none.document["configurations"]:
+        assert each["fits"] == (each["needed_bytes"] <= limit)
+    some = scalelab(*asked, "--memory", f"{limit}B", "--headroom", "0.1", "--out", "c.toml")
+    found = some.document["configurations"]
+    assert not all(each["fits"] for each in found)
+    for each in found:
+        assert each["fits"] == (each["needed_bytes"] <= 0.9 * limit)
+        assert each["fits"] or "does not fit" in each["left_out_because"]
+        assert each["fits"] or not each["chosen"]
+
+
+def test_a_file_that_is_there_is_not_overwritten(scalelab: Callable) -> None:
+    Path("advise-synthetic.toml").write_text("mine", encoding="utf-8")
+    done = scalelab("advise", *CATALOG, "--on", "rtx4090", *SMALL)
+    assert done.code == 2
+    assert "exists already" in done.err
+    assert Path("advise-synthetic.toml").read_text(encoding="utf-8") == "mine"
+    assert scalelab("advise", *CATALOG, "--on", "rtx4090", *SMALL, "--out", "x.toml").code == 0
+
+
+BAD = {
+    "nothing to plan for": ((), "size of the catalog"),
+    "users alone": (("--users", "1M"), "size of the catalog"),
+    "no number": (("--items", "many"), "invalid number"),
+    "no users": (("--items", "2M", "--users", "0"), "above 0"),
+    "no unit": ((*CATALOG, "--memory", "8"), "which unit"),
+    "no hours": ((*CATALOG, "--hours", "0"), "above 0"),
+    "hours that are no number": ((*CATALOG, "--hours", "8h"), "'--hours'"),
+    "all kept free": ((*CATALOG, "--headroom", "1"), "share of the memory"),
+    "percent": ((*CATALOG, "--headroom", "10"), "share of the memory"),
+    "unknown device": ((*CATALOG, "--on", "rtx4080x"), "rtx4080x"),
+    "unknown base": ((*CATALOG, "--base", "sasrec-beuty"), "sasrec-beauty"),
+    "a loss": ((*CATALOG, "--set", "loss.name=bce"), "chooses loss.name itself"),
+    "unknown key": ((*CATALOG, "--set", "batch.sise=3"), "size"),
+    "data that are not there": (("nowhere.csv",), "nowhere.csv"),
+    "running elsewhere": ((*CATALOG, "--run", "--on", "h100", "--hours", "1"), "this machine"),
+    "running without hours": ((*CATALOG, "--run"), "hours"),
+    "no memory": ((*CATALOG, *SMALL, "--on", "cpu", "--memory", "100KiB"), "fits"),
+    "too few hours": ((*CATALOG, *SMALL, "--on", "cpu", "--hours", "1e-5"), "too short"),
+    "a folder that is not there": ((*CATALOG, *SMALL, "--out", "no/x.toml"), "cannot write"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_line(scalelab: Callable, name: str) -> None:
+    arguments, expected = BAD[name]
+    done = scalelab("advise", *arguments)
+    assert done.code == 2
+    assert done.out == ""
+    lines = [line for line in done.err.splitlines() if not line.startswith("planning ")]
+    assert lines[0].startswith("error: ")
+    assert expected in done.err
+    assert len(lines) == 2
+    assert not list(Path.cwd().glob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("plan", "sasrec-synthetic", "--items", "lots"), "invalid number"),
+        (("plan", "sasrec-synthetic", "--budget", "8"), "which unit"),
+        (("plan", "catalog-breakdown", "--items", "2M", "--on", "cpu"), "varies data.num_items"),
+        (("sweep", "quickstart", "--time-budget", "10"), "which unit"),
+    ],
+)
+def test_a_plan_refuses_what_it_cannot_read(
+    scalelab: Callable, arguments: tuple[str, ...], expected: str
+) -> None:
+    done = scalelab(*arguments)
+    assert done.code == 2
+    assert expected in done.err
+
+
+def test_items_of_files_are_planned_for_with_the_lengths_of_the_file(
+    scalelab: Callable,
+) -> None:
+    lines = [f"{user},{(7 * user + step) % 50},{step}" for user in range(40) for step in range(9)]
+    Path("clicks.csv").write_text("\n".join(["user,item,time", *lines]), encoding="utf-8")
+    asked = ("plan", "sasrec-beauty", "--set", "data.path=clicks.csv", "--on", "cpu", "--json")
+    (own,) = scalelab(*asked).document
+    (large,) = scalelab(*asked, "--items", "100k", "--users", "400").document
+    assert (own["num_items"], own["num_users"]) == (50, 40)
+    assert (large["num_items"], large["num_users"]) == (100_000, 400)
+    width = large["spec"]["model"]["hidden_dim"]
+    assert large["memory"]["requested"]["item_table"] == 4 * width * 100_001
+    assert large["largest_step"]["positions"] == own["largest_step"]["positions"] * 128 // 40
+
+
+def test_a_key_that_the_study_varies_is_solved_once(scalelab: Callable) -> None:
+    done = scalelab(
+        *("plan", "quickstart", "--on", "cpu", "--solve", "batch.size", "--budget", "20MiB"),
+        *("--set", "loss.name=bce", "--set", "negatives.num_negatives=1", "--json"),
+    )
+    (found,) = done.document
+    assert found["label"] == ""
+    assert found["limited_by"] == "memory"
+    assert found["needed_bytes"] <= found["limit_bytes"] == 20 * 2**20
+
+
+@pytest.mark.slow
+def test_run_sweeps_the_study_and_typed_again_it_resumes(tmp_path: Path) -> None:
+    os.chdir(tmp_path)
+    settings = {
+        "model.hidden_dim": 8,
+        "batch.max_len": 10,
+        "train.epochs": 4,
+        "batch.size": 16,
+        "model.num_blocks": 1,
+        "device.threads": 1,
+        "device.name": "cpu",
+    }
+    asked = {"items": 300, "users": 200, "hours": 0.5, "run": True, "set": settings}
+    first = package.advise(**asked)
+    assert first["result"].exit_code == 0
+    number = first["study"]["number"]
+    assert first["result"].counts["done"] >= number
+    again = package.advise(**asked)
+    assert again["result"].counts == first["result"].counts
+    assert all(cell.finished_before for cell in again["result"].cells)
