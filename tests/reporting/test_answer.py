@@ -403,7 +403,7 @@ def test_the_two_that_are_named_may_both_be_rising(made, ledger):
             made(0.4, 12, loss="rece", valid=[*RISING[:3], 0.39], stopped=Stopped.EPOCHS),
         ]
     )
-    assert "both were still rising at the end;" in clauses(ledger).text
+    assert "both named configurations were still rising at the end;" in clauses(ledger).text
 
 
 def test_few_users_are_said(made, ledger):

@@ -21,13 +21,18 @@ CLOSE = 0.95
 # Only so many of a group, the best on validation, are compared with the best one.
 _MOST = 50
 
+_SAME = " AND ".join(f"k.{name} IS NOT DISTINCT FROM other.{name}" for name in COMPARABLE)
+_GROUP = ", ".join(COMPARABLE)
+# Specs are long: they are looked up only for the configurations that are left.
 _CANDIDATES = f"""
 WITH evaluated AS (
     SELECT {", ".join(KEY)}, max(eval_peak_bytes) AS eval_peak_bytes, max(seed) AS last_seed
     FROM results GROUP BY ALL
 ),
 known AS (
-    SELECT c.*, e.eval_peak_bytes, e.last_seed,
+    SELECT {", ".join(f"c.{name}" for name in KEY)}, dataset, num_items, num_users, num_seeds,
+        valid_ndcg_10, test_ndcg_10, test_ndcg_10_std, oracle_ndcg_10, peak_bytes, peak_bytes_max,
+        train_s, num_lost, e.eval_peak_bytes, e.last_seed,
         num_lost = 0 AND ($budget IS NULL
             OR (peak_bytes_max <= $budget AND e.eval_peak_bytes <= $budget)) IS TRUE AS fits
     FROM configurations AS c JOIN evaluated AS e
@@ -35,28 +40,30 @@ known AS (
     WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
         AND ($studies IS NULL OR list_has_any(study_ids, $studies))
 ),
-counted AS (
-    SELECT *, count(*) OVER same AS num_finished, count(*) FILTER (fits) OVER same AS num_fit,
-        count(*) FILTER (num_lost > 0) OVER same AS num_with_lost,
-        max(last_seed) OVER same AS group_last_seed,
-        min(greatest(peak_bytes_max, eval_peak_bytes)) FILTER (num_lost = 0) OVER same
-            AS least_bytes,
-        max(valid_ndcg_10) FILTER (fits) OVER same AS best_valid
-    FROM known WINDOW same AS (PARTITION BY {", ".join(COMPARABLE)})
+totals AS (
+    SELECT {_GROUP}, count(*) AS num_finished, count(*) FILTER (fits) AS num_fit,
+        count(*) FILTER (num_lost > 0) AS num_with_lost, max(last_seed) AS group_last_seed,
+        min(greatest(peak_bytes_max, eval_peak_bytes)) FILTER (num_lost = 0) AS least_bytes,
+        max(valid_ndcg_10) FILTER (fits) AS best_valid
+    FROM known GROUP BY ALL
+),
+left_over AS (
+    SELECT k.*, num_finished, num_fit, num_with_lost, group_last_seed, least_bytes,
+        fits AND valid_ndcg_10 >= {CLOSE} * best_valid AS is_close
+    FROM known AS k JOIN totals AS other ON {_SAME}
+    QUALIFY row_number() OVER (
+            PARTITION BY k.{", k.".join(COMPARABLE)}, fits
+            ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
+        ) <= CASE WHEN fits THEN {_MOST} ELSE 1 END
+        OR is_close AND row_number() OVER (
+            PARTITION BY k.{", k.".join(COMPARABLE)}, is_close
+            ORDER BY peak_bytes, configuration
+        ) = 1
 )
-SELECT {", ".join(KEY)}, dataset, num_items, num_users, model, loss, spec::VARCHAR AS spec,
-    num_seeds, valid_ndcg_10, test_ndcg_10, test_ndcg_10_std, oracle_ndcg_10, peak_bytes,
-    eval_peak_bytes, train_s, fits, num_finished, num_fit, num_with_lost, group_last_seed,
-    least_bytes
-FROM counted
-QUALIFY row_number() OVER (
-        PARTITION BY {", ".join(COMPARABLE)}, fits
-        ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
-    ) <= CASE WHEN fits THEN {_MOST} ELSE 1 END
-    OR (fits AND row_number() OVER (
-        PARTITION BY {", ".join(COMPARABLE)}, fits AND valid_ndcg_10 >= {CLOSE} * best_valid
-        ORDER BY peak_bytes, configuration
-    ) = 1 AND valid_ndcg_10 >= {CLOSE} * best_valid)
+SELECT left_over.*, spec FROM left_over JOIN (
+    SELECT configuration, any_value(spec)::VARCHAR AS spec
+    FROM results SEMI JOIN left_over USING (configuration) GROUP BY configuration
+) AS specs USING (configuration)
 ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version,
     fits DESC, valid_ndcg_10 DESC, peak_bytes, configuration
 """

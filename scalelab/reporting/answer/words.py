@@ -187,12 +187,8 @@ def _rising(shown: Sequence[Candidate], others: Sequence[Candidate]) -> list[str
     if not own:
         things = _counted(number, "configurations", "was", "were")
         return [f"{things} still rising at the end"] if number else []
-    first = "both were" if len(own) == 2 else f"{own[0].label} was"
-    also = (
-        ""
-        if not number
-        else f", as {'was' if number == 1 else 'were'} {number} other{'' if number == 1 else 's'}"
-    )
+    first = "both named configurations were" if len(own) == 2 else f"{own[0].label} was"
+    also = f", as {'was 1 other' if number == 1 else f'were {number} others'}" if number else ""
     return [f"{first} still rising at the end{also}"]
 
 
