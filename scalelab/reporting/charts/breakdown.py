@@ -55,6 +55,7 @@ _ADDED = {
     "usual": pa.string(),
     "total": pa.int64(),
     "total_label": pa.string(),
+    "size": pa.string(),
     "is_mark": pa.bool_(),
     "component_order": pa.int64(),
     "bar_order": pa.int64(),
@@ -64,8 +65,8 @@ _STAGES = {"train": "training", "eval": "evaluation"}
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
     alt.Tooltip("component:N"),
-    alt.Tooltip("bytes:Q", format=","),
-    alt.Tooltip("total:Q", format=","),
+    alt.Tooltip("size:N", title="bytes"),
+    alt.Tooltip("total_label:N", title="of"),
     alt.Tooltip("source:N"),
     alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
     alt.Tooltip("data:N"),
@@ -117,6 +118,7 @@ class Breakdown:
                 "usual": described[key].usual,
                 "total": totals[key][row["source"]],
                 "total_label": _label(totals[key][row["source"]], row["num_seeds"]),
+                "size": format_bytes(row["bytes"]),
                 "is_mark": row["source"] == "predicted" and "measured" in totals[key],
                 "component_order": places.get(row["component"], len(places)),
                 "bar_order": order[key],
@@ -126,6 +128,24 @@ class Breakdown:
         ]
         table = theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
         return table.filter(pc.field("bar_order") < self.most)
+
+    def finding(self, rows: pa.Table) -> str:
+        """Which configuration takes least, which most, and what takes most of it."""
+        bars: dict[Key, list[dict[str, Any]]] = {}
+        for row in rows.to_pylist():
+            if not row["is_mark"]:
+                bars.setdefault(key_of(row), []).append(row)
+        places = {(bar[0]["data"], bar[0]["device"]) for bar in bars.values()}
+        if len(bars) < 2 or len(places) > 1:
+            return ""
+        least, *_, most = sorted(bars.values(), key=lambda bar: bar[0]["bar_order"])
+        large = max(most, key=lambda row: row["bytes"])
+        low, high = least[0]["total"], most[0]["total"]
+        return (
+            f"From {format_bytes(low)} ({least[0]['label']}) to {format_bytes(high)} "
+            f"({most[0]['label']}), {high / low:.3g} times as much; there "
+            f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}."
+        )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """One panel per data set, one bar per configuration, the smallest peak first."""
@@ -141,7 +161,7 @@ class Breakdown:
             "requested bytes (live tensors); a bar is one configuration, mean over its seeds"
         ]
         if any(rows["is_mark"].to_pylist()):
-            subtitle.append("bars: measured; black lines: predicted")
+            subtitle.append("bars: measured; a thin line across a bar: predicted")
         if rows.filter(~pc.field("is_mark") & (pc.field("source") == "predicted")).num_rows:
             subtitle.append("pale bars: predicted, not measured")
         left_out = rows["num_left_out"][0].as_py()
@@ -155,19 +175,20 @@ class Breakdown:
         self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, data: str
     ) -> Any:
         names = list(dict.fromkeys(rows.sort_by("bar_order")["label"].to_pylist()))
-        y = alt.Y("label:N", title=None, sort=names, axis=alt.Axis(labelLimit=480, labelPadding=6))
+        # Names stand above the bars: beside them they would leave a phone no room for bars.
+        y = alt.Y("label:N", title=None, sort=names, axis=None)
         # The numbers at the ends of the bars need room.
-        widest = 1.25 * max(theme.numbers(rows, "total"))
+        # All panels have one scale: people compare bars across data sets.
+        widest = 1.25 * max(theme.numbers(all_rows, "total"))
         across = axes.axis_of([widest], "peak", unit="byte", zero=True)
-        pale = alt.Scale(domain=["measured", "predicted"], range=[1.0, 0.45])
         bars = (
             chart_data.chart(rows.filter(~pc.field("is_mark")))
-            .mark_bar(height=14)
+            .mark_bar(height=13, yOffset=7)
             .encode(
                 x=alt.X("bytes:Q", stack="zero", **across),
                 y=y,
                 color=theme.component_color(theme.values(all_rows, "component")),
-                opacity=alt.Opacity("source:N", scale=pale, legend=None),
+                opacity=alt.condition("datum.source == 'predicted'", alt.value(0.45), alt.value(1)),
                 order=alt.Order("component_order:Q"),
                 tooltip=list(_TOOLTIP),
             )
@@ -175,18 +196,25 @@ class Breakdown:
         ends = theme.first_of(rows, "label", "source")
         numbers = (
             chart_data.chart(ends.filter(~pc.field("is_mark")))
-            .mark_text(align="left", dx=5, fontSize=10)
+            .mark_text(align="left", dx=5, dy=7, fontSize=10)
             .encode(x=alt.X("total:Q"), y=y, text="total_label:N")
         )
-        layers = [bars, numbers]
+        named = (
+            chart_data.chart(theme.first_of(rows, "label"))
+            .mark_text(align="left", dy=-8, fontSize=11, color=theme.INK)
+            .encode(x=alt.value(0), y=y, text="label:N")
+        )
+        layers = [bars, numbers, named]
         marks = ends.filter(pc.field("is_mark"))
         if marks.num_rows:
-            lines = chart_data.chart(marks).mark_tick(color="#111111", thickness=2, size=18)
+            lines = chart_data.chart(marks).mark_tick(
+                color="#111111", thickness=2, size=17, yOffset=7
+            )
             layers.append(
                 lines.encode(x=alt.X("total:Q"), y=y, tooltip=list(_TOOLTIP[:1] + _TOOLTIP[3:]))
             )
         heading = alt.TitleParams(data, fontSize=12, offset=8)
-        return alt.layer(*layers).properties(title=heading, width=self.width, height=alt.Step(20))
+        return alt.layer(*layers).properties(title=heading, width=self.width, height=alt.Step(35))
 
 
 def _label(total: int, num_seeds: int) -> str:

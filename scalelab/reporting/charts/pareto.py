@@ -12,15 +12,18 @@ from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.reporting import axes, bounds, theme
+from scalelab.reporting.budgets import budget_layers, budgets_of
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.differences import KEY, describe, key_of
 from scalelab.reporting.labels import Label, place
+from scalelab.reporting.selection import SHOWN
 from scalelab.reporting.verdicts import baselines_of, verdicts_of
+from scalelab.reporting.views import PRINTED
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Pareto"]
 
-_ROWS = """
+_ROWS = f"""
 SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
     loss,
     batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_ndcg_10,
@@ -35,6 +38,7 @@ FROM configurations
 WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
     AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
+    AND configuration IN ({SHOWN})
 ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version, threads,
     peak_bytes, configuration
 """
@@ -49,16 +53,19 @@ _ADDED = {
     "number": pa.int64(),
     "verdict": pa.string(),
     "baselines": pa.string(),
+    "peak": pa.string(),
+    "time": pa.string(),
+    "budget_bytes": pa.int64(),
+    "budget_s": pa.float64(),
 }
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
     alt.Tooltip("test_ndcg_10:Q", title="test NDCG@10", format=".4f"),
     alt.Tooltip("valid_ndcg_10:Q", title="validation NDCG@10", format=".4f"),
     alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
-    alt.Tooltip("peak_bytes:Q", title="peak bytes", format=","),
-    alt.Tooltip("train_s:Q", title="training seconds", format=",.1f"),
+    alt.Tooltip("peak:N", title="training peak"),
+    alt.Tooltip("time:N", title="training time"),
     alt.Tooltip("verdict:N", title="note"),
-    alt.Tooltip("configuration:N", title="id"),
 )
 
 
@@ -87,6 +94,7 @@ class Pareto:
             return theme.with_columns(table.drop_columns(["spec"]), [], _ADDED)
         described = describe(rows)
         verdicts, baselines = verdicts_of(ledger), baselines_of(ledger)
+        budgets = budgets_of(ledger, self.study)
         fronts = {view: _keys(ledger, view) for view in ("pareto_memory", "pareto_time")}
         orders: dict[tuple[Any, ...], int] = {}
         numbers: dict[int, int] = {}
@@ -109,10 +117,32 @@ class Pareto:
                     "best_of_loss": row["loss"] if row["is_best_of_loss"] else None,
                     "number": numbers[order] if is_on_one else None,
                     "verdict": verdicts[key].words or None,
+                    "peak": format_bytes(row["peak_bytes"]),
+                    "time": format_seconds(row["train_s"]),
+                    "budget_bytes": budgets.get("memory"),
+                    "budget_s": budgets.get("time"),
                     "baselines": json.dumps({b.words: b.test for b in found if b.test is not None}),
                 }
             )
         return theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
+
+    def finding(self, rows: pa.Table) -> str:
+        """What the ends of the Pareto front of memory are, where there is one comparison."""
+        front = [row for row in rows.to_pylist() if row["on_memory_front"]]
+        if len({row["comparison_order"] for row in front}) != 1:
+            return ""
+        front.sort(key=lambda row: row["peak_bytes"])
+        least, most = front[0], front[-1]
+        if least is most:
+            return (
+                f"{least['label']} is best on validation and takes the least memory, "
+                f"{least['peak']}: the Pareto front is this one configuration."
+            )
+        return (
+            f"The Pareto front of memory has {len(front)} of {rows.num_rows} configurations: from "
+            f"{least['label']} (test NDCG@10 {least['test_ndcg_10']:.4f} at {least['peak']}) to "
+            f"{most['label']} ({most['test_ndcg_10']:.4f} at {most['peak']})."
+        )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """For each comparison a panel of memory, one of time, and the configurations by number."""
@@ -155,7 +185,7 @@ class Pareto:
         is_on = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
         losses = theme.values(rows, "loss")
         across = axes.axis_of(theme.numbers(rows, cost), title, unit=unit)
-        up = axes.axis_of(bounds.heights(rows), "test NDCG@10", log=False)
+        up = axes.quality_axis(bounds.heights(rows), "test NDCG@10")
         base = chart_data.chart(rows).encode(
             x=alt.X(f"{cost}:Q", **across), y=alt.Y("test_ndcg_10:Q", **up)
         )
@@ -188,10 +218,13 @@ class Pareto:
         names = self._names(rows, cost, is_on, across["scale"], up["scale"])
         named = (
             chart_data.chart(names)
+            .properties(name=PRINTED)
             .mark_text(fontSize=11, fontWeight="bold")
             .encode(x=alt.X(f"{cost}:Q"), y="test_ndcg_10:Q", text="loss:N", color=colour)
         )
         lines = bounds.draw(chart_data, rows, up)
+        budget = "budget_bytes" if cost == "peak_bytes" else "budget_s"
+        lines += budget_layers(chart_data, rows, budget, cost, across["scale"])
         return alt.layer(*lines, line, spread, points, numbers, named).properties(
             width=self.width, height=self.height
         )
