@@ -44,6 +44,7 @@ def budget_layers(
     place = axes.position(across, budget)
     style = {"fontSize": 10, "color": "#B03A2E", "dy": 8}
     if place > 1:
+        style["dy"] = -6
         one = chart_data.chart(rows.slice(0, 1)).mark_text(align="right", dx=-4, **style)
         text = alt.value(f"budget {words}, to the right")
         return [one.encode(x=alt.value("width"), y=alt.value("height"), text=text)]

@@ -18,6 +18,7 @@ from scalelab.core.locating import absolute, locate, short
 from scalelab.reporting import sections
 from scalelab.reporting.configurations import collect
 from scalelab.reporting.formats import format_of
+from scalelab.reporting.looks import split_looks
 from scalelab.reporting.theme import DARK, colour_of
 from scalelab.reporting.verdicts import verdicts_of
 from scalelab.reporting.views import Keys, split
@@ -42,8 +43,9 @@ def report(
 
     `out` is the page's file (default: the ledger's name with .html), a chart's file where there is
     one chart, or a folder for several. Its name decides the format where none is given. `options`
-    are those of each chart. Returns the files. Raises SpecError for an unknown chart or format, or one that contradicts the file's name;
-    LedgerError where a file cannot be written.
+    are those of each chart. Returns the files. Raises SpecError for an unknown chart, option or
+    format, and for a format that contradicts the file's name; LedgerError where a file cannot be
+    written.
     """
     format = format_of(format, out, _FORMATS, "html")
     if charts is None and format == "html":
@@ -91,13 +93,14 @@ def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
 
 def _draw(ledger: Ledger, name: str, options: dict[str, Any]) -> tuple[alt.Chart, str]:
     """The chart, and what it shows in words where it says so."""
+    looks, options = split_looks(options)
     checked = plugins.check_options("charts", name, options)
     chart = plugins.made("charts", name, **checked)
     place = locate("charts", name)
     try:
         rows = chart.rows(ledger)
         finding = chart.finding(rows) if hasattr(chart, "finding") else ""
-        return chart.draw(rows), finding
+        return looks.of(chart.draw(rows)), finding
     except ScalelabError:
         raise
     except Exception as error:

@@ -74,6 +74,7 @@ def split(spec: Spec, keys: Keys) -> Views:
             view = View(group=group, title="", spec={}, listing=_listing(leaf, datasets))
         else:
             prepared = _prepared(leaf, config, keyed, found.legends)
+            _set_height(prepared, datasets)
             view = View(group=group, title=own_title, spec=prepared)
         found.views.append(view)
     text = json.dumps([view.spec for view in found.views])
@@ -96,13 +97,13 @@ def _title(spec: Spec) -> tuple[str, list[str]]:
 
 
 def _leaves(spec: Spec, group: str, *, is_top: bool = False) -> Iterator[tuple[str, Spec]]:
-    """The views without views beside each other, with the nearest heading above each."""
+    """The views without views beside each other, with the nearest heading and data above each."""
     for kind in _CONCATS:
         if kind in spec:
             heading = "" if is_top else _title(spec)[0]
             for inner in spec[kind]:
-                # A heading of a concatenation and the table below it belong together.
-                yield from _leaves(inner, heading or group)
+                above = {"data": spec["data"]} if "data" in spec else {}
+                yield from _leaves(above | inner, heading or group)
             return
     yield group, spec
 
@@ -123,6 +124,21 @@ def _prepared(leaf: Spec, config: Spec, keyed: set[str], legends: dict[str, Lege
             _fade(unit)
             brushed = brushed or _brush(unit)
     return own
+
+
+def _set_height(spec: Spec, datasets: dict[str, Any]) -> None:
+    """In place of a height of each row that of all: Vega fits only known heights to a width."""
+    height = spec.get("height")
+    if not isinstance(height, dict):
+        return
+    units = list(_units(spec, None))
+    names = {
+        row[unit["encoding"]["y"]["field"]]
+        for unit, data in units
+        if data is not None and "field" in unit.get("encoding", {}).get("y", {})
+        for row in datasets[data]
+    }
+    spec["height"] = height["step"] * max(1, len(names))
 
 
 def _units(spec: Spec, data: str | None) -> Iterator[tuple[Spec, str | None]]:

@@ -55,12 +55,15 @@ _ADDED = {
     "usual": pa.string(),
     "total": pa.int64(),
     "total_label": pa.string(),
+    "named": pa.string(),
     "size": pa.string(),
     "is_mark": pa.bool_(),
     "component_order": pa.int64(),
     "bar_order": pa.int64(),
     "num_left_out": pa.int64(),
 }
+# Where peaks of data sets differ by more, the bars of the smaller would be too short to read.
+_ONE_SCALE = 4
 _STAGES = {"train": "training", "eval": "evaluation"}
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
@@ -117,7 +120,8 @@ class Breakdown:
                 "label": described[key].label,
                 "usual": described[key].usual,
                 "total": totals[key][row["source"]],
-                "total_label": _label(totals[key][row["source"]], row["num_seeds"]),
+                "total_label": format_bytes(totals[key][row["source"]]),
+                "named": _named(described[key].label, row["num_seeds"]),
                 "size": format_bytes(row["bytes"]),
                 "is_mark": row["source"] == "predicted" and "measured" in totals[key],
                 "component_order": places.get(row["component"], len(places)),
@@ -164,6 +168,8 @@ class Breakdown:
             subtitle.append("bars: measured; a thin line across a bar: predicted")
         if rows.filter(~pc.field("is_mark") & (pc.field("source") == "predicted")).num_rows:
             subtitle.append("pale bars: predicted, not measured")
+        if not _have_one_scale(rows):
+            subtitle.append("each panel has a scale of its own")
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations with larger peaks are left out")
@@ -178,8 +184,8 @@ class Breakdown:
         # Names stand above the bars: beside them they would leave a phone no room for bars.
         y = alt.Y("label:N", title=None, sort=names, axis=None)
         # The numbers at the ends of the bars need room.
-        # All panels have one scale: people compare bars across data sets.
-        widest = 1.25 * max(theme.numbers(all_rows, "total"))
+        peaks = theme.numbers(all_rows if _have_one_scale(all_rows) else rows, "total")
+        widest = 1.25 * max(peaks)
         across = axes.axis_of([widest], "peak", unit="byte", zero=True)
         bars = (
             chart_data.chart(rows.filter(~pc.field("is_mark")))
@@ -202,7 +208,7 @@ class Breakdown:
         named = (
             chart_data.chart(theme.first_of(rows, "label"))
             .mark_text(align="left", dy=-8, fontSize=11, color=theme.INK)
-            .encode(x=alt.value(0), y=y, text="label:N")
+            .encode(x=alt.value(0), y=y, text="named:N")
         )
         layers = [bars, numbers, named]
         marks = ends.filter(pc.field("is_mark"))
@@ -217,6 +223,13 @@ class Breakdown:
         return alt.layer(*layers).properties(title=heading, width=self.width, height=alt.Step(35))
 
 
-def _label(total: int, num_seeds: int) -> str:
-    mean = "" if num_seeds == 1 else f", mean of {num_seeds} seeds"
-    return f"{format_bytes(total)}{mean}"
+def _have_one_scale(rows: pa.Table) -> bool:
+    """Whether bars of all data sets can be read on one scale, as people compare them."""
+    highest: dict[str, int] = {}
+    for data, total in zip(rows["data"].to_pylist(), rows["total"].to_pylist(), strict=True):
+        highest[data] = max(total, highest.get(data, 0))
+    return max(highest.values()) <= _ONE_SCALE * min(highest.values())
+
+
+def _named(label: str, num_seeds: int) -> str:
+    return label if num_seeds == 1 else f"{label} ({num_seeds} seeds)"

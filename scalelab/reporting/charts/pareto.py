@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Any
 
 import altair as alt
@@ -15,7 +14,7 @@ from scalelab.reporting import axes, bounds, theme
 from scalelab.reporting.budgets import budget_layers, budgets_of
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.differences import KEY, describe, key_of
-from scalelab.reporting.labels import Label, place
+from scalelab.reporting.labels import Label, along_steps, place
 from scalelab.reporting.selection import SHOWN
 from scalelab.reporting.verdicts import baselines_of, verdicts_of
 from scalelab.reporting.views import PRINTED
@@ -175,9 +174,9 @@ class Pareto:
         left = self._panel(chart_data, rows, "peak_bytes", "byte", f"training peak ({kind})")
         right = self._panel(chart_data, rows, "train_s", "s", "training time")
         heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, offset=10)
-        panels = alt.hconcat(left, right, title=heading, spacing=28)
+        panels = alt.hconcat(left, right, spacing=28)
         listed = self._list(chart_data, rows.filter(pc.field("number").is_valid()))
-        return alt.vconcat(panels, listed, spacing=14)
+        return alt.vconcat(panels, listed, title=heading, spacing=14)
 
     def _panel(
         self, chart_data: theme.ChartData, rows: pa.Table, cost: str, unit: str, title: str
@@ -268,7 +267,8 @@ class Pareto:
             for row, (x, y) in zip(data, spots, strict=True)
             if row["best_of_loss"] is not None
         ]
-        obstacles = spots + _steps(data, spots, is_on)
+        corners = [spot for row, spot in zip(data, spots, strict=True) if row[is_on]]
+        obstacles = spots + along_steps(corners)
         placed = place(labels, obstacles, self.width, self.height)
         return pa.table(
             {
@@ -287,15 +287,3 @@ def _machine(row: dict[str, Any]) -> str:
 def _keys(ledger: Ledger, view: str) -> set[tuple[Any, ...]]:
     """What names the configurations of a view."""
     return {key_of(row) for row in ledger.query(f"SELECT {', '.join(KEY)} FROM {view}").to_pylist()}
-
-
-def _steps(
-    data: list[dict[str, Any]], spots: list[tuple[float, float]], is_on: str
-) -> list[tuple[float, float]]:
-    """Points along the line of the Pareto front, for names to keep clear of."""
-    corners = sorted(spot for row, spot in zip(data, spots, strict=True) if row[is_on])
-    found: list[tuple[float, float]] = []
-    for (x0, y0), (x1, y1) in pairwise(corners):
-        found += [(x0 + n * 8.0, y0) for n in range(int((x1 - x0) / 8) + 1)]
-        found += [(x1, min(y0, y1) + n * 8.0) for n in range(int(abs(y1 - y0) / 8) + 1)]
-    return found
