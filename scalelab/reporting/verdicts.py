@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from scalelab.core.verdicts import (
@@ -95,6 +97,15 @@ def baselines_of(ledger: Ledger) -> dict[tuple[str, str], list[Baseline]]:
 
 def verdicts_of(ledger: Ledger) -> dict[Key, Verdict]:
     """The verdict on every configuration of the view `configurations`."""
+    about = ledger.path.stat()
+    return _verdicts_at(ledger.path, about.st_mtime_ns, about.st_size)
+
+
+# Several charts of a page ask; of 100,000 runs each answer costs seconds.
+@lru_cache(maxsize=1)
+def _verdicts_at(path: Path, changed_ns: int, size: int) -> dict[Key, Verdict]:
+    """The verdicts on the ledger at `path`, as it was at `changed_ns`."""
+    ledger = Ledger(path)
     baselines = baselines_of(ledger)
     runs: dict[Key, list[dict[str, Any]]] = {}
     for row in ledger.query(_RUNS).to_pylist():

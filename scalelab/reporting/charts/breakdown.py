@@ -11,13 +11,13 @@ from pydantic import Field
 from scalelab.core.units import format_bytes
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
-from scalelab.reporting.differences import Key, describe, key_of
+from scalelab.reporting.differences import KEY, Key, describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Breakdown"]
 
 # A run that did not finish has a prediction all the same, so the last attempt is one per source.
-_ROWS = """
+_ROWS = f"""
 WITH parts AS (
     SELECT runs.*, memory.component, memory.source, memory.bytes
     FROM runs JOIN memory ON memory.run_id = runs.run_id
@@ -34,20 +34,36 @@ latest AS (
 ),
 counted AS (
     SELECT run_id, source, count(*) OVER (
-        PARTITION BY configuration, data_fingerprint, protocol, device, results_version, threads,
-            source
+        PARTITION BY {", ".join(KEY)}, source
     ) AS num_seeds
     FROM latest
+),
+bars AS (
+    SELECT {", ".join(KEY)}, any_value(run_id) AS run_id, source, num_seeds, component,
+        round(sum(bytes) / num_seeds)::BIGINT AS bytes
+    FROM parts JOIN counted USING (run_id, source)
+    GROUP BY {", ".join(KEY)}, source, num_seeds, component
+),
+totals AS (
+    SELECT *, sum(bytes) OVER (PARTITION BY {", ".join(KEY)}, source) AS total FROM bars
+),
+peaks AS (
+    SELECT *, coalesce(
+        max(total) FILTER (source = 'measured') OVER key, max(total) OVER key
+    ) AS peak
+    FROM totals WINDOW key AS (PARTITION BY {", ".join(KEY)})
+),
+places AS (
+    SELECT * EXCLUDE (total, peak), dense_rank() OVER (ORDER BY peak, {", ".join(KEY)}) AS place
+    FROM peaks
 )
-SELECT configuration, data_fingerprint, protocol, device, results_version, threads,
-    any_value(dataset) AS dataset, any_value(num_items) AS num_items, any_value(loss) AS loss,
-    any_value(batch_size) AS batch_size, any_value(spec)::VARCHAR AS spec, source, num_seeds,
-    component, round(sum(bytes) / num_seeds)::BIGINT AS bytes
-FROM parts JOIN counted USING (run_id, source)
-GROUP BY configuration, data_fingerprint, protocol, device, results_version, threads, source,
-    num_seeds, component
-ORDER BY dataset, num_items, data_fingerprint, protocol, device, results_version, threads,
-    configuration, source, component
+SELECT {", ".join(f"places.{name}" for name in KEY)}, dataset, num_items, loss, batch_size,
+    spec::VARCHAR AS spec, source, num_seeds, component, places.bytes,
+    (SELECT max(place) FROM places) AS num_bars
+FROM places JOIN runs USING (run_id)
+WHERE place <= $most
+ORDER BY dataset, num_items, {", ".join(f"places.{name}" for name in KEY[1:])},
+    places.configuration, source, component
 """
 _ADDED = {
     "data": pa.string(),
@@ -99,6 +115,7 @@ class Breakdown:
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each configuration, source and component."""
         parameters = {"study": self.study, "stage": self.stage, "source": self.source}
+        parameters["most"] = self.most
         table = ledger.query(_ROWS, parameters)
         rows = table.to_pylist()
         described = describe(rows)
@@ -126,12 +143,11 @@ class Breakdown:
                 "is_mark": row["source"] == "predicted" and "measured" in totals[key],
                 "component_order": places.get(row["component"], len(places)),
                 "bar_order": order[key],
-                "num_left_out": max(0, len(order) - self.most),
+                "num_left_out": row["num_bars"] - len(order),
             }
             for key, row in zip(keys, rows, strict=True)
         ]
-        table = theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
-        return table.filter(pc.field("bar_order") < self.most)
+        return theme.with_columns(table.drop_columns(["spec", "num_bars"]), added, _ADDED)
 
     def finding(self, rows: pa.Table) -> str:
         """Which configuration takes least, which most, and what takes most of it."""
