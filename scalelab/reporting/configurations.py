@@ -7,8 +7,8 @@ from typing import Any
 
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.reporting.differences import KEY, Key, describe, key_of
-from scalelab.reporting.selection import MOST, SHOWN, num_configurations
-from scalelab.reporting.verdicts import Verdict
+from scalelab.reporting.selection import MOST, SHOWN, ids, num_configurations
+from scalelab.reporting.verdicts import verdicts_of
 from scalelab.reporting.views import Keys
 from scalelab.store.ledger import Ledger
 
@@ -78,10 +78,10 @@ class Configurations:
         return f"{words} Where a row does not name it: {self.usual}." if self.usual else words
 
 
-def collect(ledger: Ledger, verdicts: dict[Key, Verdict], keys: Keys) -> Configurations:
+def collect(ledger: Ledger, keys: Keys) -> Configurations:
     """The configurations of a ledger with their figures, the best on validation first."""
     rows = ledger.query(_ROWS).to_pylist()
-    described = describe(rows)
+    described, verdicts = describe(rows), verdicts_of(ledger, ids(rows))
     fronts = {
         key_of(row)
         for view in ("pareto_memory", "pareto_time")

@@ -16,11 +16,12 @@ from scalelab.core.chart_names import name_and_options
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import absolute, locate, short
 from scalelab.reporting import sections
+from scalelab.reporting.answer.result import as_html
+from scalelab.reporting.answer.sentences import answer
 from scalelab.reporting.configurations import collect
 from scalelab.reporting.formats import format_of
 from scalelab.reporting.looks import split_looks
 from scalelab.reporting.theme import DARK, colour_of
-from scalelab.reporting.verdicts import verdicts_of
 from scalelab.reporting.views import Keys, split
 from scalelab.store.ledger import Ledger
 
@@ -130,10 +131,11 @@ def page(
     """The whole report as one HTML document; with `refresh_s` it loads itself again so often."""
     chosen = list(charts) if charts else chart_names(ledger)
     made = ledger.query("SELECT created_by FROM meta").to_pylist()[0]["created_by"]
-    verdicts, keys = verdicts_of(ledger), Keys()
-    found = collect(ledger, verdicts, keys)
+    keys = Keys()
+    found = collect(ledger, keys)
     return _rendered(
         title=sections.title(ledger),
+        answer=as_html(answer(ledger)),
         head=sections.head(ledger),
         configurations=found,
         losses=[(name, colour_of(name)) for name in sorted({row.loss for row in found.rows})],
@@ -181,7 +183,14 @@ def _chart(name: str, spec: dict[str, Any], keys: Keys, finding: str = "") -> di
 
 
 def _rendered(**content: Any) -> str:
-    empty = {"head": None, "configurations": None, "losses": [], "sections": [], "studies": []}
+    empty = {
+        "head": None,
+        "answer": "",
+        "configurations": None,
+        "losses": [],
+        "sections": [],
+        "studies": [],
+    }
     empty |= {"source": "", "refresh_s": None}
     template = _environment().get_template("page.html")
     return template.render(empty | content, bundle=_bundle(), dark=DARK)

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.reporting.differences import KEY, Described, describe, key_of
-from scalelab.reporting.verdicts import Verdict, verdicts_of
+from scalelab.reporting.differences import KEY, describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = [
@@ -69,10 +68,9 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What the study asks, the answer, and how many runs ended how."""
+    """What the study asks, how many runs ended how, and the time of all."""
 
     question: str
-    answer: list[str]
     tiles: list[tuple[str, str]]
 
 
@@ -91,7 +89,7 @@ def head(ledger: Ledger) -> Head:
     total = ledger.query("SELECT sum(wall_s) AS wall_s FROM runs").to_pylist()[0]["wall_s"]
     if total:
         tiles.append(("time of all runs", format_seconds(total)))
-    return Head(question=_question(ledger), answer=_answer(ledger), tiles=tiles)
+    return Head(question=_question(ledger), tiles=tiles)
 
 
 def _question(ledger: Ledger) -> str:
@@ -103,24 +101,6 @@ def _question(ledger: Ledger) -> str:
         except tomllib.TOMLDecodeError:
             continue
     return " ".join(dict.fromkeys(question for question in found if question))
-
-
-def _answer(ledger: Ledger) -> list[str]:
-    """The best configuration on validation of each comparison, without a limit of memory."""
-    best = ledger.query(
-        "SELECT * FROM best_under_budget(9223372036854775807) ORDER BY dataset, num_items LIMIT 12"
-    ).to_pylist()
-    described, verdicts = describe(best), verdicts_of(ledger)
-    return [_finding(row, described[key_of(row)], verdicts[key_of(row)]) for row in best]
-
-
-def _finding(row: dict[str, Any], described: Described, verdict: Verdict) -> str:
-    test = "" if row["test_ndcg_10"] is None else f"test NDCG@10 {row['test_ndcg_10']:.4f}, "
-    peak = "unknown" if row["peak_bytes"] is None else format_bytes(row["peak_bytes"])
-    where = f"{described.data} ({row['device'] or 'unknown device'})"
-    note = f" ({verdict.words})" if verdict.words else ""
-    what = f"{row['model']}, {described.label}"
-    return f"Best on validation on {where}: {what}, {test}training peak {peak}{note}."
 
 
 def sections(ledger: Ledger) -> list[Section]:

@@ -1,8 +1,11 @@
 """Decide which configurations a page holds: all, or those that matter where there are very many."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from scalelab.store.ledger import Ledger
 
-__all__ = ["MOST", "SHOWN", "num_configurations"]
+__all__ = ["MOST", "SHOWN", "ids", "num_configurations"]
 
 # More rows than people read, and than a browser draws at once.
 MOST = 2000
@@ -25,3 +28,8 @@ UNION SELECT configuration FROM pareto_time WHERE (SELECT count(*) FROM configur
 def num_configurations(ledger: Ledger) -> int:
     """How many configurations have a result."""
     return ledger.query("SELECT count(*) AS n FROM configurations")["n"][0].as_py()
+
+
+def ids(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The ids of the configurations of `rows`."""
+    return {row["configuration"] for row in rows}

@@ -12,6 +12,7 @@ from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.differences import KEY, describe, key_of
 from scalelab.reporting.lines import look_of
+from scalelab.reporting.selection import ids
 from scalelab.reporting.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
@@ -93,7 +94,7 @@ class Learning:
         table = ledger.query(_ROWS, {"study": self.study, "most": self.most})
         rows = table.to_pylist()
         described = describe(rows)
-        verdicts = verdicts_of(ledger) if rows else {}
+        verdicts = verdicts_of(ledger, ids(rows)) if rows else {}
         left_out = {key_of(row)[1:]: row["of_place"] - self.most for row in rows}
         total = sum(max(0, count) for count in left_out.values())
         added = [

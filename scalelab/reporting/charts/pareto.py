@@ -15,7 +15,7 @@ from scalelab.reporting.budgets import budget_layers, budgets_of
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.differences import KEY, describe, key_of
 from scalelab.reporting.labels import Label, along_steps, place
-from scalelab.reporting.selection import SHOWN
+from scalelab.reporting.selection import SHOWN, ids
 from scalelab.reporting.verdicts import baselines_of, verdicts_of
 from scalelab.reporting.views import PRINTED
 from scalelab.store.ledger import Ledger
@@ -92,7 +92,7 @@ class Pareto:
         if not rows:
             return theme.with_columns(table.drop_columns(["spec"]), [], _ADDED)
         described = describe(rows)
-        verdicts, baselines = verdicts_of(ledger), baselines_of(ledger)
+        verdicts, baselines = verdicts_of(ledger, ids(rows)), baselines_of(ledger)
         budgets = budgets_of(ledger, self.study)
         fronts = {view: _keys(ledger, view) for view in ("pareto_memory", "pareto_time")}
         orders: dict[tuple[Any, ...], int] = {}

@@ -16,7 +16,7 @@ from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.differences import Settings, key_of, labels, settings_of
 from scalelab.reporting.lines import Look, look_of
-from scalelab.reporting.selection import SHOWN
+from scalelab.reporting.selection import SHOWN, ids
 from scalelab.reporting.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
@@ -103,7 +103,7 @@ class Scaling:
         lines = [line for line in found[by] if len(line) > 1] or found[by]
         lines = sorted(lines, key=len, reverse=True)[: self.most_lines]
         places = [place for line in lines for place in line]
-        verdicts = verdicts_of(ledger) if rows else {}
+        verdicts = verdicts_of(ledger, ids(rows)) if rows else {}
         words, usual = _words(
             [rows[line[0]] for line in lines], [settings[line[0]] for line in lines], by
         )
