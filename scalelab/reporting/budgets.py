@@ -42,7 +42,7 @@ def budget_layers(
         return []
     words = format_bytes(budget) if column == "budget_bytes" else format_seconds(budget)
     place = axes.position(across, budget)
-    style = {"fontSize": 10, "color": "#B03A2E", "dy": 8}
+    style = {"fontSize": 10, "color": "#B03A2E", "dy": 22}
     if place > 1:
         style["dy"] = -6
         one = chart_data.chart(rows.slice(0, 1)).mark_text(align="right", dx=-4, **style)

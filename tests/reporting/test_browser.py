@@ -124,7 +124,8 @@ words.value = "rece batch 64"; words.dispatchEvent(new Event("input")); await no
 document.getElementById("clear").click();
 document.querySelector("#configurations .pin").click(); await note("pin");
 document.getElementById("clear").click();
-views[0].signal("brush_x", [0, 60]).runAsync(); await note("brush");
+const dragged = views.find((view) => "brush" in view.getState().signals);
+dragged.signal("brush_x", [0, 60]).runAsync(); await note("brush");
 document.getElementById("clear").click(); await note("end");
 const heads = [...document.querySelectorAll("#configurations thead th.number button")];
 const peaks = () => [...document.querySelectorAll("#configurations tbody tr")]
@@ -152,6 +153,7 @@ return seen;
 def selected(pages, tmp_path_factory):
     opened = browser.opened(pages["study"], tmp_path_factory.mktemp("select"), SELECT)
     assert opened.console == []
+    assert "error" not in opened.result, opened.result
     return opened.result
 
 
