@@ -60,6 +60,14 @@ function refresh() {
   markWideTables();
 }
 
+// A chart cannot be changed while it works out its own signals.
+let isWaiting = false;
+function refreshSoon() {
+  if (isWaiting) return;
+  isWaiting = true;
+  setTimeout(() => { isWaiting = false; refresh(); }, 0);
+}
+
 function toggle(set, value) {
   if (!set.delete(value)) set.add(value);
   refresh();
@@ -251,7 +259,7 @@ function listen(view) {
         else if (view.ranged === field) delete state.dragged[field];
         if (value[field]) view.ranged = field;
       }
-      refresh();
+      refreshSoon();
     });
   view.addEventListener("click", (event, item) => {
     const key = item?.datum?.key;
