@@ -44,7 +44,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A configuration; each of `cells` is a text and the value by which it is sorted."""
+    """A configuration; each of `values` is a text and the value by which it is sorted."""
 
     number: int
     loss: str
@@ -53,7 +53,7 @@ class Row:
     is_best: bool
     peak_bytes: int | None
     train_s: float | None
-    cells: list[tuple[str, Any]]
+    values: list[tuple[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +102,10 @@ def collect(ledger: Ledger, keys: Keys) -> Configurations:
     for row in rows:
         key = key_of(row)
         own = described[key]
-        cells: list[tuple[str, Any]] = [(own.data, own.data)] if several else []
-        cells.append((own.label, own.label))
-        cells += [(_text(name, row[name]), row[name]) for name in figures]
-        cells.append((notes.get(key, ""), notes.get(key, "")))
+        values: list[tuple[str, Any]] = [(own.data, own.data)] if several else []
+        values.append((own.label, own.label))
+        values += [(_text(name, row[name]), row[name]) for name in figures]
+        values.append((notes.get(key, ""), notes.get(key, "")))
         found.append(
             Row(
                 number=keys.of(key),
@@ -115,7 +115,7 @@ def collect(ledger: Ledger, keys: Keys) -> Configurations:
                 is_best=best.get(key[1:]) == key,
                 peak_bytes=row["peak_bytes"],
                 train_s=row["train_s"],
-                cells=cells,
+                values=values,
             )
         )
     bests = {

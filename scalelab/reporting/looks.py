@@ -21,7 +21,7 @@ class Looks:
     title: str | None = None
     font_size: float | None = None
 
-    def of(self, chart: alt.Chart) -> alt.Chart:
+    def of(self, chart: Any) -> Any:
         """The chart with this title and letters of this size."""
         if self.title is None and self.font_size is None:
             return chart

@@ -257,6 +257,7 @@ def themed(chart: Any, chart_data: ChartData) -> Any:
             titleFontSize=12,
             titleFontWeight="normal",
             labelOverlap=True,
+            labelSeparation=8,
         ),
         title=alt.TitleConfig(fontSize=14, anchor="start", color=INK, subtitleColor="#555555"),
         header=alt.HeaderConfig(labelFontSize=12, titleFontSize=12, labelColor=INK, titleColor=INK),

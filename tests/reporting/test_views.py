@@ -80,7 +80,7 @@ def test_the_best_of_each_comparison_is_marked_and_compared_with(study):
         "SELECT max(valid_ndcg_10) AS best FROM configurations GROUP BY data_fingerprint"
     )["best"].to_pylist()
     column = [column.text for column in table.columns].index("valid NDCG@10")
-    assert sorted(row.cells[column][1] for row in table.rows if row.is_best) == sorted(best)
+    assert sorted(row.values[column][1] for row in table.rows if row.is_best) == sorted(best)
     assert set(table.settings["best"].values()) == {r.number for r in table.rows if r.is_best}
 
 
