@@ -207,19 +207,26 @@ def report(
     ledger: str | Path,
     *,
     out: str | Path | None = None,
-    charts: Sequence[str] | None = None,
+    charts: Sequence[str | dict[str, Any]] | None = None,
     format: str | None = None,
+    set: Settings = None,
 ) -> list[Path]:
     """Write one page of a study's charts and tables, or single charts. Returns the files.
 
     Single charts where `charts` names some or `format` is not html; None takes the format that the
-    name of `out` says, else html. Raises SpecError, LedgerError.
+    name of `out` says, else html. A chart is a name, or `{"name": "pareto", "width": 300}`; `set`
+    holds options of every chart that is named. Raises SpecError, LedgerError.
     """
     from scalelab.reporting import page
     from scalelab.store.ledger import Ledger
 
     target = Path(out) if out is not None else None
-    return page.report(Ledger(ledger), target, charts=charts or None, format=format)
+    options = overrides_of(set)
+    if options and not charts:
+        raise SpecError("options of a chart without a chart", "add --chart, such as --chart pareto")
+    return page.report(
+        Ledger(ledger), target, charts=charts or None, format=format, options=options
+    )
 
 
 def answer(

@@ -41,10 +41,20 @@ def main(
         OutputFormat | None,
         typer.Option("--format", help="The format. Default: the ending of --out, else html."),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="OPTION=VALUE",
+            help="Set an option of the charts, such as width=300, font_size=8 or title=... "
+            "(see: scalelab list charts). May be repeated.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the results as one self-contained HTML page that needs no network."""
-    files = api.report(ledger, out=out, charts=chart, format=format.value if format else None)
+    chosen = format.value if format else None
+    files = api.report(ledger, out=out, charts=chart, format=chosen, set=settings)
     if as_json:
         show_json({"files": files})
         return

@@ -8,6 +8,7 @@ from scalelab.core.errors import SpecError, nearest
 from scalelab.core.locating import KINDS, Place, available, locate, short
 from scalelab.core.part_options import PartOption, read_options
 from scalelab.core.presets import find_preset, preset_names
+from scalelab.core.toml_sections import first_comment
 
 __all__ = ["PRESET_KINDS", "Part", "list_kind", "list_kinds"]
 
@@ -101,14 +102,7 @@ def _split_source(docstring: str) -> tuple[str, str]:
 
 def _preset(kind: str, name: str) -> Part:
     path = find_preset(kind, name)
-    # The first comment of a preset says what it is for.
-    lines = path.read_text(encoding="utf-8").splitlines()
-    comment: list[str] = []
-    for line in lines:
-        if not line.startswith("#"):
-            break
-        comment.append(line.lstrip("# "))
-    summary = " ".join(" ".join(comment).split())
+    summary = first_comment(path)
     return Part(
         name=name, summary=summary, options=(), source=str(path), file=str(path), origin=str(path)
     )

@@ -12,11 +12,11 @@ from pydantic import (
     model_validator,
 )
 
+from scalelab.core.chart_names import check_chart
 from scalelab.core.errors import SpecError
-from scalelab.core.locating import locate
 from scalelab.core.presets import find_preset
 from scalelab.core.ranges import with_ranges, without_lists
-from scalelab.core.toml_sections import Section, checked, read_toml
+from scalelab.core.toml_sections import Section, checked, first_comment, read_toml
 
 __all__ = ["BudgetSpec", "FinalSpec", "HalvingSpec", "SearchSpec", "StudySpec"]
 
@@ -89,6 +89,8 @@ class StudySpec(Section, frozen=True):
 
     name: str
     """Name of the study; the name of its folder or file if left out."""
+    question: str = ""
+    """What the study asks; the comment at the top of the file if left out."""
     base: str
     """Run profile that the study varies: the name of a preset, or a path."""
     set: dict[str, Any] = Field(default_factory=dict)
@@ -109,8 +111,8 @@ class StudySpec(Section, frozen=True):
     """Whether a run that is worse than the median at its epoch is ended."""
     search: SearchSpec | None = None
     """A search in place of the grid (extra search)."""
-    charts: tuple[str, ...] = ("pareto", "breakdown")
-    """Charts of the page, in order, see scalelab list charts."""
+    charts: tuple[str | dict[str, Any], ...] = ("pareto", "breakdown", "learning")
+    """Charts of the page in order, see scalelab list charts; or {name = "pareto", width = 600}."""
     published: str | None = None
     """Table of published results to compare with: a path to a csv file."""
 
@@ -126,7 +128,9 @@ class StudySpec(Section, frozen=True):
     def load(cls, name: str | Path) -> "StudySpec":
         """A preset's name, or a path, to a study; `base` may lie beside it. Raises SpecError."""
         path = find_preset("studies", name)
-        return cls.from_sections(read_toml(path), path, str(name))
+        sections = read_toml(path)
+        sections = {"question": first_comment(path)} | sections
+        return cls.from_sections(sections, path, str(name))
 
     @classmethod
     def from_sections(cls, sections: dict[str, Any], path: Path, name: str) -> "StudySpec":
@@ -135,7 +139,7 @@ class StudySpec(Section, frozen=True):
         study = checked(cls, with_ranges(default | sections, name), name)
         for chart in study.charts:
             try:
-                locate("charts", chart)
+                check_chart(chart)
             except SpecError as error:
                 raise SpecError(f"{name}: {error.message}", error.hint) from error
         return study.model_copy(update={"base": str(find_preset("runs", study.base, path.parent))})

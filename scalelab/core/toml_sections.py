@@ -10,7 +10,7 @@ from scalelab.core.errors import SpecError, nearest
 from scalelab.core.locating import absolute
 from scalelab.core.option_types import annotation_of, hint_for, section_of
 
-__all__ = ["Section", "checked", "parse_set", "read_toml"]
+__all__ = ["Section", "checked", "first_comment", "parse_set", "read_toml"]
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -31,6 +31,16 @@ def read_toml(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"invalid TOML: {path}: {error}") from error
     return absolute(tables, path.parent.absolute())
+
+
+def first_comment(path: Path) -> str:
+    """The comment at the top of a TOML file, which says what the file is for; "" without one."""
+    comment: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        comment.append(line.lstrip("# "))
+    return " ".join(" ".join(comment).split())
 
 
 def parse_set(text: str) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ import altair as alt
 
 from scalelab.core.units import GIB, KIB, MIB
 
-__all__ = ["axis_of", "position", "value_at"]
+__all__ = ["axis_of", "position", "quality_axis", "value_at"]
 
 
 def axis_of(
@@ -35,10 +35,18 @@ def axis_of(
         margin = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
         start, end = (0.0, high * 1.02) if zero else (low - margin, high + margin)
         ticks = _linear_ticks(start, end, unit)
-    scale = alt.Scale(type="log" if log else "linear", domain=[start, end], nice=False, zero=False)
+    # A logarithmic scale has no zero to leave out.
+    kind: dict[str, Any] = {"type": "log"} if log else {"type": "linear", "zero": False}
+    scale = alt.Scale(domain=[start, end], nice=False, **kind)
     labelled: dict[str, Any] = {"labelExpr": _LABELS[unit]} if unit else {}
     axis = alt.Axis(values=ticks, **labelled)
     return {"title": title, "scale": scale, "axis": axis}
+
+
+def quality_axis(found: Sequence[float], title: str) -> dict[str, Any]:
+    """Keywords of a channel of qualities: from zero, the worst there is, to the best of `found`."""
+    best = max(found, default=0.0)
+    return axis_of([best * 1.03 if best > 0 else 1.0], title, log=False, zero=True)
 
 
 def position(scale: alt.Scale, value: float) -> float:
@@ -74,8 +82,8 @@ _LABELS = {
     "byte": f"{_V} >= {GIB} ? {_short(f'({_V} / {GIB})')} + ' GiB' : "
     f"{_V} >= {MIB} ? {_short(f'({_V} / {MIB})')} + ' MiB' : "
     f"{_V} == 0 ? '0' : {_short(f'({_V} / {KIB})')} + ' KiB'",
-    "s": f"{_V} >= 3600 ? {_short(f'({_V} / 3600)')} + ' h' : "
-    f"{_V} >= 60 ? {_short(f'({_V} / 60)')} + ' min' : {_short(_V)} + ' s'",
+    "s": f"{_V} >= 3600 && {_V} % 3600 == 0 ? {_short(f'({_V} / 3600)')} + ' h' : "
+    f"{_V} >= 60 && {_V} % 60 == 0 ? {_short(f'({_V} / 60)')} + ' min' : {_short(_V)} + ' s'",
     "count": f"{_V} >= 1e6 ? {_short(f'({_V} / 1e6)')} + ' M' : format({_V}, ',')",
 }
 

@@ -14,12 +14,11 @@ _SPANNED = ("test_ndcg_10", "test_low", "test_high")
 
 
 def heights(rows: pa.Table) -> list[float]:
-    """What the axis of quality must span: points, their spreads, and the bounds not far away."""
+    """What the axis of quality must span: points, their spreads, and the bounds not far above."""
     found = [n for name in _SPANNED for n in theme.numbers(rows, name)]
-    low, high = min(found, default=0.0), max(found, default=1.0)
-    near = high - low
+    high = max(found, default=1.0)
     bounds = [*theme.numbers(rows, "oracle_ndcg_10")[:1], *_baselines(rows).values()]
-    return [low, high, *(bound for bound in bounds if low - near <= bound <= high + near)]
+    return [high, *(bound for bound in bounds if bound <= 2 * high)]
 
 
 def draw(chart_data: theme.ChartData, rows: pa.Table, up: dict[str, Any]) -> list[alt.Chart]:
@@ -40,7 +39,6 @@ def draw(chart_data: theme.ChartData, rows: pa.Table, up: dict[str, Any]) -> lis
             text.encode(x=alt.value(0), text="bound:N"),
         ]
     above = [words for words, place in places.items() if place > 1]
-    below = [words for words, place in places.items() if place < 0]
     one = chart_data.chart(rows.slice(0, 1))
     style: dict[str, Any] = {"align": "left", "dx": 4, "fontSize": 10, "color": "#555555"}
     if above:
@@ -48,10 +46,6 @@ def draw(chart_data: theme.ChartData, rows: pa.Table, up: dict[str, Any]) -> lis
         layers.append(
             one.mark_text(dy=-6, **style).encode(x=alt.value(0), y=alt.value(0), text=words)
         )
-    if below:
-        words = alt.value(f"below: {', '.join(below)}")
-        text = one.mark_text(dy=-7, **style)
-        layers.append(text.encode(x=alt.value(0), y=alt.value("height"), text=words))
     return layers
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-__all__ = ["Label", "place"]
+__all__ = ["Label", "along_steps", "place"]
 
 _CHARACTER = 6.4
 _HEIGHT = 13.0
@@ -69,3 +70,12 @@ def _cost(
     covered = sum(left - 3 < x < right + 3 and top - 3 < y < bottom + 3 for x, y in points)
     distance = abs(move[0]) / 3 + abs(move[1])
     return 1000 * overlaps + 100 * outside + 12 * covered + distance
+
+
+def along_steps(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points along the steps that join `corners`, for labels to keep clear of."""
+    found: list[tuple[float, float]] = []
+    for (x0, y0), (x1, y1) in pairwise(sorted(corners)):
+        found += [(x0 + n * 8.0, y0) for n in range(int((x1 - x0) / 8) + 1)]
+        found += [(x1, min(y0, y1) + n * 8.0) for n in range(int(abs(y1 - y0) / 8) + 1)]
+    return found

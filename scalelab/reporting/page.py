@@ -2,7 +2,7 @@
 
 import io
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,23 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scalelab.core import plugins
+from scalelab.core.chart_names import name_and_options
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import absolute, locate, short
 from scalelab.reporting import sections
 from scalelab.reporting.answer.result import as_html
 from scalelab.reporting.answer.sentences import answer
+from scalelab.reporting.configurations import collect
 from scalelab.reporting.formats import format_of
+from scalelab.reporting.looks import split_looks
+from scalelab.reporting.theme import DARK, colour_of
+from scalelab.reporting.views import Keys, split
 from scalelab.store.ledger import Ledger
 
 __all__ = ["chart_names", "draw", "page", "report", "save_chart"]
 
-_DEFAULT = ("pareto", "breakdown")
+Chart = str | dict[str, Any]
+_DEFAULT: tuple[Chart, ...] = ("pareto", "breakdown", "learning")
 _FORMATS = ("html", "png", "svg", "pdf", "json")
 
 
@@ -30,15 +36,17 @@ def report(
     ledger: Ledger,
     out: Path | None = None,
     *,
-    charts: Sequence[str] | None = None,
+    charts: Sequence[Chart] | None = None,
     format: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Writes one page, or where `charts` or another `format` than html is requested, single charts.
 
     `out` is the page's file (default: the ledger's name with .html), a chart's file where there is
-    one chart, or a folder for several. Its name decides the format where none is given. Returns the
-    files. Raises SpecError for an unknown chart or format, or one that contradicts the file's name;
-    LedgerError where a file cannot be written.
+    one chart, or a folder for several. Its name decides the format where none is given. `options`
+    are those of each chart. Returns the files. Raises SpecError for an unknown chart, option or
+    format, and for a format that contradicts the file's name; LedgerError where a file cannot be
+    written.
     """
     format = format_of(format, out, _FORMATS, "html")
     if charts is None and format == "html":
@@ -46,37 +54,54 @@ def report(
         _write(file, page(ledger).encode())
         return [file]
     # A chart's file on the command line is looked for in the working folder.
-    names = absolute(list(charts), Path.cwd()) if charts else chart_names(ledger)
-    drawn = {name: draw(ledger, name) for name in names}
-    if out is not None and len(names) == 1 and not out.is_dir():
+    chosen = absolute(list(charts), Path.cwd()) if charts else chart_names(ledger)
+    named = [name_and_options(chart) for chart in chosen]
+    drawn = [draw(ledger, name, **own, **(options or {})) for name, own in named]
+    if out is not None and len(named) == 1 and not out.is_dir():
         files = [out]
     else:
-        stems = [short(name).replace(":", "-") for name in names]
-        files = [(out or Path()) / f"{stem}.{format}" for stem in stems]
-    for file, chart in zip(files, drawn.values(), strict=True):
+        files = [(out or Path()) / f"{stem}.{format}" for stem in _stems(named)]
+    for file, chart in zip(files, drawn, strict=True):
         save_chart(chart, file, format)
     return files
 
 
-def chart_names(ledger: Ledger) -> list[str]:
-    """The charts that the studies of the ledger name, in their order; else pareto and breakdown."""
-    names: list[str] = []
+def _stems(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    """A name for the file of each chart; a chart that is drawn twice gets a number."""
+    stems = [short(name).replace(":", "-") for name, _ in named]
+    return [
+        stem if stems.count(stem) == 1 else f"{stem}-{stems[: place + 1].count(stem)}"
+        for place, stem in enumerate(stems)
+    ]
+
+
+def chart_names(ledger: Ledger) -> list[Chart]:
+    """The charts that the studies of the ledger name, in their order, else the usual ones."""
+    found: list[Chart] = []
     for row in ledger.query("SELECT spec_toml FROM studies ORDER BY created_at").to_pylist():
         try:
             charts = tomllib.loads(row["spec_toml"]).get("charts", _DEFAULT)
         except tomllib.TOMLDecodeError:
             charts = _DEFAULT
-        names += charts
-    return list(dict.fromkeys(names)) or list(_DEFAULT)
+        found += [chart for chart in charts if chart not in found]
+    return found or list(_DEFAULT)
 
 
 def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
     """One chart by name. Raises SpecError for an unknown name or option, and for a broken chart."""
+    return _draw(ledger, name, options)[0]
+
+
+def _draw(ledger: Ledger, name: str, options: dict[str, Any]) -> tuple[alt.Chart, str]:
+    """The chart, and what it shows in words where it says so."""
+    looks, options = split_looks(options)
     checked = plugins.check_options("charts", name, options)
     chart = plugins.made("charts", name, **checked)
     place = locate("charts", name)
     try:
-        return chart.draw(chart.rows(ledger))
+        rows = chart.rows(ledger)
+        finding = chart.finding(rows) if hasattr(chart, "finding") else ""
+        return looks.of(chart.draw(rows)), finding
     except ScalelabError:
         raise
     except Exception as error:
@@ -88,7 +113,8 @@ def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
 def save_chart(chart: alt.Chart, file: Path, format: str) -> None:
     """Writes a chart as html, png, svg, pdf or json (its Vega-Lite spec). Raises LedgerError."""
     if format == "html":
-        content = _rendered(title=file.stem, charts=[_chart(file.stem, chart)]).encode()
+        shown = _chart(file.stem, chart.to_dict(), Keys())
+        content = _rendered(title=shown["heading"] or file.stem, charts=[shown]).encode()
     elif format == "json":
         content = chart.to_json(indent=2).encode()
     else:
@@ -99,38 +125,75 @@ def save_chart(chart: alt.Chart, file: Path, format: str) -> None:
     _write(file, content)
 
 
-def page(ledger: Ledger, charts: Sequence[str] | None = None) -> str:
-    """The whole report as one HTML document."""
-    names = list(charts) if charts else chart_names(ledger)
+def page(
+    ledger: Ledger, charts: Sequence[Chart] | None = None, *, refresh_s: float | None = None
+) -> str:
+    """The whole report as one HTML document; with `refresh_s` it loads itself again so often."""
+    chosen = list(charts) if charts else chart_names(ledger)
     made = ledger.query("SELECT created_by FROM meta").to_pylist()[0]["created_by"]
+    keys = Keys()
+    found = collect(ledger, keys)
     return _rendered(
         title=sections.title(ledger),
         answer=as_html(answer(ledger)),
         head=sections.head(ledger),
-        charts=[_drawn_or_reason(ledger, name) for name in names],
+        configurations=found,
+        losses=[(name, colour_of(name)) for name in sorted({row.loss for row in found.rows})],
+        charts=[_drawn_or_reason(ledger, chart, keys) for chart in chosen],
         sections=sections.sections(ledger),
         studies=sections.studies(ledger),
         source=f"Drawn from {ledger.path.name}, created by {made}. This page needs no network.",
+        refresh_s=refresh_s,
     )
 
 
-def _drawn_or_reason(ledger: Ledger, name: str) -> dict[str, Any]:
+def _drawn_or_reason(ledger: Ledger, chart: Chart, keys: Keys) -> dict[str, Any]:
     """A chart that is not there (a ledger may come from another machine) must not cost the page."""
-    heading = short(name).capitalize() if ":" not in name else short(name)
+    name, options = name_and_options(chart)
     try:
-        return _chart(short(name), draw(ledger, name), heading)
+        drawn, finding = _draw(ledger, name, options)
+        return _chart(short(name), drawn.to_dict(), keys, finding)
     except (SpecError, MissingExtra) as error:
         words = f"This chart could not be drawn: {error.message}."
+        heading = short(name).capitalize() if ":" not in name else short(name)
         return {"name": short(name), "heading": heading, "reason": words}
 
 
-def _chart(name: str, chart: alt.Chart, heading: str = "") -> dict[str, Any]:
-    return {"name": name, "heading": heading, "spec": chart.to_dict()}
+def _chart(name: str, spec: dict[str, Any], keys: Keys, finding: str = "") -> dict[str, Any]:
+    """A chart as the template shows it: its views by their headings, and their data once."""
+    parts = split(spec, keys)
+    groups: dict[str, dict[str, Any]] = {}
+    drawn: list[dict[str, Any]] = []
+    for view in parts.views:
+        group = groups.setdefault(view.group, {"heading": view.group, "views": [], "tables": []})
+        if view.listing:
+            group["tables"].append(sections.plain_table(view.listing))
+        else:
+            group["views"].append({"title": view.title, "number": len(drawn)})
+            drawn.append(view.spec)
+    return {
+        "name": name,
+        "heading": parts.title,
+        "finding": finding,
+        "notes": parts.notes,
+        "legends": [one for one in parts.legends.values() if one.column != "loss"],
+        "groups": list(groups.values()),
+        "data": {"datasets": parts.datasets, "views": drawn},
+    }
 
 
 def _rendered(**content: Any) -> str:
-    empty = {"head": None, "answer": "", "sections": [], "studies": [], "source": ""}
-    return _environment().get_template("page.html").render(empty | content, bundle=_bundle())
+    empty = {
+        "head": None,
+        "answer": "",
+        "configurations": None,
+        "losses": [],
+        "sections": [],
+        "studies": [],
+    }
+    empty |= {"source": "", "refresh_s": None}
+    template = _environment().get_template("page.html")
+    return template.render(empty | content, bundle=_bundle(), dark=DARK)
 
 
 @cache

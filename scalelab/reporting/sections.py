@@ -1,23 +1,29 @@
 """Collect the tables and sentences of the report page from a ledger."""
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.reporting.differences import KEY, Key, describe, key_of
-from scalelab.reporting.verdicts import Verdict, baselines_of, verdicts_of
+from scalelab.reporting.differences import KEY, describe, key_of
 from scalelab.store.ledger import Ledger
 
-__all__ = ["Cell", "Head", "Section", "Table", "head", "sections", "studies", "title"]
+__all__ = [
+    "Cell",
+    "Head",
+    "Section",
+    "Table",
+    "head",
+    "plain_table",
+    "sections",
+    "studies",
+    "title",
+]
 
 _MOST = 300
 _WHAT = f"{', '.join(KEY)}, dataset, num_items, spec::VARCHAR AS spec"
-_FIGURES = (
-    "num_seeds AS seeds, valid_ndcg_10, test_ndcg_10, test_ndcg_10_std AS test_std, peak_bytes, "
-    "predicted_peak_bytes, train_s, tokens_per_s"
-)
 _HEADS = {
     "valid_ndcg_10": "valid NDCG@10",
     "test_ndcg_10": "test NDCG@10",
@@ -62,8 +68,9 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """How many runs ended how, and the time of all."""
+    """What the study asks, how many runs ended how, and the time of all."""
 
+    question: str
     tiles: list[tuple[str, str]]
 
 
@@ -82,34 +89,38 @@ def head(ledger: Ledger) -> Head:
     total = ledger.query("SELECT sum(wall_s) AS wall_s FROM runs").to_pylist()[0]["wall_s"]
     if total:
         tiles.append(("time of all runs", format_seconds(total)))
-    return Head(tiles=tiles)
+    return Head(question=_question(ledger), tiles=tiles)
+
+
+def _question(ledger: Ledger) -> str:
+    """What the studies ask, in their own words."""
+    found: list[str] = []
+    for row in ledger.query("SELECT spec_toml FROM studies ORDER BY created_at").to_pylist():
+        try:
+            found.append(str(tomllib.loads(row["spec_toml"]).get("question", "")))
+        except tomllib.TOMLDecodeError:
+            continue
+    return " ".join(dict.fromkeys(question for question in found if question))
 
 
 def sections(ledger: Ledger) -> list[Section]:
     """All sections with tables that have rows, in the order of the page."""
-    verdicts = verdicts_of(ledger)
-    found = (
-        _configurations(
-            ledger,
-            verdicts,
-            "SELECT * FROM pareto_memory",
-            "Pareto front of quality and memory",
-            "Configurations that no other beats in validation quality and memory at once.",
-        ),
-        _configurations(
-            ledger,
-            verdicts,
-            "SELECT * FROM configurations "
-            "ORDER BY dataset, num_items, valid_ndcg_10 DESC NULLS LAST, configuration",
-            "Configurations",
-            "Means over seeds, the best on validation first.",
-        ),
-        _baselines(ledger),
-        _runs(ledger),
-        _unfinished(ledger),
-        _environments(ledger),
-    )
+    found = (_unfinished(ledger), _baselines(ledger), _runs(ledger), _environments(ledger))
     return [section for section in found if section is not None]
+
+
+def plain_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """A table whose first row holds the headings."""
+    heads = [Cell(text=str(value), style="") for value in rows[0].values()]
+    styles = ["wide" if head.text in _WIDE else "" for head in heads]
+    body = [
+        [
+            Cell(text=str(value), style=style)
+            for value, style in zip(row.values(), styles, strict=True)
+        ]
+        for row in rows[1:]
+    ]
+    return Table(heads=heads, rows=body, total=len(body))
 
 
 def studies(ledger: Ledger) -> list[dict[str, str]]:
@@ -119,38 +130,6 @@ def studies(ledger: Ledger) -> list[dict[str, str]]:
         {"name": row["name"], "toml": row["spec_toml"], "created": _text("", row["created_at"])}
         for row in found.to_pylist()
     ]
-
-
-def _configurations(
-    ledger: Ledger, verdicts: dict[Key, Verdict], sql: str, heading: str, words: str
-) -> Section | None:
-    """Configurations by what tells them apart, and the baselines of their data below them."""
-    rows, total = _rows(ledger, f"SELECT {_WHAT}, {_FIGURES} FROM ({sql})")
-    if not rows:
-        return None
-    described = describe(rows)
-    baselines = baselines_of(ledger)
-    usual = described[key_of(rows[0])].usual
-    shown: list[dict[str, Any]] = []
-    places = [
-        (row["data_fingerprint"], row["protocol"], described[key_of(row)].data) for row in rows
-    ]
-    for number, (row, place) in enumerate(zip(rows, places, strict=True)):
-        own = described[key_of(row)]
-        figures = {
-            name: row[name] for name in row if name not in (*KEY, "dataset", "num_items", "spec")
-        }
-        note = verdicts[key_of(row)].words or None
-        shown.append({"data": own.data, "configuration": own.label, **figures, "note": note})
-        if place not in places[number + 1 :]:
-            for baseline in baselines.get(place[:2], []):
-                line = dict.fromkeys(shown[-1]) | {"data": own.data}
-                line["configuration"] = f"baseline: {baseline.words}"
-                line |= {"valid_ndcg_10": baseline.valid, "test_ndcg_10": baseline.test}
-                shown.append(line)
-    if usual:
-        words = f"{words} Where a configuration does not name it: {usual}."
-    return _section(heading, words, shown, total)
 
 
 def _baselines(ledger: Ledger) -> Section | None:

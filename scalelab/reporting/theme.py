@@ -7,8 +7,12 @@ from typing import Any
 import altair as alt
 import pyarrow as pa
 
+from scalelab.reporting.views import LISTING
+
 __all__ = [
     "COMPONENTS",
+    "DARK",
+    "INK",
     "ChartData",
     "colour_of",
     "component_color",
@@ -60,8 +64,36 @@ COMPONENTS = {
     "evaluation_workspace": "#E377C2",
     "other": "#BDBDBD",
 }
-_INK = "#222222"
+INK = "#222222"
 _PALE = "#E4E4E4"
+# What each colour of paper becomes on a dark page. Only colours that are too dark there, or too
+# bright, are here.
+DARK = {
+    INK: "#E8E8E8",
+    _PALE: "#3A3F4A",
+    "#111111": "#F5F5F5",
+    "#555555": "#B4BAC6",
+    "#666666": "#AAB0BC",
+    "#777777": "#9AA1AE",
+    "#888888": "#8A919E",
+    "#0072B2": "#4FA8E0",
+    "#3B6FB6": "#7FA6E0",
+    "#1B4F72": "#5D9CC7",
+    "#8E4585": "#C583BD",
+    "#6B6B6B": "#9C9C9C",
+    "#8C564B": "#C08A7E",
+    "#AF4D98": "#CC7BBA",
+    "#7A7A2A": "#B5B55A",
+    "#3F7F3F": "#6DB36D",
+    "#08519C": "#3F86D1",
+    "#006D2C": "#3BA35F",
+    "#6A51A3": "#9A86D6",
+    "#8C6D31": "#B8975A",
+    "#D7301F": "#EE5A4A",
+    "#B03A2E": "#F08A7E",
+    "white": "#14171D",
+    "black": "#F5F5F5",
+}
 
 
 def colour_of(loss: str) -> str:
@@ -198,12 +230,12 @@ def text_table(
     base = chart_data.chart(rows).encode(y=y)
     starts = [sum(widths[:place]) for place in range(len(widths))]
     texts = [
-        base.mark_text(align="left", fontSize=10, color=_INK, limit=wide - 8).encode(
+        base.mark_text(align="left", fontSize=10, color=INK, limit=wide - 8).encode(
             x=alt.value(start), text=f"{name}:N"
         )
         for name, start, wide in zip(cells, starts, widths, strict=True)
     ]
-    return alt.layer(*texts).properties(width=sum(widths), height=alt.Step(15))
+    return alt.layer(*texts).properties(name=LISTING, width=sum(widths), height=alt.Step(15))
 
 
 def themed(chart: Any, chart_data: ChartData) -> Any:
@@ -214,20 +246,21 @@ def themed(chart: Any, chart_data: ChartData) -> Any:
         background="white",
         padding=12,
         view=alt.ViewConfig(stroke=None),
+        text=alt.MarkConfig(color=INK),
         axis=alt.AxisConfig(
             gridColor=_PALE,
             domainColor="#888888",
             tickColor="#888888",
-            labelColor=_INK,
-            titleColor=_INK,
+            labelColor=INK,
+            titleColor=INK,
             labelFontSize=11,
             titleFontSize=12,
             titleFontWeight="normal",
+            labelOverlap=True,
+            labelSeparation=8,
         ),
-        title=alt.TitleConfig(fontSize=14, anchor="start", color=_INK, subtitleColor="#555555"),
-        header=alt.HeaderConfig(
-            labelFontSize=12, titleFontSize=12, labelColor=_INK, titleColor=_INK
-        ),
+        title=alt.TitleConfig(fontSize=14, anchor="start", color=INK, subtitleColor="#555555"),
+        header=alt.HeaderConfig(labelFontSize=12, titleFontSize=12, labelColor=INK, titleColor=INK),
         legend=alt.LegendConfig(labelFontSize=11, titleFontSize=12, titleFontWeight="normal"),
     )
     chart.datasets = chart_data.datasets()

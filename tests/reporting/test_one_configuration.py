@@ -126,7 +126,7 @@ def test_a_bar_of_the_breakdown_is_the_mean_over_the_seeds_of_one_configuration(
         ).to_pylist()[0]["bytes"]
         assert row["bytes"] == pytest.approx(wanted, abs=0.5)
         assert row["num_seeds"] == 2
-        assert "mean of 2 seeds" in row["total_label"]
+        assert "(2 seeds)" in row["named"]
         seen.setdefault((key(row), row["source"]), []).append(row)
     assert len(seen) == 2 * len(VARIED)
     for (configuration, source), parts in seen.items():

@@ -11,13 +11,13 @@ from pydantic import Field
 from scalelab.core.units import format_bytes
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
-from scalelab.reporting.differences import Key, describe, key_of
+from scalelab.reporting.differences import KEY, Key, describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Breakdown"]
 
 # A run that did not finish has a prediction all the same, so the last attempt is one per source.
-_ROWS = """
+_ROWS = f"""
 WITH parts AS (
     SELECT runs.*, memory.component, memory.source, memory.bytes
     FROM runs JOIN memory ON memory.run_id = runs.run_id
@@ -34,20 +34,36 @@ latest AS (
 ),
 counted AS (
     SELECT run_id, source, count(*) OVER (
-        PARTITION BY configuration, data_fingerprint, protocol, device, results_version, threads,
-            source
+        PARTITION BY {", ".join(KEY)}, source
     ) AS num_seeds
     FROM latest
+),
+bars AS (
+    SELECT {", ".join(KEY)}, any_value(run_id) AS run_id, source, num_seeds, component,
+        round(sum(bytes) / num_seeds)::BIGINT AS bytes
+    FROM parts JOIN counted USING (run_id, source)
+    GROUP BY {", ".join(KEY)}, source, num_seeds, component
+),
+totals AS (
+    SELECT *, sum(bytes) OVER (PARTITION BY {", ".join(KEY)}, source) AS total FROM bars
+),
+peaks AS (
+    SELECT *, coalesce(
+        max(total) FILTER (source = 'measured') OVER key, max(total) OVER key
+    ) AS peak
+    FROM totals WINDOW key AS (PARTITION BY {", ".join(KEY)})
+),
+places AS (
+    SELECT * EXCLUDE (total, peak), dense_rank() OVER (ORDER BY peak, {", ".join(KEY)}) AS place
+    FROM peaks
 )
-SELECT configuration, data_fingerprint, protocol, device, results_version, threads,
-    any_value(dataset) AS dataset, any_value(num_items) AS num_items, any_value(loss) AS loss,
-    any_value(batch_size) AS batch_size, any_value(spec)::VARCHAR AS spec, source, num_seeds,
-    component, round(sum(bytes) / num_seeds)::BIGINT AS bytes
-FROM parts JOIN counted USING (run_id, source)
-GROUP BY configuration, data_fingerprint, protocol, device, results_version, threads, source,
-    num_seeds, component
-ORDER BY dataset, num_items, data_fingerprint, protocol, device, results_version, threads,
-    configuration, source, component
+SELECT {", ".join(f"places.{name}" for name in KEY)}, dataset, num_items, loss, batch_size,
+    spec::VARCHAR AS spec, source, num_seeds, component, places.bytes,
+    (SELECT max(place) FROM places) AS num_bars
+FROM places JOIN runs USING (run_id)
+WHERE place <= $most
+ORDER BY dataset, num_items, {", ".join(f"places.{name}" for name in KEY[1:])},
+    places.configuration, source, component
 """
 _ADDED = {
     "data": pa.string(),
@@ -55,17 +71,21 @@ _ADDED = {
     "usual": pa.string(),
     "total": pa.int64(),
     "total_label": pa.string(),
+    "named": pa.string(),
+    "size": pa.string(),
     "is_mark": pa.bool_(),
     "component_order": pa.int64(),
     "bar_order": pa.int64(),
     "num_left_out": pa.int64(),
 }
+# Where peaks of data sets differ by more, the bars of the smaller would be too short to read.
+_ONE_SCALE = 4
 _STAGES = {"train": "training", "eval": "evaluation"}
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
     alt.Tooltip("component:N"),
-    alt.Tooltip("bytes:Q", format=","),
-    alt.Tooltip("total:Q", format=","),
+    alt.Tooltip("size:N", title="bytes"),
+    alt.Tooltip("total_label:N", title="of"),
     alt.Tooltip("source:N"),
     alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
     alt.Tooltip("data:N"),
@@ -95,6 +115,7 @@ class Breakdown:
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each configuration, source and component."""
         parameters = {"study": self.study, "stage": self.stage, "source": self.source}
+        parameters["most"] = self.most
         table = ledger.query(_ROWS, parameters)
         rows = table.to_pylist()
         described = describe(rows)
@@ -116,16 +137,35 @@ class Breakdown:
                 "label": described[key].label,
                 "usual": described[key].usual,
                 "total": totals[key][row["source"]],
-                "total_label": _label(totals[key][row["source"]], row["num_seeds"]),
+                "total_label": format_bytes(totals[key][row["source"]]),
+                "named": _named(described[key].label, row["num_seeds"]),
+                "size": format_bytes(row["bytes"]),
                 "is_mark": row["source"] == "predicted" and "measured" in totals[key],
                 "component_order": places.get(row["component"], len(places)),
                 "bar_order": order[key],
-                "num_left_out": max(0, len(order) - self.most),
+                "num_left_out": row["num_bars"] - len(order),
             }
             for key, row in zip(keys, rows, strict=True)
         ]
-        table = theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
-        return table.filter(pc.field("bar_order") < self.most)
+        return theme.with_columns(table.drop_columns(["spec", "num_bars"]), added, _ADDED)
+
+    def finding(self, rows: pa.Table) -> str:
+        """Which configuration takes least, which most, and what takes most of it."""
+        bars: dict[Key, list[dict[str, Any]]] = {}
+        for row in rows.to_pylist():
+            if not row["is_mark"]:
+                bars.setdefault(key_of(row), []).append(row)
+        places = {(bar[0]["data"], bar[0]["device"]) for bar in bars.values()}
+        if len(bars) < 2 or len(places) > 1:
+            return ""
+        least, *_, most = sorted(bars.values(), key=lambda bar: bar[0]["bar_order"])
+        large = max(most, key=lambda row: row["bytes"])
+        low, high = least[0]["total"], most[0]["total"]
+        return (
+            f"From {format_bytes(low)} ({least[0]['label']}) to {format_bytes(high)} "
+            f"({most[0]['label']}), {high / low:.3g} times as much; there "
+            f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}."
+        )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """One panel per data set, one bar per configuration, the smallest peak first."""
@@ -141,9 +181,11 @@ class Breakdown:
             "requested bytes (live tensors); a bar is one configuration, mean over its seeds"
         ]
         if any(rows["is_mark"].to_pylist()):
-            subtitle.append("bars: measured; black lines: predicted")
+            subtitle.append("bars: measured; a thin line across a bar: predicted")
         if rows.filter(~pc.field("is_mark") & (pc.field("source") == "predicted")).num_rows:
             subtitle.append("pale bars: predicted, not measured")
+        if not _have_one_scale(rows):
+            subtitle.append("each panel has a scale of its own")
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations with larger peaks are left out")
@@ -155,19 +197,20 @@ class Breakdown:
         self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, data: str
     ) -> Any:
         names = list(dict.fromkeys(rows.sort_by("bar_order")["label"].to_pylist()))
-        y = alt.Y("label:N", title=None, sort=names, axis=alt.Axis(labelLimit=480, labelPadding=6))
+        # Names stand above the bars: beside them they would leave a phone no room for bars.
+        y = alt.Y("label:N", title=None, sort=names, axis=None)
         # The numbers at the ends of the bars need room.
-        widest = 1.25 * max(theme.numbers(rows, "total"))
+        peaks = theme.numbers(all_rows if _have_one_scale(all_rows) else rows, "total")
+        widest = 1.25 * max(peaks)
         across = axes.axis_of([widest], "peak", unit="byte", zero=True)
-        pale = alt.Scale(domain=["measured", "predicted"], range=[1.0, 0.45])
         bars = (
             chart_data.chart(rows.filter(~pc.field("is_mark")))
-            .mark_bar(height=14)
+            .mark_bar(height=13, yOffset=7)
             .encode(
                 x=alt.X("bytes:Q", stack="zero", **across),
                 y=y,
                 color=theme.component_color(theme.values(all_rows, "component")),
-                opacity=alt.Opacity("source:N", scale=pale, legend=None),
+                opacity=alt.condition("datum.source == 'predicted'", alt.value(0.45), alt.value(1)),
                 order=alt.Order("component_order:Q"),
                 tooltip=list(_TOOLTIP),
             )
@@ -175,20 +218,34 @@ class Breakdown:
         ends = theme.first_of(rows, "label", "source")
         numbers = (
             chart_data.chart(ends.filter(~pc.field("is_mark")))
-            .mark_text(align="left", dx=5, fontSize=10)
+            .mark_text(align="left", dx=5, dy=7, fontSize=10)
             .encode(x=alt.X("total:Q"), y=y, text="total_label:N")
         )
-        layers = [bars, numbers]
+        named = (
+            chart_data.chart(theme.first_of(rows, "label"))
+            .mark_text(align="left", dy=-8, fontSize=11, color=theme.INK)
+            .encode(x=alt.value(0), y=y, text="named:N")
+        )
+        layers = [bars, numbers, named]
         marks = ends.filter(pc.field("is_mark"))
         if marks.num_rows:
-            lines = chart_data.chart(marks).mark_tick(color="#111111", thickness=2, size=18)
+            lines = chart_data.chart(marks).mark_tick(
+                color="#111111", thickness=2, size=17, yOffset=7
+            )
             layers.append(
                 lines.encode(x=alt.X("total:Q"), y=y, tooltip=list(_TOOLTIP[:1] + _TOOLTIP[3:]))
             )
         heading = alt.TitleParams(data, fontSize=12, offset=8)
-        return alt.layer(*layers).properties(title=heading, width=self.width, height=alt.Step(20))
+        return alt.layer(*layers).properties(title=heading, width=self.width, height=alt.Step(35))
 
 
-def _label(total: int, num_seeds: int) -> str:
-    mean = "" if num_seeds == 1 else f", mean of {num_seeds} seeds"
-    return f"{format_bytes(total)}{mean}"
+def _have_one_scale(rows: pa.Table) -> bool:
+    """Whether bars of all data sets can be read on one scale, as people compare them."""
+    highest: dict[str, int] = {}
+    for data, total in zip(rows["data"].to_pylist(), rows["total"].to_pylist(), strict=True):
+        highest[data] = max(total, highest.get(data, 0))
+    return max(highest.values()) <= _ONE_SCALE * min(highest.values())
+
+
+def _named(label: str, num_seeds: int) -> str:
+    return label if num_seeds == 1 else f"{label} ({num_seeds} seeds)"

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Annotated, Any
 
 import altair as alt
@@ -12,15 +11,18 @@ from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.reporting import axes, bounds, theme
+from scalelab.reporting.budgets import budget_layers, budgets_of
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.differences import KEY, describe, key_of
-from scalelab.reporting.labels import Label, place
+from scalelab.reporting.labels import Label, along_steps, place
+from scalelab.reporting.selection import SHOWN, ids
 from scalelab.reporting.verdicts import baselines_of, verdicts_of
+from scalelab.reporting.views import PRINTED
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Pareto"]
 
-_ROWS = """
+_ROWS = f"""
 SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
     loss,
     batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_ndcg_10,
@@ -35,6 +37,7 @@ FROM configurations
 WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
     AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
+    AND configuration IN ({SHOWN})
 ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version, threads,
     peak_bytes, configuration
 """
@@ -49,16 +52,19 @@ _ADDED = {
     "number": pa.int64(),
     "verdict": pa.string(),
     "baselines": pa.string(),
+    "peak": pa.string(),
+    "time": pa.string(),
+    "budget_bytes": pa.int64(),
+    "budget_s": pa.float64(),
 }
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
     alt.Tooltip("test_ndcg_10:Q", title="test NDCG@10", format=".4f"),
     alt.Tooltip("valid_ndcg_10:Q", title="validation NDCG@10", format=".4f"),
     alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
-    alt.Tooltip("peak_bytes:Q", title="peak bytes", format=","),
-    alt.Tooltip("train_s:Q", title="training seconds", format=",.1f"),
+    alt.Tooltip("peak:N", title="training peak"),
+    alt.Tooltip("time:N", title="training time"),
     alt.Tooltip("verdict:N", title="note"),
-    alt.Tooltip("configuration:N", title="id"),
 )
 
 
@@ -86,7 +92,8 @@ class Pareto:
         if not rows:
             return theme.with_columns(table.drop_columns(["spec"]), [], _ADDED)
         described = describe(rows)
-        verdicts, baselines = verdicts_of(ledger), baselines_of(ledger)
+        verdicts, baselines = verdicts_of(ledger, ids(rows)), baselines_of(ledger)
+        budgets = budgets_of(ledger, self.study)
         fronts = {view: _keys(ledger, view) for view in ("pareto_memory", "pareto_time")}
         orders: dict[tuple[Any, ...], int] = {}
         numbers: dict[int, int] = {}
@@ -109,10 +116,32 @@ class Pareto:
                     "best_of_loss": row["loss"] if row["is_best_of_loss"] else None,
                     "number": numbers[order] if is_on_one else None,
                     "verdict": verdicts[key].words or None,
+                    "peak": format_bytes(row["peak_bytes"]),
+                    "time": format_seconds(row["train_s"]),
+                    "budget_bytes": budgets.get("memory"),
+                    "budget_s": budgets.get("time"),
                     "baselines": json.dumps({b.words: b.test for b in found if b.test is not None}),
                 }
             )
         return theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
+
+    def finding(self, rows: pa.Table) -> str:
+        """What the ends of the Pareto front of memory are, where there is one comparison."""
+        front = [row for row in rows.to_pylist() if row["on_memory_front"]]
+        if len({row["comparison_order"] for row in front}) != 1:
+            return ""
+        front.sort(key=lambda row: row["peak_bytes"])
+        least, most = front[0], front[-1]
+        if least is most:
+            return (
+                f"{least['label']} is best on validation and takes the least memory, "
+                f"{least['peak']}: the Pareto front is this one configuration."
+            )
+        return (
+            f"The Pareto front of memory has {len(front)} of {rows.num_rows} configurations: from "
+            f"{least['label']} (test NDCG@10 {least['test_ndcg_10']:.4f} at {least['peak']}) to "
+            f"{most['label']} ({most['test_ndcg_10']:.4f} at {most['peak']})."
+        )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """For each comparison a panel of memory, one of time, and the configurations by number."""
@@ -145,9 +174,9 @@ class Pareto:
         left = self._panel(chart_data, rows, "peak_bytes", "byte", f"training peak ({kind})")
         right = self._panel(chart_data, rows, "train_s", "s", "training time")
         heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, offset=10)
-        panels = alt.hconcat(left, right, title=heading, spacing=28)
+        panels = alt.hconcat(left, right, spacing=28)
         listed = self._list(chart_data, rows.filter(pc.field("number").is_valid()))
-        return alt.vconcat(panels, listed, spacing=14)
+        return alt.vconcat(panels, listed, title=heading, spacing=14)
 
     def _panel(
         self, chart_data: theme.ChartData, rows: pa.Table, cost: str, unit: str, title: str
@@ -155,7 +184,7 @@ class Pareto:
         is_on = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
         losses = theme.values(rows, "loss")
         across = axes.axis_of(theme.numbers(rows, cost), title, unit=unit)
-        up = axes.axis_of(bounds.heights(rows), "test NDCG@10", log=False)
+        up = axes.quality_axis(bounds.heights(rows), "test NDCG@10")
         base = chart_data.chart(rows).encode(
             x=alt.X(f"{cost}:Q", **across), y=alt.Y("test_ndcg_10:Q", **up)
         )
@@ -188,10 +217,13 @@ class Pareto:
         names = self._names(rows, cost, is_on, across["scale"], up["scale"])
         named = (
             chart_data.chart(names)
+            .properties(name=PRINTED)
             .mark_text(fontSize=11, fontWeight="bold")
             .encode(x=alt.X(f"{cost}:Q"), y="test_ndcg_10:Q", text="loss:N", color=colour)
         )
         lines = bounds.draw(chart_data, rows, up)
+        budget = "budget_bytes" if cost == "peak_bytes" else "budget_s"
+        lines += budget_layers(chart_data, rows, budget, cost, across["scale"])
         return alt.layer(*lines, line, spread, points, numbers, named).properties(
             width=self.width, height=self.height
         )
@@ -235,7 +267,8 @@ class Pareto:
             for row, (x, y) in zip(data, spots, strict=True)
             if row["best_of_loss"] is not None
         ]
-        obstacles = spots + _steps(data, spots, is_on)
+        corners = [spot for row, spot in zip(data, spots, strict=True) if row[is_on]]
+        obstacles = spots + along_steps(corners)
         placed = place(labels, obstacles, self.width, self.height)
         return pa.table(
             {
@@ -254,15 +287,3 @@ def _machine(row: dict[str, Any]) -> str:
 def _keys(ledger: Ledger, view: str) -> set[tuple[Any, ...]]:
     """What names the configurations of a view."""
     return {key_of(row) for row in ledger.query(f"SELECT {', '.join(KEY)} FROM {view}").to_pylist()}
-
-
-def _steps(
-    data: list[dict[str, Any]], spots: list[tuple[float, float]], is_on: str
-) -> list[tuple[float, float]]:
-    """Points along the line of the Pareto front, for names to keep clear of."""
-    corners = sorted(spot for row, spot in zip(data, spots, strict=True) if row[is_on])
-    found: list[tuple[float, float]] = []
-    for (x0, y0), (x1, y1) in pairwise(corners):
-        found += [(x0 + n * 8.0, y0) for n in range(int((x1 - x0) / 8) + 1)]
-        found += [(x1, min(y0, y1) + n * 8.0) for n in range(int(abs(y1 - y0) / 8) + 1)]
-    return found

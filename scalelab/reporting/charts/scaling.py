@@ -11,9 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from scalelab.core.units import format_bytes, format_seconds
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.differences import Settings, key_of, labels, settings_of
+from scalelab.reporting.lines import Look, look_of
+from scalelab.reporting.selection import SHOWN, ids
 from scalelab.reporting.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
@@ -34,7 +37,7 @@ _KEYS = {
     "hidden_dim": "model.hidden_dim",
     "num_negatives": "negatives.0.num_negatives",
 }
-_ROWS = """
+_ROWS = f"""
 SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
     loss,
     batch_size, max_len, hidden_dim, num_negatives, num_items, num_seeds, valid_ndcg_10,
@@ -42,6 +45,7 @@ SELECT configuration, data_fingerprint, protocol, device, results_version, threa
 FROM configurations
 WHERE peak_bytes IS NOT NULL AND train_s IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
+    AND configuration IN ({SHOWN})
 ORDER BY dataset, num_items, model, loss, configuration, device, results_version
 """
 _ADDED = {
@@ -53,17 +57,17 @@ _ADDED = {
     "line_order": pa.int64(),
     "verdict": pa.string(),
     "num_left_out": pa.int64(),
+    "peak": pa.string(),
+    "time": pa.string(),
 }
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [12, 4])
 _TOOLTIP = (
     alt.Tooltip("line:N", title="the same along the line"),
     alt.Tooltip("value:Q", title="setting", format=","),
     alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
-    alt.Tooltip("peak_bytes:Q", format=","),
-    alt.Tooltip("train_s:Q", format=",.1f"),
+    alt.Tooltip("peak:N", title="training peak"),
+    alt.Tooltip("time:N", title="training time"),
     alt.Tooltip("test_ndcg_10:Q", format=".4f"),
     alt.Tooltip("verdict:N", title="note"),
-    alt.Tooltip("configuration:N", title="id"),
 )
 
 
@@ -99,7 +103,7 @@ class Scaling:
         lines = [line for line in found[by] if len(line) > 1] or found[by]
         lines = sorted(lines, key=len, reverse=True)[: self.most_lines]
         places = [place for line in lines for place in line]
-        verdicts = verdicts_of(ledger) if rows else {}
+        verdicts = verdicts_of(ledger, ids(rows)) if rows else {}
         words, usual = _words(
             [rows[line[0]] for line in lines], [settings[line[0]] for line in lines], by
         )
@@ -113,6 +117,8 @@ class Scaling:
                 "line_order": number,
                 "verdict": verdicts[key_of(rows[place])].words or None,
                 "num_left_out": len(rows) - len(places),
+                "peak": format_bytes(rows[place]["peak_bytes"]),
+                "time": format_seconds(rows[place]["train_s"]),
             }
             for number, line in enumerate(lines)
             for place in line
@@ -126,7 +132,9 @@ class Scaling:
             return theme.nothing_to_show("Growth with the catalog")
         chart_data = theme.ChartData()
         setting = rows["setting"][0].as_py()
-        look = _look(rows)
+        look = look_of(
+            dict(zip(rows["line"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "line"
+        )
         panels = [
             self._panels(chart_data, rows.filter(pc.field("place") == place), look, place, setting)
             for place in dict.fromkeys(rows["place"].to_pylist())
@@ -147,7 +155,7 @@ class Scaling:
         self,
         chart_data: theme.ChartData,
         rows: pa.Table,
-        look: "_Look",
+        look: Look,
         place: str,
         setting: str,
     ) -> alt.HConcatChart:
@@ -175,14 +183,17 @@ class Scaling:
         self,
         chart_data: theme.ChartData,
         rows: pa.Table,
-        look: "_Look",
+        look: Look,
         across: dict[str, Any],
         field: str,
         unit: str,
         title: str,
     ) -> Any:
-        log = None if unit else False
-        up = axes.axis_of(theme.numbers(rows, field), title, unit=unit, log=log)
+        up = (
+            axes.axis_of(theme.numbers(rows, field), title, unit=unit)
+            if unit
+            else axes.quality_axis(theme.numbers(rows, field), title)
+        )
         base = chart_data.chart(rows).encode(
             x=alt.X("value:Q", **across), y=alt.Y(f"{field}:Q", **up), color=look.color
         )
@@ -192,37 +203,6 @@ class Scaling:
             fill=alt.condition(is_plain, look.fill, alt.value("white")), tooltip=list(_TOOLTIP)
         )
         return alt.layer(lines, points).properties(width=self.width, height=self.height)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Look:
-    """How lines look: the colour of their loss, and dashes that differ among lines of one loss."""
-
-    color: alt.Color
-    fill: alt.Fill
-    dash: alt.StrokeDash
-
-
-def _look(rows: pa.Table) -> _Look:
-    losses = dict(zip(rows["line"].to_pylist(), rows["loss"].to_pylist(), strict=True))
-    names = list(losses)
-    colours = [theme.colour_of(losses[name]) for name in names]
-    before = [[losses[other] for other in names[:place]] for place in range(len(names))]
-    dashes = [
-        _DASHES[earlier.count(losses[name]) % len(_DASHES)]
-        for name, earlier in zip(names, before, strict=True)
-    ]
-    legend = alt.Legend(
-        orient="bottom", columns=2, labelLimit=520, symbolType="stroke", symbolSize=700
-    )
-    scale = alt.Scale(domain=names, range=colours)
-    return _Look(
-        color=alt.Color("line:N", title=None, scale=scale, legend=legend),
-        fill=alt.Fill("line:N", title=None, scale=scale, legend=None),
-        dash=alt.StrokeDash(
-            "line:N", title=None, scale=alt.Scale(domain=names, range=dashes), legend=legend
-        ),
-    )
 
 
 def _has_a_line(lines: Sequence[Sequence[int]]) -> bool:

@@ -1,0 +1,176 @@
+"""Draw the validation quality of runs against epochs and against the clock."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import altair as alt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from scalelab.reporting import axes, theme
+from scalelab.reporting.charts._options import Height, Study, Width
+from scalelab.reporting.differences import KEY, describe, key_of
+from scalelab.reporting.lines import look_of
+from scalelab.reporting.selection import ids
+from scalelab.reporting.verdicts import verdicts_of
+from scalelab.store.ledger import Ledger
+
+__all__ = ["Learning"]
+
+# Of each configuration the run with the smallest seed; of each data set the best configurations of
+# every loss in turn: first the best of each, then the second best.
+_ROWS = f"""
+WITH latest AS (
+    SELECT * FROM results SEMI JOIN (
+        SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
+        FROM results GROUP BY fingerprint, device
+    ) AS newest USING (run_id)
+    WHERE valid_ndcg_10 IS NOT NULL AND ($study IS NULL OR study_id = $study)
+),
+one_seed AS (
+    SELECT * FROM latest QUALIFY row_number() OVER (
+        PARTITION BY {", ".join(KEY)} ORDER BY seed, run_id
+    ) = 1
+),
+counted AS (
+    SELECT *, count(*) OVER place AS of_place, row_number() OVER (
+        PARTITION BY data_fingerprint, protocol, device, results_version, threads, loss
+        ORDER BY valid_ndcg_10 DESC, configuration
+    ) AS turn
+    FROM one_seed
+    WINDOW place AS (PARTITION BY data_fingerprint, protocol, device, results_version, threads)
+),
+chosen AS (
+    SELECT * FROM counted QUALIFY row_number() OVER (
+        PARTITION BY data_fingerprint, protocol, device, results_version, threads
+        ORDER BY turn, valid_ndcg_10 DESC, configuration
+    ) <= $most
+),
+clocks AS (
+    SELECT run_id, epoch, max(value) AS at_s FROM metrics
+    WHERE split = 'train' AND name = 'wall_s' GROUP BY run_id, epoch
+)
+SELECT {", ".join(f"chosen.{name}" for name in KEY)}, dataset, num_items, loss, seed, of_place,
+    spec::VARCHAR AS spec, metrics.epoch, metrics.value AS valid_ndcg_10, clocks.at_s
+FROM chosen
+JOIN metrics ON metrics.run_id = chosen.run_id AND metrics.split = 'valid'
+    AND metrics.name = 'ndcg' AND metrics.k = 10
+LEFT JOIN clocks ON clocks.run_id = chosen.run_id AND clocks.epoch = metrics.epoch
+ORDER BY dataset, num_items, {", ".join(f"chosen.{name}" for name in KEY[1:])},
+    chosen.loss, chosen.turn, metrics.epoch
+"""
+_ADDED = {
+    "place": pa.string(),
+    "label": pa.string(),
+    "usual": pa.string(),
+    "is_rising": pa.bool_(),
+    "num_left_out": pa.int64(),
+}
+_TOOLTIP = (
+    alt.Tooltip("label:N", title="configuration"),
+    alt.Tooltip("epoch:Q"),
+    alt.Tooltip("at_s:Q", title="seconds of training", format=",.1f"),
+    alt.Tooltip("valid_ndcg_10:Q", title="validation NDCG@10", format=".4f"),
+    alt.Tooltip("seed:Q"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """Validation NDCG@10 after each epoch: which runs had ended learning, and which learn fast.
+
+    A line is one run: of each configuration that with the smallest seed. At most `most` lines for
+    each data set and device, the best of each loss first.
+    """
+
+    study: Study = None
+    most: Annotated[int, Field(ge=1, description="most lines of a panel, the best first")] = 12
+    width: Width = 430
+    height: Height = 280
+
+    def rows(self, ledger: Ledger) -> pa.Table:
+        """One row for each line and epoch."""
+        table = ledger.query(_ROWS, {"study": self.study, "most": self.most})
+        rows = table.to_pylist()
+        described = describe(rows)
+        verdicts = verdicts_of(ledger, ids(rows)) if rows else {}
+        left_out = {key_of(row)[1:]: row["of_place"] - self.most for row in rows}
+        total = sum(max(0, count) for count in left_out.values())
+        added = [
+            {
+                "place": f"{described[key_of(row)].data}, {row['device'] or 'unknown device'}",
+                "label": described[key_of(row)].label,
+                "usual": described[key_of(row)].usual,
+                "is_rising": verdicts[key_of(row)].still_rising > 0,
+                "num_left_out": total,
+            }
+            for row in rows
+        ]
+        return theme.with_columns(table.drop_columns(["spec", "of_place"]), added, _ADDED)
+
+    def finding(self, rows: pa.Table) -> str:
+        """How many of the drawn runs had not ended learning."""
+        last = {key_of(row): row for row in rows.to_pylist()}.values()
+        if not last:
+            return ""
+        rising = sum(row["is_rising"] for row in last)
+        if not rising:
+            return f"All {len(last)} drawn runs had stopped rising when they ended."
+        count = (
+            "The only drawn run was"
+            if len(last) == 1
+            else (f"{rising} of {len(last)} drawn runs {'was' if rising == 1 else 'were'}")
+        )
+        return f"{count} still rising at the end: with more epochs the order may change."
+
+    def draw(self, rows: pa.Table) -> alt.Chart:
+        """For each data set and device a panel over epochs and one over the clock."""
+        title = "Learning curves"
+        if not rows.num_rows:
+            return theme.nothing_to_show(title)
+        chart_data = theme.ChartData()
+        panels = [
+            self._panels(chart_data, rows.filter(pc.field("place") == place), place)
+            for place in dict.fromkeys(rows["place"].to_pylist())
+        ]
+        subtitle = ["a line is one run (smallest seed); hollow points: still rising when it ended"]
+        left_out = rows["num_left_out"][0].as_py()
+        if left_out:
+            subtitle.append(f"{left_out} configurations are left out, the best of each loss kept")
+        subtitle += theme.unnamed(rows)
+        heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
+        drawn = alt.vconcat(*panels, title=heading, spacing=30)
+        # The labels of one data set may be those of another.
+        return theme.themed(drawn.resolve_scale(color="independent"), chart_data)
+
+    def _panels(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> alt.HConcatChart:
+        panels = [self._panel(chart_data, rows, "epoch", "", "epoch")]
+        if theme.numbers(rows, "at_s"):
+            panels.append(self._panel(chart_data, rows, "at_s", "s", "time of training"))
+        return alt.hconcat(*panels, title=alt.TitleParams(place, fontSize=12, offset=8))
+
+    def _panel(
+        self, chart_data: theme.ChartData, rows: pa.Table, field: str, unit: str, title: str
+    ) -> Any:
+        found = theme.numbers(rows, field)
+        across = axes.axis_of([max(found)], title, unit=unit, zero=True)
+        if field == "epoch":
+            across["axis"].tickMinStep = 1
+            across["axis"].values = [n for n in across["axis"].values if n == int(n)]
+        up = axes.quality_axis(theme.numbers(rows, "valid_ndcg_10"), "validation NDCG@10")
+        look = look_of(
+            dict(zip(rows["label"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "label"
+        )
+        base = chart_data.chart(rows.filter(pc.field(field).is_valid())).encode(
+            x=alt.X(f"{field}:Q", **across),
+            y=alt.Y("valid_ndcg_10:Q", **up),
+            color=look.color,
+            detail="configuration:N",
+        )
+        lines = base.mark_line(strokeWidth=1.6).encode(strokeDash=look.dash)
+        points = base.mark_point(size=36, opacity=1).encode(
+            fill=alt.condition("datum.is_rising", alt.value("white"), look.fill),
+            tooltip=list(_TOOLTIP),
+        )
+        return alt.layer(lines, points).properties(width=self.width, height=self.height)

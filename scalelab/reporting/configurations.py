@@ -1,0 +1,164 @@
+"""Collect the configurations of the page: one row each, its settings and what its figures are."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalelab.core.units import format_bytes, format_seconds
+from scalelab.reporting.differences import KEY, Key, describe, key_of
+from scalelab.reporting.selection import MOST, SHOWN, ids, num_configurations
+from scalelab.reporting.verdicts import verdicts_of
+from scalelab.reporting.views import Keys
+from scalelab.store.ledger import Ledger
+
+__all__ = ["Column", "Configurations", "Row", "collect"]
+
+_ROWS = f"""
+SELECT {", ".join(KEY)}, dataset, num_items, model, loss, spec::VARCHAR AS spec, num_seeds,
+    valid_ndcg_10, test_ndcg_10, test_ndcg_10_std, peak_bytes, predicted_peak_bytes, train_s,
+    tokens_per_s
+FROM configurations WHERE configuration IN ({SHOWN})
+ORDER BY dataset, num_items, valid_ndcg_10 DESC NULLS LAST, {", ".join(KEY)}
+"""
+# A column, its heading, and how its values are written.
+_COLUMNS = {
+    "num_seeds": ("seeds", str),
+    "valid_ndcg_10": ("valid NDCG@10", "{:.4f}".format),
+    "test_ndcg_10": ("test NDCG@10", "{:.4f}".format),
+    "test_ndcg_10_std": ("std", "{:.4f}".format),
+    "peak_bytes": ("training peak", format_bytes),
+    "predicted_peak_bytes": ("predicted", format_bytes),
+    "train_s": ("training", format_seconds),
+    "tokens_per_s": ("tokens/s", "{:,.0f}".format),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A heading, and whether its values are numbers."""
+
+    text: str
+    is_number: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A configuration; each of `values` is a text and the value by which it is sorted."""
+
+    number: int
+    loss: str
+    label: str
+    is_on_front: bool
+    is_best: bool
+    peak_bytes: int | None
+    train_s: float | None
+    values: list[tuple[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configurations:
+    """The table of the page. `settings` holds the settings of the runs, for its script."""
+
+    columns: list[Column]
+    rows: list[Row]
+    total: int
+    usual: str
+    settings: dict[str, Any]
+
+    @property
+    def words(self) -> str:
+        """What the table holds."""
+        words = "Means over seeds, the best on validation first."
+        if self.total > MOST:
+            words += (
+                f" There are {self.total:,} configurations; the page holds {len(self.rows):,}: "
+                "the Pareto fronts and the best of each loss."
+            )
+        return f"{words} Where a row does not name it: {self.usual}." if self.usual else words
+
+
+def collect(ledger: Ledger, keys: Keys) -> Configurations:
+    """The configurations of a ledger with their figures, the best on validation first."""
+    rows = ledger.query(_ROWS).to_pylist()
+    described, verdicts = describe(rows), verdicts_of(ledger, ids(rows))
+    fronts = {
+        key_of(row)
+        for view in ("pareto_memory", "pareto_time")
+        for row in ledger.query(f"SELECT {', '.join(KEY)} FROM {view}").to_pylist()
+    }
+    best: dict[tuple[Any, ...], Key] = {}
+    for row in rows:
+        if row["valid_ndcg_10"] is not None:
+            best.setdefault(key_of(row)[1:], key_of(row))
+    several = len({described[key_of(row)].data for row in rows}) > 1
+    figures = [name for name in _COLUMNS if any(row[name] is not None for row in rows)]
+    notes = {key: verdict.words for key, verdict in verdicts.items() if verdict.words}
+    columns = [Column(text="data", is_number=False)] if several else []
+    columns.append(Column(text="configuration", is_number=False))
+    columns += [Column(text=_COLUMNS[name][0], is_number=True) for name in figures]
+    columns.append(Column(text="note", is_number=False))
+    found = []
+    for row in rows:
+        key = key_of(row)
+        own = described[key]
+        values: list[tuple[str, Any]] = [(own.data, own.data)] if several else []
+        values.append((own.label, own.label))
+        values += [(_text(name, row[name]), row[name]) for name in figures]
+        values.append((notes.get(key, ""), notes.get(key, "")))
+        found.append(
+            Row(
+                number=keys.of(key),
+                loss=row["loss"],
+                label=own.label,
+                is_on_front=key in fronts,
+                is_best=best.get(key[1:]) == key,
+                peak_bytes=row["peak_bytes"],
+                train_s=row["train_s"],
+                values=values,
+            )
+        )
+    bests = {
+        keys.of(key_of(row)): keys.of(best[key_of(row)[1:]])
+        for row in rows
+        if key_of(row)[1:] in best
+    }
+    return Configurations(
+        columns=columns,
+        rows=found,
+        total=num_configurations(ledger),
+        usual=described[key_of(rows[0])].usual if rows else "",
+        settings=_settings([(keys.of(key_of(row)), row["spec"]) for row in rows], bests),
+    )
+
+
+def _text(name: str, value: Any) -> str:
+    return "" if value is None else _COLUMNS[name][1](value)
+
+
+def _settings(specs: Sequence[tuple[int, str]], bests: dict[int, int]) -> dict[str, Any]:
+    """The settings that all share, those of each, and the best to compare each with."""
+    flat = [(number, _flat("", json.loads(spec))) for number, spec in specs]
+    common = dict(flat[0][1]) if flat else {}
+    for _, one in flat:
+        common = {key: value for key, value in common.items() if one.get(key, ...) == value}
+    own = {
+        number: {key: value for key, value in one.items() if key not in common}
+        for number, one in flat
+    }
+    return {"common": common, "own": own, "best": bests}
+
+
+def _flat(prefix: str, value: Any) -> dict[str, Any]:
+    """Settings by dotted key, without those that are not set and those that nobody writes."""
+    found: dict[str, Any] = {}
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in pairs:
+        name = f"{prefix}.{key}" if prefix else str(key)
+        nested = isinstance(inner, dict) or (
+            isinstance(inner, list) and any(isinstance(each, dict) for each in inner)
+        )
+        if name == "sources" or inner is None:
+            continue
+        found |= _flat(name, inner) if nested else {name: inner}
+    return found

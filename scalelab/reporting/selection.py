@@ -1,0 +1,35 @@
+"""Decide which configurations a page holds: all, or those that matter where there are very many."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from scalelab.store.ledger import Ledger
+
+__all__ = ["MOST", "SHOWN", "ids", "num_configurations"]
+
+# More rows than people read, and than a browser draws at once.
+MOST = 2000
+_BEST = 5
+# Ids of the configurations on the page. Above MOST: the Pareto fronts, and the best of each loss.
+SHOWN = f"""
+SELECT configuration FROM (
+    SELECT configuration, count(*) OVER () AS of_all, row_number() OVER (
+        PARTITION BY data_fingerprint, protocol, device, results_version, threads, loss
+        ORDER BY valid_ndcg_10 DESC NULLS LAST, configuration
+    ) AS turn
+    FROM configurations
+)
+WHERE of_all <= {MOST} OR turn <= {_BEST}
+UNION SELECT configuration FROM pareto_memory WHERE (SELECT count(*) FROM configurations) > {MOST}
+UNION SELECT configuration FROM pareto_time WHERE (SELECT count(*) FROM configurations) > {MOST}
+"""
+
+
+def num_configurations(ledger: Ledger) -> int:
+    """How many configurations have a result."""
+    return ledger.query("SELECT count(*) AS n FROM configurations")["n"][0].as_py()
+
+
+def ids(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The ids of the configurations of `rows`."""
+    return {row["configuration"] for row in rows}
