@@ -1,6 +1,6 @@
-"""Choose the configurations that the next round of `[halving]` trains for longer."""
+"""Run the rounds of `[halving]`: the best configurations of each train for longer in the next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scalelab.core.errors import SpecError
@@ -8,7 +8,7 @@ from scalelab.core.study import HalvingSpec, StudySpec
 from scalelab.store.ledger import Ledger
 from scalelab.studies.grid import Configuration
 
-__all__ = ["best_of_round", "check_halving", "in_round"]
+__all__ = ["check_halving", "first_round", "run_rounds"]
 
 _EPOCHS = "train.epochs"
 _QUALITY = """
@@ -28,7 +28,36 @@ def check_halving(study: StudySpec, overrides: Mapping[str, Any]) -> None:
         raise SpecError(f"{study.name}: [halving] sets {_EPOCHS} in each round", hint)
 
 
-def in_round(configurations: Sequence[Configuration], epochs: int) -> list[Configuration]:
+def first_round(
+    halving: HalvingSpec, configurations: Sequence[Configuration]
+) -> list[Configuration]:
+    """All configurations, with the epochs of the first round."""
+    return _in_round(configurations, halving.epochs[0])
+
+
+def run_rounds(
+    halving: HalvingSpec,
+    configurations: Sequence[Configuration],
+    run_round: Callable[[Sequence[Configuration]], Sequence[str] | None],
+    ledger: Ledger,
+    tell: Callable[[str], None],
+) -> None:
+    """One round after the other; none begins before the one before it is complete.
+
+    `run_round` runs configurations and returns their fingerprints in the same order, None where it
+    was stopped.
+    """
+    kept, number = list(configurations), len(halving.epochs)
+    for place, epochs in enumerate(halving.epochs):
+        if place:
+            tell(f"round {place + 1} of {number}: {len(kept)} go on, with {epochs} epochs")
+        fingerprints = run_round(_in_round(kept, epochs))
+        if fingerprints is None:
+            return
+        kept = _best_of(halving, kept, fingerprints, ledger)
+
+
+def _in_round(configurations: Sequence[Configuration], epochs: int) -> list[Configuration]:
     """The configurations with so many epochs, which their labels say."""
     return [
         Configuration(
@@ -40,7 +69,7 @@ def in_round(configurations: Sequence[Configuration], epochs: int) -> list[Confi
     ]
 
 
-def best_of_round(
+def _best_of(
     halving: HalvingSpec,
     configurations: Sequence[Configuration],
     fingerprints: Sequence[str],

@@ -21,7 +21,7 @@ from scalelab.studies.grid import Configuration, expand
 from scalelab.studies.study_toml import as_toml, study_id
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.final_seeds import best_configurations, check_final_seeds
-from scalelab.sweeping.halving import best_of_round, check_halving, in_round
+from scalelab.sweeping.halving import check_halving, first_round, run_rounds
 from scalelab.sweeping.hooks import Hooks
 from scalelab.sweeping.jobs import Job, Planner, in_order, outcomes_to_rerun
 from scalelab.sweeping.median_rule import MedianRule
@@ -31,7 +31,6 @@ from scalelab.workers.fork_server import threads_each
 from scalelab.workers.task import Executor, ExecutorDied, utc_now
 
 __all__ = ["Hooks", "sweep"]
-
 
 # With fewer configurations the predictions take no noticeable time.
 _MANY = 50
@@ -153,11 +152,8 @@ class _Sweep:
         """Plan without writing anything."""
         attempts = Ledger(self.ledger).attempts() if self.ledger.exists() else {}
         if self.study.halving is not None:
-            configurations = in_round(configurations, self.study.halving.epochs[0])
-            self.observer.on_message(
-                f"these are the first of {len(self.study.halving.epochs)} rounds; which go on is "
-                "known after each"
-            )
+            configurations = first_round(self.study.halving, configurations)
+            self.observer.on_message(f"this is round 1 of {len(self.study.halving.epochs)}")
         self._plan(self._planner(attempts), configurations)
         self.observer.on_end()
         return self._result({}, interrupted=False)
@@ -187,7 +183,14 @@ class _Sweep:
                 stops.on_signal = lambda count: executor.stop(now=count > 1)
             try:
                 if self.study.halving is not None:
-                    self._halve(driver, stops, planner, executor, configurations, ledger)
+
+                    def run_round(these: Sequence[Configuration]) -> list[str] | None:
+                        self._grid(driver, stops, planner, executor, these)
+                        done = not (stops.count or driver.num_late)
+                        return [job.fingerprint for job in planner.jobs(these)] if done else None
+
+                    tell = self.observer.on_message
+                    run_rounds(self.study.halving, configurations, run_round, ledger, tell)
                 elif self.study.search is None:
                     self._grid(driver, stops, planner, executor, configurations)
                 else:
@@ -222,34 +225,6 @@ class _Sweep:
         self._open_executor(executor, driver, jobs)
         driver.add(jobs)
         driver.run()
-
-    def _halve(
-        self,
-        driver: Driver,
-        stops: StopSignals,
-        planner: Planner,
-        executor: Executor,
-        configurations: Sequence[Configuration],
-        ledger: Ledger,
-    ) -> None:
-        """One round after the other; none begins before the one before it is complete."""
-        halving = self.study.halving
-        assert halving is not None
-        kept: Sequence[Configuration] = configurations
-        for number, epochs in enumerate(halving.epochs):
-            this_round = in_round(kept, epochs)
-            self._grid(driver, stops, planner, executor, this_round)
-            if stops.count or driver.num_late or number == len(halving.epochs) - 1:
-                return
-            jobs = {job.configuration.spec.as_json(): job for job in self.jobs.values()}
-            fingerprints = [jobs[each.spec.as_json()].fingerprint for each in this_round]
-            kept = best_of_round(halving, kept, fingerprints, ledger)
-            if not kept:
-                return
-            self.observer.on_message(
-                f"round {number + 2} of {len(halving.epochs)}: {len(kept)} configurations go on "
-                f"with {halving.epochs[number + 1]} epochs"
-            )
 
     def _search(
         self,

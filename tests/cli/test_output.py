@@ -33,30 +33,40 @@ def test_room_is_what_whole_words_need(
     assert has_room(COLUMNS, ROWS, right="requested") is expected
 
 
-def test_a_plan_without_room_for_its_table_is_a_block_for_each_cell(
+def test_a_plan_is_one_line_for_each_configuration(
     scalelab: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     done = scalelab("plan", "quickstart", "--on", "h100", "--set", "train.epochs=1")
     assert done.code == 0
-    lines = [line.split() for line in done.out.splitlines()]
-    assert ["sampled_softmax", "size=32", "num_negatives=128"] in lines
-    assert sum(line[:1] == ["device_used"] for line in lines) == 10
+    table, _, sentence = done.out.partition("\n\n")
+    names, *lines = table.splitlines()
+    assert names.split()[:3] == ["configuration", "memory", "free"]
+    assert max(map(len, lines)) <= 80
+    labels = [line.partition("  ")[0] for line in lines]
+    assert "sampled_softmax size=32 neg=128" in labels
+    assert len(set(labels)) == len(labels) > 6
+    assert f"All {len(labels)} configurations fit" in sentence
+    assert "Quality is not predicted." in sentence
 
 
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [
-        ("8GiB", "batch.size = 3,000 fits; no larger value was tried"),
-        ("300MiB", "reserved is predicted without a limit"),
+        ("8GiB", "The largest batch.size is 3,000: what limits it is the number of users"),
+        ("300MiB", "does not fit 300 MiB."),
     ],
 )
-def test_a_plan_says_why_its_answer_looks_strange(
+def test_a_solution_says_what_limits_it_and_shows_nothing_above_the_limit(
     scalelab: Callable, budget: str, expected: str
 ) -> None:
-    done = scalelab(
+    asked = (
         *("plan", "sasrec-synthetic", "--on", "h100", "--set", "data.num_users=3000"),
         *("--solve", "batch.size", "--budget", budget),
     )
-    assert done.code == 0
-    assert expected in done.err
+    assert expected in scalelab(*asked).out
+    (found,) = scalelab(*asked, "--json").document
+    assert found["fits"]
+    for stage in ("memory", "evaluation"):
+        assert found[stage]["reserved"]["total"] <= found["limit_bytes"]
+    assert found["needed_bytes"] <= found["limit_bytes"]
