@@ -52,6 +52,9 @@ def report(
         files = [out]
     else:
         stems = [short(name).replace(":", "-") for name in names]
+        if out is not None and out.suffix.lstrip(".").lower() in _FORMATS and not out.is_dir():
+            message = f"--out {out} is the name of one file, and there are {len(names)} charts"
+            raise SpecError(message, f"name a folder: --out {out.with_suffix('')}")
         files = [(out or Path()) / f"{stem}.{format}" for stem in stems]
     for file, chart in zip(files, drawn.values(), strict=True):
         save_chart(chart, file, format)
