@@ -73,7 +73,7 @@ def locate(path: str | None, needed_by: str = "this reader") -> Location:
         there = sorted(
             found.name
             for found in _expanded(data_root).glob("*")
-            if _is_dir(found) or _format_of(found.name) in _SUFFIXES
+            if _is_dir(found) or _format_of(found) in _SUFFIXES
         )
         close = difflib.get_close_matches(path, there, n=1)
         hint = f"did you mean {close[0]!r}?" if close else hint
