@@ -20,6 +20,11 @@ COMMANDS = [
     ("data", "convert"),
     ("data", "synthesize"),
     ("list",),
+    ("keys",),
+    ("schema",),
+    ("new",),
+    ("estimate",),
+    ("answer",),
     ("doctor",),
 ]
 
