@@ -37,26 +37,33 @@ __all__ = ["app", "run"]
 # errors share is the parent of the one that Typer exports.
 _ClickError: Any = typer.BadParameter.__mro__[2]
 
+# The groups of the help, in the order in which people need them.
+_PLAN = "Predict what a run takes and whether it fits"
+_RUN = "Run and measure"
+_READ = "Read results"
+_DATA = "Data sets"
+_FIND = "Find and add parts, check the machine"
+
 app = typer.Typer(
     name="scalelab",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("sweep", epilog=sweep.EXAMPLE)(sweep.main)
-app.command("profile", epilog=profile.EXAMPLE)(profile.main)
-app.command("plan", epilog=plan.EXAMPLE)(plan.main)
-app.command("advise", epilog=advise.EXAMPLE)(advise.main)
-app.command("estimate", epilog=estimate.EXAMPLE)(estimate.main)
-app.command("answer", epilog=answer.EXAMPLE)(answer.main)
-app.command("query", epilog=query.EXAMPLE)(query.main)
-app.command("report", epilog=report.EXAMPLE)(report.main)
-app.command("compare", epilog=compare.EXAMPLE)(compare.main)
-app.add_typer(data.app, name="data")
-app.command("list", epilog=list_.EXAMPLE)(list_.main)
-app.command("keys", epilog=keys.EXAMPLE)(keys.main)
-app.command("schema", epilog=schema.EXAMPLE)(schema.main)
-app.command("new", epilog=new.EXAMPLE)(new.main)
-app.command("doctor", epilog=doctor.EXAMPLE)(doctor.main)
+app.command("plan", rich_help_panel=_PLAN, epilog=plan.EXAMPLE)(plan.main)
+app.command("advise", rich_help_panel=_PLAN, epilog=advise.EXAMPLE)(advise.main)
+app.command("estimate", rich_help_panel=_PLAN, epilog=estimate.EXAMPLE)(estimate.main)
+app.command("sweep", rich_help_panel=_RUN, epilog=sweep.EXAMPLE)(sweep.main)
+app.command("profile", rich_help_panel=_RUN, epilog=profile.EXAMPLE)(profile.main)
+app.command("answer", rich_help_panel=_READ, epilog=answer.EXAMPLE)(answer.main)
+app.command("query", rich_help_panel=_READ, epilog=query.EXAMPLE)(query.main)
+app.command("report", rich_help_panel=_READ, epilog=report.EXAMPLE)(report.main)
+app.command("compare", rich_help_panel=_READ, epilog=compare.EXAMPLE)(compare.main)
+app.add_typer(data.app, name="data", rich_help_panel=_DATA)
+app.command("list", rich_help_panel=_FIND, epilog=list_.EXAMPLE)(list_.main)
+app.command("keys", rich_help_panel=_FIND, epilog=keys.EXAMPLE)(keys.main)
+app.command("schema", rich_help_panel=_FIND, epilog=schema.EXAMPLE)(schema.main)
+app.command("new", rich_help_panel=_FIND, epilog=new.EXAMPLE)(new.main)
+app.command("doctor", rich_help_panel=_FIND, epilog=doctor.EXAMPLE)(doctor.main)
 
 
 @app.callback(invoke_without_command=True, epilog="Example: scalelab sweep quickstart")

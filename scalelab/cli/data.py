@@ -11,7 +11,15 @@ from scalelab.cli.output import console, grid, note, show_json
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Describe, convert and synthesize data sets.")
+app = typer.Typer(help="Describe, convert and synthesize data sets.")
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context) -> None:
+    """Describe, convert and synthesize data sets."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
 
 _DATA_SET = "Set a key of the section data, such as --set split=temporal. May be repeated."
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=_DATA_SET)]

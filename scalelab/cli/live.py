@@ -130,7 +130,7 @@ class LiveState(SweepObserver):
                 self._progress[progress.run_id] = progress
                 if progress.metric is not None:
                     curve = self._curves.setdefault(progress.run_id, [])
-                    # Between two evaluations the last figure is told again.
+                    # Between two evaluations the last figure comes again.
                     if curve[-1:] != [progress.metric]:
                         curve.append(progress.metric)
 

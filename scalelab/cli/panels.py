@@ -120,7 +120,7 @@ def finished_table(runs: tuple[Finished, ...], labels: tuple[str, ...], width: i
         Column("peak", justify="right", width=8),
         Column("train", justify="right", width=7),
     ]
-    # A note or an outcome other than done is told in one word.
+    # A note or an outcome other than done is shown in one word.
     has_words = any(run.note or run.outcome.value != "done" for run in runs)
     if has_words:
         fixed.append(Column("", width=11 if width >= _WITH_BAR else 8))

@@ -16,6 +16,11 @@ from scalelab.core.units import format_bytes, format_seconds
 __all__ = ["EXAMPLE", "main"]
 
 EXAMPLE = "Example: scalelab profile sasrec-synthetic --set loss.name=gbce --steps 20 --out prof"
+# What shows the files that no text editor shows.
+_OPENED = {
+    "trace": "open it in Perfetto or at chrome://tracing",
+    "snapshot": "open it with PyTorch's memory_viz page",
+}
 
 
 def main(
@@ -97,7 +102,8 @@ def _show(facts: dict[str, Any]) -> None:
     for loss, way in facts["kernels"].items():
         say(f"kernel of {loss}: {way}")
     for name, path in facts["files"].items():
-        say(f"{name}: {path}")
+        opened = _OPENED.get(name)
+        say(f"{name}: {path}" + (f" ({opened})" if opened else ""))
 
 
 def _cell(run: str) -> Planned:

@@ -1,6 +1,7 @@
 """Print the results of a finished sweep, its Pareto front and the next commands."""
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,8 @@ def _show_pareto_front(
         point for pareto_front in pareto_fronts.values() for point in pareto_front.points()
     )
     if points:
-        console().print(_pareto_table(points, budget_bytes, baselines))
+        sizes = {row["data_fingerprint"]: row["num_items"] or 0 for row, _ in found}
+        console().print(_pareto_table(points, budget_bytes, baselines, sizes))
 
 
 def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
@@ -183,7 +185,10 @@ def _results_table(runs: list[Finished]) -> Any:
 
 
 def _pareto_table(
-    points: tuple[Point, ...], budget_bytes: int | None, baselines: list[dict[str, Any]]
+    points: tuple[Point, ...],
+    budget_bytes: int | None,
+    baselines: list[dict[str, Any]],
+    sizes: Mapping[str, int],
 ) -> Any:
     budgets = budgets_around(budget_bytes, points)
     rows = []
@@ -201,10 +206,14 @@ def _pareto_table(
                 point.note,
             )
         )
-    several = len({one["dataset"] for one in baselines}) > 1
+    named = len({one["dataset"] for one in baselines}) > 1
+    several = len({one["data_fingerprint"] for one in baselines}) > 1
     for one in baselines:
         qualities = (_quality(one["valid_ndcg_10"]), _quality(one["test_ndcg_10"]))
-        rows.append((_baseline(one, several=several), *qualities, "", "", "", ""))
+        # Catalogs of different sizes may share the name of their data set.
+        where = one["dataset"] if named else f"{sizes[one['data_fingerprint']]:,} items"
+        name = f"baseline: {one['name'].replace('_', ' ')}" + (f" ({where})" if several else "")
+        rows.append((name, *qualities, "", "", "", ""))
     columns = ("configuration", "valid", "test", "peak", "train", "best under", "note")
     if not any(point.note for point in points):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
@@ -212,11 +221,6 @@ def _pareto_table(
         "Pareto front: configurations that no other beats in validation quality and memory at once"
     )
     return grid(columns, rows, title=title, right="valid test peak train")
-
-
-def _baseline(one: dict[str, Any], *, several: bool) -> str:
-    where = f" ({one['dataset']})" if several else ""
-    return f"baseline: {one['name'].replace('_', ' ')}{where}"
 
 
 def _finished(label: str, row: dict[str, Any]) -> Finished:

@@ -58,13 +58,13 @@ def draw(
         room -= len(gpus) + 1
     body = _Body(snapshot, ascii_only, answer)
     if width < _TWO_COLUMNS:
-        return Group(*top, *body.all_of(("running", "front", "finished", "messages"), width, room))
+        return Group(*top, *body.all_of(("running", "pareto", "finished", "messages"), width, room))
     half = (width - 3) // 2
     columns = Table.grid(padding=(0, 3, 0, 0))
     columns.add_column(width=half)
     columns.add_column(width=width - 3 - half)
     left = body.all_of(("running", "finished"), half, room - 1)
-    right = body.all_of(("front", "messages"), width - 3 - half, room - 1)
+    right = body.all_of(("pareto", "messages"), width - 3 - half, room - 1)
     columns.add_row(Group(*left), Group(*right))
     return Group(*top, Text(""), columns)
 
@@ -89,21 +89,21 @@ class _Body:
         now = self._now
         wanted = {
             "running": len(now.running) and len(now.running) + 1,
-            "front": len(now.pareto_front) and len(now.pareto_front) + 1,
+            "pareto": len(now.pareto_front) and len(now.pareto_front) + 1,
             "finished": len(now.finished) and len(now.finished) + 1,
             "messages": len(said),
         }
         if self._answer:
             wanted["finished"] = 0
         wanted = {name: wanted[name] for name in names}
-        least = {"running": 5, "front": 5, "finished": 4, "messages": 2}
-        most = {"running": room, "front": max(6, room // 3), "finished": room, "messages": 4}
+        least = {"running": 5, "pareto": 5, "finished": 4, "messages": 2}
+        most = {"running": room, "pareto": max(6, room // 3), "finished": room, "messages": 4}
         if self._answer:
             least["messages"] = most["messages"] = room - 4
         # Each gets its least; the lines that are left go to these in this order.
         given = {name: min(lines, least[name]) for name, lines in wanted.items()}
         spare = room - sum(given.values())
-        for name in ("running", "front", "messages", "finished"):
+        for name in ("running", "pareto", "messages", "finished"):
             if name in given:
                 more = max(0, min(spare, min(wanted[name], most[name]) - given[name]))
                 given[name] += more
@@ -125,9 +125,9 @@ class _Body:
                 now.running, now.labels, width, lines, ascii_only=self._ascii_only
             )
             return [table]
-        if name == "front":
-            front, budgets = now.pareto_front, now.budgets
-            return [pareto_table(front, budgets, now.labels, width, lines - 1)]
+        if name == "pareto":
+            points, budgets = now.pareto_front, now.budgets
+            return [pareto_table(points, budgets, now.labels, width, lines - 1)]
         if name == "finished":
             return [finished_table(now.finished[-(lines - 1) :], now.labels, width)]
         return said[:lines] if self._answer else said[-lines:]

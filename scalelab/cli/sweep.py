@@ -8,7 +8,7 @@ import typer
 
 from scalelab import api
 from scalelab.cli.completion import complete_study
-from scalelab.cli.options import Budget, Device, Json, Quiet, Set
+from scalelab.cli.options import Budget, Device, Json, Quiet, Set, Time
 from scalelab.cli.output import show_json
 from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes
@@ -63,12 +63,7 @@ def main(
     workers: Annotated[int, typer.Option(min=1, help="How many runs at the same time.")] = 1,
     device: Device = None,
     budget: Budget = None,
-    time_budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DURATION", help="The time of the whole sweep, such as 90s, 10min or 2h."
-        ),
-    ] = None,
+    time_budget: Time = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the planned runs with predictions; run nothing."),

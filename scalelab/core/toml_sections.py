@@ -26,7 +26,12 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        what, hint = "not a text file", "write a study or a run profile in TOML"
+        if path.read_bytes()[8:12] == b"DUCK":
+            what, hint = "a ledger (a DuckDB file), not a TOML file", f"scalelab report {path}"
+        raise SpecError(f"cannot read {path}: it is {what}", hint) from error
+    except OSError as error:
         raise SpecError(f"cannot read {path}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"invalid TOML: {path}: {error}") from error

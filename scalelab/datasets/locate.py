@@ -1,5 +1,6 @@
 """Find the file, the folder of parts or the compact form that a path or a name means."""
 
+import difflib
 import errno
 import glob
 import os
@@ -68,7 +69,17 @@ def locate(path: str | None, needed_by: str = "this reader") -> Location:
         )
         raise DataError(f"no data set in the folder {path!r}; searched {searched}", hint)
     hint = "give the path of a file"
-    hint += "" if data_root else ", or set SCALELAB_DATA to the folder of your data sets"
+    if data_root:
+        there = sorted(
+            found.name
+            for found in _expanded(data_root).glob("*")
+            if _is_dir(found) or _format_of(found) in _SUFFIXES
+        )
+        close = difflib.get_close_matches(path, there, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else hint
+        hint += f"; in SCALELAB_DATA there are: {', '.join(there)}" if len(there) < 20 else ""
+    else:
+        hint += ", or set SCALELAB_DATA to the folder of your data sets"
     raise DataError(f"no data set at {path!r}; searched {searched}", hint)
 
 

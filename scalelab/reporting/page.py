@@ -60,6 +60,9 @@ def report(
     if out is not None and len(named) == 1 and not out.is_dir():
         files = [out]
     else:
+        if out is not None and out.suffix.lstrip(".").lower() in _FORMATS and not out.is_dir():
+            message = f"--out {out} is the name of one file, and there are {len(named)} charts"
+            raise SpecError(message, f"name a folder: --out {out.with_suffix('')}")
         files = [(out or Path()) / f"{stem}.{format}" for stem in _stems(named)]
     for file, chart in zip(files, drawn, strict=True):
         save_chart(chart, file, format)

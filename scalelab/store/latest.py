@@ -11,7 +11,8 @@ __all__ = ["latest"]
 
 _SQL = """
     SELECT run_id, fingerprint, configuration, outcome, phase, error, data_fingerprint, protocol,
-           device, results_version, loss, seed, valid_ndcg_10, test_ndcg_10, oracle_ndcg_10,
+           device, results_version, num_items, loss, seed,
+           valid_ndcg_10, test_ndcg_10, oracle_ndcg_10,
            peak_bytes, predicted_peak_bytes, train_s, eval_s, wall_s, tokens_per_s, epochs,
            best_epoch,
            (

@@ -21,7 +21,7 @@ from scalelab.core.records import UNFINISHED, Baseline, Outcome, Record
 from scalelab.store import versions
 from scalelab.store.lock import driver_lock
 from scalelab.store.opening import PATIENCE_S, first_line, opened
-from scalelab.store.schema import table_of_baselines, tables_of
+from scalelab.store.schema import run_columns, table_of_baselines, tables_of
 from scalelab.store.writer import LedgerWriter
 
 __all__ = ["Attempt", "Ledger", "WaitingRecords"]
@@ -79,7 +79,9 @@ class Ledger:
 
     def take_over(self, other: "Ledger") -> None:
         """Store all runs and baselines of another ledger here; all or none."""
-        tables = {name: other.query(f"FROM {name}") for name in ("runs", *_CHILDREN)}
+        written = ", ".join(run_columns())  # the others are generated from these
+        tables = {"runs": other.query(f"SELECT {written} FROM runs")}
+        tables |= {name: other.query(f"FROM {name}") for name in _CHILDREN}
         baselines = other.query("FROM baselines")
         with self._open(write=True) as connection, _transaction(connection, self.path):
             _replace_runs(connection, tables)

@@ -240,7 +240,6 @@ class Driver:
         )
         self._writer.append(task_record(task, Outcome.RUNNING))
         self._executor.submit(task)
-        # It works already: its start is announced after the ends of those before it.
         self._announce_stored(patience_s=_ANNOUNCE_S)
         self._observer.on_run_start(task.run_id)
 

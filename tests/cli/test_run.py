@@ -21,6 +21,11 @@ COMMANDS = [
     ("data", "convert"),
     ("data", "synthesize"),
     ("list",),
+    ("keys",),
+    ("schema",),
+    ("new",),
+    ("estimate",),
+    ("answer",),
     ("doctor",),
 ]
 
@@ -173,3 +178,42 @@ def test_json_errors_keep_their_exit_code(scalelab: Callable) -> None:
     done = scalelab("query", "nowhere.duckdb", "SELECT 1", "--json")
     assert done.code == 2
     assert json.loads(done.out)["error"]["kind"] == "ledger"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("sweep", "quickstart", "--budget", "8"), ("--budget 8 has no unit", "8GiB")),
+        (("sweep", "quickstart", "--time-budget", "10"), ("--time-budget 10 has no", "10min")),
+        (("plan", "quickstart", "--budget", " 8 "), ("--budget 8 has no unit", "8GiB")),
+    ],
+)
+def test_a_limit_without_a_unit_is_refused(
+    scalelab: Callable, words: tuple[str, ...], told: tuple[str, str]
+) -> None:
+    done = scalelab(*words)
+    assert done.code == 2
+    assert all(part in done.err for part in told)
+
+
+def test_a_ledger_given_for_a_study_is_called_a_ledger(scalelab: Callable, tmp_path: Path) -> None:
+    import duckdb
+
+    duckdb.connect(str(tmp_path / "mine.duckdb")).close()
+    done = scalelab("sweep", str(tmp_path / "mine.duckdb"))
+    assert done.code == 2
+    assert "it is a ledger" in done.err
+    assert "scalelab report" in done.err
+
+
+def test_data_without_a_verb_prints_its_help_and_no_error(scalelab: Callable) -> None:
+    done = scalelab("data")
+    assert (done.code, done.err) == (0, "")
+    assert "synthesize" in done.out
+
+
+def test_the_help_groups_commands_by_what_people_do(scalelab: Callable) -> None:
+    shown = scalelab("--help").out
+    groups = ["Predict what a run takes", "Run and measure", "Read results", "Data sets"]
+    assert all(group in shown for group in groups)
+    assert "─ Commands" not in shown, "each command has a group"

@@ -90,3 +90,15 @@ def test_a_path_that_may_not_be_read_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.exists", refuse)
     with pytest.raises(DataError, match="Permission denied"):
         locate(str(tmp_path / "rows.csv"))
+
+
+def test_a_name_that_is_not_there_is_answered_with_the_nearest_and_a_list(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCALELAB_DATA", str(tmp_path))
+    (tmp_path / "amazon-beauty").mkdir()
+    (tmp_path / "clicks.csv").write_text("user,item,time\n")
+    (tmp_path / "README.md").write_text("about")
+    with pytest.raises(DataError) as caught:
+        locate("amazon-beuty")
+    assert caught.value.hint == (
+        "did you mean 'amazon-beauty'?; in SCALELAB_DATA there are: amazon-beauty, clicks.csv"
+    )

@@ -340,7 +340,9 @@ def test_the_study_is_stored_as_it_was_asked_for(study, sweep, tmp_path):
     assert tables["overrides"] == {"train.epochs": 1}
 
 
-def test_a_start_is_announced_after_the_ends_before_it(study, sweep):
+def test_a_start_is_announced_after_the_ends_before_it(study, sweep, monkeypatch):
+    monkeypatch.setattr("scalelab.sweeping.driver._ANNOUNCE_S", 60.0)
+
     class Order(RecordingObserver):
         def __init__(self):
             super().__init__()
