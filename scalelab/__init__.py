@@ -4,6 +4,7 @@ from importlib import metadata as _metadata
 
 from scalelab.api import (
     account,
+    bibtex,
     calibrate,
     compare,
     data,
@@ -11,6 +12,7 @@ from scalelab.api import (
     estimate,
     keys,
     list_parts,
+    methods,
     new,
     plan,
     profile,
@@ -18,10 +20,12 @@ from scalelab.api import (
     report,
     schema,
     sweep,
+    table,
 )
 
 __all__ = [
     "account",
+    "bibtex",
     "calibrate",
     "compare",
     "data",
@@ -29,6 +33,7 @@ __all__ = [
     "estimate",
     "keys",
     "list_parts",
+    "methods",
     "new",
     "plan",
     "profile",
@@ -36,6 +41,7 @@ __all__ = [
     "report",
     "schema",
     "sweep",
+    "table",
 ]
 
 # `scalelab list` is `scalelab.list` here too; left out of `__all__`, or a star import would hide

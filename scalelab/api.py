@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.any_model.verbs import account, estimate, estimate_file
 from scalelab.api_data import data
+from scalelab.api_outputs import bibtex, methods, table, table_format
 from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "account",
     "baselines",
+    "bibtex",
     "calibrate",
     "compare",
     "data",
@@ -38,6 +40,7 @@ __all__ = [
     "estimate_file",
     "keys",
     "list_parts",
+    "methods",
     "new",
     "plan",
     "profile",
@@ -46,6 +49,8 @@ __all__ = [
     "results",
     "schema",
     "sweep",
+    "table",
+    "table_format",
     "write_rows",
 ]
 

@@ -24,6 +24,7 @@ from scalelab.cli import (
     report,
     schema,
     sweep,
+    table,
 )
 from scalelab.cli.output import fail, quiet_pipes
 from scalelab.core.errors import ScalelabError
@@ -46,6 +47,7 @@ app.command("plan", epilog=plan.EXAMPLE)(plan.main)
 app.command("estimate", epilog=estimate.EXAMPLE)(estimate.main)
 app.command("query", epilog=query.EXAMPLE)(query.main)
 app.command("report", epilog=report.EXAMPLE)(report.main)
+app.command("table", epilog=table.EXAMPLE)(table.main)
 app.command("compare", epilog=compare.EXAMPLE)(compare.main)
 app.add_typer(data.app, name="data")
 app.command("list", epilog=list_.EXAMPLE)(list_.main)
