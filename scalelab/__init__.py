@@ -4,6 +4,7 @@ from importlib import metadata as _metadata
 
 from scalelab.api import (
     account,
+    answer,
     bibtex,
     calibrate,
     compare,
@@ -25,6 +26,7 @@ from scalelab.api import (
 
 __all__ = [
     "account",
+    "answer",
     "bibtex",
     "calibrate",
     "compare",

@@ -14,7 +14,7 @@ def marks_of(figures: Mapping[Any, float]) -> dict[Any, str]:
     """`best` and `second` by the key of a figure; larger is better.
 
     Figures that are printed alike are equal: they share a mark, and after a shared `best` there is
-    no `second`. A figure that is printed as zero, or that all share, is no achievement.
+    no `second`. A figure that is printed as zero, or that all share, is not marked.
     """
     printed = {key: round(value, DIGITS) for key, value in figures.items()}
     steps = sorted(set(printed.values()), reverse=True)
