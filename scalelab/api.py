@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from scalelab.any_model.verbs import account, estimate, estimate_file
 from scalelab.api_data import data
 from scalelab.api_outputs import bibtex, methods, table, table_format
+from scalelab.api_recommend import recommend
 from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
@@ -47,6 +48,7 @@ __all__ = [
     "plan",
     "profile",
     "query",
+    "recommend",
     "report",
     "results",
     "schema",

@@ -71,6 +71,7 @@ VERBS = (
     "plan",
     "profile",
     "query",
+    "recommend",
     "report",
     "schema",
     "sweep",

@@ -22,6 +22,7 @@ from scalelab.cli import (
     plan,
     profile,
     query,
+    recommend,
     report,
     schema,
     sweep,
@@ -49,6 +50,7 @@ app.command("estimate", epilog=estimate.EXAMPLE)(estimate.main)
 app.command("answer", epilog=answer.EXAMPLE)(answer.main)
 app.command("query", epilog=query.EXAMPLE)(query.main)
 app.command("report", epilog=report.EXAMPLE)(report.main)
+app.command("recommend", epilog=recommend.EXAMPLE)(recommend.main)
 app.command("table", epilog=table.EXAMPLE)(table.main)
 app.command("compare", epilog=compare.EXAMPLE)(compare.main)
 app.add_typer(data.app, name="data")
