@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,7 @@ __all__ = [
     "sweep",
     "table",
     "table_format",
+    "unmatched",
     "write_rows",
 ]
 
@@ -195,15 +196,27 @@ def answer(
     return answer_of(Ledger(ledger), budget_bytes, None if study is None else str(study))
 
 
-def compare(ledger: str | Path, published: str | Path) -> pa.Table:
+def compare(ledger: str | Path, published: str | Path | None = None) -> pa.Table:
     """Published figures and ours side by side: mean and spread over seeds, ratio.
 
-    Raises DataError for a table that cannot be read, LedgerError.
+    `published` None takes the file that the study names. Raises DataError for a table that cannot
+    be read, LedgerError.
     """
     from scalelab.reporting.compare import compare as join
+    from scalelab.reporting.compare import published_of
     from scalelab.store.ledger import Ledger
 
-    return join(Ledger(ledger), Path(published))
+    file = published_of(Ledger(ledger)) if published is None else Path(published)
+    return join(Ledger(ledger), file)
+
+
+def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[str]:
+    """The published figures that have no row in `compare`, with the reason. Raises DataError."""
+    from scalelab.reporting.compare import published_of, unmatched
+    from scalelab.store.ledger import Ledger
+
+    file = published_of(Ledger(ledger)) if published is None else Path(published)
+    return unmatched(Ledger(ledger), file)
 
 
 def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None = None) -> str:
@@ -227,7 +240,7 @@ def calibrate(out: str | Path | None = None) -> Path:
 
 
 def sweep(
-    study: str | Path | StudySpec,
+    study: str | Path | Mapping[str, Any] | StudySpec,
     *,
     ledger: str | Path | None = None,
     set: Settings = None,
@@ -242,11 +255,16 @@ def sweep(
     order: str = "cost",
     observer: SweepObserver | None = None,
 ) -> SweepResult:
-    """Plan, run and store every configuration of a study. Raises ScalelabError for bad input."""
+    """Plan, run and store every configuration of a study, by name, path, or as a dict of the keys
+    of a study.toml (its `name`, else "study", names the ledger). Raises ScalelabError.
+    """
     from scalelab.core.study import StudySpec
     from scalelab.core.units import parse_bytes, parse_seconds
 
-    spec = study if isinstance(study, StudySpec) else StudySpec.load(study)
+    if isinstance(study, Mapping):
+        spec = StudySpec.from_sections({"name": "study"} | dict(study), Path("study.toml"), "study")
+    else:
+        spec = study if isinstance(study, StudySpec) else StudySpec.load(study)
     overrides = overrides_of(set)
     budget_bytes = parse_bytes(budget) if budget is not None else None
     time_budget_s = parse_seconds(time_budget) if time_budget is not None else None

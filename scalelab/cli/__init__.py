@@ -125,7 +125,8 @@ def _run(given: list[str]) -> int:
         code = command.main(args=given, prog_name="scalelab", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except ScalelabError as error:
-        return fail(error.kind, error.message, error.hint, error.exit_code, as_json=as_json)
+        code, detail = error.exit_code, error.detail
+        return fail(error.kind, error.message, error.hint, code, as_json=as_json, detail=detail)
     except _ClickError as error:
         return fail("usage", *_usage(error), 2, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
