@@ -18,6 +18,7 @@ from scalelab.reporting import sections
 from scalelab.reporting.answer.result import as_html
 from scalelab.reporting.answer.sentences import answer
 from scalelab.reporting.formats import format_of
+from scalelab.reporting.written import WrittenFiles
 from scalelab.store.ledger import Ledger
 
 __all__ = ["chart_names", "draw", "page", "report", "save_chart"]
@@ -44,7 +45,7 @@ def report(
     if charts is None and format == "html":
         file = _in_folder(out, f"{ledger.path.stem}.html") or ledger.path.with_suffix(".html")
         _write(file, page(ledger).encode())
-        return [file]
+        return WrittenFiles([file])
     # A chart's file on the command line is looked for in the working folder.
     names = absolute(list(charts), Path.cwd()) if charts else chart_names(ledger)
     drawn = {name: draw(ledger, name) for name in names}
@@ -55,7 +56,7 @@ def report(
         files = [(out or Path()) / f"{stem}.{format}" for stem in stems]
     for file, chart in zip(files, drawn.values(), strict=True):
         save_chart(chart, file, format)
-    return files
+    return WrittenFiles(files)
 
 
 def chart_names(ledger: Ledger) -> list[str]:
