@@ -338,3 +338,20 @@ def test_the_study_is_stored_as_it_was_asked_for(study, sweep, tmp_path):
     assert tables["axes"] == {"batch.size": [8]}
     assert tables["cells"] == [{"loss.name": "dense_ce"}]
     assert tables["overrides"] == {"train.epochs": 1}
+
+
+def test_a_start_is_announced_after_the_ends_before_it(study, sweep):
+    class Order(RecordingObserver):
+        def __init__(self):
+            super().__init__()
+            self.events = []
+
+        def on_run_start(self, run_id):
+            self.events.append("start")
+
+        def on_run_end(self, record):
+            self.events.append("end")
+
+    observer = Order()
+    sweep(study(axes={"batch.size": [8, 16, 32]}), executor="processes", observer=observer)
+    assert observer.events == ["start", "end"] * 3
