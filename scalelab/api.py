@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab.any_model.verbs import account, estimate, estimate_file
 from scalelab.api_data import data
-from scalelab.api_outputs import bibtex, methods, table, table_format
+from scalelab.api_outputs import (
+    bibtex,
+    compare,
+    methods,
+    table,
+    table_format,
+    unmatched,
+    write_rows,
+)
 from scalelab.api_recommend import recommend
 from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
@@ -202,42 +210,6 @@ def answer(
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
     return answer_of(Ledger(ledger), budget_bytes, None if study is None else str(study))
-
-
-def compare(ledger: str | Path, published: str | Path | None = None) -> pa.Table:
-    """Published figures and ours side by side: mean and spread over seeds, ratio.
-
-    `published` None takes the file that the study names. Raises DataError for a table that cannot
-    be read, LedgerError.
-    """
-    from scalelab.reporting.compare import compare as join
-    from scalelab.reporting.compare import published_of
-    from scalelab.store.ledger import Ledger
-
-    file = published_of(Ledger(ledger)) if published is None else Path(published)
-    return join(Ledger(ledger), file)
-
-
-def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[str]:
-    """The published figures that have no row in `compare`, with the reason. Raises DataError."""
-    from scalelab.reporting.compare import published_of, unmatched
-    from scalelab.store.ledger import Ledger
-
-    file = published_of(Ledger(ledger)) if published is None else Path(published)
-    return unmatched(Ledger(ledger), file)
-
-
-def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None = None) -> str:
-    """Rows as csv, json or parquet; returned as text, or written to `out` and "" returned.
-
-    `format` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
-    """
-    from scalelab.reporting.rows import as_text, save
-
-    if out is None:
-        return as_text(rows, format or "csv")
-    save(rows, format, Path(out))
-    return ""
 
 
 def calibrate(out: str | Path | None = None) -> Path:

@@ -195,7 +195,7 @@ print(made.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 @pytest.mark.slow
 def test_a_million_items_and_many_users_take_little_more_than_the_model(tmp_path):
     """Scores of 1,000 users and a million items would take 4 GB."""
-    settings = SMALL | {"loss.name": "dense_ce", "data.num_items": 1_000_000}
+    settings = SMALL | {"device.name": "cpu", "loss.name": "dense_ce", "data.num_items": 1_000_000}
     spec = RunSpec.load("sasrec-synthetic", settings)
     model = build_parts(spec, 1_000_000, seed=0).model
     folder = tmp_path / "model"

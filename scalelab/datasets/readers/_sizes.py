@@ -42,7 +42,9 @@ def check_text(path: Path, format: str) -> None:
     total, since_line_end = 0, 0
     try:
         # As DuckDB does, Arrow takes a leading ~ of a relative name for a home folder.
-        with pa.input_stream(str(path.absolute()), compression=_PACKED.get(path.suffix.lower())) as stream:
+        with pa.input_stream(
+            str(path.absolute()), compression=_PACKED.get(path.suffix.lower())
+        ) as stream:
             while block := stream.read(_BLOCK):
                 total += len(block)
                 since_line_end += len(block)
