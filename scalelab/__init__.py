@@ -6,6 +6,7 @@ from scalelab.api import (
     account,
     advise,
     answer,
+    bibtex,
     calibrate,
     compare,
     data,
@@ -13,19 +14,23 @@ from scalelab.api import (
     estimate,
     keys,
     list_parts,
+    methods,
     new,
     plan,
     profile,
     query,
+    recommend,
     report,
     schema,
     sweep,
+    table,
 )
 
 __all__ = [
     "account",
     "advise",
     "answer",
+    "bibtex",
     "calibrate",
     "compare",
     "data",
@@ -33,13 +38,16 @@ __all__ = [
     "estimate",
     "keys",
     "list_parts",
+    "methods",
     "new",
     "plan",
     "profile",
     "query",
+    "recommend",
     "report",
     "schema",
     "sweep",
+    "table",
 ]
 
 # `scalelab list` is `scalelab.list` here too; left out of `__all__`, or a star import would hide

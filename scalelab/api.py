@@ -7,14 +7,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.any_model.verbs import account, estimate, estimate_file
 from scalelab.api_advise import advise
 from scalelab.api_data import data
+from scalelab.api_outputs import (
+    bibtex,
+    compare,
+    methods,
+    table,
+    table_format,
+    unmatched,
+    write_rows,
+)
 from scalelab.api_plan import headroom_of, plan, plan_sentence, ranked
+from scalelab.api_recommend import recommend
 from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
@@ -35,6 +45,7 @@ __all__ = [
     "advise",
     "answer",
     "baselines",
+    "bibtex",
     "calibrate",
     "compare",
     "data",
@@ -45,16 +56,21 @@ __all__ = [
     "headroom_of",
     "keys",
     "list_parts",
+    "methods",
     "new",
     "plan",
     "plan_sentence",
     "profile",
     "query",
     "ranked",
+    "recommend",
     "report",
     "results",
     "schema",
     "sweep",
+    "table",
+    "table_format",
+    "unmatched",
     "write_rows",
 ]
 
@@ -186,30 +202,6 @@ def answer(
     return answer_of(Ledger(ledger), budget_bytes, None if study is None else str(study))
 
 
-def compare(ledger: str | Path, published: str | Path) -> pa.Table:
-    """Published figures and ours side by side: mean and spread over seeds, ratio.
-
-    Raises DataError for a table that cannot be read, LedgerError.
-    """
-    from scalelab.reporting.compare import compare as join
-    from scalelab.store.ledger import Ledger
-
-    return join(Ledger(ledger), Path(published))
-
-
-def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None = None) -> str:
-    """Rows as csv, json or parquet; returned as text, or written to `out` and "" returned.
-
-    `format` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
-    """
-    from scalelab.reporting.rows import as_text, save
-
-    if out is None:
-        return as_text(rows, format or "csv")
-    save(rows, format, Path(out))
-    return ""
-
-
 def calibrate(out: str | Path | None = None) -> Path:
     """Measure this machine and write its device profile. Returns the file."""
     from scalelab.planning.calibrate import calibrate
@@ -218,7 +210,7 @@ def calibrate(out: str | Path | None = None) -> Path:
 
 
 def sweep(
-    study: str | Path | StudySpec,
+    study: str | Path | Mapping[str, Any] | StudySpec,
     *,
     ledger: str | Path | None = None,
     set: Settings = None,
@@ -233,11 +225,16 @@ def sweep(
     order: str = "cost",
     observer: SweepObserver | None = None,
 ) -> SweepResult:
-    """Plan, run and store every configuration of a study. Raises ScalelabError for bad input."""
+    """Plan, run and store every configuration of a study, by name, path, or as a dict of the keys
+    of a study.toml (its `name`, else "study", names the ledger). Raises ScalelabError.
+    """
     from scalelab.core.study import StudySpec
     from scalelab.core.units import parse_bytes, parse_seconds
 
-    spec = study if isinstance(study, StudySpec) else StudySpec.load(study)
+    if isinstance(study, Mapping):
+        spec = StudySpec.from_sections({"name": "study"} | dict(study), Path("study.toml"), "study")
+    else:
+        spec = study if isinstance(study, StudySpec) else StudySpec.load(study)
     overrides = overrides_of(set)
     budget_bytes = parse_bytes(budget) if budget is not None else None
     time_budget_s = parse_seconds(time_budget) if time_budget is not None else None

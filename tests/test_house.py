@@ -22,7 +22,7 @@ DOORS = {
     "altair": ("reporting/",),
     "cut_cross_entropy": ("losses/cut_ce.py",),
     "duckdb": ("store/", "datasets/readers/"),
-    "jinja2": ("reporting/page.py",),
+    "jinja2": ("reporting/page.py", "reporting/tables/rendering.py"),
     "liger_kernel": ("losses/liger_ce.py",),
     "numba": ("batches/", "datasets/"),
     "optuna": ("studies/search.py",),
@@ -72,9 +72,11 @@ VERBS = (
     "plan",
     "profile",
     "query",
+    "recommend",
     "report",
     "schema",
     "sweep",
+    "table",
 )
 
 

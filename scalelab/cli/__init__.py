@@ -23,9 +23,11 @@ from scalelab.cli import (
     plan,
     profile,
     query,
+    recommend,
     report,
     schema,
     sweep,
+    table,
 )
 from scalelab.cli.output import fail, quiet_pipes
 from scalelab.core.errors import ScalelabError
@@ -57,6 +59,8 @@ app.command("profile", rich_help_panel=_RUN, epilog=profile.EXAMPLE)(profile.mai
 app.command("answer", rich_help_panel=_READ, epilog=answer.EXAMPLE)(answer.main)
 app.command("query", rich_help_panel=_READ, epilog=query.EXAMPLE)(query.main)
 app.command("report", rich_help_panel=_READ, epilog=report.EXAMPLE)(report.main)
+app.command("table", rich_help_panel=_READ, epilog=table.EXAMPLE)(table.main)
+app.command("recommend", rich_help_panel=_READ, epilog=recommend.EXAMPLE)(recommend.main)
 app.command("compare", rich_help_panel=_READ, epilog=compare.EXAMPLE)(compare.main)
 app.add_typer(data.app, name="data", rich_help_panel=_DATA)
 app.command("list", rich_help_panel=_FIND, epilog=list_.EXAMPLE)(list_.main)
@@ -130,7 +134,8 @@ def _run(given: list[str]) -> int:
         code = command.main(args=given, prog_name="scalelab", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except ScalelabError as error:
-        return fail(error.kind, error.message, error.hint, error.exit_code, as_json=as_json)
+        code, detail = error.exit_code, error.detail
+        return fail(error.kind, error.message, error.hint, code, as_json=as_json, detail=detail)
     except _ClickError as error:
         return fail("usage", *_usage(error), 2, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):

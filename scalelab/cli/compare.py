@@ -13,6 +13,7 @@ __all__ = ["EXAMPLE", "main"]
 
 EXAMPLE = "Example: scalelab compare beauty-losses.duckdb --published published.csv"
 
+_MOST = 10
 _COLUMNS = (
     "dataset", "model", "loss", "metric", "published", "ours", "spread", "ratio", "seeds", "source",
 )  # fmt: skip
@@ -20,7 +21,10 @@ _COLUMNS = (
 
 def main(
     ledger: Annotated[Path, typer.Argument(help="A ledger, such as beauty-losses.duckdb.")],
-    published: Annotated[Path, typer.Option(help="A table of published results (CSV).")],
+    published: Annotated[
+        Path | None,
+        typer.Option(help="Published results (CSV). Default: the file that the study names."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print your results beside published ones: dataset, model, loss, metric, values, ratio."""
@@ -32,6 +36,15 @@ def main(
         console().print(grid(_COLUMNS, cells, right="published ours spread ratio seeds"))
     else:
         note("no finished run has the data set, model, loss and metric of a published result")
+    for theirs, ours in dict.fromkeys(
+        (row["published_protocol"], row["our_protocol"]) for row in rows
+    ):
+        note(f"protocols: theirs {theirs or 'not said'}; ours {ours}")
+    missing = api.unmatched(ledger, published)
+    for line in missing[:_MOST]:
+        note(f"no counterpart: {line}")
+    if len(missing) > _MOST:
+        note(f"no counterpart: {len(missing) - _MOST} more")
 
 
 def _cell(value: object) -> str:

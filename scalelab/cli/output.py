@@ -41,13 +41,15 @@ _WIDTH_OF_FILES = 120
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool) -> int:
-    """Print one line of message and one of hint on standard error, and return `code`."""
+def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool, detail: str = "") -> int:
+    """Print one line of message, `detail` and one line of hint on standard error; return `code`."""
     message, hint = one_line(message), one_line(hint)
     if as_json:
         show_json({"error": {"kind": kind, "message": message, "hint": hint}})
         return code
     note(f"error: {message}" if kind != "interrupted" else message)
+    if detail:
+        note(detail)
     if hint:
         note(f"hint: {hint}")
     return code

@@ -3,17 +3,23 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scalelab import api
+from scalelab.cli.fitting import asks_for_all, fitting_columns, shared_values, with_unit
 from scalelab.cli.output import clean, console, grid, note, show_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["EXAMPLE", "OutputFormat", "main"]
 
 EXAMPLE = 'Example: scalelab query quickstart.duckdb "FROM results ORDER BY test_ndcg_10 DESC"'
 _MOST_ROWS = 500
+# Longer values, such as a spec, are not repeated below a table.
+_SHORT = 40
 
 
 class OutputFormat(StrEnum):
@@ -45,29 +51,51 @@ def main(
         else:
             note(f"wrote {rows.num_rows} rows to {out}")
         return
-    cells = [
-        [_cell(value) for value in row.values()] for row in rows.slice(0, _MOST_ROWS).to_pylist()
-    ]
-    _show([*map(clean, rows.column_names)], cells)
+    _show(rows.slice(0, _MOST_ROWS), may_choose=asks_for_all(sql))
     if rows.num_rows > _MOST_ROWS:
         note(f"{_MOST_ROWS} of {rows.num_rows} rows shown; --format csv writes all of them")
 
 
-def _show(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; where a terminal is too narrow for it, one block of lines per row."""
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    natural = sum(widths) + 3 * len(widths)
+def _show(rows: "pa.Table", *, may_choose: bool) -> None:
+    """Print a table. On a terminal, values have units, and a query that names no columns gets those
+    that fit; where a terminal is too narrow for named columns, one block of lines per row.
+    """
     screen = console()
+    raw = list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+    names = [*map(clean, rows.column_names)]
+    write = with_unit if screen.is_terminal else _raw
+    cells = [
+        [write(name, value, names) for name, value in zip(names, row, strict=True)] for row in raw
+    ]
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    natural = sum(widths) + 3 * len(widths)
     if natural <= screen.width:
-        screen.print(grid(columns, rows))
+        screen.print(grid(names, cells))
     elif not screen.is_terminal:
-        console(width=natural).print(grid(columns, rows, width=natural))
+        console(width=natural).print(grid(names, cells, width=natural))
+    elif may_choose and cells and len({*names}) == len(names):
+        _show_some(names, cells)
     else:
-        for number, row in enumerate(rows, 1):
-            screen.print(grid([f"row {number}", ""], list(zip(columns, row, strict=True))))
+        for number, row in enumerate(cells, 1):
+            screen.print(grid([f"row {number}", ""], list(zip(names, row, strict=True))))
 
 
-def _cell(value: object) -> str:
+def _show_some(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    screen = console()
+    columns = dict(zip(names, zip(*cells, strict=True), strict=True))
+    chosen = fitting_columns(columns, screen.width)
+    screen.print(grid(chosen, list(zip(*(columns[name] for name in chosen), strict=True))))
+    shared = {
+        name: value for name, value in shared_values(columns).items() if 0 < len(value) <= _SHORT
+    }
+    if shared:
+        note("same in all rows: " + ", ".join(f"{name} {value}" for name, value in shared.items()))
+    hidden = [name for name in names if name not in chosen and name not in shared]
+    if hidden:
+        note(f"{len(hidden)} columns not shown: {', '.join(hidden)}; name them in a SELECT")
+
+
+def _raw(name: str, value: object, columns: Sequence[str]) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else clean(str(value))

@@ -23,18 +23,24 @@ __all__ = [
 
 
 class ScalelabError(Exception):
-    """An error that a person can fix: one line of message, one line of hint, an exit code."""
+    """An error that a person can fix: one line of message, one line of hint, an exit code.
+
+    `detail` is text of several lines that shows where, such as a line of SQL with a mark below.
+    """
 
     exit_code = 1
     kind = "error"
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, detail: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.detail = detail
 
-    def __reduce__(self) -> tuple[type["ScalelabError"], tuple[str, str]]:
-        return type(self), (self.message, self.hint)
+    def __reduce__(
+        self,
+    ) -> tuple[type["ScalelabError"], tuple[str, str], dict[str, str]]:
+        return type(self), (self.message, self.hint), {"detail": self.detail}
 
 
 class SpecError(ScalelabError):

@@ -15,6 +15,7 @@ from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import META
 
 __all__ = [
+    "kept_item_ids",
     "new_folder",
     "open_compact",
     "read_meta",
@@ -141,6 +142,12 @@ def write_item_ids(interactions: Interactions, folder: Path) -> None:
 
     if interactions.find_original_ids is not None:
         write_original_ids(interactions.find_original_ids(), folder)
+
+
+def kept_item_ids(folder: Path) -> np.ndarray | None:
+    """What `write_item_ids` wrote: the own ids of items 1, 2, ...; None where there is no file."""
+    find = _find_in(folder)
+    return None if find is None else find()
 
 
 def _find_in(folder: Path) -> Callable[[], np.ndarray] | None:

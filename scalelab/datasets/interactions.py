@@ -59,8 +59,9 @@ class Interactions:
     `times` is int64 in `time_unit` ("s", "ms", "us", "ns" since 1970 in UTC; "" where numbers have
     no known unit), or None; `time_is_order` says that times are only positions in a history,
     comparable within a user and not between users. `find_original_ids` gives the file's own ids of
-    items 1, 2, ..., int64 or text; None where there are none. `oracle` knows the true
-    probabilities; only whole synthetic data have one.
+    items 1, 2, ..., int64 or text; None where there are none. `find_user_ids` gives those of the
+    users, where the reader kept them. `oracle` knows the true probabilities; only whole synthetic
+    data have one.
     """
 
     item_ids: np.ndarray
@@ -74,6 +75,7 @@ class Interactions:
     find_original_ids: Callable[[], np.ndarray] | None = field(
         default=None, compare=False, repr=False
     )
+    find_user_ids: Callable[[], np.ndarray] | None = field(default=None, compare=False, repr=False)
     oracle: Oracle | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -286,6 +286,7 @@ def _ended_by(error: Exception, state: _State, device: str) -> Outcome:
 
 
 def _save(trainer: Trainer, folder: Path) -> None:
-    checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors")
+    number = {"num_items": str(trainer.parts.num_items)}
+    checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors", number)
     (folder / "spec.json").write_text(trainer.spec.as_json() + "\n", encoding="utf-8")
     write_item_ids(trainer.data.interactions, folder)

@@ -3,7 +3,8 @@
 import csv
 import re
 import statistics
-from collections.abc import Iterable
+import tomllib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 from scalelab.core.errors import DataError
 from scalelab.store.ledger import Ledger
 
-__all__ = ["compare"]
+__all__ = ["compare", "published_of", "unmatched"]
 
 _COLUMNS = ("dataset", "model", "loss", "metric", "value")
 _SCHEMA = pa.schema(
@@ -82,6 +83,50 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
             rows.append(_row(line, metric, own, found))
     rows.sort(key=lambda row: (row["dataset"], row["model"], row["loss"], row["metric"]))
     return pa.Table.from_pylist(rows, _SCHEMA)
+
+
+def unmatched(ledger: Ledger, published: Path) -> list[str]:
+    """The published figures without a row in `compare`, one line each, with the reason."""
+    ours = ledger.query(_OURS).to_pylist()
+    found = compare(ledger, published).to_pylist()
+    names = ("dataset", "model", "loss")
+    known = {(*(row[n] for n in names), row["metric"], row["published_protocol"]) for row in found}
+    lines: dict[str, None] = {}
+    for line in _published(published):
+        metric = line["metric"].strip().lower()
+        if (*(line[n] for n in names), metric, line.get("protocol")) not in known:
+            what = ", ".join(line[n] for n in names)
+            lines[f"{what}, {metric}: {_why(ours, line)}"] = None
+    return list(lines)
+
+
+def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
+    """The first thing that no finished configuration shares with a published figure."""
+    data = [own for own in ours if _plain(own["dataset"]) == _plain(line["dataset"])]
+    models = [own for own in data if _plain(own["model"]) == _plain(line["model"])]
+    losses = [own for own in models if _is_loss(own, line["loss"].strip().lower())]
+    if not data:
+        return "no run on that data set"
+    if not models:
+        return "no run of that model"
+    if not losses:
+        return "no run with that loss"
+    if _best(ours, line) is None:
+        return f"another protocol: theirs {line.get('protocol')!r}, ours {losses[0]['protocol']!r}"
+    return "no such metric in the ledger"
+
+
+def published_of(ledger: Ledger) -> Path:
+    """The file that the newest study of the ledger names as `published`. Raises DataError."""
+    rows = ledger.query("SELECT spec_toml FROM studies ORDER BY created_at DESC").to_pylist()
+    for row in rows:
+        try:
+            named = tomllib.loads(row["spec_toml"]).get("published")
+        except tomllib.TOMLDecodeError:
+            continue
+        if named:
+            return Path(str(named))
+    raise DataError("no study of the ledger names published results", "add --published FILE")
 
 
 def _row(

@@ -23,6 +23,7 @@ from scalelab.reporting.formats import format_of
 from scalelab.reporting.looks import split_looks
 from scalelab.reporting.theme import DARK, colour_of
 from scalelab.reporting.views import Keys, split
+from scalelab.reporting.written import WrittenFiles
 from scalelab.store.ledger import Ledger
 
 __all__ = ["chart_names", "draw", "page", "report", "save_chart"]
@@ -52,7 +53,7 @@ def report(
     if charts is None and format == "html":
         file = _in_folder(out, f"{ledger.path.stem}.html") or ledger.path.with_suffix(".html")
         _write(file, page(ledger).encode())
-        return [file]
+        return WrittenFiles([file])
     # A chart's file on the command line is looked for in the working folder.
     chosen = absolute(list(charts), Path.cwd()) if charts else chart_names(ledger)
     named = [name_and_options(chart) for chart in chosen]
@@ -66,7 +67,7 @@ def report(
         files = [(out or Path()) / f"{stem}.{format}" for stem in _stems(named)]
     for file, chart in zip(files, drawn, strict=True):
         save_chart(chart, file, format)
-    return files
+    return WrittenFiles(files)
 
 
 def _stems(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:

@@ -4,8 +4,6 @@
 # pyright: reportMissingTypeStubs=false
 """Store records in one DuckDB file, and answer SQL about them."""
 
-import math
-import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from scalelab.core.records import UNFINISHED, Baseline, Outcome, Record
 from scalelab.store import versions
 from scalelab.store.lock import driver_lock
 from scalelab.store.opening import PATIENCE_S, first_line, opened
+from scalelab.store.reading import check_reads_only, plain_numbers, query_failed, with_products
 from scalelab.store.schema import run_columns, table_of_baselines, tables_of
 from scalelab.store.writer import LedgerWriter
 
@@ -108,14 +107,13 @@ class Ledger:
         """The rows that `sql` asks for. It reads the ledger, nothing else, and never writes."""
         with self._open() as connection:
             try:
-                _check_reads_only(connection, sql)
-                relation: Any = connection.sql(_with_products(sql), params=params)
+                check_reads_only(connection, sql)
+                relation: Any = connection.sql(with_products(sql), params=params)
                 # Not `if relation`: its truth is that it has rows.
                 rows = pa.table({}) if relation is None else relation.to_arrow_table()
             except duckdb.Error as error:
-                message = first_line(error)
-                raise LedgerError(f"the query failed: {message}", _query_hint(message)) from error
-        return _plain_numbers(rows)
+                raise query_failed(connection, sql, error, _CHILDREN) from error
+        return plain_numbers(rows)
 
     def attempts(self) -> dict[str, Attempt]:
         """By fingerprint, the attempt that counts: a done one before others, then the latest."""
@@ -246,50 +244,3 @@ def _delete(connection: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()[0]
     for name in ("runs",) * bool(known[0]) + _CHILDREN * bool(known[1]):
         connection.execute(f"DELETE FROM {name} WHERE run_id IN (SELECT run_id FROM staged_ids)")
-
-
-def _check_reads_only(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raises LedgerError for statements that are no SELECT.
-
-    DuckDB 1.4 lets COPY write LEDGER.wal, even on a connection that only reads; the next one to
-    write would take it for its own.
-    """
-    for statement in connection.extract_statements(sql):
-        if statement.type != duckdb.StatementType.SELECT:
-            raise LedgerError(
-                f"the query failed: {statement.type.name} is not allowed, only SELECT is",
-                "a query only reads the ledger; --out FILE saves what it returns",
-            )
-
-
-def _with_products(sql: str) -> str:
-    """`best_under_budget(8 * 1024 * 1024 * 1024)` with the product worked out.
-
-    DuckDB multiplies such numbers with 32 bits, whatever takes the product.
-    """
-
-    def product(found: re.Match[str]) -> str:
-        return f"{found[1]}{math.prod(int(factor) for factor in found[2].split('*'))})"
-
-    return re.sub(r"(?i)(\bbest_under_budget\s*\(\s*)(\d+(?:\s*\*\s*\d+)+)\s*\)", product, sql)
-
-
-def _query_hint(message: str) -> str:
-    if "read-only mode" in message or "disabled by configuration" in message:
-        return "a query only reads the ledger; --out FILE saves what it returns"
-    tables = "studies, runs, baselines, " + ", ".join(_CHILDREN)
-    views = "results, configurations, pareto_memory, pareto_time, components, prediction_error"
-    return f"tables: {tables}; views: {views}"
-
-
-def _plain_numbers(rows: pa.Table) -> pa.Table:
-    """Sums of integers come as 128-bit decimals, which few readers know: 64 bits, else floats."""
-    for index, field in enumerate(rows.schema):
-        if pa.types.is_decimal128(field.type) and field.type.scale == 0:
-            column = rows.column(index)
-            try:
-                plain = column.cast(pa.int64())
-            except pa.ArrowInvalid:
-                plain = column.cast(pa.float64())
-            rows = rows.set_column(index, field.name, plain)
-    return rows

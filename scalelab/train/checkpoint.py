@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,30 @@ from torch.optim import Optimizer
 
 from scalelab.core.errors import DataError
 
-__all__ = ["load_best", "load_state", "save_best", "save_state", "save_weights"]
+__all__ = [
+    "load_best",
+    "load_state",
+    "load_weights",
+    "save_best",
+    "save_state",
+    "save_weights",
+    "weights_metadata",
+]
 
 _LOG = logging.getLogger(__name__)
 _PART = 2**24
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
+def save_weights(model: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
     """All parameters and buffers, written beside `path` and then moved there. Raises DataError."""
     tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
-    _write(tensors, path)
+    _write(tensors, path, metadata)
+
+
+def weights_metadata(path: Path) -> dict[str, str]:
+    """The metadata that `save_weights` wrote."""
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
 
 
 def save_best(folder: Path, model: nn.Module, epoch: int) -> None:
@@ -36,7 +50,7 @@ def save_best(folder: Path, model: nn.Module, epoch: int) -> None:
 
 def load_best(folder: Path, model: nn.Module, epoch: int) -> None:
     """Put the weights of the best epoch back."""
-    _load_weights(model, _best(folder, epoch))
+    load_weights(model, _best(folder, epoch))
 
 
 def save_state(
@@ -90,7 +104,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> dict[str
         _LOG.warning("%s: %s is damaged; starting anew", folder, ", ".join(damaged) or "facts.json")
         return None
     weights, state = _state_files(folder, number)
-    _load_weights(model, weights)
+    load_weights(model, weights)
     tables = optimizer.state_dict()
     tables["state"] = {}
     with safe_open(state, framework="pt") as file:
@@ -119,7 +133,7 @@ def _forget(folder: Path, epoch: int | None) -> None:
 
 
 @torch.no_grad()
-def _load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path) -> None:
     """Copy weights into the model in place, one tensor at a time."""
     with safe_open(path, framework="pt") as file:
         for name, tensor in model.state_dict().items():
@@ -164,11 +178,13 @@ def _to_disk(paths: Iterable[Path]) -> None:
             os.close(descriptor)
 
 
-def _write(tensors: dict[str, Tensor], path: Path) -> None:
+def _write(
+    tensors: dict[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     try:
-        save_file(tensors, temporary)
+        save_file(tensors, temporary, None if metadata is None else dict(metadata))
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -1,11 +1,16 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+
+from scalelab.cli.fitting import fitting_columns, shared_values, with_unit
+
+from .terminal import Screen, run_in_terminal
 
 SQL = "SELECT loss, outcome, count(*) AS n FROM runs GROUP BY ALL ORDER BY outcome"
 
@@ -70,7 +75,10 @@ def test_what_cannot_be_asked_is_one_clear_line(scalelab: Callable, ledger: Path
         return
     assert done.code == 2
     assert done.err.startswith("error: ")
-    assert len(done.err.splitlines()) <= 2
+    # Between message and hint DuckDB may show the line of the query, with a mark below it.
+    _, *place, hint = done.err.splitlines()
+    assert hint.startswith("hint: ")
+    assert not place or (len(place) == 2 and place[0].startswith("LINE 1: "))
     assert scalelab("query", ledger, "SELECT count(*) AS n FROM runs", "--json").document == [
         {"n": 3}
     ]
@@ -103,3 +111,65 @@ def test_many_rows_are_cut_in_a_table_only_and_it_says_so(scalelab: Callable, le
     assert "500 of 600 rows" in done.err
     full = scalelab("query", ledger, "SELECT range AS n FROM range(600)", "--format", "csv")
     assert len(full.out.splitlines()) == 601
+
+
+def test_duckdbs_own_hints_pass_through(scalelab: Callable, ledger: Path) -> None:
+    done = scalelab("query", ledger, "SELECT los FROM results")
+    assert done.code == 2
+    lines = done.err.splitlines()
+    assert lines[1] == "LINE 1: SELECT los FROM results"
+    assert lines[2].strip() == "^^^"
+    assert lines[2].index("^") == lines[1].index("los")
+    assert lines[3].startswith('hint: Candidate bindings: "loss"')
+    assert 'Did you mean "results' in scalelab("query", ledger, "FROM resultss").err
+
+
+def test_one_question_at_a_time(scalelab: Callable, ledger: Path) -> None:
+    done = scalelab("query", ledger, "SELECT 1; SELECT 2")
+    assert (done.code, done.out) == (2, "")
+    assert "it has 2 statements" in done.err
+
+
+@pytest.mark.parametrize("sql", ["FROM pareto_memory", "FROM results", "FROM configurations"])
+def test_a_view_fits_a_terminal_with_units(ledger: Path, sql: str) -> None:
+    command = ["-m", "scalelab", "query", str(ledger), sql]
+    text, code = run_in_terminal(command, width=80, height=24)
+    assert code == 0
+    screen = Screen(80, 24)
+    screen.feed(text)
+    shown = screen.shown()
+    assert not any(line.startswith("row 1") for line in shown)
+    assert any("columns not shown" in line for line in shown)
+    assert re.search(r"\d [KMG]iB", "\n".join(shown))
+
+
+def test_columns_that_fit_are_the_usual_ones_that_differ() -> None:
+    columns = {
+        "spec": ['{"a": 1}' * 9, '{"a": 2}' * 9],
+        "host": ["a", "a"],
+        "loss": ["bce", "rece"],
+        "other": ["1", "2"],
+        "num_items": ["10", "20"],
+    }
+    assert fitting_columns(columns, 30) == ["loss", "other", "num_items"]
+    assert fitting_columns(columns, 20) == ["loss", "num_items"]
+    assert shared_values(columns) == {"host": "a"}
+    # One row shares nothing with others.
+    assert fitting_columns({"host": ["a"], "loss": ["bce"]}, 30) == ["host", "loss"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("peak_bytes", 2**30, "1 GiB"),
+        ("peak_bytes_max", 2048, "2 KiB"),
+        ("train_s", 90.0, "1m 30s"),
+        ("tokens_per_s", 1000.0, "1000"),
+        ("test_ndcg_10", 0.123456, "0.1235"),
+        ("item_table", 2048, "2048"),
+        ("seed", 3, "3"),
+        ("error", None, ""),
+    ],
+)
+def test_units_are_for_people(name: str, value: object, text: str) -> None:
+    assert with_unit(name, value, [name]) == text

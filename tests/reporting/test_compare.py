@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scalelab.core.errors import DataError
-from scalelab.reporting.compare import compare
+from scalelab.reporting.compare import compare, published_of, unmatched
 from scalelab.store.ledger import Ledger
 
 HEADER = "source,dataset,protocol,model,loss,setting,metric,value\n"
@@ -162,3 +162,31 @@ def test_the_shared_table_of_published_results_is_understood(fake, ledger, share
         ("amazon-beauty", "bce"),
     }
     assert {row["our_protocol"] for row in rows} == {"leave-one-out, seen excluded"}
+
+
+def test_what_has_no_counterpart_is_said_with_the_reason(fake, ledger, published):
+    ledger.append([made(fake, 0, loss="cross_entropy")])
+    file = published(
+        "paper,amazon-beauty,leave-one-out,sasrec,ce,,ndcg@10,0.05",
+        "paper,amazon-beauty,leave-one-out,sasrec,rece,,ndcg@10,0.05",
+        "paper,amazon-beauty,leave-one-out,gru4rec,ce,,ndcg@10,0.05",
+        "paper,amazon-toys,leave-one-out,sasrec,ce,,ndcg@10,0.05",
+        "paper,amazon-beauty,temporal 0.95,sasrec,ce,,ndcg@10,0.05",
+        "paper,amazon-beauty,leave-one-out,sasrec,ce,,map@10,0.05",
+    )
+    assert unmatched(ledger, file) == [
+        "amazon-beauty, sasrec, rece, ndcg@10: no run with that loss",
+        "amazon-beauty, gru4rec, ce, ndcg@10: no run of that model",
+        "amazon-toys, sasrec, ce, ndcg@10: no run on that data set",
+        "amazon-beauty, sasrec, ce, ndcg@10: another protocol: theirs 'temporal 0.95', "
+        "ours 'leave-one-out, seen excluded'",
+        "amazon-beauty, sasrec, ce, map@10: no such metric in the ledger",
+    ]
+
+
+def test_the_study_names_the_file(fake, ledger):
+    with pytest.raises(DataError, match="no study of the ledger names published results"):
+        published_of(ledger)
+    when = fake.record().run.started_at
+    ledger.add_study("one", "first", 'published = "theirs.csv"', when)
+    assert str(published_of(ledger)) == "theirs.csv"

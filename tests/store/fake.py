@@ -190,7 +190,7 @@ def _quality(loss: str, size: int, negatives: int, items: int, rng: random.Rando
     more = 1 - 0.35 / (1 + math.log2(1 + negatives) / 3) if negatives else 1.0
     small = 1 - 0.02 * abs(math.log2(size / 128))
     catalog = (100_000 / items) ** 0.08
-    return _CEILING[loss] * more * small * catalog * rng.uniform(0.985, 1.015)
+    return _CEILING.get(loss, 0.1) * more * small * catalog * rng.uniform(0.985, 1.015)
 
 
 def _components(

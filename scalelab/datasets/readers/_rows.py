@@ -78,7 +78,12 @@ def read_rows(
         f"SELECT {user_key} AS u, CAST({item_key} AS INTEGER) AS i{', t' if has_time else ''} "
         f"FROM clean{user_join}{item_join} ORDER BY {user_key}{', t' if has_time else ''}, r"
     )
-    item_ids, offsets, times = _stream(connection, query, count, has_time, into)
+    item_ids, offsets, times, users = _stream(connection, query, count, has_time, into)
+    find_user_ids = None if user_is_text else lambda: users
+    if user_is_text and into is not None:
+        # Millions of texts take room that training has not: only for who gives a folder to work in.
+        names = _ids_in(connection, "users")
+        find_user_ids = lambda: names  # noqa: E731
     is_order = _card_says(source) if has_time else True
     time_is_order = bool(_are_positions(times, offsets)) if is_order is None else is_order
     return Interactions(
@@ -91,6 +96,7 @@ def read_rows(
         fingerprint=digest,
         dropped={},
         find_original_ids=lambda: original_ids,
+        find_user_ids=find_user_ids,
     )
 
 
@@ -141,7 +147,12 @@ def _original_ids(
     if not numbered:
         (lowest,) = one(connection, "SELECT min(i) FROM clean")
         return np.arange(lowest, lowest + num_items, dtype=np.int64)
-    return np.asarray(connection.execute("SELECT id FROM items ORDER BY code").fetchnumpy()["id"])
+    return _ids_in(connection, "items")
+
+
+def _ids_in(connection: duckdb.DuckDBPyConnection, table: str) -> np.ndarray:
+    query = f"SELECT id FROM {table} ORDER BY code"
+    return np.asarray(connection.execute(query).fetchnumpy()["id"])
 
 
 def _number(connection: duckdb.DuckDBPyConnection, column: str, table: str) -> int:
@@ -154,16 +165,19 @@ def _number(connection: duckdb.DuckDBPyConnection, column: str, table: str) -> i
 
 def _stream(
     connection: duckdb.DuckDBPyConnection, query: str, count: int, has_time: bool, into: Path | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+    """Items, offsets, times, and the user of each history."""
     items = ArraySink(count, np.int32, into and into / "item_ids.npy")
     times = ArraySink(count, np.int64, into and into / "times.npy") if has_time else None
     starts: list[np.ndarray] = []
+    owners: list[np.ndarray] = []
     previous, done = -1, 0
     relation = connection.sql(query)
     for chunk in chunks_of(relation):
         users = chunk.column("u").to_numpy()
         new = np.flatnonzero(users != np.concatenate([[previous], users[:-1]]))
         starts.append(new + done)
+        owners.append(users[new])
         items.append(chunk.column("i").to_numpy())
         if times is not None:
             times.append(chunk.column("t").to_numpy())
@@ -171,7 +185,8 @@ def _stream(
     offsets = ArraySink(sum(map(len, starts)) + 1, np.int64, into and into / "offsets.npy")
     for part in (*starts, np.array([count])):
         offsets.append(part)
-    return items.finish(), offsets.finish(), None if times is None else times.finish()
+    found = None if times is None else times.finish()
+    return items.finish(), offsets.finish(), found, np.concatenate(owners)
 
 
 def _card_says(source: Location) -> bool | None:

@@ -1,0 +1,95 @@
+"""Offer the verbs that write results for others: tables, methods, sources, comparisons, rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from scalelab.reporting.tables.methods import Methods
+    from scalelab.reporting.tables.result_table import ResultTable
+
+__all__ = ["bibtex", "compare", "methods", "table", "table_format", "unmatched", "write_rows"]
+
+
+def table(
+    ledger: str | Path,
+    *,
+    rows: Sequence[str] = ("loss",),
+    columns: Sequence[str] = ("dataset",),
+    metrics: Sequence[str] = ("ndcg@10", "hr@10"),
+    study: str | None = None,
+) -> ResultTable:
+    """Test results of the best configuration on validation, for each row and column.
+
+    Rows and columns are columns of the view `configurations` or keys such as batch.size. Only what
+    compares is ranked: one data set, protocol, device and results version at a time. Raises
+    SpecError, LedgerError.
+    """
+    from scalelab.reporting.tables.result_table import make_table
+    from scalelab.store.ledger import Ledger
+
+    return make_table(
+        Ledger(ledger), rows=list(rows), columns=list(columns), metrics=list(metrics), study=study
+    )
+
+
+def methods(ledger: str | Path, study: str | None = None) -> Methods:
+    """The paragraph of methods of a ledger's finished runs, and its sources. Raises SpecError."""
+    from scalelab.reporting.tables.methods import methods_of
+    from scalelab.store.ledger import Ledger
+
+    return methods_of(Ledger(ledger), study)
+
+
+def bibtex(ledger: str | Path, study: str | None = None) -> str:
+    """BibTeX of the losses and models of a ledger's finished runs. Raises SpecError."""
+    from scalelab.reporting.tables.documents import bibtex
+
+    return bibtex(methods(ledger, study))
+
+
+def table_format(option: str | None, out: Path | None) -> str:
+    """The format of a table that the option or the file's name says. Raises SpecError."""
+    from scalelab.reporting.tables.documents import table_format
+
+    return table_format(option, out)
+
+
+def compare(ledger: str | Path, published: str | Path | None = None) -> pa.Table:
+    """Published figures and ours side by side: mean and spread over seeds, ratio.
+
+    `published` None takes the file that the study names. Raises DataError for a table that cannot
+    be read, LedgerError.
+    """
+    from scalelab.reporting.compare import compare as join
+    from scalelab.reporting.compare import published_of
+    from scalelab.store.ledger import Ledger
+
+    file = published_of(Ledger(ledger)) if published is None else Path(published)
+    return join(Ledger(ledger), file)
+
+
+def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[str]:
+    """The published figures that have no row in `compare`, with the reason. Raises DataError."""
+    from scalelab.reporting.compare import published_of, unmatched
+    from scalelab.store.ledger import Ledger
+
+    file = published_of(Ledger(ledger)) if published is None else Path(published)
+    return unmatched(Ledger(ledger), file)
+
+
+def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None = None) -> str:
+    """Rows as csv, json or parquet; returned as text, or written to `out` and "" returned.
+
+    `format` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
+    """
+    from scalelab.reporting.rows import as_text, save
+
+    if out is None:
+        return as_text(rows, format or "csv")
+    save(rows, format, Path(out))
+    return ""

@@ -1,0 +1,70 @@
+"""Choose the columns of a query's rows that fit the screen, and write values with units."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from scalelab.cli.output import clean
+from scalelab.core.units import format_bytes, format_seconds
+
+__all__ = ["asks_for_all", "fitting_columns", "shared_values", "with_unit"]
+
+# What people look for first in the views, in this order, as far as it differs between rows.
+_WANTED = (
+    "dataset", "num_items", "loss", "test_ndcg_10", "peak_bytes", "batch_size", "num_negatives",
+    "model", "rounds", "n_chunks", "n_extra_chunks", "n_buckets", "train_s", "num_seeds", "seed",
+    "test_ndcg_10_std", "valid_ndcg_10", "max_len", "hidden_dim",
+)  # fmt: skip
+# A view of these columns has nothing but bytes in its other columns.
+_COMPONENTS = frozenset({"item_table", "optimizer_state", "activations", "further"})
+_NO_BYTES = frozenset({"run_id", "stage", "kind", "source"})
+_QUALITY = re.compile(r"(^|_)(ndcg|hr|mrr|recall|coverage)(_|$)")
+
+
+def asks_for_all(sql: str) -> bool:
+    """Whether a query names no columns, so that the screen may choose among them."""
+    return re.match(r"\s*(from\b|select\s+\*\s+from\b)", sql, re.IGNORECASE) is not None
+
+
+def with_unit(name: str, value: Any, columns: Sequence[str]) -> str:
+    """A value for people: bytes and seconds with a unit, qualities with four digits."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if "bytes" in name.split("_") or (_COMPONENTS <= set(columns) and name not in _NO_BYTES):
+            return format_bytes(value)
+        if name.endswith(("_s", "_s_std")) and not name.endswith("per_s"):
+            return format_seconds(value)
+        if isinstance(value, float):
+            return f"{value:.4f}" if _QUALITY.search(name) else f"{value:.6g}"
+    return clean(str(value))
+
+
+def shared_values(columns: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The columns whose value is the same in all of several rows, with that value."""
+    return {
+        name: values[0]
+        for name, values in columns.items()
+        if len(values) > 1 and len({*values}) == 1
+    }
+
+
+def fitting_columns(columns: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """The names of columns that fit side by side into `width`, in their own order.
+
+    What differs between the rows comes before what they share, the usual columns before others.
+    """
+    shared = shared_values(columns)
+    rank = {name: place for place, name in enumerate(_WANTED)}
+    order = sorted(columns, key=lambda name: (name in shared, rank.get(name, len(rank))))
+    chosen: set[str] = set()
+    room = width
+    for name in order:
+        wide = max(len(name), *map(len, columns[name])) + 3
+        if name not in shared and wide <= room and wide <= width // 2:
+            chosen.add(name)
+            room -= wide
+    return [name for name in columns if name in chosen]

@@ -1,0 +1,1 @@
+"""Make tables of results for a paper: markdown, LaTeX, HTML or csv, with methods and sources."""

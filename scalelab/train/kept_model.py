@@ -1,0 +1,71 @@
+"""Load a model that `profile --save-model` kept: its settings, its weights, its items' own ids."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from scalelab.core.errors import DataError, SpecError
+from scalelab.core.spec import RunSpec
+from scalelab.datasets.compact import kept_item_ids
+from scalelab.train.assemble import build_parts, evaluator_of
+from scalelab.train.checkpoint import load_weights, weights_metadata
+from scalelab.train.evaluate import Evaluator
+
+__all__ = ["KeptModel", "load_model"]
+
+_AGAIN = "keep the model again: scalelab profile RUN --save-model FOLDER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptModel:
+    """A model on a device, ready to rank. `item_ids` are the own ids of items 1, 2, ..."""
+
+    spec: RunSpec
+    model: nn.Module
+    evaluator: Evaluator
+    item_ids: np.ndarray
+
+    @property
+    def num_items(self) -> int:
+        """The size of the catalog."""
+        return len(self.item_ids)
+
+
+def load_model(folder: Path, device: str) -> KeptModel:
+    """The model that lies in `folder`, on `device`. Raises DataError, SpecError."""
+    spec_file, weights = folder / "spec.json", folder / "weights.safetensors"
+    if not weights.is_file() or not spec_file.is_file():
+        raise DataError(f"{folder} holds no model: it needs spec.json and {weights.name}", _AGAIN)
+    try:
+        sections = json.loads(spec_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {spec_file}: {error}", _AGAIN) from error
+    sections["device"]["name"] = device
+    sections["train"]["compile"] = False
+    spec = RunSpec.build(sections, where=str(spec_file))
+    item_ids = kept_item_ids(folder)
+    if item_ids is None:
+        item_ids = np.arange(1, _num_items(weights) + 1)
+    parts = build_parts(spec, len(item_ids))
+    try:
+        load_weights(parts.model, weights)
+    except (RuntimeError, KeyError) as error:
+        raise SpecError(f"{weights} does not fit {spec_file}: {error}", _AGAIN) from error
+    parts.model.eval()
+    return KeptModel(
+        spec=spec,
+        model=parts.model,
+        evaluator=evaluator_of(spec, len(item_ids)),
+        item_ids=item_ids,
+    )
+
+
+def _num_items(weights: Path) -> int:
+    """Of a data set that has no ids of its own, such as a synthetic one."""
+    number = weights_metadata(weights).get("num_items")
+    if number is None:
+        raise DataError(f"{weights} does not say how many items it has", _AGAIN)
+    return int(number)
