@@ -61,6 +61,7 @@ PLUGINS = [
 VERBS = (
     "new",
     "account",
+    "answer",
     "compare",
     "data",
     "doctor",
