@@ -1,15 +1,15 @@
 """Compute exact cross-entropy and the gradient of the item table one tile of rows at a time.
 
 The first walk over the table, in the forward pass, computes the log-sum-exp of every position and
-the gradient of the hidden states, which is rescaled as the log-sum-exp grows. The second walk is
-the optimizer's: for each tile the scores are computed again, and from them the tile's gradient.
+the gradient of the hidden states, which is rescaled whenever a higher score comes. The second walk
+is the optimizer's: for each tile the scores are computed again, and from them the tile's gradient.
 """
 
 import torch
 from torch import Tensor
 
 from scalelab.losses import target_of
-from scalelab.losses._softmax_tiles import product_into, softmax_into
+from scalelab.losses._softmax_tiles import product_into
 from scalelab.losses._tiles import (
     accumulate_dtype_of,
     add_product,
@@ -52,7 +52,9 @@ class StreamedSoftmax(TableGradient):
             # Launches are dear on a GPU: tiles are as wide as they can be.
             self.tile_rows = max(1, min(num_rows, room // (2 * num_positions)))
             self.tile_positions = max(1, min(num_positions, room // (2 * self.tile_rows)))
-        self.lse_N = hidden_ND.new_empty(0)
+        # Of each position the highest score, and the sum of exp(score - highest): apart they are
+        # exacter than their log-sum-exp, whose digits before the point cost some behind it.
+        self.top_N = self.sum_N = hidden_ND.new_empty(0)
         self.buffer: Tensor | None = None
 
     def loss(self, hidden_ND: Tensor, hidden_wanted: bool) -> tuple[Tensor, Tensor | None]:
@@ -64,37 +66,43 @@ class StreamedSoftmax(TableGradient):
         hidden_ND, table_VD = self.hidden_ND, self.table_VD
         (num_positions, _), num_rows = hidden_ND.shape, table_VD.shape[0]
         wide = self.accumulate_dtype
-        self.lse_N = hidden_ND.new_full((num_positions,), -torch.inf, dtype=wide)
+        top_N = hidden_ND.new_full((num_positions,), -torch.inf, dtype=wide)
+        sum_N = torch.zeros_like(top_N)
         grad_ND = torch.zeros_like(hidden_ND, dtype=wide) if hidden_wanted else None
         buffer = self._buffer()
         for first, last in tile_ranges(num_rows, self.tile_rows, hidden_ND):
             rows_WD = table_VD[first:last].to(self.compute_dtype)
             for start, stop in tile_ranges(num_positions, self.tile_positions, hidden_ND):
                 hidden_TD = hidden_ND[start:stop].to(self.compute_dtype)
-                softmax_TW = _part(buffer, hidden_TD, rows_WD)
-                lse_T = self.lse_N[start:stop]
-                tile_T = torch.empty_like(lse_T)
-                softmax_into(softmax_TW, tile_T, hidden_TD, rows_WD, self._pad_place(first))
-                both_T = torch.logaddexp(lse_T, tile_T)
+                score_TW = _part(buffer, hidden_TD, rows_WD)
+                product_into(score_TW, hidden_TD, rows_WD, self._pad_place(first))
+                wide_TW = score_TW.to(wide)
+                before_T, sum_T = top_N[start:stop], sum_N[start:stop]
+                top_T = torch.maximum(before_T, wide_TW.amax(1))
+                before_T.sub_(top_T).exp_()
+                wide_TW.sub_(top_T.unsqueeze(1)).exp_()
+                sum_T.mul_(before_T).add_(wide_TW.sum(1))
                 if grad_ND is not None:
-                    grad_TD = grad_ND[start:stop]
-                    grad_TD.mul_(lse_T.sub_(both_T).exp_().unsqueeze(1))
-                    scale_T1 = tile_T.sub_(both_T).exp_().unsqueeze(1)
-                    grad_TD.addcmul_((softmax_TW @ rows_WD).to(wide), scale_T1)
-                lse_T.copy_(both_T)
+                    grad_TD = grad_ND[start:stop].mul_(before_T.unsqueeze(1))
+                    add_product(grad_TD, wide_TW.to(self.compute_dtype), rows_WD)
+                before_T.copy_(top_T)
+        self.top_N, self.sum_N = top_N, sum_N
         target_ND = table_VD.index_select(0, self.targets_N)
-        total = self.lse_N.sum()
+        total = sum_N.log().add_(top_N).sum()
         total -= target_scores(hidden_ND, target_ND, self.compute_dtype).sum()
         if grad_ND is None:
             return total, None
-        return total, grad_ND.sub_(target_ND).to(hidden_ND.dtype)
+        return total, grad_ND.div_(sum_N.unsqueeze(1)).sub_(target_ND).to(hidden_ND.dtype)
 
     def single_rows(self) -> RowGradient:
         """The gradients of the targets; from here on the hidden states carry the loss's scale."""
         assert self.scale is not None, "the backward pass of the loss has not run"
-        self.scaled_ND = self.hidden_ND * self.scale
+        # In the type of the hidden states, which may be that of autocast.
+        scaled_ND = (self.hidden_ND * self.scale).to(self.accumulate_dtype)
+        gradient = RowGradient(self.targets_N, scaled_ND.neg())
+        self.scaled_ND = scaled_ND.div_(self.sum_N.unsqueeze(1))
         self.buffer = self._buffer()
-        return RowGradient(self.targets_N, self.scaled_ND.neg())
+        return gradient
 
     def add_tile(self, grad_WD: Tensor, first: int, last: int) -> None:
         """Add the softmax of each position times its hidden state."""
@@ -110,10 +118,10 @@ class StreamedSoftmax(TableGradient):
                     score_TW = _part(self.buffer, hidden_TD, rows_WD)
                     product_into(score_TW, hidden_TD, rows_WD, pad_place)
                     wide_TW = score_TW.to(self.accumulate_dtype)
-                    wide_TW.sub_(self.lse_N[start:stop].unsqueeze(1)).exp_()
+                    wide_TW.sub_(self.top_N[start:stop].unsqueeze(1)).exp_()
                     scaled_TD = self.scaled_ND[start:stop].to(self.compute_dtype)
-                    softmax_TW = wide_TW.to(self.compute_dtype)
-                    add_product(grad_WD[begin:end], softmax_TW.T, scaled_TD)
+                    share_TW = wide_TW.to(self.compute_dtype)
+                    add_product(grad_WD[begin:end], share_TW.T, scaled_TD)
 
     def _buffer(self) -> Tensor:
         size = self.tile_positions * self.tile_rows
