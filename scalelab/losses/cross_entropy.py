@@ -92,11 +92,7 @@ class CrossEntropy:
     def streamed(
         self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch
     ) -> tuple[Tensor, TableGradient]:
-        """The same mean, and the gradient of the table for whoever updates it tile by tile.
-
-        Four matrix products in all, one more than with the table's whole gradient: the scores are
-        computed once for the loss and the hidden states, and again for each tile of the table.
-        """
+        """The same mean, in four matrix products, and the table's gradient, to be made by tiles."""
         if self.kernel == "fused":
             raise SpecError(
                 "the fused kernel of cross_entropy makes the gradient of the whole item table",

@@ -22,7 +22,7 @@ from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
 from scalelab.train.evaluate import Diverged, Evaluator
-from scalelab.train.optimizers.schedules import num_updates, share_of_rate
+from scalelab.train.optimizers.schedules import set_rates
 from scalelab.train.precision import products_in
 from scalelab.train.step import Parts, training_step
 
@@ -209,7 +209,7 @@ class Trainer:
                 final = number == end - 1
                 update = (number + 1) % train.accumulate == 0 or final
                 if update:
-                    self._set_rates(fit.updates)
+                    set_rates(self.parts.optimizers, train, fit.updates, self.loader.num_steps)
                 loss = self.step(batch, fit.epoch + 1, number, update, share)
                 total += loss.double() * batch.targets_N.numel()
                 positions += batch.targets_N.numel()
@@ -221,15 +221,6 @@ class Trainer:
                     break
         fit.epoch += 1
         return float(total) / max(positions, 1)
-
-    def _set_rates(self, update: int) -> None:
-        """Step sizes of the update with that number, from 0."""
-        train = self.spec.train
-        total = num_updates(train, self.loader.num_steps)
-        schedules = (train.schedule, train.table.schedule or train.schedule)
-        for optimizer, schedule in zip(self.parts.optimizers, schedules, strict=False):
-            share = share_of_rate(schedule, update, train.warmup_updates, total)
-            optimizer.param_groups[0]["lr"] = share * optimizer.defaults["lr"]
 
     def _shares(self, epoch: int, end: int) -> Iterator[float]:
         """What share of its window's positions each step holds, up to step `end` of the epoch.

@@ -1,10 +1,24 @@
 """Compute the share of its full size that a step size has in each update of a run."""
 
 import math
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
 
 from scalelab.core.run_sections import Schedule, TrainSpec
 
-__all__ = ["num_updates", "share_of_rate"]
+__all__ = ["num_updates", "set_rates", "share_of_rate"]
+
+
+def set_rates(
+    optimizers: Sequence[Optimizer], train: TrainSpec, update: int, steps_per_epoch: int
+) -> None:
+    """Give the encoder's optimizer, and the table's, the step sizes of `update`, from 0."""
+    total = num_updates(train, steps_per_epoch)
+    schedules = (train.schedule, train.table.schedule or train.schedule)
+    for optimizer, schedule in zip(optimizers, schedules, strict=False):
+        share = share_of_rate(schedule, update, train.warmup_updates, total)
+        optimizer.param_groups[0]["lr"] = share * optimizer.defaults["lr"]
 
 
 def num_updates(train: TrainSpec, steps_per_epoch: int) -> int:
