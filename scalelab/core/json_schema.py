@@ -111,13 +111,25 @@ def _dotted(run: Mapping[str, Any]) -> dict[str, _Schema]:
     found: dict[str, _Schema] = {}
     for section in RunSpec.model_fields.keys() - WORKED_OUT:
         definition = _definition(run, section)
-        found |= {f"{section}.{key}": value for key, value in definition["properties"].items()}
+        found |= _of_definition(run, section, definition)
         for rule in definition.get("allOf", ()):
             for key, value in rule["then"]["properties"].items():
                 # Parts may differ in what they allow under one name.
                 known = found.setdefault(f"{section}.{key}", value)
                 if known != value:
                     found[f"{section}.{key}"] = {"description": known["description"]}
+    return found
+
+
+def _of_definition(run: Mapping[str, Any], prefix: str, definition: _Schema) -> dict[str, _Schema]:
+    """The keys of a section, and of the sections in it."""
+    found: dict[str, _Schema] = {}
+    for key, value in definition["properties"].items():
+        if "$ref" in value:
+            inner = run["$defs"][value["$ref"].rpartition("/")[2]]
+            found |= _of_definition(run, f"{prefix}.{key}", inner)
+        else:
+            found[f"{prefix}.{key}"] = value
     return found
 
 

@@ -31,8 +31,11 @@ __all__ = [
     "ModelSpec",
     "NegativesSpec",
     "PartSpec",
+    "TableSpec",
     "TrainSpec",
 ]
+
+Schedule = Literal["constant", "linear", "cosine"]
 
 
 class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=True):
@@ -182,6 +185,30 @@ class LossSpec(PartSpec, frozen=True, extra="allow"):
     """Positions that the loss is taken at: all of a sequence, or its last one."""
 
 
+class TableSpec(Section, frozen=True):
+    """How the item table is updated, where that differs from the encoder's weights.
+
+    "dense" holds the gradient of the whole table. "streamed" makes the gradient of some rows after
+    the other, updates these rows and forgets it; the numbers are the same. What is left out is as
+    in [train].
+    """
+
+    update: Literal["dense", "streamed"] = "dense"
+    """Whether the table's whole gradient is held, or made and used row by row."""
+    optimizer: (
+        Literal["adam", "adamw", "sgd", "rowwise_adagrad", "rowwise_adam", "lazy_adam"] | None
+    ) = None
+    """How the item table is updated; left out: train.optimizer."""
+    learning_rate: PositiveFloat | None = None
+    """Step size of the table's optimizer; left out: train.learning_rate."""
+    weight_decay: NonNegativeFloat | None = None
+    """Weight decay of the item table; left out: train.weight_decay."""
+    schedule: Schedule | None = None
+    """How the table's step size falls over the run; left out: train.schedule."""
+    clip_value: NonNegativeFloat = 0.0
+    """Largest size of each number of the table's gradient; 0: no limit."""
+
+
 class TrainSpec(Section, frozen=True):
     """How long and with what the run trains. `patience` counts evaluations without a better
     NDCG@10, from the first that is 1.1 times that of the popularity list, at the latest after 2,000
@@ -198,6 +225,14 @@ class TrainSpec(Section, frozen=True):
     """How weights are updated."""
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay of the optimizer."""
+    schedule: Schedule = "constant"
+    """How the step size falls over the run, towards 0 after its last update."""
+    warmup_updates: NonNegativeInt = 0
+    """First updates, in which step sizes grow from 0 to their full size."""
+    clip_norm: NonNegativeFloat = 0.0
+    """Largest norm of the gradient of the weights of train.optimizer; 0: no limit."""
+    table: TableSpec = TableSpec()
+    """How the item table is updated."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay per step of the moving average of the weights that is kept; 0: none."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field
 
@@ -22,8 +22,10 @@ from scalelab.core.run_sections import (
     ModelSpec,
     NegativesSpec,
     PartSpec,
+    TableSpec,
     TrainSpec,
 )
+from scalelab.core.table_update import check_table_update
 from scalelab.core.toml_sections import Section, checked, read_toml
 
 __all__ = [
@@ -37,12 +39,17 @@ __all__ = [
     "NegativesSpec",
     "PartSpec",
     "RunSpec",
+    "TableSpec",
     "TrainSpec",
     "with_overrides",
 ]
 
 # What a spec says of itself, whatever a file gives: no key that people write.
 WORKED_OUT = frozenset({"sources"})
+
+# Keys that came after fingerprints did: where they have their defaults they are left out of a spec,
+# so that it keeps its fingerprint.
+ADDED_TO_TRAIN = ("schedule", "warmup_updates", "clip_norm", "table")
 
 # Names of files that say nothing of what is in them.
 _NO_NAMES = set(
@@ -117,6 +124,7 @@ class RunSpec(Section, frozen=True):
                 "loss": self.loss.resolved(),
             }
         )
+        check_table_update(self.train, self.loss.name, loss_class)
         # The constructor is the last check of a loss's options.
         plugins.made("losses", spec.loss.name, **spec.loss.options)
         return spec.model_copy(update={"sources": sources_of(spec.named_parts())})
@@ -155,6 +163,9 @@ class RunSpec(Section, frozen=True):
             del sections["sources"]
         if self.measure == MeasureSpec():
             del sections["measure"]
+        for name in ADDED_TO_TRAIN:
+            if getattr(self.train, name) == TrainSpec.model_fields[name].default:
+                del sections["train"][name]
         return sections
 
     def as_json(self) -> str:
@@ -243,7 +254,14 @@ def _set_key(section: dict[str, Any], name: str, key: str, value: Any) -> None:
     if part is not None and key == part.name_field and section.get(key) != value:
         for stale in section.keys() - part.model_fields.keys():
             del section[stale]
-    section[key] = value
+    *around, last = key.split(".")
+    for inner in around:
+        found: Any = section.setdefault(inner, {})
+        if not isinstance(found, dict):
+            message = f"{name}.{key}: {inner} is a value, not a section"
+            raise SpecError(message, nearest(inner, RunSpec.model_fields))
+        section = cast("dict[str, Any]", found)
+    section[last] = value
 
 
 def _set_negatives(sections: dict[str, Any], key: str, value: Any) -> None:

@@ -20,6 +20,9 @@ the group `scalelab.losses`. All of them keep this contract:
   better. Evaluation calls it for blocks of users and blocks of items, so a score may depend on
   nothing but its own hidden state and its own row. A loss without it ranks by the inner product.
   A loss of cosines needs it; a temperature alone does not, since it changes no rank.
+- `streamed(hidden_ND, item_table_VD, batch) -> (scalar, TableGradient)`, optional, is the same loss
+  for `train.table.update = "streamed"`: its backward pass reaches the hidden states alone, and the
+  table's gradient is made later, some rows at a time (`scalelab.losses.streaming`).
 - `needs_popularity`, optional, True on the class: `batch.log_popularity_V` is there.
 
 `scalelab.testing.LossContract` tests all of this.

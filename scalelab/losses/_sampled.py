@@ -18,8 +18,10 @@ from scalelab.losses._tiles import (
     tile_numbers,
     tile_ranges,
 )
+from scalelab.losses.streaming.table_gradient import RowGradient, TableGradient, streamed_loss
+from scalelab.losses.streaming.touched_rows import TouchedRows
 
-__all__ = ["Objective", "ScoreGradients", "check_batch", "sampled_loss"]
+__all__ = ["Objective", "SampledLoss", "ScoreGradients", "check_batch"]
 
 # Gathered rows and scores of one tile: 4 MiB of float32, which stays in a CPU's caches.
 _TILE_FLOATS = 2**20
@@ -38,49 +40,78 @@ class ScoreGradients(NamedTuple):
 Objective = Callable[[Tensor, Tensor], ScoreGradients]
 
 
-def sampled_loss(
-    objective: Objective,
-    hidden_ND: Tensor,
-    item_table_VD: Tensor,
-    batch: LossBatch,
-    *,
-    remove_accidental_hits: bool,
-    logq: float = 0.0,
-    top_k: int | None = None,
-) -> Tensor:
-    """Mean over the N positions of `objective` on the scores of target and negatives.
+class SampledLoss:
+    """A loss over target and negatives, given by the `objective` on their scores.
 
     Empty places, and with `remove_accidental_hits` negatives that equal the target, get the score
     -inf. `logq` times the log-probability of being drawn is taken off all scores. Only the `top_k`
-    highest negatives are kept. Raises SpecError where the batch lacks what is asked.
+    highest negatives are kept.
     """
-    check_batch(batch, logq, top_k)
-    compute_dtype = compute_dtype_of(hidden_ND)
 
-    def compute(
-        hidden_ND: Tensor, item_table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
-    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        with no_autocast(hidden_ND):
-            work = _Work(
-                hidden_ND,
-                item_table_VD,
-                batch,
-                compute_dtype=compute_dtype,
-                hidden_wanted=hidden_wanted,
-                table_wanted=table_wanted,
-            )
-            for start, stop in tile_ranges(hidden_ND.shape[0], work.tile, hidden_ND):
-                work.add(
-                    start,
-                    stop,
-                    objective,
-                    remove_accidental_hits=remove_accidental_hits,
-                    logq=logq,
-                    top_k=top_k,
+    remove_accidental_hits: bool
+    # Not annotated: these are options of the losses alone that have fields of these names.
+    logq = 0.0
+    top_k = None
+
+    def objective(self, batch: LossBatch) -> Objective:
+        """Losses and gradients from the scores of target and negatives."""
+        raise TypeError(f"{type(self).__name__} has no objective")
+
+    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
+        """Mean over the N positions. Raises SpecError where the batch lacks what is asked."""
+        check_batch(batch, self.logq, self.top_k)
+        compute_dtype = compute_dtype_of(hidden_ND)
+
+        def compute(
+            hidden_ND: Tensor, item_table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
+        ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+            sums = _WholeTable(item_table_VD) if table_wanted else None
+            with no_autocast(hidden_ND):
+                work = _Work(hidden_ND, item_table_VD, batch, compute_dtype, hidden_wanted, sums)
+                total, grad_hidden_ND = work.run(self, self.objective(batch))
+            return total, grad_hidden_ND, None if sums is None else sums.grad_VD
+
+        return loss_with_gradients(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
+
+    def streamed(
+        self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch
+    ) -> tuple[Tensor, TableGradient]:
+        """The same mean, and the gradient of the rows of targets and negatives."""
+        check_batch(batch, self.logq, self.top_k)
+        compute_dtype = compute_dtype_of(hidden_ND)
+        table_VD = item_table_VD.detach()
+        ids = [batch.targets_N, *(source.ids for source in batch.negatives)]
+        gradient = _SampledRows(TouchedRows(ids, table_VD))
+
+        def compute(hidden_ND: Tensor, hidden_wanted: bool) -> tuple[Tensor, Tensor | None]:
+            with no_autocast(hidden_ND):
+                work = _Work(
+                    hidden_ND, table_VD, batch, compute_dtype, hidden_wanted, gradient.touched
                 )
-            return work.finish()
+                return work.run(self, self.objective(batch))
 
-    return loss_with_gradients(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
+        positions = hidden_ND.shape[0]
+        return streamed_loss(compute, hidden_ND, gradient, positions=positions), gradient
+
+
+class _SampledRows(TableGradient):
+    def __init__(self, touched: TouchedRows) -> None:
+        self.touched = touched
+
+    def single_rows(self) -> RowGradient:
+        assert self.scale is not None, "the backward pass of the loss has not run"
+        return RowGradient(self.touched.ids_C, self.touched.grad_CD.mul_(self.scale))
+
+
+class _WholeTable:
+    def __init__(self, item_table_VD: Tensor) -> None:
+        self.grad_VD = torch.zeros_like(item_table_VD)
+
+    def add(self, ids_M: Tensor, rows_MD: Tensor) -> None:
+        add_rows(self.grad_VD, ids_M, rows_MD)
+
+
+_RowSums = _WholeTable | TouchedRows
 
 
 def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:
@@ -105,15 +136,14 @@ class _Work:
         hidden_ND: Tensor,
         item_table_VD: Tensor,
         batch: LossBatch,
-        *,
         compute_dtype: torch.dtype,
         hidden_wanted: bool,
-        table_wanted: bool,
+        table_sums: _RowSums | None,
     ) -> None:
         self.hidden_ND, self.item_table_VD, self.batch = hidden_ND, item_table_VD, batch
         self.compute_dtype, self.accumulate_dtype = compute_dtype, accumulate_dtype_of(hidden_ND)
         self.grad_hidden_ND = torch.empty_like(hidden_ND) if hidden_wanted else None
-        self.grad_table_VD = torch.zeros_like(item_table_VD) if table_wanted else None
+        self.table_sums = table_sums
         self.total = hidden_ND.new_zeros((), dtype=self.accumulate_dtype)
         self.shared = [
             _Shared(source.ids.long(), item_table_VD, compute_dtype)
@@ -131,17 +161,19 @@ class _Work:
         numbers = tile_numbers(hidden_ND, _TILE_FLOATS, 4)
         self.tile = max(1, min(hidden_ND.shape[0], numbers // max(1, floats)))
 
-    def add(
-        self,
-        start: int,
-        stop: int,
-        objective: Objective,
-        *,
-        remove_accidental_hits: bool,
-        logq: float,
-        top_k: int | None,
-    ) -> None:
+    def run(self, loss: SampledLoss, objective: Objective) -> tuple[Tensor, Tensor | None]:
+        """Sum of the losses and of the gradients of the hidden states over positions."""
+        for start, stop in tile_ranges(self.hidden_ND.shape[0], self.tile, self.hidden_ND):
+            self._add(start, stop, loss, objective)
+        if self.table_sums is not None:
+            for shared in self.shared:
+                if shared is not None and shared.grad_KD is not None:
+                    self.table_sums.add(shared.ids, shared.grad_KD)
+        return self.total, self.grad_hidden_ND
+
+    def _add(self, start: int, stop: int, loss: SampledLoss, objective: Objective) -> None:
         """Take in the positions `start:stop`."""
+        logq, top_k = loss.logq, loss.top_k
         hidden_TD = self.hidden_ND[start:stop].to(self.compute_dtype)
         targets_T = self.batch.targets_N[start:stop].long()
         rows_TD = self.item_table_VD.index_select(0, targets_T).to(self.compute_dtype)
@@ -158,7 +190,7 @@ class _Work:
                 hidden_TD,
                 targets_T,
                 exponent=source.exponent,
-                remove_accidental_hits=remove_accidental_hits,
+                remove_accidental_hits=loss.remove_accidental_hits,
                 logq=logq,
             )
             for negatives, source in zip(found, self.batch.negatives, strict=True)
@@ -183,18 +215,10 @@ class _Work:
             for each, score_grad_TW in zip(found, score_grad_TK.split(widths, 1), strict=True):
                 grad_TD += each.to_hidden(score_grad_TW)
             self.grad_hidden_ND[start:stop] = grad_TD
-        if self.grad_table_VD is not None:
-            add_rows(self.grad_table_VD, targets_T, score_grad_T1 * hidden_TD)
+        if self.table_sums is not None:
+            self.table_sums.add(targets_T, score_grad_T1 * hidden_TD)
             for each, score_grad_TW in zip(found, score_grad_TK.split(widths, 1), strict=True):
-                each.to_table(score_grad_TW, hidden_TD, self.grad_table_VD)
-
-    def finish(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Sum of the losses and of the gradients over positions."""
-        if self.grad_table_VD is not None:
-            for shared in self.shared:
-                if shared is not None and shared.grad_KD is not None:
-                    add_rows(self.grad_table_VD, shared.ids, shared.grad_KD)
-        return self.total, self.grad_hidden_ND, self.grad_table_VD
+                each.to_table(score_grad_TW, hidden_TD, self.table_sums)
 
     def _own(self, source: Negatives, start: int, stop: int) -> "_Own":
         if source.per == "position":
@@ -241,9 +265,9 @@ class _Shared:
     def to_hidden(self, score_grad_TK: Tensor) -> Tensor:
         return score_grad_TK @ self.rows_KD
 
-    def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, grad_table_VD: Tensor) -> None:
+    def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, sums: _RowSums) -> None:
         if self.grad_KD is None:
-            self.grad_KD = torch.zeros_like(self.rows_KD, dtype=accumulate_dtype_of(grad_table_VD))
+            self.grad_KD = torch.zeros_like(self.rows_KD, dtype=accumulate_dtype_of(self.rows_KD))
         add_product(self.grad_KD, score_grad_TK.T, hidden_TD)
 
 
@@ -262,7 +286,7 @@ class _Own:
     def to_hidden(self, score_grad_TK: Tensor) -> Tensor:
         return torch.bmm(score_grad_TK.unsqueeze(1), self.rows_TKD).squeeze(1)
 
-    def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, grad_table_VD: Tensor) -> None:
+    def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, sums: _RowSums) -> None:
         # The rows are no longer needed: their room takes the gradients.
         grad_TKD = torch.mul(score_grad_TK.unsqueeze(2), hidden_TD.unsqueeze(1), out=self.rows_TKD)
-        add_rows(grad_table_VD, self.ids.flatten(), grad_TKD.flatten(0, 1))
+        sums.add(self.ids.flatten(), grad_TKD.flatten(0, 1))

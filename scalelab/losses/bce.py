@@ -4,18 +4,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from torch import Tensor
-
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import binary
 from scalelab.losses._options import Reduction, RemoveAccidentalHits
-from scalelab.losses._sampled import sampled_loss
+from scalelab.losses._sampled import Objective, SampledLoss
 
 __all__ = ["BCE"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BCE:
+class BCE(SampledLoss):
     """-log sigmoid(target) - log(1 - sigmoid(negative)) over K negatives.
 
     `reduction` puts the 1 + K terms of a position together: "mean" over all of them (the code of
@@ -33,13 +31,6 @@ class BCE:
         if self.reduction not in ("mean", "sum", "balanced"):
             raise ValueError(f"reduction must be mean, sum or balanced, got {self.reduction!r}")
 
-    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions."""
-        objective = partial(binary, reduction=self.reduction)
-        return sampled_loss(
-            objective,
-            hidden_ND,
-            item_table_VD,
-            batch,
-            remove_accidental_hits=self.remove_accidental_hits,
-        )
+    def objective(self, batch: LossBatch) -> Objective:
+        """How the scores of a position make its loss."""
+        return partial(binary, reduction=self.reduction)

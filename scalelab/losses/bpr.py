@@ -10,13 +10,13 @@ from torch.nn import functional
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import num_negatives
 from scalelab.losses._options import RemoveAccidentalHits
-from scalelab.losses._sampled import ScoreGradients, sampled_loss
+from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients
 
 __all__ = ["BPR"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BPR:
+class BPR(SampledLoss):
     """-log sigmoid(target - negative), mean over K (Eq. 7 of the cumulative cross-entropy paper).
 
     `remove_accidental_hits` leaves out negatives that equal the target.
@@ -26,15 +26,9 @@ class BPR:
 
     needs_negatives: ClassVar[bool] = True
 
-    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions."""
-        return sampled_loss(
-            _bpr,
-            hidden_ND,
-            item_table_VD,
-            batch,
-            remove_accidental_hits=self.remove_accidental_hits,
-        )
+    def objective(self, batch: LossBatch) -> Objective:
+        """How the scores of a position make its loss."""
+        return _bpr
 
 
 def _bpr(target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:

@@ -11,13 +11,13 @@ from torch.nn import functional
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import elu, softmax, through_elu
 from scalelab.losses._options import Regularisation, RemoveAccidentalHits
-from scalelab.losses._sampled import ScoreGradients, sampled_loss
+from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients
 
 __all__ = ["BPRMax"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BPRMax:
+class BPRMax(SampledLoss):
     """-log sum_j s_j sigmoid(target - negative_j) + reg sum_j s_j negative_j^2.
 
     s is the softmax of the negatives. Eq. 11 of the cumulative cross-entropy paper, with the
@@ -39,15 +39,9 @@ class BPRMax:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
-    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions."""
-        return sampled_loss(
-            self._objective,
-            hidden_ND,
-            item_table_VD,
-            batch,
-            remove_accidental_hits=self.remove_accidental_hits,
-        )
+    def objective(self, batch: LossBatch) -> Objective:
+        """How the scores of a position make its loss."""
+        return self._objective
 
     def _objective(self, target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:
         score_gradients = self._score_gradients(elu(target_T, self.elu), elu(negative_TK, self.elu))

@@ -8,8 +8,11 @@ import torch
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
+from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch, Target, target_of
 from scalelab.losses._options import IncludePadding, Kernel
+from scalelab.losses._softmax_tiles import product_into, softmax_into
+from scalelab.losses._streamed_softmax import StreamedSoftmax
 from scalelab.losses._tiles import (
     accumulate_dtype_of,
     add_product,
@@ -22,6 +25,7 @@ from scalelab.losses._tiles import (
 )
 from scalelab.losses.kernels.choice import runs_fused
 from scalelab.losses.kernels.fused import Problem, fused_loss
+from scalelab.losses.streaming.table_gradient import TableGradient, streamed_loss
 
 __all__ = ["CrossEntropy"]
 
@@ -84,6 +88,26 @@ class CrossEntropy:
                 return work.run(hidden_wanted, table_wanted)
 
         return loss_with_gradients(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
+
+    def streamed(
+        self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch
+    ) -> tuple[Tensor, TableGradient]:
+        """The same mean, in four matrix products, and the table's gradient, to be made by tiles."""
+        if self.kernel == "fused":
+            raise SpecError(
+                "the fused kernel of cross_entropy makes the gradient of the whole item table",
+                'write loss.kernel = "tiled", or train.table.update = "dense"',
+            )
+        gradient = StreamedSoftmax(
+            hidden_ND,
+            item_table_VD,
+            batch.targets_N.long(),
+            pad_id=None if self.include_padding else batch.pad_id,
+            compute_dtype=compute_dtype_of(hidden_ND),
+            tile_bytes=_tile_bytes(self.tile_mib, target_of(hidden_ND)),
+        )
+        positions = hidden_ND.shape[0]
+        return streamed_loss(gradient.loss, hidden_ND, gradient, positions=positions), gradient
 
 
 def _tile_bytes(tile_mib: float | Literal["auto"], target: Target) -> int:
@@ -193,7 +217,7 @@ class _Work:
                 rows_WD = table_VD[first:last].to(self.compute_dtype)
                 softmax_TW = self._kept(size, first, last)
                 tile_T = lse_GT[first // columns, :size]
-                self._softmax(hidden_TD, rows_WD, first, softmax_TW, tile_T)
+                softmax_into(softmax_TW, tile_T, hidden_TD, rows_WD, self._pad_place(first))
                 if hidden_wanted:
                     both_T = torch.logaddexp(lse_T, tile_T)
                     grad_TD.mul_((lse_T - both_T).exp_().unsqueeze(1))
@@ -265,26 +289,11 @@ class _Work:
         """The part of the buffer that holds the tile of `size` positions and rows `first:last`."""
         return self.buffer[size * first : size * last].view(size, last - first)
 
-    def _product(self, hidden_TD: Tensor, rows_WD: Tensor, first: int, out_TW: Tensor) -> None:
-        torch.mm(hidden_TD, rows_WD.T, out=out_TW)
-        if self.pad_id is not None and first <= self.pad_id < first + rows_WD.shape[0]:
-            # Not -inf: a tile of the padding row alone must still have a softmax.
-            out_TW[:, self.pad_id - first] = torch.finfo(self.compute_dtype).min
+    def _pad_place(self, first: int) -> int | None:
+        return None if self.pad_id is None else self.pad_id - first
 
     def _scores(self, hidden_TD: Tensor, rows_WD: Tensor, first: int) -> Tensor:
         """Scores of a tile, in the buffer where their type allows."""
         score_TW = self._kept(hidden_TD.shape[0], 0, rows_WD.shape[0])
-        self._product(hidden_TD, rows_WD, first, score_TW)
+        product_into(score_TW, hidden_TD, rows_WD, self._pad_place(first))
         return score_TW.to(self.accumulate_dtype)
-
-    def _softmax(
-        self, hidden_TD: Tensor, rows_WD: Tensor, first: int, softmax_TW: Tensor, lse_T: Tensor
-    ) -> None:
-        """Softmax within the tile, and its log-sum-exp: the largest softmax is exp(top - lse)."""
-        self._product(hidden_TD, rows_WD, first, softmax_TW)
-        wide_TW = softmax_TW.to(self.accumulate_dtype)
-        top_T = wide_TW.amax(1)
-        torch.softmax(wide_TW, 1, out=wide_TW)
-        torch.sub(top_T, wide_TW.amax(1).log_(), out=lse_T)
-        if wide_TW is not softmax_TW:
-            softmax_TW.copy_(wide_TW)

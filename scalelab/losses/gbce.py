@@ -5,18 +5,17 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 from pydantic import Field
-from torch import Tensor
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import binary
 from scalelab.losses._options import Reduction, RemoveAccidentalHits
-from scalelab.losses._sampled import sampled_loss
+from scalelab.losses._sampled import Objective, SampledLoss
 
 __all__ = ["GBCE"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GBCE:
+class GBCE(SampledLoss):
     """BCE with the probability of the target to the power beta.
 
     beta = alpha (t (1 - 1 / alpha) + 1 / alpha), where alpha = K / (num_items - 1) is the share of
@@ -39,16 +38,9 @@ class GBCE:
         if self.reduction not in ("mean", "sum", "balanced"):
             raise ValueError(f"reduction must be mean, sum or balanced, got {self.reduction!r}")
 
-    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions."""
-        objective = partial(binary, reduction=self.reduction, beta=self._beta(batch))
-        return sampled_loss(
-            objective,
-            hidden_ND,
-            item_table_VD,
-            batch,
-            remove_accidental_hits=self.remove_accidental_hits,
-        )
+    def objective(self, batch: LossBatch) -> Objective:
+        """How the scores of a position make its loss."""
+        return partial(binary, reduction=self.reduction, beta=self._beta(batch))
 
     def _beta(self, batch: LossBatch) -> float:
         num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)

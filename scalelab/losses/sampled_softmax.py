@@ -7,18 +7,20 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
+from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
 from scalelab.losses._options import Kernel, RemoveAccidentalHits
-from scalelab.losses._sampled import ScoreGradients, check_batch, sampled_loss
+from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients, check_batch
 from scalelab.losses._tiles import compute_dtype_of, no_autocast
 from scalelab.losses.kernels.choice import refusal_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
+from scalelab.losses.streaming.table_gradient import TableGradient
 
 __all__ = ["SampledSoftmax"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampledSoftmax:
+class SampledSoftmax(SampledLoss):
     """-log(exp(target) / (exp(target) + sum over negatives of exp(negative))).
 
     `top_k`: only the k highest-scored negatives count (TRON). `logq`: strength of the correction
@@ -64,15 +66,22 @@ class SampledSoftmax:
             problem = Problem(batch.targets_N.long(), compute_dtype, batch.pad_id, shared)
             with no_autocast(hidden_ND):
                 return fused_loss(hidden_ND, item_table_VD, problem)
-        return sampled_loss(
-            _softmax,
-            hidden_ND,
-            item_table_VD,
-            batch,
-            remove_accidental_hits=self.remove_accidental_hits,
-            logq=self.logq,
-            top_k=self.top_k,
-        )
+        return super().__call__(hidden_ND, item_table_VD, batch)
+
+    def streamed(
+        self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch
+    ) -> tuple[Tensor, TableGradient]:
+        """The same mean, and the gradient of the rows of targets and negatives."""
+        if self.kernel == "fused":
+            raise SpecError(
+                "the fused kernel of sampled_softmax makes the gradient of the whole item table",
+                'write loss.kernel = "tiled", or train.table.update = "dense"',
+            )
+        return super().streamed(hidden_ND, item_table_VD, batch)
+
+    def objective(self, batch: LossBatch) -> Objective:
+        """How the scores of a position make its loss."""
+        return _softmax
 
     def _takes_fused(
         self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch, compute_dtype: torch.dtype

@@ -9,13 +9,13 @@ from torch import Tensor
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import num_negatives
 from scalelab.losses._options import Regularisation, RemoveAccidentalHits
-from scalelab.losses._sampled import ScoreGradients, sampled_loss
+from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients
 
 __all__ = ["TOP1"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TOP1:
+class TOP1(SampledLoss):
     """sigmoid(negative - target) + reg sigmoid(negative^2), mean over K.
 
     Eq. 8 of the cumulative cross-entropy paper, which leaves the second term out; GRU4Rec has it
@@ -31,15 +31,9 @@ class TOP1:
         if self.reg < 0:
             raise ValueError(f"reg must not be negative, got {self.reg}")
 
-    def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions."""
-        return sampled_loss(
-            self._objective,
-            hidden_ND,
-            item_table_VD,
-            batch,
-            remove_accidental_hits=self.remove_accidental_hits,
-        )
+    def objective(self, batch: LossBatch) -> Objective:
+        """How the scores of a position make its loss."""
+        return self._objective
 
     def _objective(self, target_T: Tensor, negative_TK: Tensor) -> ScoreGradients:
         is_empty_TK = negative_TK == -torch.inf

@@ -47,7 +47,7 @@ class Account(TorchDispatchMode, Observer):
         self._phases: list[Phase] = []
         self._forward_ranges: list[tuple[int, int, str]] = []
         self._range_starts: list[int] = []
-        self._parts: tuple[nn.Module, Tensor, torch.optim.Optimizer] | None = None
+        self._parts: tuple[nn.Module, Tensor, tuple[torch.optim.Optimizer, ...]] | None = None
         # An in-place alias that is not decided yet: (old storage, the one that may replace it).
         self._alias: tuple[int, int] | None = None
         self._in_place = InPlaceRules()
@@ -82,10 +82,10 @@ class Account(TorchDispatchMode, Observer):
                     self._storages[key].component = component
 
     def label_training(
-        self, model: nn.Module, item_table: Tensor, optimizer: torch.optim.Optimizer
+        self, model: nn.Module, item_table: Tensor, *optimizers: torch.optim.Optimizer
     ) -> None:
         """Parameters, buffers, gradients and optimizer state of one training, now and later."""
-        self._parts = (model, item_table, optimizer)
+        self._parts = (model, item_table, optimizers)
         for tensor in [*model.parameters(), *model.buffers()]:
             is_table = tensor.untyped_storage()._cdata == item_table.untyped_storage()._cdata
             self.label("item_table" if is_table else "encoder_parameters", [tensor])
@@ -105,7 +105,8 @@ class Account(TorchDispatchMode, Observer):
 
     def _label_state(self) -> None:
         if self._parts is not None:
-            self.label("optimizer_state", tensors_in(self._parts[2].state))
+            for optimizer in self._parts[2]:
+                self.label("optimizer_state", tensors_in(optimizer.state))
 
     # Phases of the trainer
 

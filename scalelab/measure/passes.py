@@ -64,7 +64,7 @@ def batch_tensors(batch: Batch) -> list[Tensor]:
 def label_parts(account: Account, parts: Parts) -> None:
     """Label parameters, gradients, optimizer state and popularity, now and later."""
     table: Any = parts.model.item_table_VD
-    account.label_training(parts.model, table, parts.optimizer)
+    account.label_training(parts.model, table, *parts.optimizers)
     if parts.log_popularity_V is not None:
         account.label("other", [parts.log_popularity_V])
 

@@ -17,6 +17,10 @@ in the group `scalelab.models`. All of them keep this contract:
   (0..S-1, over the whole step) of the sequence; `positions_BL` counts from 0 within each sequence.
   Nothing may cross a segment, packed and padded rows give the same states, and padding contributes
   nothing; states on padding are finite and otherwise free.
+- A model that looks items up in `item_table_VD` does so with the `ItemTable` of the tree or with a
+  module of its own that has the same `weight`, `keep_lookups` and `take_lookups`, if its table is
+  to be updated with `train.table.update = "streamed"`; any other lookup has a gradient of the
+  table's size, which that update refuses.
 - `objective` is "next" where the model predicts the item after each position, which is the default:
   a state may then not depend on later items. It is "masked" where the model predicts items that are
   masked in its input; a masked item has a negative id. Such a model has an option `mask_prob`, the

@@ -28,8 +28,13 @@ _KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 _ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
-# Items and gradients of their rows, to be added to the table's own gradient.
-_Waiting = list[tuple[Tensor, Tensor]]
+class _Waiting(list[tuple[Tensor, Tensor]]):
+    """Items and gradients of their rows, to be added to the table's own gradient.
+
+    With `are_taken` there is none: whoever updates the table takes them.
+    """
+
+    are_taken = False
 
 
 class _LookUp(torch.autograd.Function):
@@ -49,7 +54,7 @@ class _LookUp(torch.autograd.Function):
 
 
 def _add_waiting(waiting: _Waiting, weight: Tensor) -> None:
-    while waiting:
+    while waiting and not waiting.are_taken:
         ids, grad = waiting.pop()
         assert weight.grad is not None
         grad = grad.to(weight.grad.dtype)
@@ -71,13 +76,23 @@ class ItemTable(nn.Module):
     def __init__(self, num_items: int, hidden_dim: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_items + 1, hidden_dim))
-        self._waiting: _Waiting = []
+        self._waiting = _Waiting()
         # The hook must not hold this module: the weight would hold itself, for good.
         self.weight.register_post_accumulate_grad_hook(partial(_add_waiting, self._waiting))
 
     def forward(self, ids_BL: Tensor) -> Tensor:
         """Embeddings of `ids_BL`, (B, L, D)."""
         return _LookUp.apply(self.weight, ids_BL, self._waiting)  # pyright: ignore[reportReturnType]
+
+    def keep_lookups(self) -> None:
+        """From now on the table gets no gradient: what lookups send waits for `take_lookups`."""
+        self._waiting.are_taken = True
+
+    def take_lookups(self) -> list[tuple[Tensor, Tensor]]:
+        """What lookups have sent since the last update, for who updates the table row by row."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        return taken
 
     @torch.no_grad()
     def reset(self, std: float, generator: Generator | None) -> None:

@@ -28,6 +28,7 @@ _SORTED = frozenset({aten.index_put_.default, aten._index_put_impl_.default})
 _SCATTERS = frozenset(
     {
         aten.index_add_.default,
+        aten.index_copy_.default,
         aten.index_put_.default,
         aten._index_put_impl_.default,
         aten.scatter_.src,

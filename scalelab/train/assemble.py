@@ -2,21 +2,19 @@
 
 import numpy as np
 import torch
-from torch import nn
-from torch.optim import Optimizer
 
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.locating import locate
-from scalelab.core.spec import RunSpec, TrainSpec
+from scalelab.core.spec import RunSpec
 from scalelab.datasets.baselines import popularity_metrics
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
-from scalelab.train.averaging import keep_average
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
+from scalelab.train.optimizers.build import build_optimizers
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
@@ -54,26 +52,19 @@ def build_parts(
     log_popularity_V = None
     if log_popularity is not None and needs_popularity(loss):
         log_popularity_V = torch.from_numpy(log_popularity).to(device)
+    optimizer, table = build_optimizers(model, spec.train)
     return Parts(
         model=model,
         loss=loss,
-        optimizer=_optimizer(model, spec.train),
+        optimizer=optimizer,
+        table=table,
+        clip_norm=spec.train.clip_norm,
         num_items=num_items,
         log_popularity_V=log_popularity_V,
         generator=None if seed is None else torch.Generator(device).manual_seed(seed),
         bf16=spec.train.precision == "bf16",
         accumulate=spec.train.accumulate,
     )
-
-
-def _optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
-    # Fused: the for-loop and foreach versions hold one or two more tables' worth of temporaries.
-    settings = {"lr": train.learning_rate, "weight_decay": train.weight_decay, "fused": True}
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    optimizer = kinds[train.optimizer](model.parameters(), **settings)
-    if train.ema_decay:
-        keep_average(optimizer, train.ema_decay)
-    return optimizer
 
 
 def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:

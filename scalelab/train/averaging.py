@@ -1,6 +1,6 @@
 """Keep an exponential moving average of the weights that an optimizer makes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,13 +36,15 @@ def keep_average(optimizer: Optimizer, decay: float) -> None:
 
 
 @contextmanager
-def averaged(optimizer: Optimizer) -> Iterator[None]:
+def averaged(optimizers: Sequence[Optimizer]) -> Iterator[None]:
     """Inside, the weights are their averages; where none are kept, they stay as they are."""
-    _exchange(optimizer)
+    for optimizer in optimizers:
+        _exchange(optimizer)
     try:
         yield
     finally:
-        _exchange(optimizer)
+        for optimizer in optimizers:
+            _exchange(optimizer)
 
 
 def _exchange(optimizer: Optimizer) -> None:

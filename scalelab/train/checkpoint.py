@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def load_best(folder: Path, model: nn.Module, epoch: int) -> None:
 def save_state(
     folder: Path,
     model: nn.Module,
-    optimizer: Optimizer,
+    optimizers: Sequence[Optimizer],
     facts: dict[str, Any],
     best_epoch: int | None,
 ) -> None:
@@ -71,8 +71,8 @@ def save_state(
     weights, state = _state_files(folder, number)
     save_weights(model, weights)
     tensors = {
-        f"{group}.{key}": value.detach().contiguous()
-        for group, values in optimizer.state_dict()["state"].items()
+        f"{number}.{key}": value.detach().contiguous()
+        for number, values in _numbered(optimizers)
         for key, value in values.items()
         if isinstance(value, Tensor)
     }
@@ -90,7 +90,9 @@ def save_state(
     _forget(folder, best_epoch)
 
 
-def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> dict[str, Any] | None:
+def load_state(
+    folder: Path, model: nn.Module, optimizers: Sequence[Optimizer]
+) -> dict[str, Any] | None:
     """Facts of the checkpoint once its state is in place; None where there is none.
 
     One that is damaged is none, which is logged.
@@ -105,14 +107,31 @@ def load_state(folder: Path, model: nn.Module, optimizer: Optimizer) -> dict[str
         return None
     weights, state = _state_files(folder, number)
     load_weights(model, weights)
-    tables = optimizer.state_dict()
-    tables["state"] = {}
+    found: dict[int, dict[str, Tensor]] = {}
     with safe_open(state, framework="pt") as file:
         for name in file.keys():
-            group, _, key = name.partition(".")
-            tables["state"].setdefault(int(group), {})[key] = file.get_tensor(name)
-    optimizer.load_state_dict(tables)
+            number, _, key = name.partition(".")
+            found.setdefault(int(number), {})[key] = file.get_tensor(name)
+    first = 0
+    for optimizer in optimizers:
+        tables, count = optimizer.state_dict(), _num_weights(optimizer)
+        tables["state"] = {n - first: of for n, of in found.items() if 0 <= n - first < count}
+        optimizer.load_state_dict(tables)
+        first += count
     return facts
+
+
+def _numbered(optimizers: Iterable[Optimizer]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The state of each weight, counted through all optimizers."""
+    first = 0
+    for optimizer in optimizers:
+        for number, values in optimizer.state_dict()["state"].items():
+            yield first + number, values
+        first += _num_weights(optimizer)
+
+
+def _num_weights(optimizer: Optimizer) -> int:
+    return sum(len(group["params"]) for group in optimizer.param_groups)
 
 
 def _state_files(folder: Path, generation: int) -> tuple[Path, Path]:

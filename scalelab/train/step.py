@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -12,6 +13,7 @@ from scalelab.batches.batch import Batch
 from scalelab.core.events import Phase
 from scalelab.losses import Loss, LossBatch, Negatives
 from scalelab.models import EncoderInput
+from scalelab.train.optimizers.table import TableOptimizer
 
 __all__ = ["Announce", "Parts", "encoder_input", "hidden_of", "training_step"]
 
@@ -30,6 +32,14 @@ class Parts:
     generator: Generator | None
     bf16: bool
     accumulate: int
+    # Where the item table has an optimizer of its own; `optimizer` then has all other weights.
+    table: TableOptimizer | None = None
+    clip_norm: float = 0.0
+
+    @property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """Both of them, or the one there is."""
+        return (self.optimizer,) if self.table is None else (self.optimizer, self.table)
 
     @property
     def device(self) -> torch.device:
@@ -86,7 +96,7 @@ def training_step(
         with announce(Phase.FORWARD):
             hidden_ND = hidden_of(parts, batch)
         with announce(Phase.LOSS):
-            loss = parts.loss(hidden_ND, parts.model.item_table_VD, loss_batch(parts, batch))  # pyright: ignore[reportArgumentType]
+            loss = _loss_of(parts, hidden_ND, loss_batch(parts, batch))
             if parts.accumulate > 1:
                 loss = loss * share
     del hidden_ND
@@ -94,6 +104,25 @@ def training_step(
         loss.backward()
     if update:
         with announce(Phase.OPTIMIZER):
-            parts.optimizer.step()
-            parts.optimizer.zero_grad(set_to_none=True)
+            _update(parts)
     return loss.detach() / share
+
+
+def _loss_of(parts: Parts, hidden_ND: Tensor, batch: LossBatch) -> Tensor:
+    """The loss. What it knows of the table's gradient goes to a streamed update's optimizer."""
+    loss: Any = parts.loss
+    item_table: Any = parts.model.item_table_VD
+    if parts.table is None or not parts.table.streamed:
+        return loss(hidden_ND, item_table, batch)
+    value, gradient = loss.streamed(hidden_ND, item_table, batch)
+    parts.table.collect(gradient)
+    return value
+
+
+def _update(parts: Parts) -> None:
+    if parts.clip_norm:
+        weights = [weight for group in parts.optimizer.param_groups for weight in group["params"]]
+        nn.utils.clip_grad_norm_(weights, parts.clip_norm)
+    for optimizer in parts.optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)

@@ -22,6 +22,7 @@ from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
 from scalelab.train.evaluate import Diverged, Evaluator
+from scalelab.train.optimizers.schedules import set_rates
 from scalelab.train.precision import products_in
 from scalelab.train.step import Parts, training_step
 
@@ -75,6 +76,8 @@ class Trainer:
         seed = self.spec.train.seed
         self.parts.optimizer.zero_grad(set_to_none=True)
         self.parts.optimizer.state.clear()
+        if self.parts.table is not None:
+            self.parts.table.forget()
         generator = torch.Generator(self.parts.device).manual_seed(seed)
         self.parts.model.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
 
@@ -174,7 +177,7 @@ class Trainer:
                 evaluated = fit.epoch % train.eval_every == 0 or last
                 metrics: dict[str, float] = {}
                 if evaluated:
-                    with averaged(self.parts.optimizer):
+                    with averaged(self.parts.optimizers):
                         metrics = self.evaluate("valid")
                         self._judge(fit, metrics, folder)
                 for observer in self.observers:
@@ -205,6 +208,8 @@ class Trainer:
             for number, (batch, share) in enumerate(zip(batches, shares, strict=False)):
                 final = number == end - 1
                 update = (number + 1) % train.accumulate == 0 or final
+                if update:
+                    set_rates(self.parts.optimizers, train, fit.updates, self.loader.num_steps)
                 loss = self.step(batch, fit.epoch + 1, number, update, share)
                 total += loss.double() * batch.targets_N.numel()
                 positions += batch.targets_N.numel()
@@ -266,11 +271,11 @@ class Trainer:
         if not math.isfinite(fit.best_metric):
             facts["best_metric"] = None
         parts = self.parts
-        checkpoint.save_state(folder, parts.model, parts.optimizer, facts, fit.best_epoch)
+        checkpoint.save_state(folder, parts.model, parts.optimizers, facts, fit.best_epoch)
 
     def _resume(self, fit: Fit, folder: Path) -> None:
         facts: dict[str, Any] | None = checkpoint.load_state(
-            folder, self.parts.model, self.parts.optimizer
+            folder, self.parts.model, self.parts.optimizers
         )
         if facts is None:
             return

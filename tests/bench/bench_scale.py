@@ -1,8 +1,8 @@
 """Ten million items and fifty million rows: peak resident memory of the commands, as the kernel
 counts it.
 
-Run with `python tests/bench/bench_scale.py items|rows`; prints a JSON document. Needs 12 GiB of
-free memory (items) or 2 GB of disk (rows).
+Run with `python tests/bench/bench_scale.py items|rows`, or `streamed:NAME` with a NAME of STREAMED;
+prints a JSON document. Needs 12 GiB of free memory (items) or 2 GB of disk (rows).
 """
 
 import json
@@ -45,6 +45,44 @@ def items(folder: Path) -> dict[str, object]:
     return {"synthesize": made, "train_200_steps": trained, "limit_gib": 12}
 
 
+# Settings of the item table's update, and the GiB that the whole process may take.
+STREAMED = {
+    "rowwise_adagrad": ({"loss.name": "cross_entropy"}, 3.6),
+    "adamw": ({"loss.name": "cross_entropy"}, 8.4),
+    "lazy_adam": (
+        {
+            "loss.name": "sampled_softmax",
+            "negatives.per": "batch",
+            "negatives.num_negatives": "8192",
+        },
+        8.4,
+    ),
+}
+
+
+def streamed(folder: Path, rule: str) -> dict[str, object]:
+    """10^7 items x 64, 10 steps of 256 positions, 200 users evaluated, and the prediction."""
+    loss, limit = STREAMED[rule]
+    changes = {
+        "data.num_items": "10000000",
+        "data.num_interactions": "1000000",
+        "data.num_users": "100000",
+        "data.max_eval_users": "200",
+        "batch.size": "256",
+        "loss.train_on": "last",
+        "model.hidden_dim": "64",
+        "train.max_steps": "10",
+        "train.table.update": "streamed",
+        "train.table.optimizer": rule,
+        "measure.probes": '["step_timer", "host_rss"]',
+        "device.name": "cpu",
+    }
+    changes |= loss
+    sets = [f"--set={key}={value}" for key, value in changes.items()]
+    out = ("--json", "--out", str(folder / "out"))
+    return {"profile": scalelab("profile", "sasrec-synthetic", *sets, *out), "limit_gib": limit}
+
+
 def rows(folder: Path) -> dict[str, object]:
     """`data convert` of a parquet of 50 million rows."""
     source = folder / "rows.parquet"
@@ -61,7 +99,9 @@ def rows(folder: Path) -> dict[str, object]:
 def main() -> None:
     jobs = {"items": items, "rows": rows}
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(jobs[sys.argv[1]](Path(folder)), indent=1))
+        job, _, rule = sys.argv[1].partition(":")
+        result = streamed(Path(folder), rule) if job == "streamed" else jobs[job](Path(folder))
+        print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,21 @@ VARIANTS = [
     {"batch.packer": "pad_left", "train.optimizer": "sgd", "loss.train_on": "last"},
     {"loss.name": "sampled_softmax", "negatives.per": "batch", "negatives.num_negatives": 300},
     {"loss.name": "sampled_softmax", "loss.logq": 1.0},
+    *(
+        {"train.table.update": "streamed", "train.table.optimizer": rule, "loss.name": loss} | more
+        for rule, loss, more in (
+            ("adamw", "cross_entropy", {}),
+            ("rowwise_adagrad", "cross_entropy", {"data.num_items": 40_000, "batch.size": 8}),
+            ("rowwise_adam", "cross_entropy", {"train.accumulate": 3, "train.clip_norm": 1.0}),
+            ("sgd", "cross_entropy", {"train.precision": "bf16"}),
+            ("lazy_adam", "sampled_softmax", {"negatives.per": "batch"}),
+            ("lazy_adam", "bce", {"batch.size": 2, "negatives.num_negatives": 900}),
+            ("adamw", "sampled_softmax", {"data.num_items": 40_000, "batch.size": 8}),
+            ("rowwise_adagrad", "gbce", {"train.table.weight_decay": 0.1}),
+            ("adam", "bpr_max", {"train.accumulate": 3, "train.table.clip_value": 0.1}),
+        )
+    ),
+    {"train.table.optimizer": "rowwise_adam", "train.ema_decay": 0.99},
 ]
 
 
@@ -77,6 +92,33 @@ def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: S
         **{name: count for name, count in account.peak_components().items() if count},
     }
     assert {row.stage for row in prediction.rows()} == {"train", "eval"}
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+def test_a_streamed_update_holds_no_gradient_of_the_table(loss: str, small: Small) -> None:
+    """One table, one number a row, and what does not grow with the catalog."""
+    found = []
+    for num_items in (40_000, 160_000):
+        changes = {"data.num_items": num_items, "batch.size": 8, "loss.name": loss}
+        changes |= {"train.table.optimizer": "rowwise_adagrad", "train.table.update": "streamed"}
+        memory = predict(small(changes), load_device("cpu")).memory["requested"]
+        assert memory.get("item_table_gradient", 0) == 0
+        found.append(memory["total"])
+    per_item = 4 * (32 + 1)
+    assert (found[1] - found[0]) / 120_000 == pytest.approx(per_item, rel=0.01)
+
+
+def test_the_seconds_of_a_step_that_visits_touched_rows_do_not_grow_with_the_catalog(
+    small: Small,
+) -> None:
+    def seconds(num_items: int, rule: str) -> float:
+        changes = {"data.num_items": num_items, "batch.size": 8, "loss.name": "bce"}
+        changes |= {"train.table.optimizer": rule, "train.table.update": "streamed"}
+        return predict(small(changes), load_device("cpu")).step_s.low
+
+    # Negatives per position are as many whatever the catalog.
+    assert seconds(640_000, "lazy_adam") == pytest.approx(seconds(160_000, "lazy_adam"), rel=0.01)
+    assert seconds(640_000, "adamw") > 2 * seconds(160_000, "adamw")
 
 
 def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None:

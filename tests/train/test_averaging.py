@@ -16,7 +16,7 @@ def test_weights_of_one_buffer_stay_in_it() -> None:
             parameter.grad = torch.ones_like(parameter)
         optimizer.step()
     place = shared.data_ptr()
-    with averaged(optimizer):
+    with averaged([optimizer]):
         for parameter in (shared, alone):
             assert parameter.tolist() == [-0.5] * len(parameter)
         assert shared.data_ptr() == place

@@ -1,0 +1,169 @@
+"""Update the item table, from its whole gradient or from one that is made tile by tile.
+
+A streamed update meets each row once: its gradient is formed, its weights and its state are
+updated, the gradient is forgotten. Rows whose gradient is 0 are not visited where the rule leaves
+them as they are and the loss does not reach all rows (see `Rule.moves_untouched`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from scalelab.core.errors import SpecError
+from scalelab.losses.streaming.table_gradient import RowGradient, TableGradient
+from scalelab.losses.streaming.tiles import tile_ranges
+from scalelab.losses.streaming.touched_rows import TouchedByTile, TouchedRows
+from scalelab.train.optimizers.rules import RULES, Rates
+
+__all__ = ["TableOptimizer", "TakeLookups"]
+
+# Numbers of a tile: 1 MiB of float32, which stays in a CPU's caches with its gradient and state.
+_TILE_NUMBERS = 2**18
+TakeLookups = Callable[[], list[tuple[Tensor, Tensor]]]
+
+
+class TableOptimizer(Optimizer):
+    """The optimizer of one table. `take_lookups` gives what the encoder's lookups sent to its rows.
+
+    In a streamed update `collect` gets what each batch's loss knows, and `step` uses it all.
+    """
+
+    def __init__(
+        self,
+        table_VD: nn.Parameter,
+        *,
+        rule: str,
+        learning_rate: float,
+        weight_decay: float,
+        clip_value: float,
+        streamed: bool,
+        take_lookups: TakeLookups = list,
+    ) -> None:
+        super().__init__([table_VD], {"lr": learning_rate})
+        self.table_VD, self.streamed = table_VD, streamed
+        self._rule, self._weight_decay, self._clip_value = RULES[rule](), weight_decay, clip_value
+        self._take_lookups = take_lookups
+        self._collected: list[TableGradient] = []
+        self._number: int | None = 0
+
+    def collect(self, gradient: TableGradient) -> None:
+        """Keep what a batch's loss knows of the table's gradient, until `step`."""
+        self._collected.append(gradient)
+
+    def forget(self) -> None:
+        """Drop state and gradients: the next update is the first."""
+        self.state.clear()
+        self.zero_grad(set_to_none=True)
+        self._collected.clear()
+        self._take_lookups()
+        self._number = 0
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take state in; how many updates there were is a part of it."""
+        super().load_state_dict(state_dict)
+        self._number = None
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Update the table. Raises SpecError where a streamed one got a whole gradient."""
+        if not self.streamed:
+            if self.table_VD.grad is not None:
+                self._walk(self._rates(), [], None, self.table_VD.grad)
+            return
+        if self.table_VD.grad is not None:
+            raise SpecError(
+                "the model sends the item table a gradient of its whole size, so that its update "
+                "cannot be streamed",
+                'write train.table.update = "dense", or look items up with an ItemTable of '
+                "scalelab.models",
+            )
+        collected, self._collected = self._collected, []
+        parts = [gradient.single_rows() for gradient in collected]
+        parts += [RowGradient(*lookup) for lookup in self._take_lookups()]
+        touched = TouchedRows([part.ids_M for part in parts], self.table_VD) if parts else None
+        while parts:
+            part = parts.pop()
+            assert touched is not None
+            touched.add(part.ids_M, part.rows_MD)
+            del part
+        touches_all = [gradient for gradient in collected if gradient.touches_all]
+        rates = self._rates()
+        if touches_all or self._rule.moves_untouched(self._weight_decay):
+            self._walk(rates, touches_all, touched, None)
+        elif touched is not None:
+            self._visit(rates, touched)
+
+    def _rates(self) -> Rates:
+        state = self._state()
+        if self._number is None:
+            self._number = int(state["step"])
+        self._number += 1
+        return Rates(
+            learning_rate=self.param_groups[0]["lr"],
+            weight_decay=self._weight_decay,
+            number=self._number,
+            number_1=state["step"].add_(1.0),
+        )
+
+    def _state(self) -> dict[str, Tensor]:
+        state = self.state[self.table_VD]
+        if not state:
+            table_VD, rule = self.table_VD, self._rule
+            # Torch's own counters are float32 too, and on the device where the kernel is fused.
+            state["step"] = torch.zeros((), dtype=torch.float32, device=table_VD.device)
+            state |= {name: torch.zeros_like(table_VD) for name in rule.full}
+            state |= {name: table_VD.new_zeros(table_VD.shape[0]) for name in rule.by_row}
+        return state
+
+    def _row_state(self) -> dict[str, Tensor]:
+        return {name: self._state()[name] for name in (*self._rule.full, *self._rule.by_row)}
+
+    def _tile_rows(self) -> int:
+        num_rows, depth = self.table_VD.shape
+        return max(1, min(num_rows, _TILE_NUMBERS // depth))
+
+    def _walk(
+        self,
+        rates: Rates,
+        gradients: list[TableGradient],
+        touched: TouchedRows | None,
+        whole_VD: Tensor | None,
+    ) -> None:
+        """Update all rows, one tile after the other."""
+        num_rows, width = self.table_VD.shape[0], self._tile_rows()
+        tiles = None if touched is None else TouchedByTile(touched, width)
+        state = self._row_state()
+        for first, last in tile_ranges(num_rows, width, self.table_VD):
+            rows_WD = self.table_VD[first:last]
+            grad_WD = torch.zeros_like(rows_WD) if whole_VD is None else whole_VD[first:last]
+            for gradient in gradients:
+                gradient.add_tile(grad_WD, first, last)
+            if tiles is not None:
+                tiles.add(grad_WD, first)
+            self._update(rows_WD, grad_WD, {k: v[first:last] for k, v in state.items()}, rates)
+
+    def _visit(self, rates: Rates, touched: TouchedRows) -> None:
+        """Update the touched rows alone. Empty places stand for the padding row.
+
+        That row has no gradient, so that nothing happens to it, however often it is visited.
+        """
+        ids_C, state = touched.ids_C % touched.num_rows, self._row_state()
+        for start, stop in tile_ranges(ids_C.shape[0], self._tile_rows(), self.table_VD):
+            ids_W = ids_C[start:stop]
+            rows_WD = self.table_VD.index_select(0, ids_W)
+            of_rows = {name: value.index_select(0, ids_W) for name, value in state.items()}
+            self._update(rows_WD, touched.grad_CD[start:stop], of_rows, rates)
+            self.table_VD.index_copy_(0, ids_W, rows_WD)
+            for name, value in of_rows.items():
+                state[name].index_copy_(0, ids_W, value)
+            del rows_WD, of_rows
+
+    def _update(
+        self, rows_WD: Tensor, grad_WD: Tensor, state: dict[str, Tensor], rates: Rates
+    ) -> None:
+        if self._clip_value:
+            grad_WD.clamp_(-self._clip_value, self._clip_value)
+        self._rule.update(rows_WD, grad_WD, state, rates)
