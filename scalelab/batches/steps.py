@@ -45,7 +45,7 @@ class EpochPlan(NamedTuple):
 class StepChoice(NamedTuple):
     """A step by epoch and place, both from 0, with its sizes.
 
-    `epoch` None is no step of an epoch, but the largest possible one: the longest histories of all
+    `epoch` None is the largest possible step: the longest histories of all
     users come together in it.
     """
 

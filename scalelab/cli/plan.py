@@ -12,7 +12,7 @@ from scalelab.cli.completion import (
     complete_run_or_study,
 )
 from scalelab.cli.options import Budget, Json, Set
-from scalelab.cli.output import console, grid, has_room, note, show_json
+from scalelab.cli.output import console, fits_terminal, grid, note, show_json
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = ["EXAMPLE", "main"]
@@ -84,7 +84,7 @@ def _show(cells: list[dict[str, Any]]) -> None:
         for cell in cells
     ]
     numbers = " ".join([*kinds, "evaluation"])
-    if has_room(columns, rows, right=numbers):
+    if fits_terminal(columns, rows, right=numbers):
         screen.print(grid(columns, rows, right=numbers))
     else:
         for name, *values in rows:

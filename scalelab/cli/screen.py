@@ -42,7 +42,7 @@ def draw(
     parts: list[RenderableType] = [_header(snapshot), bar, _counts(snapshot)]
     if snapshot.baselines:
         parts.append(_baselines(snapshot.baselines))
-    room = height - len(parts)
+    space = height - len(parts)
     running, messages = len(snapshot.running), len(snapshot.messages)
     # Every part gets its smallest height; the remaining lines go to the parts in this order.
     wanted = {
@@ -52,26 +52,26 @@ def draw(
         "finished": len(snapshot.finished) and len(snapshot.finished) + 1,
     }
     least = {"messages": 2, "running": 5, "pareto_front": 5, "finished": 4}
-    most = {"messages": 4, "running": room, "pareto_front": max(6, room // 3), "finished": room}
+    most = {"messages": 4, "running": space, "pareto_front": max(6, space // 3), "finished": space}
     given = {name: min(lines, least[name]) for name, lines in wanted.items()}
-    spare = room - sum(given.values())
+    spare = space - sum(given.values())
     for name in ("running", "pareto_front", "messages", "finished"):
         more = max(0, min(spare, min(wanted[name], most[name]) - given[name]))
         given[name] += more
         spare -= more
-    if running and room >= 2:
-        parts.append(_running(snapshot.running, min(given["running"], room)))
-        room -= min(given["running"], room)
-    if snapshot.pareto_front and room >= 2:
-        lines = min(given["pareto_front"], room)
+    if running and space >= 2:
+        parts.append(_running(snapshot.running, min(given["running"], space)))
+        space -= min(given["running"], space)
+    if snapshot.pareto_front and space >= 2:
+        lines = min(given["pareto_front"], space)
         parts.append(pareto_table(snapshot.pareto_front, snapshot.budgets, lines - 1))
-        room -= lines
-    if snapshot.finished and room >= 2:
-        lines = min(given["finished"], room)
+        space -= lines
+    if snapshot.finished and space >= 2:
+        lines = min(given["finished"], space)
         parts.append(_finished(snapshot.finished[-(lines - 1) :]))
-        room -= lines
-    if messages and room >= 1:
-        shown = snapshot.messages[-min(given["messages"], room) :]
+        space -= lines
+    if messages and space >= 1:
+        shown = snapshot.messages[-min(given["messages"], space) :]
         parts += [
             Text(clean(line), style="dim", no_wrap=True, overflow="ellipsis") for line in shown
         ]

@@ -102,7 +102,7 @@ class Negatives(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LossBatch:
-    """What losses ask for beside hidden states and table."""
+    """What losses read beside hidden states and table."""
 
     targets_N: Tensor
     num_items: int

@@ -52,7 +52,7 @@ def sampled_loss(
 
     Empty places, and with `remove_accidental_hits` negatives that equal the target, get the score
     -inf. `logq` times the log-probability of being drawn is taken off all scores. Only the `top_k`
-    highest negatives are kept. Raises SpecError where the batch lacks what is asked.
+    highest negatives are kept. Raises SpecError where the batch lacks what is needed.
     """
     check_batch(batch, logq, top_k)
     compute_dtype = compute_dtype_of(hidden_ND)
@@ -84,7 +84,7 @@ def sampled_loss(
 
 
 def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:
-    """Raises SpecError where the batch lacks what is asked."""
+    """Raises SpecError where the batch lacks what is needed."""
     if not batch.negatives:
         raise SpecError("the loss needs negatives and the run has none", "add [[negatives]]")
     if logq and batch.log_popularity_V is None:
@@ -263,6 +263,6 @@ class _Own:
         return torch.bmm(score_grad_TK.unsqueeze(1), self.rows_TKD).squeeze(1)
 
     def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, grad_table_VD: Tensor) -> None:
-        # The rows are no longer needed: their room takes the gradients.
+        # The rows are no longer needed: their memory takes the gradients.
         grad_TKD = torch.mul(score_grad_TK.unsqueeze(2), hidden_TD.unsqueeze(1), out=self.rows_TKD)
         add_rows(grad_table_VD, self.ids.flatten(), grad_TKD.flatten(0, 1))

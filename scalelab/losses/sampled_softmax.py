@@ -79,9 +79,13 @@ class SampledSoftmax:
     ) -> bool:
         same_for_all = all(source.per == "batch" for source in batch.negatives)
         if self.top_k is None and same_for_all and batch.negatives:
-            name = "sampled_softmax"
             return runs_fused(
-                name, self.kernel, hidden_ND, item_table_VD, compute_dtype, shared=True
+                "sampled_softmax",
+                kernel=self.kernel,
+                hidden_ND=hidden_ND,
+                item_table_VD=item_table_VD,
+                compute_dtype=compute_dtype,
+                shared=True,
             )
         if self.kernel == "fused":
             raise refusal_of(hidden_ND)(

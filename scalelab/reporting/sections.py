@@ -139,7 +139,7 @@ def studies(ledger: Ledger) -> list[dict[str, str]]:
 def _configurations(
     ledger: Ledger, verdicts: dict[Key, Verdict], sql: str, heading: str, words: str
 ) -> Section | None:
-    """Configurations by what tells them apart, and the baselines of their data below them."""
+    """Configurations by what distinguishes them, and the baselines of their data below them."""
     rows, total = _rows(ledger, f"SELECT {_WHAT}, {_FIGURES} FROM ({sql})")
     if not rows:
         return None

@@ -77,7 +77,7 @@ def _optimizer(model: nn.Module, train: TrainSpec) -> Optimizer:
 
 
 def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:
-    """Ranks as the spec asks."""
+    """Ranks as the spec requests."""
     return Evaluator(
         num_items=num_items,
         max_len=spec.batch.max_len,

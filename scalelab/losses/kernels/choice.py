@@ -25,18 +25,18 @@ _TOLERANCE = {"bf16x6": 1e-5, "tf32": 5e-3, "ieee": 3e-2}
 
 def runs_fused(
     name: str,
+    *,
     kernel: Kernel,
     hidden_ND: Tensor,
     item_table_VD: Tensor,
     compute_dtype: torch.dtype,
-    *,
     shared: bool = False,
 ) -> bool:
     """Whether the loss called `name` runs by the kernels; `shared` for shared negatives.
 
     Under "auto" a GPU's kernels are compared with plain float64 once for each type and width; where
     they are wrong or do not compile, a warning says so and tiles run. Raises SpecError where
-    "fused" is asked for and cannot be.
+    "fused" is requested and not possible.
     """
     fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
     fused = kernel != "tiled"

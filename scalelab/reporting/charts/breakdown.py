@@ -156,7 +156,7 @@ class Breakdown:
     ) -> Any:
         names = list(dict.fromkeys(rows.sort_by("bar_order")["label"].to_pylist()))
         y = alt.Y("label:N", title=None, sort=names, axis=alt.Axis(labelLimit=480, labelPadding=6))
-        # The numbers at the ends of the bars need room.
+        # The numbers at the ends of the bars need space.
         widest = 1.25 * max(theme.numbers(rows, "total"))
         across = axes.axis_of([widest], "peak", unit="byte", zero=True)
         pale = alt.Scale(domain=["measured", "predicted"], range=[1.0, 0.45])
