@@ -4,6 +4,7 @@ from importlib import metadata as _metadata
 
 from scalelab.api import (
     account,
+    answer,
     calibrate,
     compare,
     data,
@@ -22,6 +23,7 @@ from scalelab.api import (
 
 __all__ = [
     "account",
+    "answer",
     "calibrate",
     "compare",
     "data",

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from scalelab.core.parts import Part
     from scalelab.core.study import StudySpec
     from scalelab.diagnostics import Check
+    from scalelab.reporting.answer.result import Answer
     from scalelab.sweeping.result import SweepResult
     from scalelab.templates import Written
 
 __all__ = [
     "account",
+    "answer",
     "baselines",
     "calibrate",
     "compare",
@@ -168,6 +170,22 @@ def report(
 
     target = Path(out) if out is not None else None
     return page.report(Ledger(ledger), target, charts=charts or None, format=format)
+
+
+def answer(
+    ledger: str | Path, *, budget: str | int | None = None, study: str | Path | None = None
+) -> Answer:
+    """Which configuration to take, in words and numbers, how sure that is, and what to run next.
+
+    `budget` is memory that training and evaluation may take (None: that of the study), `study` a
+    name or path: only its runs count. Raises SpecError, LedgerError.
+    """
+    from scalelab.core.units import parse_bytes
+    from scalelab.reporting.answer.sentences import answer as answer_of
+    from scalelab.store.ledger import Ledger
+
+    budget_bytes = parse_bytes(budget) if budget is not None else None
+    return answer_of(Ledger(ledger), budget_bytes, None if study is None else str(study))
 
 
 def compare(ledger: str | Path, published: str | Path) -> pa.Table:

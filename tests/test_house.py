@@ -61,6 +61,7 @@ PLUGINS = [
 VERBS = (
     "new",
     "account",
+    "answer",
     "compare",
     "data",
     "doctor",
@@ -238,7 +239,7 @@ GONE = {
     "life|lives|born|died|dies|dying": "lifetime, runs, ended, failed",
     "rooms?|labs?": "space, package",
     "cells?": "configuration, run",
-    "(?<!here )is no (?!better|fewer|less|longer|more|slower|faster|worse)": "is not a, invalid",
+    "(?<!here )is no (?!better|fewer|less|likelier|longer|more|slower|faster|worse)": "is not a",
 }
 ROOT = PACKAGE.parent
 PLAIN_DOCUMENTS = [
@@ -257,7 +258,7 @@ RIGHT = {
     "cell": ("cli/output.py", "reporting/sections.py"),
     "cells": (
         *("cli/output.py", "cli/results.py", "core/json_schema.py", "core/renamed.py"),
-        "studies/search.py",
+        *("core/ranges.py", "core/study.py", "studies/search.py"),
     ),
     "form": ("core/renamed.py",),
 }

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from scalelab.cli import (
+    answer,
     compare,
     data,
     doctor,
@@ -44,6 +45,7 @@ app.command("sweep", epilog=sweep.EXAMPLE)(sweep.main)
 app.command("profile", epilog=profile.EXAMPLE)(profile.main)
 app.command("plan", epilog=plan.EXAMPLE)(plan.main)
 app.command("estimate", epilog=estimate.EXAMPLE)(estimate.main)
+app.command("answer", epilog=answer.EXAMPLE)(answer.main)
 app.command("query", epilog=query.EXAMPLE)(query.main)
 app.command("report", epilog=report.EXAMPLE)(report.main)
 app.command("compare", epilog=compare.EXAMPLE)(compare.main)

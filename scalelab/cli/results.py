@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab import api
+from scalelab.cli.answer import show_answer
 from scalelab.cli.finished import Finished, without_seed
 from scalelab.cli.output import console, grid, note, one_line, say
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
@@ -15,7 +16,7 @@ from scalelab.core.records import Outcome
 from scalelab.core.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from scalelab.api import SweepResult
+    from scalelab.api import Answer, SweepResult
 
 __all__ = ["as_document", "show_dry_run", "show_results"]
 
@@ -23,8 +24,10 @@ __all__ = ["as_document", "show_dry_run", "show_results"]
 _MOST_ROWS = 50
 
 
-def as_document(result: "SweepResult", *, dry_run: bool) -> dict[str, Any]:
-    """The JSON document: the state of the study, and each of its runs under `cells`."""
+def as_document(
+    result: "SweepResult", *, dry_run: bool, answer: "Answer | None" = None
+) -> dict[str, Any]:
+    """The JSON document: the state of the study, each of its runs under `cells`, the answer."""
     rows = {} if dry_run else _rows(result)
     cells = [
         {
@@ -45,6 +48,7 @@ def as_document(result: "SweepResult", *, dry_run: bool) -> dict[str, Any]:
         "counts": result.counts,
         "interrupted": result.interrupted,
         "cells": cells,
+        "answer": answer,
     }
 
 
@@ -66,8 +70,10 @@ def show_dry_run(result: "SweepResult") -> None:
     note(f"{len(known)} of {len(result.cells)} runs would start{about}")
 
 
-def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
-    """Print the results, best first, the Pareto front, the ledger's path and the next commands."""
+def show_results(
+    result: "SweepResult", budget_bytes: int | None, answer: "Answer | None" = None
+) -> None:
+    """Print the results, the Pareto front, the ledger's path, other commands and the answer."""
     rows = _rows(result)
     labels = {_fingerprint(cell): cell.label or "base" for cell in result.cells}
     found = [(rows[key], _finished(labels[key], rows[key])) for key in labels if key in rows]
@@ -91,11 +97,14 @@ def show_results(result: "SweepResult", budget_bytes: int | None) -> None:
     _show_misses([row for row, _ in found])
     say(f"{summary(dict(result.counts)) or 'no runs'}; ledger: {result.ledger}")
     ledger = shlex.quote(str(result.ledger))
-    say(f"next: scalelab report {ledger}")
+    say(f"see:  scalelab report {ledger}")
     say(f'      scalelab query {ledger} "FROM pareto_memory"')
     counts = result.counts
     if result.interrupted or counts.get("waiting") or counts.get(Outcome.INTERRUPTED):
         say("some runs are missing: type the same command again to continue")
+    if answer is not None:
+        screen.print()
+        show_answer(answer.text)
 
 
 def _show_misses(rows: list[dict[str, Any]]) -> None:

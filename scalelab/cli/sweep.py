@@ -109,10 +109,12 @@ def main(
             order=order.value,
             observer=observer,
         )
+    # The study as it was typed: the next command names it so.
+    answer = None if dry_run else api.answer(result.ledger, budget=budget, study=study)
     if as_json:
-        show_json(as_document(result, dry_run=dry_run))
+        show_json(as_document(result, dry_run=dry_run, answer=answer))
     elif dry_run:
         show_dry_run(result)
     else:
-        show_results(result, budget_bytes)
+        show_results(result, budget_bytes, answer)
     return 0 if dry_run else result.exit_code

@@ -44,7 +44,13 @@ def study_schema() -> _Schema:
             "type": "object",
             "properties": {key: _axis(value) for key, value in keys.items()},
         },
-        "cells": {"type": "array", "items": {"type": "object", "properties": keys}},
+        "cells": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {key: _one_or_list(value) for key, value in keys.items()},
+            },
+        },
     }
     for key, described in own.items():
         described.setdefault("description", schema["properties"][key].get("description", ""))
@@ -57,6 +63,10 @@ def study_schema() -> _Schema:
         # The file or its folder names a study that does not name itself.
         "required": ["base"],
     }
+
+
+def _one_or_list(value: _Schema) -> _Schema:
+    return {"anyOf": [value, {"type": "array", "items": value, "minItems": 1}]}
 
 
 def _axis(value: _Schema) -> _Schema:

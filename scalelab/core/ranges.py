@@ -1,11 +1,17 @@
-"""Turn a range of an axis, {min, max, log}, into the values that a search chooses among."""
+"""Spell out what a study may write shortly: ranges of axes, and lists within [[cells]]."""
 
+import itertools
 import math
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast, get_origin
 
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.option_types import section_of
+from scalelab.core.parts import list_kind
+from scalelab.core.run_sections import PartSpec
+from scalelab.core.spec import RunSpec
 
-__all__ = ["with_ranges"]
+__all__ = ["with_ranges", "without_lists"]
 
 # Steps of a fifth in the logarithm over two decades: finer ones are lost in the noise of seeds.
 _VALUES = 25
@@ -31,6 +37,51 @@ def with_ranges(sections: dict[str, Any], where: str) -> dict[str, Any]:
             "add [search], or list the values of the axis",
         )
     return {**sections, "axes": spelt}
+
+
+def without_lists(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each of the cells once for every combination of the values in its lists.
+
+    A key that itself takes a list, such as `negatives`, is spelt out only where it has a list of
+    lists. Raises ValueError for an empty list.
+    """
+    spelt: list[dict[str, Any]] = []
+    for cell in cells:
+        lists = [_listed(key, value) for key, value in cell.items()]
+        spelt += [dict(zip(cell, values, strict=True)) for values in itertools.product(*lists)]
+    return spelt
+
+
+def _listed(key: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        return [value]
+    values = cast("list[Any]", value)
+    if _takes_list(key) and not (values and all(isinstance(each, list) for each in values)):
+        return [values]
+    if not values:
+        raise ValueError(f"{key!r} has an empty list: give it at least one value")
+    return values
+
+
+def _takes_list(key: str) -> bool:
+    """Does this key of a run, such as `measure.probes`, itself hold a list?"""
+    section: Any = RunSpec
+    annotation: Any = None
+    for name in key.split("."):
+        if section is None or name not in section.model_fields:
+            break
+        annotation = section.model_fields[name].annotation
+        section = section_of(annotation)
+    else:
+        return _is_list(annotation)
+    if section is None or not issubclass(section, PartSpec):
+        return False
+    options = [option for part in list_kind(section.kind) for option in part.options]
+    return any(_is_list(one.annotation) for one in options if one.name == key.rpartition(".")[2])
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) in (list, tuple)
 
 
 def _values(given: dict[str, Any], where: str) -> list[float] | list[int]:

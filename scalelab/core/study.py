@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.presets import find_preset
-from scalelab.core.ranges import with_ranges
+from scalelab.core.ranges import with_ranges, without_lists
 from scalelab.core.toml_sections import Section, checked, read_toml
 
 __all__ = ["BudgetSpec", "FinalSpec", "SearchSpec", "StudySpec"]
@@ -66,7 +66,7 @@ class StudySpec(Section, frozen=True):
     axes: dict[str, list[Any]] = Field(default_factory=dict)
     """Lists of values by key of the run, crossed."""
     cells: tuple[dict[str, Any], ...] = ()
-    """Combinations of keys, each crossed with the axes."""
+    """Combinations of keys, crossed with the axes; a list of values: one for each of them."""
     repeats: PositiveInt = 1
     """Seeds of each configuration."""
     final: FinalSpec | None = None
@@ -81,6 +81,12 @@ class StudySpec(Section, frozen=True):
     """Charts of the page, in order, see scalelab list charts."""
     published: str | None = None
     """Table of published results to compare with: a path to a csv file."""
+
+    @field_validator("cells", mode="before")
+    @classmethod
+    def _spell_out(cls, cells: Any) -> Any:
+        listed = isinstance(cells, list | tuple)
+        return without_lists(cells) if listed and all(isinstance(c, dict) for c in cells) else cells
 
     @classmethod
     def load(cls, name: str | Path) -> "StudySpec":

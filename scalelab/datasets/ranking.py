@@ -13,7 +13,7 @@ same score is so as good as chance, not perfect and not useless.
 
 import numpy as np
 
-__all__ = ["KS", "evaluated_users", "ranking_metrics"]
+__all__ = ["KS", "evaluated_users", "ranking_metrics", "user_ranks"]
 
 # The lengths of the lists that are evaluated.
 KS = (1, 5, 10, 20)
@@ -39,6 +39,19 @@ def ranking_metrics(
             expected = (up_to_rank[last] - up_to_rank[first]) / ties
             metrics[f"{name}@{k}"] = float((expected * counted).mean())
     return metrics
+
+
+def user_ranks(
+    above: np.ndarray, ties: np.ndarray, missed: np.ndarray | None, *, seed: int = 0
+) -> np.ndarray:
+    """(n) uint32: one rank of each user's target, from 1; 0 where `missed` is True.
+
+    Among equal scores the rank is drawn, so that the gains are right on average. The draw of a user
+    is the same for every model on the same users: what differs between two models is not luck.
+    """
+    drawn = np.random.default_rng(seed).random(len(above))
+    ranks = above + 1 + np.floor(drawn * ties).astype(np.int64)
+    return (ranks if missed is None else np.where(missed, 0, ranks)).astype(np.uint32)
 
 
 def evaluated_users(lengths: np.ndarray, max_users: int = 0) -> np.ndarray:

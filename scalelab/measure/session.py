@@ -23,6 +23,7 @@ from scalelab.core.records import (
     Sample,
     Stopped,
     TimelineEvent,
+    UserRanks,
 )
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids
@@ -66,6 +67,7 @@ class _State:
     timeline: tuple[TimelineEvent, ...] = ()
     probes: list[Probe] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    ranks: UserRanks | None = None
     baselines: tuple[Baseline, ...] = ()
     account: Account | None = None
     phase: Phase = Phase.SETUP
@@ -143,6 +145,7 @@ def run(
         timeline=state.timeline,
         samples=(*state.samples, *(s for probe in state.probes for s in probe.samples)),
         environment=facts,
+        user_ranks=state.ranks,
         baselines=state.baselines,
     )
 
@@ -231,7 +234,8 @@ def _train(
                 state.row = replace(state.row, train_s=train_s)
             if fit.stopped == "request":
                 return stop_request.outcome
-            metrics = trainer.evaluate("test")
+            metrics, ranks = trainer.ranked("test")
+            state.ranks = UserRanks(ranks=tuple(ranks.tolist()))
             state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
             state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
     finally:

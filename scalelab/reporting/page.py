@@ -15,6 +15,8 @@ from scalelab.core import plugins
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import absolute, locate, short
 from scalelab.reporting import sections
+from scalelab.reporting.answer.result import as_html
+from scalelab.reporting.answer.sentences import answer
 from scalelab.reporting.formats import format_of
 from scalelab.store.ledger import Ledger
 
@@ -103,6 +105,7 @@ def page(ledger: Ledger, charts: Sequence[str] | None = None) -> str:
     made = ledger.query("SELECT created_by FROM meta").to_pylist()[0]["created_by"]
     return _rendered(
         title=sections.title(ledger),
+        answer=as_html(answer(ledger)),
         head=sections.head(ledger),
         charts=[_drawn_or_reason(ledger, name) for name in names],
         sections=sections.sections(ledger),
@@ -126,7 +129,7 @@ def _chart(name: str, chart: alt.Chart, heading: str = "") -> dict[str, Any]:
 
 
 def _rendered(**content: Any) -> str:
-    empty = {"head": None, "sections": [], "studies": [], "source": ""}
+    empty = {"head": None, "answer": "", "sections": [], "studies": [], "source": ""}
     return _environment().get_template("page.html").render(empty | content, bundle=_bundle())
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.reporting.differences import KEY, Described, Key, describe, key_of
+from scalelab.reporting.differences import KEY, Key, describe, key_of
 from scalelab.reporting.verdicts import Verdict, baselines_of, verdicts_of
 from scalelab.store.ledger import Ledger
 
@@ -62,10 +62,9 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """How many runs ended how, and the best configuration of each comparison."""
+    """How many runs ended how, and the time of all."""
 
     tiles: list[tuple[str, str]]
-    found: list[str]
 
 
 def title(ledger: Ledger) -> str:
@@ -83,21 +82,7 @@ def head(ledger: Ledger) -> Head:
     total = ledger.query("SELECT sum(wall_s) AS wall_s FROM runs").to_pylist()[0]["wall_s"]
     if total:
         tiles.append(("time of all runs", format_seconds(total)))
-    best = ledger.query(
-        "SELECT * FROM best_under_budget(9223372036854775807) ORDER BY dataset, num_items LIMIT 12"
-    ).to_pylist()
-    described, verdicts = describe(best), verdicts_of(ledger)
-    found = [_finding(row, described[key_of(row)], verdicts[key_of(row)]) for row in best]
-    return Head(tiles=tiles, found=found)
-
-
-def _finding(row: dict[str, Any], described: Described, verdict: Verdict) -> str:
-    test = "" if row["test_ndcg_10"] is None else f"test NDCG@10 {row['test_ndcg_10']:.4f}, "
-    peak = "unknown" if row["peak_bytes"] is None else format_bytes(row["peak_bytes"])
-    where = f"{described.data} ({row['device'] or 'unknown device'})"
-    note = f" ({verdict.words})" if verdict.words else ""
-    what = f"{row['model']}, {described.label}"
-    return f"{where}: {what}, {test}training peak {peak}{note}"
+    return Head(tiles=tiles)
 
 
 def sections(ledger: Ledger) -> list[Section]:

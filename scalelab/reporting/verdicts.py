@@ -1,6 +1,6 @@
 """Say of each configuration whether it ended at a baseline, below one, or while still rising."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ __all__ = ["Baseline", "Verdict", "baseline_rows", "baselines_of", "verdicts_of"
 _RUNS = f"""
 WITH latest AS (
     SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
-    FROM results GROUP BY fingerprint, device
+    FROM results WHERE $wanted IS NULL OR list_contains($wanted, configuration)
+    GROUP BY fingerprint, device
 )
 SELECT results.run_id, {", ".join(f"results.{name}" for name in KEY)},
     any_value(stopped) AS stopped,
@@ -93,11 +94,14 @@ def baselines_of(ledger: Ledger) -> dict[tuple[str, str], list[Baseline]]:
     return found
 
 
-def verdicts_of(ledger: Ledger) -> dict[Key, Verdict]:
-    """The verdict on every configuration of the view `configurations`."""
+def verdicts_of(
+    ledger: Ledger, configurations: Collection[str] | None = None
+) -> dict[Key, Verdict]:
+    """The verdict on each of these rows of the view `configurations`; None: on every one."""
+    wanted = None if configurations is None else sorted(configurations)
     baselines = baselines_of(ledger)
     runs: dict[Key, list[dict[str, Any]]] = {}
-    for row in ledger.query(_RUNS).to_pylist():
+    for row in ledger.query(_RUNS, {"wanted": wanted}).to_pylist():
         runs.setdefault(key_of(row), []).append(row)
     return {
         key: _verdict(rows, baselines.get((rows[0]["data_fingerprint"], rows[0]["protocol"]), []))
@@ -119,7 +123,8 @@ def with_notes(ledger: Ledger, rows: Sequence[dict[str, Any]]) -> list[dict[str,
     """`rows` with the note on the run of each; "" where there is none."""
     baselines = baselines_of(ledger)
     notes: dict[str, str] = {}
-    for row in ledger.query(_RUNS).to_pylist():  # of all runs: quicker than a search for each
+    # Of all runs: that is quicker than a search for each.
+    for row in ledger.query(_RUNS, {"wanted": None}).to_pylist():
         found = baselines.get((row["data_fingerprint"], row["protocol"]), [])
         notes[row["run_id"]] = _verdict([row], found).words
     return [row | {"note": notes.get(row["run_id"], "")} for row in rows]

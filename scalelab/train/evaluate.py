@@ -15,7 +15,7 @@ from scalelab.core.errors import DataError
 from scalelab.core.target import Target
 from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
-from scalelab.datasets.ranking import KS, evaluated_users, ranking_metrics
+from scalelab.datasets.ranking import KS, evaluated_users, ranking_metrics, user_ranks
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
 from scalelab.train.scoring import Scorer
@@ -89,12 +89,18 @@ class Evaluator:
             )
         )
 
-    @torch.no_grad()
     def __call__(
         self, model: nn.Module, held_out: HeldOut, max_users: int = 0, block: int | None = None
     ) -> dict[str, float]:
+        """The metrics of `ranked` alone."""
+        return self.ranked(model, held_out, max_users, block)[0]
+
+    @torch.no_grad()
+    def ranked(
+        self, model: nn.Module, held_out: HeldOut, max_users: int = 0, block: int | None = None
+    ) -> tuple[dict[str, float], np.ndarray]:
         """`ndcg@k`, `hr@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_repeated` (targets seen
-        before).
+        before); and the rank of each user's target, as `user_ranks` has it.
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
         """
@@ -110,7 +116,7 @@ class Evaluator:
 
     def _evaluate(
         self, model: nn.Module, histories: Histories, targets: np.ndarray, block: int | None
-    ) -> dict[str, float]:
+    ) -> tuple[dict[str, float], np.ndarray]:
         was_training = model.training
         model.eval()
         repeated_n = []
@@ -138,9 +144,10 @@ class Evaluator:
             raise Diverged("the scores are not finite numbers")
         above, ties = scorer.kept()
         repeated = np.concatenate(repeated_n)
-        metrics = ranking_metrics(above, ties, repeated if self.exclude_seen else None, self.ks)
-        metrics |= scorer.coverage()
-        return metrics | {"num_users": len(above), "num_repeated": int(repeated.sum())}
+        missed = repeated if self.exclude_seen else None
+        metrics = ranking_metrics(above, ties, missed, self.ks) | scorer.coverage()
+        metrics |= {"num_users": len(above), "num_repeated": int(repeated.sum())}
+        return metrics, user_ranks(above, ties, missed)
 
 
 class _Seen:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -133,9 +134,13 @@ class Trainer:
 
     def evaluate(self, split: str, block: int | None = None) -> dict[str, float]:
         """Metrics on `valid` or `test`, or on one block of its users only."""
+        return self.ranked(split, block)[0]
+
+    def ranked(self, split: str, block: int | None = None) -> tuple[dict[str, float], np.ndarray]:
+        """The metrics, and the rank of each user's target."""
         held_out = getattr(self.data.split, split)
         with self.announce(Phase.EVALUATE), products_in("fp32"):
-            return self.evaluator(
+            return self.evaluator.ranked(
                 self.parts.model, held_out, self.spec.data.max_eval_users, block=block
             )
 

@@ -46,7 +46,7 @@ def test_it_ends_with_results_front_ledger_and_what_to_type_next(
     for line in (
         "Pareto front: configurations that no other beats",
         "4 done; ledger: tiny.duckdb",
-        "next: scalelab report tiny.duckdb",
+        "see:  scalelab report tiny.duckdb",
         'scalelab query tiny.duckdb "FROM pareto_memory"',
         "no model can score more than",
     ):

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ def test_a_run_leaves_all_that_the_ledger_asks_for(small: Small) -> None:
     test = {(m.name, m.k): m.value for m in record.metrics if m.split == "test"}
     assert test["oracle_ndcg", 10] > test["ndcg", 10] > 0
     assert {m.epoch for m in record.metrics if m.split == "test"} == {row.best_epoch}
+    ranks = record.user_ranks.ranks
+    assert len(ranks) == test["num_users", None]
+    gains = [1 / math.log2(1 + rank) if 0 < rank <= 10 else 0 for rank in ranks]
+    assert sum(gains) / len(ranks) == pytest.approx(test["ndcg", 10], abs=1e-9)
     live = peak = 0
     for event in record.timeline:
         live += event.bytes

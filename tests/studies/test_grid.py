@@ -115,3 +115,44 @@ def test_a_wrong_study_is_refused_with_one_line_and_a_hint(tables, message, hint
     assert message in caught.value.message
     assert "\n" not in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_a_list_in_a_cell_stands_for_one_cell_for_each_of_its_values():
+    study = made(
+        axes={"train.seed": [0, 1]},
+        cells=[
+            {"loss.name": ["dense_ce", "cross_entropy"], "data.num_items": [500, 900]},
+            {"loss.name": "bce", "negatives.num_negatives": [1, 4]},
+        ],
+    )
+    seen = [
+        (c.spec.loss.name, c.spec.data.options["num_items"], c.spec.train.seed)
+        for c in expand(study)
+        if c.spec.loss.name != "bce"
+    ]
+    losses, sizes = ("dense_ce", "cross_entropy"), (500, 900)
+    assert seen == [(loss, size, seed) for loss in losses for size in sizes for seed in (0, 1)]
+    counts = [c.spec.negatives[0].num_negatives for c in expand(study) if c.spec.negatives]
+    assert counts == [1, 1, 4, 4]
+    assert len({c.label for c in expand(study)}) == 12
+
+
+def test_a_key_that_takes_a_list_keeps_it_and_a_list_of_lists_is_spelt_out():
+    both = [{"name": "uniform", "num_negatives": 3}, {"name": "popularity", "num_negatives": 5}]
+    kept = made(cells=[{"loss.name": "bce", "negatives": both, "measure.probes": ["nvml"]}])
+    (only,) = expand(kept)
+    assert [source.num_negatives for source in only.spec.negatives] == [3, 5]
+    assert only.spec.measure.probes == ("nvml",)
+    spelt = expand(made(cells=[{"loss.name": "bce", "negatives": [both, both[:1]]}]))
+    assert [len(c.spec.negatives) for c in spelt] == [2, 1]
+
+
+def test_an_override_takes_the_place_of_the_list_of_a_cell():
+    study = made(cells=[{"batch.size": [32, 128]}])
+    assert [c.spec.batch.size for c in expand(study, {"batch.size": 7})] == [7]
+
+
+def test_an_empty_list_in_a_cell_is_refused(tmp_path):
+    sections = {"base": "sasrec-synthetic", "cells": [{"batch.size": []}]}
+    with pytest.raises(SpecError, match=r"'batch.size' has an empty list"):
+        StudySpec.from_sections(sections, tmp_path / "s.toml", "s")

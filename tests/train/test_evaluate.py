@@ -93,6 +93,31 @@ def test_metrics_are_those_of_a_plain_ranking(exclude_seen: bool, block_bytes: i
     assert found["num_repeated"] == data.num_repeated > 0
 
 
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("max_users", [0, 37])
+def test_the_ranks_of_users_give_the_metrics(exclude_seen: bool, max_users: int) -> None:
+    evaluator = Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=exclude_seen, block_bytes=1)
+    metrics, ranks = evaluator.ranked(LastItem(), held_out(), max_users)
+    assert ranks.shape == (max_users or 200,)
+    assert (ranks == 0).sum() == (metrics["num_repeated"] if exclude_seen else 0)
+    for k in KS:
+        hit = (ranks > 0) & (ranks <= k)
+        gains = np.where(hit, 1 / np.log2(1.0 + np.maximum(ranks, 1)), 0)
+        assert gains.mean() == pytest.approx(metrics[f"ndcg@{k}"], abs=1e-12)
+
+
+def test_among_equal_scores_a_rank_is_drawn_the_same_for_every_model() -> None:
+    evaluator = Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=False)
+    first, second = (evaluator.ranked(LastItem(constant=True), held_out())[1] for _ in range(2))
+    assert first.tolist() == second.tolist()
+    assert first.min() >= 1
+    assert first.max() <= NUM_ITEMS
+    # Ranks spread evenly over the catalog; the middle, or the first for all, would not.
+    assert np.quantile(first, [0.25, 0.5, 0.75]) == pytest.approx(
+        [NUM_ITEMS * share for share in (0.25, 0.5, 0.75)], rel=0.25
+    )
+
+
 def test_a_constant_scorer_scores_like_chance() -> None:
     found = Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=False)(
         LastItem(constant=True), held_out()
