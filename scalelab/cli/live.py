@@ -16,6 +16,7 @@ from scalelab.cli.finished import (
 )
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.core.events import Planned, Progress, SweepObserver
+from scalelab.core.notes import note_on_account
 from scalelab.core.records import Baseline, Outcome, Record
 
 __all__ = ["LiveState", "Running", "Snapshot"]
@@ -144,6 +145,9 @@ class LiveState(SweepObserver):
                 pareto_front.add(
                     configuration_of_record(record), without_seed(finished.label), finished
                 )
+        note = note_on_account(record.run.account_error)
+        if note:
+            self.on_message(f"{finished.label}: {note}" if finished.label else note)
 
     def on_message(self, text: str) -> None:
         with self._lock:

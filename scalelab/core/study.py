@@ -1,7 +1,8 @@
 """Define a study: a base run, what varies in it, and within which limits."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
@@ -85,8 +86,10 @@ class StudySpec(Section, frozen=True):
     @field_validator("cells", mode="before")
     @classmethod
     def _spell_out(cls, cells: Any) -> Any:
-        listed = isinstance(cells, list | tuple)
-        return without_lists(cells) if listed and all(isinstance(c, dict) for c in cells) else cells
+        if not isinstance(cells, list | tuple):
+            return cells
+        each = cast("Sequence[Any]", cells)
+        return without_lists(each) if all(isinstance(cell, dict) for cell in each) else cells
 
     @classmethod
     def load(cls, name: str | Path) -> "StudySpec":

@@ -9,11 +9,14 @@ from typing import Any
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, SpecError
 from scalelab.core.events import SweepObserver
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.limits import Limits
+from scalelab.core.notes import note_on_old_runs
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes, parse_seconds
+from scalelab.store.latest import old_runs
 from scalelab.store.ledger import Attempt, Ledger
 from scalelab.store.writer import LedgerWriter
 from scalelab.studies.forecast import Forecast
@@ -137,6 +140,7 @@ class _Sweep:
     on_this_machine: bool
     jobs: dict[str, Job] = field(default_factory=dict)
     _executor_open: bool = False
+    _old_runs: dict[int | None, int] = field(default_factory=dict)
 
     def with_device(self, configuration: Configuration) -> Configuration:
         """The configuration with a device in place of `auto`. Raises SpecError on a cluster."""
@@ -149,7 +153,10 @@ class _Sweep:
 
     def plan_only(self, configurations: Sequence[Configuration]) -> SweepResult:
         """Plan without writing anything."""
-        attempts = Ledger(self.ledger).attempts() if self.ledger.exists() else {}
+        attempts: Mapping[str, Attempt] = {}
+        if self.ledger.exists():
+            attempts = Ledger(self.ledger).attempts()
+            self._old_runs = old_runs(Ledger(self.ledger), self.study.name, RESULTS_VERSION)
         self._plan(self._planner(attempts), configurations)
         self.observer.on_end()
         return self._result({}, interrupted=False)
@@ -158,6 +165,7 @@ class _Sweep:
         """Run the configurations that are not finished, and those of `[final]`."""
         ledger = Ledger.create_or_open(self.ledger)
         checkpoint_root = self.ledger.with_name(self.ledger.name + ".checkpoints")
+        self._old_runs = old_runs(ledger, self.study.name, RESULTS_VERSION)
         with count_stop_signals() as stops, ledger.writing() as writer:
             toml = as_toml(self.study, self.overrides)
             ledger.add_study(self.study_id, self.study.name, toml, utc_now())
@@ -261,6 +269,10 @@ class _Sweep:
         device = configurations[0].spec.device.name if configurations else "cpu"
         planned = tuple(job.planned for job in self.jobs.values())
         self.observer.on_plan(self.study.name, device, planned)
+        if self._old_runs and any(job.due for job in new.values()):
+            old, self._old_runs = self._old_runs, {}
+            note = note_on_old_runs(sum(old.values()), list(old), RESULTS_VERSION)
+            self.observer.on_message(note)
         return list(new.values())
 
     def _forecast(self, specs: Sequence[RunSpec]) -> Sequence[Forecast | None]:
