@@ -28,4 +28,7 @@ def check_external(name: str, package: str, hidden_ND: Tensor) -> None:
             "its runs are measured all the same",
         )
     if hidden_ND.device.type != "cuda":
-        raise SpecError(f"{name} runs on CUDA, not on {hidden_ND.device.type}", "use cross_entropy")
+        raise SpecError(
+            f"{name} runs on CUDA, not on {hidden_ND.device.type}",
+            "write --set loss.name=cross_entropy",
+        )

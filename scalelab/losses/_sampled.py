@@ -86,14 +86,17 @@ def sampled_loss(
 def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:
     """Raises SpecError where the batch lacks what is needed."""
     if not batch.negatives:
-        raise SpecError("the loss needs negatives and the run has none", "add [[negatives]]")
+        raise SpecError(
+            "the loss needs negatives and the run has none",
+            "add a section [negatives] with name and num_negatives",
+        )
     if logq and batch.log_popularity_V is None:
         raise SpecError("logq needs the popularity of the items", "give the batch log_popularity_V")
     num_negatives = sum(source.ids.shape[-1] for source in batch.negatives)
     if top_k is not None and top_k > num_negatives:
         raise SpecError(
             f"top_k = {top_k}, but a position has {num_negatives} negatives",
-            f"lower top_k to {num_negatives} or less, or draw more",
+            f"set loss.top_k to {num_negatives} or less, or raise negatives.num_negatives",
         )
 
 

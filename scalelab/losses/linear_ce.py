@@ -25,7 +25,7 @@ class LinearCE:
         if not hasattr(functional, "linear_cross_entropy"):
             raise MissingExtra(
                 f"linear_ce needs torch 2.13, this is {torch.__version__}",
-                "pip install 'torch>=2.13', or use cross_entropy",
+                "pip install 'torch>=2.13', or write --set loss.name=cross_entropy",
             )
         table_VD, targets_N = items_only(item_table_VD, batch)
         compute_dtype = compute_dtype_of(hidden_ND)

@@ -93,7 +93,7 @@ class RECE:
         if n_chunks > batch.num_items:
             raise SpecError(
                 f"rece cannot cut {batch.num_items} items into {n_chunks} chunks",
-                "lower n_chunks or n_buckets, or leave them to auto",
+                'lower loss.n_chunks or loss.n_buckets, or set them to "auto"',
             )
         if given is not None and tuple(given.shape) != shape:
             raise SpecError(

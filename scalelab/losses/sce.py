@@ -107,7 +107,7 @@ class SCE:
         if size > num_items:
             raise SpecError(
                 f"sce puts {size} items into a bucket and there are {num_items}",
-                f"lower bucket_size_y to {num_items} or less",
+                f"set loss.bucket_size_y to {num_items} or less",
             )
         compute_dtype = compute_dtype_of(hidden_ND)
 

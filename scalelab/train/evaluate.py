@@ -106,7 +106,10 @@ class Evaluator:
         """
         users = evaluated_users(held_out.histories.lengths, max_users)
         if len(users) == 0:
-            raise DataError("no user can be evaluated", "the split leaves no held-out target")
+            raise DataError(
+                "no user can be evaluated",
+                "the split leaves no held-out target; change data.split or data.cut",
+            )
         histories = Histories(
             item_ids=held_out.histories.item_ids,
             starts=held_out.histories.starts[users],

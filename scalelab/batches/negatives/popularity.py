@@ -39,7 +39,7 @@ class Popularity:
         if not (math.isfinite(self.exponent) and self.exponent >= 0):
             raise SpecError(
                 f"popularity.exponent = {self.exponent}: popularity needs a number of at least 0",
-                "0 is uniform, 1 is popularity itself",
+                "set negatives.exponent to 0 (uniform) or more; 1 is popularity itself",
             )
 
     def bind(self, catalog: Catalog, *, reject: bool) -> Draw:

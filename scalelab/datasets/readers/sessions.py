@@ -84,5 +84,5 @@ class Sessions:
             return "yoochoose"
         raise DataError(
             f"{source} is not a click log of OTTO, Yoochoose or Diginetica: {shown(first)!r}",
-            "set data.format, or read it with the reader 'table'",
+            'set data.format = "otto", "yoochoose" or "diginetica", or data.reader = "table"',
         )
