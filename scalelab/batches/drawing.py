@@ -28,8 +28,8 @@ def check_negatives(specs: tuple[NegativesSpec, ...], sequences: int) -> None:
             )
         if spec.name == "in_batch" and spec.per != "batch" and sequences < 2:
             raise SpecError(
-                "negatives from the other sequences of a step, and a step has one sequence",
-                "raise batch.size, or take another source of negatives",
+                '"in_batch" draws from the other sequences of a step, and a step has one sequence',
+                'raise batch.size, or set negatives.name = "uniform"',
             )
 
 

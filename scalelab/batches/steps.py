@@ -75,7 +75,7 @@ class Steps:
         mask_prob: float = 0.0,
     ) -> None:
         if train_on not in ("all", "last"):
-            raise SpecError(f"no train_on {train_on!r}", "there are: all, last")
+            raise SpecError(f"invalid train_on: {train_on!r}", "there are: all, last")
         lengths = np.asarray(lengths)
         self.size = batch.size
         self.max_len = batch.max_len

@@ -95,7 +95,7 @@ def check_device(name: str) -> None:
         return
     number = len(visible_gpus())
     if number == 0:
-        raise SpecError(f"no CUDA GPU answers for {name!r}", "write --device cpu")
+        raise SpecError(f"no CUDA GPU found for {name!r}", "write --device cpu")
     if index and int(index) >= number:
         there = "one GPU" if number == 1 else f"{number} GPUs"
         last = "cuda:0" if number == 1 else f"cuda:0 to cuda:{number - 1}"

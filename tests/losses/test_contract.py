@@ -54,7 +54,7 @@ def test_every_loss_is_under_contract() -> None:
 @pytest.mark.parametrize("name", CUDA_ONLY)
 def test_an_external_implementation_gives_finite_gradients(name):
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
+        pytest.skip("no CUDA GPU found")
     if find_spec(CUDA_ONLY[name]) is None:
         pytest.skip(f"the package {CUDA_ONLY[name]} is not installed")
     hidden_ND, items_VD, batch = problem("cuda")
