@@ -19,7 +19,7 @@ from scalelab.core.errors import SpecError, nearest
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from scalelab.core.events import Progress, SweepObserver
+    from scalelab.core.events import GpuMeter, Progress, SweepObserver
     from scalelab.core.keys import Key
     from scalelab.core.parts import Part
     from scalelab.core.study import StudySpec
@@ -38,6 +38,7 @@ __all__ = [
     "doctor",
     "estimate",
     "estimate_file",
+    "gpu_meters",
     "keys",
     "list_parts",
     "new",
@@ -94,6 +95,13 @@ def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
     if out is not None:
         write_text(Path(out), json.dumps(found, indent=2) + "\n")
     return found
+
+
+def gpu_meters() -> tuple[GpuMeter, ...]:
+    """What the driver says of each GPU of this machine now; none where it does not answer."""
+    from scalelab.measure.probes.nvml import Nvml
+
+    return Nvml.meters()
 
 
 def doctor() -> list[Check]:

@@ -15,6 +15,7 @@ from scalelab.cli.finished import (
     without_seed,
 )
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
+from scalelab.cli.remaining import Remaining
 from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.notes import note_on_account
 from scalelab.core.records import Baseline, Outcome, Record
@@ -29,22 +30,32 @@ _FAULTS = (Outcome.FAILED, Outcome.DIVERGED, Outcome.TIMEOUT)
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A run in progress. `limit_bytes` is the budget, else the predicted peak."""
+    """A run in progress. `limit_bytes` is the budget, else the predicted peak.
+
+    `curve` is NDCG@10 of its evaluations so far.
+    """
 
     label: str
     elapsed_s: float
     progress: Progress | None
     limit_bytes: int | None
+    curve: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """The state of a sweep at one instant. `left_s` is None while it cannot be estimated."""
+    """The state of a sweep at one instant. `left` is None while it cannot be estimated.
+
+    `left` is the least and the most seconds to the end, `activity` what the sweep does while
+    nothing runs, `labels` those of all runs.
+    """
 
     name: str
     device: str
     elapsed_s: float
-    left_s: float | None
+    left: tuple[float, float] | None
+    activity: str
+    labels: tuple[str, ...]
     total: int
     counts: dict[str, int]
     running: tuple[Running, ...]
@@ -76,7 +87,6 @@ class LiveState(SweepObserver):
         self._lock = threading.Lock()
         self._clock = clock
         self._budget_bytes = budget_bytes
-        self._workers = workers
         self._began = clock()
         self._ended: float | None = None
         self._name = ""
@@ -88,35 +98,42 @@ class LiveState(SweepObserver):
         self._progress: dict[str, Progress] = {}
         self._finished: deque[Finished] = deque(maxlen=_KEPT_FINISHED)
         self._messages: deque[str] = deque(maxlen=_KEPT_MESSAGES)
+        self._activity = ""
+        self._labels: tuple[str, ...] = ()
+        self._curves: dict[str, list[float]] = {}
         # One per data set, protocol and device: across those, nothing is comparable.
         self._pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
         self._baselines: dict[tuple[str, ...], tuple[Reference, ...]] = {}
-        # Sums over runs with predicted seconds, so that a snapshot needs no pass over all runs.
-        self._waiting_s = 0.0
-        self._waiting_unknown = 0
-        self._done_predicted_s = 0.0
-        self._done_measured_s = 0.0
-        self._done_seconds = 0.0
-        self._done_count = 0
+        self._remaining = Remaining(workers)
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
         with self._lock:
             self._name, self._device = name, device
             for cell in cells:
                 self._add(cell)
+            self._labels = tuple(dict.fromkeys(cell.label for cell in self._cells.values()))
+
+    def on_activity(self, text: str) -> None:
+        with self._lock:
+            self._activity = text
 
     def on_run_start(self, run_id: str) -> None:
         with self._lock:
             if run_id not in self._cells:
                 self._add_unplanned(run_id)
             if run_id not in self._started and run_id not in self._ending:
-                self._wait(run_id, -1)
+                self._remaining.remove(self._cells[run_id])
             self._started[run_id] = self._clock()
 
     def on_progress(self, progress: Progress) -> None:
         with self._lock:
             if progress.run_id in self._started:
                 self._progress[progress.run_id] = progress
+                if progress.metric is not None:
+                    curve = self._curves.setdefault(progress.run_id, [])
+                    # Between two evaluations the last figure is repeated.
+                    if curve[-1:] != [progress.metric]:
+                        curve.append(progress.metric)
 
     def on_run_end(self, record: Record) -> None:
         with self._lock:
@@ -125,9 +142,10 @@ class LiveState(SweepObserver):
                 self._add_unplanned(run_id)
             started = self._started.pop(run_id, None)
             if started is None and run_id not in self._ending:
-                self._wait(run_id, -1)
+                self._remaining.remove(self._cells[run_id])
             elapsed_s = None if started is None else self._clock() - started
             self._progress.pop(run_id, None)
+            self._curves.pop(run_id, None)
             self._end(run_id, record.run.outcome.value)
             place = (record.run.data_fingerprint or "", record.run.protocol)
             if record.baselines:
@@ -140,7 +158,8 @@ class LiveState(SweepObserver):
                 text = f"{finished.outcome.value}{where}: {finished.label}: {finished.error}"
                 self._messages.append(" ".join(text.split()))
             if record.run.outcome is Outcome.DONE:
-                self._record_seconds(run_id, elapsed_s)
+                if elapsed_s is not None:
+                    self._remaining.measured(self._cells[run_id], elapsed_s)
                 pareto_front = self._pareto_fronts.setdefault(comparable(record), ParetoFront())
                 pareto_front.add(
                     configuration_of_record(record), without_seed(finished.label), finished
@@ -174,7 +193,9 @@ class LiveState(SweepObserver):
                 name=self._name,
                 device=self._device,
                 elapsed_s=now - self._began,
-                left_s=self._left(now),
+                left=self._left(now),
+                activity=self._activity,
+                labels=self._labels,
                 total=len(self._cells),
                 counts=dict(self._counts),
                 running=tuple(self._running(run_id, now) for run_id in self._started),
@@ -195,7 +216,7 @@ class LiveState(SweepObserver):
         elif cell.skipped_because is not None:
             self._end(cell.run_id, Outcome.SKIPPED.value)
         else:
-            self._wait(cell.run_id, 1)
+            self._remaining.add(cell)
 
     def _add_unplanned(self, run_id: str) -> None:
         """Add a run that was not planned: a new attempt of an interrupted one, or of a search."""
@@ -214,42 +235,11 @@ class LiveState(SweepObserver):
         self._ending[run_id] = outcome
         self._counts[outcome] += 1
 
-    def _wait(self, run_id: str, sign: int) -> None:
-        predicted_s = self._cells[run_id].predicted_s
-        if predicted_s is None:
-            self._waiting_unknown += sign
-        else:
-            self._waiting_s += sign * predicted_s
-
-    def _record_seconds(self, run_id: str, elapsed_s: float | None) -> None:
-        if elapsed_s is None:
-            return
-        self._done_seconds += elapsed_s
-        self._done_count += 1
-        predicted_s = self._cells[run_id].predicted_s
-        if predicted_s is not None:
-            self._done_predicted_s += predicted_s
-            self._done_measured_s += elapsed_s
-
-    def _left(self, now: float) -> float | None:
-        """Seconds to the end: predictions, corrected by their error in the finished runs."""
+    def _left(self, now: float) -> tuple[float, float] | None:
         if self._ended is not None:
-            return 0.0
-        known = self._done_predicted_s > 0
-        ratio = self._done_measured_s / self._done_predicted_s if known else 1.0
-        typical_s = self._done_seconds / self._done_count if self._done_count else None
-        left_s = self._waiting_s * ratio
-        if self._waiting_unknown:
-            if typical_s is None:
-                return None
-            left_s += self._waiting_unknown * typical_s
-        for run_id, started in self._started.items():
-            predicted_s = self._cells[run_id].predicted_s
-            whole_s = typical_s if predicted_s is None else predicted_s * ratio
-            if whole_s is None:
-                return None
-            left_s += max(0.0, whole_s - (now - started))
-        return left_s / self._workers
+            return 0.0, 0.0
+        running = ((self._cells[run_id], now - began) for run_id, began in self._started.items())
+        return self._remaining.seconds(running)
 
     def _running(self, run_id: str, now: float) -> Running:
         cell = self._cells[run_id]
@@ -259,6 +249,7 @@ class LiveState(SweepObserver):
             elapsed_s=now - self._started[run_id],
             progress=self._progress.get(run_id),
             limit_bytes=limit_bytes,
+            curve=tuple(self._curves.get(run_id, ())),
         )
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from scalelab import api
 from scalelab.cli.answer import show_answer
 from scalelab.cli.finished import Finished, without_seed
+from scalelab.cli.names import readable
 from scalelab.cli.output import console, grid, note, one_line, say
+from scalelab.cli.panels import best_under
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
-from scalelab.cli.screen import best_under, summary
+from scalelab.cli.screen import summary
 from scalelab.core.events import Planned
 from scalelab.core.identity import COMPARABLE
 from scalelab.core.notes import notes_on_targets
@@ -57,7 +59,7 @@ def show_dry_run(result: "SweepResult") -> None:
     """Print the planned runs with their predictions."""
     rows = [
         (
-            cell.label or "base",
+            readable(cell.label) or "base",
             _bytes(cell.predicted_bytes),
             _seconds(cell.predicted_s),
             _plan_of(cell),
@@ -158,7 +160,7 @@ def _results_table(runs: list[Finished]) -> Any:
     columns = ("run", "outcome", "valid", "test", "peak", "train", "note")
     rows = [
         (
-            run.label,
+            readable(run.label),
             run.outcome.value,
             _quality(run.valid),
             _quality(run.test),
@@ -184,7 +186,7 @@ def _pareto_table(
         seeds = f" ({point.seeds} seeds)" if point.seeds > 1 else ""
         rows.append(
             (
-                f"{point.label}{seeds}",
+                f"{readable(point.label)}{seeds}",
                 _quality(point.valid),
                 _quality(point.test),
                 _bytes(point.peak_bytes),

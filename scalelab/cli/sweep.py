@@ -93,10 +93,16 @@ def main(
     spec = StudySpec.load(study)
     memory = budget if budget is not None else spec.budget.memory
     budget_bytes = None if memory is None else parse_bytes(memory)
-    with watching(budget_bytes, workers, quiet=quiet) as observer:
+    file = ledger if ledger is not None else Path(f"{spec.name}.duckdb")
+
+    def answer_so_far() -> str:
+        return api.answer(file, budget=budget, study=study).text
+
+    shown = None if dry_run else answer_so_far
+    with watching(budget_bytes, workers, quiet=quiet, answer=shown) as observer:
         result = api.sweep(
             spec,
-            ledger=ledger,
+            ledger=file,
             set=settings,
             executor=executor,
             address=address,

@@ -1,14 +1,20 @@
 """Show a running sweep on standard error: a live view in a terminal, plain lines elsewhere."""
 
+import math
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from scalelab import api
+from scalelab.cli.keyboard import keys_pressed
 from scalelab.cli.live import LiveState
 from scalelab.cli.output import console, note, one_line
 from scalelab.cli.screen import draw, summary
-from scalelab.core.events import Planned, Progress
+from scalelab.core.errors import ScalelabError
+from scalelab.core.events import GpuMeter, Planned, Progress
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
 
@@ -16,15 +22,21 @@ __all__ = ["PlainLines", "watching"]
 
 _FRAMES_PER_S = 4
 # On wider terminals a name and its figures would be too far apart to read as one row.
-_WIDEST = 140
+_WIDEST = 220
 _SECONDS_BETWEEN_LINES = 30.0
 
 
 @contextmanager
 def watching(
-    budget_bytes: int | None = None, workers: int = 1, *, quiet: bool
+    budget_bytes: int | None = None,
+    workers: int = 1,
+    *,
+    quiet: bool,
+    answer: Callable[[], str] | None = None,
 ) -> Iterator[LiveState]:
     """Give an observer for a sweep and show its state while the body runs.
+
+    `answer` gives the answer so far, which the key p shows.
 
     The live view needs a terminal on both streams: where the results go into a pipe, it would mix
     with what the program behind the pipe prints.
@@ -32,18 +44,20 @@ def watching(
     if quiet:
         yield LiveState(budget_bytes, workers)
     elif sys.stderr.isatty() and sys.stdout.isatty() and not console(stderr=True).is_dumb_terminal:
-        yield from _live(_Picture(budget_bytes, workers))
+        yield from _live(_Picture(budget_bytes, workers), answer)
     else:
         yield PlainLines(budget_bytes, workers)
 
 
-def _live(state: "_Picture") -> Iterator[LiveState]:
+def _live(state: "_Picture", answer: Callable[[], str] | None) -> Iterator[LiveState]:
     from rich.console import RenderableType
     from rich.constrain import Constrain
     from rich.live import Live
 
     screen = console(stderr=True)
     shown_size = screen.size
+    keys = ""
+    gpus = _Gpus()
 
     def picture() -> RenderableType:
         nonlocal shown_size
@@ -52,23 +66,61 @@ def _live(state: "_Picture") -> Iterator[LiveState]:
             # erased by counting lines and would stay on the screen.
             shown_size = screen.size
             screen.clear()
-        ascii_only = screen.options.ascii_only
+        now = state.snapshot()
         # Two lines less than the terminal has: a full one scrolls when the view is removed.
         width, height = min(screen.width, _WIDEST), screen.height - 2
-        return Constrain(draw(state.snapshot(), width, height, ascii_only=ascii_only), width)
+        drawn = draw(
+            now,
+            width,
+            height,
+            ascii_only=screen.options.ascii_only,
+            gpus=gpus.read(now.device),
+            answer=state.answer,
+            keys=keys,
+        )
+        return Constrain(drawn, width)
 
+    def show_answer() -> None:
+        state.show_answer(answer)
+
+    actions = {"q": _stop} | ({"p": show_answer} if answer is not None else {})
     try:
-        with Live(
-            get_renderable=picture,
-            console=screen,
-            refresh_per_second=_FRAMES_PER_S,
-            transient=True,
-            vertical_overflow="crop",
+        with (
+            keys_pressed(actions) as can_read,
+            Live(
+                get_renderable=picture,
+                console=screen,
+                refresh_per_second=_FRAMES_PER_S,
+                transient=True,
+                vertical_overflow="crop",
+            ),
         ):
+            if can_read:
+                keys = "q stop" + (", p answer so far" if answer is not None else "")
             yield state
     finally:
         for text in state.messages:
             note(text)
+
+
+def _stop() -> None:
+    """As Ctrl-C does: once, runs finish their epoch; twice, they end."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class _Gpus:
+    """The meters of this machine's GPUs, read once a second at most and for runs on a GPU only."""
+
+    def __init__(self) -> None:
+        self._read_at = -math.inf
+        self._found: tuple[GpuMeter, ...] = ()
+
+    def read(self, device: str) -> tuple[GpuMeter, ...]:
+        now = time.monotonic()
+        if device.startswith("cuda") and now - self._read_at >= 1:
+            self._read_at = now
+            self._found = api.gpu_meters()
+        return self._found
 
 
 class _Picture(LiveState):
@@ -77,6 +129,18 @@ class _Picture(LiveState):
     def __init__(self, budget_bytes: int | None, workers: int) -> None:
         super().__init__(budget_bytes, workers)
         self.messages: list[str] = []
+        self.answer = ""
+
+    def show_answer(self, answer: Callable[[], str] | None) -> None:
+        """Work out the answer so far; called again while it is shown, hide it."""
+        if self.answer or answer is None:
+            self.answer = ""
+            return
+        self.answer = "working out the answer so far ..."
+        try:
+            self.answer = answer()
+        except ScalelabError as error:
+            self.answer = f"no answer yet: {error.message}"
 
     def on_message(self, text: str) -> None:
         super().on_message(text)
@@ -107,6 +171,10 @@ class PlainLines(LiveState):
             number = "1 run" if len(cells) == 1 else f"{len(cells)} runs"
             line = f"{name} on {device}: {number}" if device else f"{name}: {number}"
             self._write(line + (f", {before} done before" if before else ""))
+
+    def on_activity(self, text: str) -> None:
+        super().on_activity(text)
+        self._write(text)
 
     def on_run_start(self, run_id: str) -> None:
         super().on_run_start(run_id)

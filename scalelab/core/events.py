@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from scalelab.core.records import Record
 
-__all__ = ["Observer", "Phase", "Planned", "Progress", "Stage", "SweepObserver"]
+__all__ = ["GpuMeter", "Observer", "Phase", "Planned", "Progress", "Stage", "SweepObserver"]
 
 
 class Phase(StrEnum):
@@ -59,6 +59,7 @@ class Planned:
     predicted_s: float | None
     finished_before: bool
     skipped_because: str | None
+    predicted_range_s: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +83,25 @@ class Progress:
     tokens_per_s: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class GpuMeter:
+    """What the driver says of a GPU at this moment. None where it does not know."""
+
+    name: str
+    used_bytes: int | None
+    memory_bytes: int
+    busy_percent: float | None
+    watts: float | None
+
+
 class SweepObserver:
     """Is called at each event of a sweep. A method does nothing until it is overridden."""
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
         """The runs of the study in their order. `device`: "" if not known."""
+
+    def on_activity(self, text: str) -> None:
+        """What the sweep does while no run is in progress, such as `predicting 10 runs`."""
 
     def on_run_start(self, run_id: str) -> None:
         """A run has been handed to a worker."""

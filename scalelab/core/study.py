@@ -88,8 +88,8 @@ class StudySpec(Section, frozen=True):
     def _spell_out(cls, cells: Any) -> Any:
         if not isinstance(cells, list | tuple):
             return cells
-        each = cast("Sequence[Any]", cells)
-        return without_lists(each) if all(isinstance(cell, dict) for cell in each) else cells
+        given = cast("Sequence[Any]", cells)
+        return without_lists(given) if all(isinstance(each, dict) for each in given) else given
 
     @classmethod
     def load(cls, name: str | Path) -> "StudySpec":

@@ -28,6 +28,7 @@ class Forecast:
     needed_bytes: int | None = None
     device_bytes: int | None = None
     seconds: float | None
+    seconds_range: tuple[float, float] | None = None
     too_large: str | None = None
     memory: tuple[Memory, ...] = ()
     num_items: int | None = None
@@ -89,6 +90,7 @@ def forecast(
                 needed_bytes=prediction.needed_bytes + device.context_bytes,
                 device_bytes=device.memory_bytes,
                 seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
+                seconds_range=(prediction.run_s.low, prediction.run_s.high),
                 too_large=prediction.reason if must_fit else None,
                 memory=tuple(prediction.rows()),
                 num_items=known[key].num_items,

@@ -102,7 +102,7 @@ def varied_keys(combined: Iterable[Overrides]) -> list[str]:
 
 def resolve(sections: Overrides, chosen: Overrides, varied: list[str]) -> Configuration:
     """The base with the keys of `chosen`. Raises SpecError that names the configuration."""
-    label = _label(chosen, varied)
+    label = _label(_also_from(sections, chosen, varied), varied)
     try:
         return Configuration(spec=RunSpec.build(with_overrides(sections, chosen)), label=label)
     except SpecError as error:
@@ -121,6 +121,20 @@ def repeat_of(configuration: Configuration, repeat: int) -> Configuration:
     words = [word for word in configuration.label.split() if not word.startswith("seed=")]
     label = " ".join([*words, f"seed={seed}"])
     return Configuration(spec=with_seed(configuration.spec, seed), label=label, repeat=repeat)
+
+
+def _also_from(sections: Overrides, chosen: Overrides, varied: list[str]) -> Overrides:
+    """`chosen` with the base's values of the keys that only other configurations set.
+
+    Without the options of losses and negatives: what one loss takes says nothing of another.
+    """
+    found: Overrides = {}
+    for key in varied:
+        section, _, name = key.partition(".")
+        inner = sections.get(section)
+        if section not in ("loss", "negatives") and isinstance(inner, dict) and name in inner:
+            found[key] = inner[name]
+    return found | chosen
 
 
 def _label(chosen: Overrides, varied: list[str]) -> str:

@@ -5,7 +5,7 @@ import shutil
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,8 @@ __all__ = ["Driver"]
 _POLL_S = 0.2
 # A run that is lost this often would be lost again.
 _MOST_LOSSES = 3
+# A ledger that another process holds for longer than this must not hold up the view of the sweep.
+_ANNOUNCE_S = 1.0
 
 
 class Driver:
@@ -105,7 +107,7 @@ class Driver:
         while self.step():
             continue
         self._writer.flush(self._observer.on_message)
-        self._announce_stored(wait=True)
+        self._announce_stored(patience_s=None)
 
     def step(self) -> bool:
         """Start what can start and process messages; False when nothing is left to do."""
@@ -173,7 +175,7 @@ class Driver:
         for running in self._running.values():
             self._store(running.job, unfinished_record(running, Outcome.INTERRUPTED, reason))
         self._running.clear()
-        self._announce_stored(wait=True)
+        self._announce_stored(patience_s=None)
 
     def _handle_stop_signals(self) -> None:
         while self._num_stops_handled < self._stops.count:
@@ -238,6 +240,8 @@ class Driver:
         )
         self._writer.append(task_record(task, Outcome.RUNNING))
         self._executor.submit(task)
+        # It works already: its start is announced after the ends of those before it.
+        self._announce_stored(patience_s=_ANNOUNCE_S)
         self._observer.on_run_start(task.run_id)
 
     def _on_gpu(self, task: Task, device: str) -> Task:
@@ -277,11 +281,17 @@ class Driver:
             self.ended.append(job.fingerprint)
         self._receipts.append((self._writer.append(record), record))
 
-    def _announce_stored(self, wait: bool = False) -> None:
-        """Announce records that are on disk. Raises LedgerError where one cannot be written."""
+    def _announce_stored(self, patience_s: float | None = 0.0) -> None:
+        """Announce records that are on disk, waiting so long at most for each (None: always).
+
+        Raises LedgerError where one cannot be written.
+        """
         self._writer.show_messages(self._observer.on_message)
-        while self._receipts and (wait or self._receipts[0][0].done()):
-            receipt, record = self._receipts.popleft()
+        while self._receipts:
+            receipt, record = self._receipts[0]
+            if patience_s is not None and not wait([receipt], timeout=patience_s).done:
+                return
+            self._receipts.popleft()
             receipt.result()
             self._observer.on_run_end(record)
 

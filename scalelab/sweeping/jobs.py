@@ -56,6 +56,7 @@ class Job:
             predicted_s=self.forecast.seconds if self.forecast else None,
             finished_before=self.earlier_outcome is not None,
             skipped_because=self.skipped_because,
+            predicted_range_s=self.forecast.seconds_range if self.forecast else None,
         )
 
 

@@ -243,6 +243,7 @@ class _Sweep:
         """Start the executor before its first run."""
         if self._executor_open or not any(job.due for job in jobs):
             return
+        self.observer.on_activity("starting the first process")
         names = self.hooks.modules([job.configuration.spec for job in jobs])
         executor.open(
             run=self.hooks.run,
@@ -276,8 +277,10 @@ class _Sweep:
         return list(new.values())
 
     def _forecast(self, specs: Sequence[RunSpec]) -> Sequence[Forecast | None]:
+        number = "1 configuration" if len(specs) == 1 else f"{len(specs)} configurations"
+        self.observer.on_activity(f"predicting memory and time of {number}")
         if len(specs) >= _MANY:
-            self.observer.on_message(f"predicting {len(specs)} configurations")
+            self.observer.on_message(f"predicting {number}")
         # The temporary memory of matrix products depends on the number of threads of the run.
         each = [s if s.device.threads else s.with_({"device.threads": self.threads}) for s in specs]
         found, remarks = self.hooks.forecast(each, self.limits.memory_bytes)

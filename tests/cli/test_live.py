@@ -1,4 +1,5 @@
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,8 +9,10 @@ from rich.console import Console
 
 from scalelab.cli.finished import finished_of
 from scalelab.cli.live import LiveState
+from scalelab.cli.panels import best_under, meters, sparkline
 from scalelab.cli.pareto_front import ParetoFront
-from scalelab.cli.screen import best_under, draw, summary
+from scalelab.cli.screen import draw, summary
+from scalelab.core.events import GpuMeter
 from scalelab.core.records import Baseline, Outcome
 from scalelab.core.units import GIB, MIB
 
@@ -49,7 +52,7 @@ def test_every_cell_is_counted_once_whatever_happened_to_it() -> None:
         wanted = sum(ended.run.outcome is outcome for ended in records)
         assert now.counts[outcome.value] == wanted
     assert now.running == ()
-    assert now.left_s == 0.0
+    assert now.left == (0.0, 0.0)
 
 
 def test_a_skipped_cell_that_also_ends_as_a_record_is_one_cell() -> None:
@@ -64,14 +67,14 @@ def test_the_end_is_estimated_from_predictions_corrected_by_measurements(clock: 
     state = LiveState(clock=clock)
     cells = [planned(index, predicted_s=10.0) for index in range(5)]
     state.on_plan("s", "cpu", cells)
-    assert state.snapshot().left_s == pytest.approx(50)
+    assert state.snapshot().left == pytest.approx((50, 50))
     state.on_run_start("run-0")
     clock.now += 4
-    assert state.snapshot().left_s == pytest.approx(46)
+    assert state.snapshot().left == pytest.approx((46, 46))
     clock.now += 16
     state.on_run_end(record(cells[0]))
     # It took twice as long as was predicted: so will the other four.
-    assert state.snapshot().left_s == pytest.approx(80)
+    assert state.snapshot().left == pytest.approx((80, 80))
 
 
 def test_runs_beside_one_another_end_sooner(clock: Clock) -> None:
@@ -80,18 +83,18 @@ def test_runs_beside_one_another_end_sooner(clock: Clock) -> None:
     state.on_run_start("run-0")
     state.on_run_start("run-1")
     clock.now += 5
-    assert state.snapshot().left_s == pytest.approx(15)
+    assert state.snapshot().left == pytest.approx((15, 15))
 
 
 def test_without_predictions_the_mean_of_finished_runs_is_the_estimate(clock: Clock) -> None:
     state = LiveState(clock=clock)
     cells = [planned(index, predicted_s=None) for index in range(3)]
     state.on_plan("s", "cpu", cells)
-    assert state.snapshot().left_s is None
+    assert state.snapshot().left is None
     state.on_run_start("run-0")
     clock.now += 7
     state.on_run_end(record(cells[0]))
-    assert state.snapshot().left_s == pytest.approx(14)
+    assert state.snapshot().left == pytest.approx((14, 14))
 
 
 def test_elapsed_time_stops_with_the_sweep(clock: Clock) -> None:
@@ -213,8 +216,8 @@ def test_the_picture_at_80_columns_says_what_matters(clock: Clock) -> None:
     assert "quick on cpu, 1m 05s elapsed" in lines[0]
     assert lines[1].endswith("1/4")
     assert lines[2] == "1 done, 1 running, 2 waiting"
-    running = next(line for line in lines if "loss=bce" in line)
-    for word in ("backward", "3/10", "0.0120", "15 MiB", "12.3k"):
+    running = next(line for line in lines if "loss bce" in line)
+    for word in ("3/10", "0.0120", "15 MiB", "15%"):
         assert word in running
     for word in ("0.0712", "0.0641", "40 MiB", "1.5 s", "best under", "a worker was replaced"):
         assert word in text
@@ -283,7 +286,8 @@ def test_baselines_and_notes_stand_in_the_live_view() -> None:
         screen.print(draw(now, 100, 30))
     picture = captured.get()
     assert "baselines, test NDCG@10: last item follower 0.0800, popularity 0.0500" in picture
-    rows = [line for line in picture.splitlines() if "done" in line and "run" in line]
+    ended = picture[picture.index("finished") :]
+    rows = [line for line in ended.splitlines() if line.startswith("run, ")]
     assert [line.split()[-1] for line in rows if "baseline" in line] == ["baseline", "baseline"]
 
 
@@ -295,3 +299,95 @@ def test_a_point_counts_the_seeds_of_its_notes() -> None:
     assert [point.note for point in pareto_front.points()] == [
         "still rising when it ended (2 of 3 seeds)"
     ]
+
+
+def test_a_sparkline_is_as_high_as_its_values() -> None:
+    levels = [chr(code) for code in range(0x2581, 0x2589)]
+    assert sparkline([0.0, 0.5, 1.0]) == levels[0] + levels[4] + levels[7]
+    assert sparkline(range(20), 4) == levels[0] + levels[2] + levels[5] + levels[7]
+    assert sparkline([0.3, 0.3]) == 2 * levels[0]
+    assert sparkline([0.3]) == ""
+    assert sparkline([0, 1], ascii_only=True).isascii()
+
+
+def test_the_curve_of_a_run_has_one_point_for_each_evaluation() -> None:
+    state = LiveState()
+    state.on_plan("s", "cpu", [planned(0)])
+    state.on_run_start("run-0")
+    for epoch, metric in ((1, None), (2, 0.1), (3, 0.1), (4, 0.2)):
+        state.on_progress(progress("run-0", epoch, metric=metric))
+    assert state.snapshot().running[0].curve == (0.1, 0.2)
+
+
+def test_before_the_first_run_the_view_says_what_is_being_done() -> None:
+    state = LiveState()
+    state.on_activity("predicting memory and time of 4 configurations")
+    (line,) = text_of(state, 80, 22)
+    assert line == "predicting memory and time of 4 configurations, 1 s"
+    state.on_plan("quick", "cpu", [planned(index) for index in range(4)])
+    state.on_activity("starting the first process")
+    assert text_of(state, 80, 22)[2] == "0 running, 4 waiting: starting the first process"
+
+
+def test_the_range_of_the_end_narrows_and_its_middle_follows_what_was_measured(
+    clock: Clock,
+) -> None:
+    state = LiveState(clock=clock)
+    cells = [planned(index, predicted_s=10.0, predicted_range_s=(5.0, 20.0)) for index in range(5)]
+    state.on_plan("s", "cpu", cells)
+    assert state.snapshot().left == pytest.approx((25, 100))
+    for number in range(3):
+        state.on_run_start(f"run-{number}")
+        clock.now += 30
+        state.on_run_end(record(cells[number]))
+    # Two are left, at 30 s each; three have told how fast the machine is: 2 ** (1 / 2).
+    assert state.snapshot().left == pytest.approx((60 * 2**-0.5, 60 * 2**0.5))
+
+
+def test_a_first_run_that_takes_longer_than_predicted_moves_the_end_before_it_is_over(
+    clock: Clock,
+) -> None:
+    state = LiveState(clock=clock)
+    state.on_plan("s", "cpu", [planned(index, predicted_s=10.0) for index in range(3)])
+    state.on_run_start("run-0")
+    clock.now += 40
+    assert state.snapshot().left == pytest.approx((80, 80))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 22), (200, 48)])
+def test_no_two_runs_share_a_text(width: int, height: int) -> None:
+    state = LiveState(GIB)
+    labels = [
+        f"sampled_softmax size={size} num_negatives={number} num_items={items}"
+        for size in (32, 128)
+        for number in (16, 128)
+        for items in (1000, 4000)
+    ]
+    cells = [planned(index, label=label) for index, label in enumerate(labels)]
+    state.on_plan("quick", "cpu", cells)
+    for number, cell in enumerate(cells):
+        state.on_run_start(cell.run_id)
+        if number < 5:
+            state.on_run_end(record(cell, quality=0.01 * (9 - number), peak=(9 - number) * MIB))
+    text = "\n".join(text_of(state, width, height))
+    for size in (32, 128):
+        for number in (16, 128):
+            assert re.search(rf"sampled_softmax,? batch ?{size},? {number} ?neg,? [14] ?k", text)
+    running = text[text.index("running") :].splitlines()
+    names = [line.partition("items")[0] for line in running if "sampled" in line and "..." in line]
+    assert len(set(names)) == len(names) == 3
+
+
+def test_a_gpu_has_one_line_with_its_memory_load_and_power() -> None:
+    meter = GpuMeter(
+        name="H100", used_bytes=20 * GIB, memory_bytes=80 * GIB, busy_percent=93.0, watts=401.2
+    )
+    blind = replace(meter, name="old", used_bytes=None, busy_percent=None, watts=None)
+    screen = Console(width=80, color_system=None)
+    with screen.capture() as captured:
+        screen.print(meters([meter, blind]))
+    lines = captured.get().splitlines()
+    assert len(lines) == 3
+    for word in ("H100", "20 GiB of 80 GiB", "93%", "401 W"):
+        assert word in lines[1]
+    assert lines[2].split() == ["old"]

@@ -1,4 +1,5 @@
 import fcntl
+import os
 import re
 import struct
 import subprocess
@@ -26,7 +27,7 @@ def test_the_picture_leaves_nothing_behind_and_loses_nothing(width: int, height:
     assert screen.shown() == [*MESSAGES, "the end"]
     assert screen.cursor_shown
     # And something was to be seen meanwhile.
-    for word in ("running", "best under", "finished", "about", "on cpu, "):
+    for word in ("running", "best under", "finished", "left (ends", "on cpu, "):
         assert word in written
 
 
@@ -121,3 +122,54 @@ def test_messages_are_kept_when_the_sweep_dies_in_the_picture() -> None:
     screen.feed(written)
     assert screen.shown().count("something a person should read") == 1
     assert screen.cursor_shown
+
+
+KEYS = """
+import os, sys, termios, time
+os.open(os.ttyname(0), os.O_RDWR)  # the terminal of this session, as a shell would have set it
+from scalelab.cli.watch import watching
+before = termios.tcgetattr(sys.stdin.fileno())
+try:
+    with watching(quiet=False, answer=lambda: "take bce") as observer:
+        observer.on_plan("keys", "cpu", [])
+        for _ in range(300):
+            time.sleep(0.1)
+except KeyboardInterrupt:
+    print("stopped as by ctrl-C")
+after = termios.tcgetattr(sys.stdin.fileno())
+print("terminal restored" if before == after else "terminal changed")
+"""
+
+
+def test_the_key_p_shows_the_answer_so_far_and_q_stops_as_ctrl_c_does() -> None:
+    pressed = []
+
+    def press(fd: int, text: str) -> None:
+        for key, seen in (("p", "p answer so far"), ("q", "take bce")):
+            if key not in pressed and seen in text:
+                pressed.append(key)
+                os.write(fd, key.encode())
+
+    written, code = run_in_terminal(["-c", KEYS], width=80, height=24, during=press)
+    screen = Screen(80, 24)
+    screen.feed(written)
+    assert code == 0
+    assert pressed == ["p", "q"]
+    assert screen.shown() == ["stopped as by ctrl-C", "terminal restored"]
+
+
+def test_the_terminal_is_restored_where_the_sweep_dies() -> None:
+    code = KEYS.replace('observer.on_plan("keys", "cpu", [])', "raise KeyboardInterrupt")
+    written, _ = run_in_terminal(["-c", code], width=80, height=24)
+    assert "terminal restored" in written
+
+
+def test_without_a_terminal_no_key_is_read() -> None:
+    code = (
+        "from scalelab.cli.keyboard import keys_pressed\n"
+        "with keys_pressed({'q': print}) as can_read: print(can_read)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input="q", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"

@@ -124,6 +124,8 @@ def test_every_preset_follows_its_schema(kind):
         (run_schema, {"batch": {"size": 0}}, "0"),
         (run_schema, {"negatives": [{"per": "batches"}]}, "batches"),
         (study_schema, {"base": "b", "axes": {"batch.size": [0]}}, "0"),
+        (study_schema, {"base": "b", "cells": [{"batch.size": [32, 0]}]}, "0"),
+        (study_schema, {"base": "b", "cells": [{"batch.size": []}]}, "[]"),
         (study_schema, {"axes": {}}, "'base' is a required property"),
     ],
 )

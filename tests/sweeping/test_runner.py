@@ -365,3 +365,20 @@ def test_on_an_old_ledger_it_says_why_runs_run_again(study, sweep, tmp_path, obs
         observer.messages.clear()
         sweep(other, observer=observer)
         assert not [text for text in observer.messages if "run again" in text]
+
+
+def test_a_start_is_announced_after_the_ends_before_it(study, sweep):
+    class Order(RecordingObserver):
+        def __init__(self):
+            super().__init__()
+            self.events = []
+
+        def on_run_start(self, run_id):
+            self.events.append("start")
+
+        def on_run_end(self, record):
+            self.events.append("end")
+
+    observer = Order()
+    sweep(study(axes={"batch.size": [8, 16, 32]}), executor="processes", observer=observer)
+    assert observer.events == ["start", "end"] * 3

@@ -41,7 +41,9 @@ def check_text(path: Path, format: str) -> None:
     longest = _LONGEST_LIST if format == ".json" else _LONGEST_LINE
     total, since_line_end = 0, 0
     try:
-        with pa.input_stream(str(path), compression=_PACKED.get(path.suffix.lower())) as stream:
+        # As DuckDB does, Arrow takes a leading ~ of a relative name for a home folder.
+        compression = _PACKED.get(path.suffix.lower())
+        with pa.input_stream(str(path.absolute()), compression=compression) as stream:
             while block := stream.read(_BLOCK):
                 total += len(block)
                 since_line_end += len(block)

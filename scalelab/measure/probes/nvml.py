@@ -8,6 +8,7 @@ import pynvml
 import torch
 from pydantic import Field
 
+from scalelab.core.events import GpuMeter
 from scalelab.core.records import Memory
 from scalelab.measure.gpus import Gpu
 from scalelab.measure.probes import Probe, missing
@@ -84,6 +85,21 @@ class Nvml(Probe):
             return tuple(_gpu(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(count))
         except pynvml.NVMLError:
             return None
+        finally:
+            pynvml.nvmlShutdown()
+
+    @staticmethod
+    def meters() -> tuple[GpuMeter, ...]:
+        """What each GPU does now, by bus; none where NVML does not answer."""
+        try:
+            pynvml.nvmlInit()
+        except pynvml.NVMLError:
+            return ()
+        try:
+            count = pynvml.nvmlDeviceGetCount()
+            return tuple(_meter(pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(count))
+        except pynvml.NVMLError:
+            return ()
         finally:
             pynvml.nvmlShutdown()
 
@@ -200,6 +216,19 @@ def _memory(handle: Any) -> tuple[Any, bool]:
         if getattr(error, "value", None) not in _NO_VERSION_2:
             raise
         return pynvml.nvmlDeviceGetMemoryInfo(handle), False
+
+
+def _meter(handle: Any) -> GpuMeter:
+    memory, _ = _memory(handle)
+    busy = Nvml._ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    milliwatt = Nvml._ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+    return GpuMeter(
+        name=pynvml.nvmlDeviceGetName(handle),
+        used_bytes=int(memory.used),
+        memory_bytes=int(memory.total),
+        busy_percent=_number(busy),
+        watts=None if milliwatt is None else milliwatt / 1000,
+    )
 
 
 def _gpu(handle: Any) -> Gpu:

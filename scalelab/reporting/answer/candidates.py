@@ -19,7 +19,7 @@ __all__ = ["CLOSE", "Candidate", "Group", "groups_of", "user_gains"]
 # A configuration comes close to another with this share of its NDCG@10 on validation.
 CLOSE = 0.95
 # Only so many of a group, the best on validation, are compared with the best one.
-_MOST = 100
+_MOST = 50
 
 _CANDIDATES = f"""
 WITH evaluated AS (
@@ -109,7 +109,7 @@ class Candidate:
 class Group:
     """What may be compared with each other: one data set, protocol, device and results version.
 
-    `candidates` fit the budget, the best on validation first, at most 100 and the cheapest close
+    `candidates` fit the budget, the best on validation first, at most 50 and the cheapest close
     one. `least_bytes` is the highest peak of the configuration with the lowest one, evaluation
     counted. `endings` counts runs of
     that data by outcome, without those that are done where some have a quality.

@@ -13,8 +13,10 @@ from scalelab.store.ledger import Ledger
 
 __all__ = ["Choice", "choose"]
 
-# What saves less memory than this is not an alternative worth a sentence.
+# What takes a larger share of the memory is not worth a sentence.
 _SAVING = 0.95
+# Drawings after which a plain tie is known to be one.
+_ENOUGH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,9 @@ class Choice:
     `equal` cannot be distinguished from it; `better_on_test` ranks the test users better by more
     than chance, although validation placed it lower. `cheaper` takes clearly less memory and either
     is among the equal ones (`cheaper_is_equal`) or comes close on validation. `untested` counts the
-    configurations without ranks of single users. `p_values` are corrected for their number.
+    configurations without ranks of single users, `close_untested` those of them that come close on
+    validation and whose spread over seeds is not known either. `p_values` are corrected for their
+    number.
     """
 
     best: Candidate
@@ -35,6 +39,7 @@ class Choice:
     takes_least_memory: bool
     num_compared: int
     untested: int
+    close_untested: int
     num_users: int | None
     p_values: Mapping[Key, float]
     baseline: Baseline | None
@@ -42,9 +47,8 @@ class Choice:
     @property
     def is_best(self) -> bool:
         """Whether the first one may be called the best of several."""
-        return bool(self.num_compared) and not (
-            self.equal or self.better_on_test or self.nothing_learned or self.below_baseline
-        )
+        doubts = (self.equal, self.better_on_test, self.nothing_learned, self.below_baseline)
+        return bool(self.num_compared) and not any(doubts) and not self.close_untested
 
     @property
     def below_baseline(self) -> bool:
@@ -83,6 +87,12 @@ def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choic
         and best.peak_bytes <= min(sizes, default=-1),
         num_compared=len(others),
         untested=sum(other.key not in p_values for other in others),
+        close_untested=sum(
+            other.key not in p_values
+            and not _spreads(best, other)
+            and other.valid >= CLOSE * best.valid
+            for other in others
+        ),
         num_users=len(known[best.key]) if best.key in known else None,
         p_values=p_values,
         baseline=max(known_baselines, key=lambda one: one.test or 0.0, default=None),
@@ -103,7 +113,7 @@ def _tested(
     ]
     if own is None:
         return {}, {}
-    differences = {key: paired_bootstrap(own, found) for key, found in pairs}
+    differences = {key: paired_bootstrap(own, found, enough=_ENOUGH) for key, found in pairs}
     p_values = adjusted([one.p_value for one in differences.values()])
     means = {key: one.mean for key, one in differences.items()}
     return dict(zip(differences, p_values, strict=True)), means
@@ -115,12 +125,16 @@ def _is_equal(best: Candidate, other: Candidate, p_values: Mapping[Key, float]) 
     The bootstrap covers other users; the spread over seeds, where it is known, another
     start of the training. Without both only the same figures are taken as equal.
     """
-    spreads = [std for std in (best.test_std, other.test_std) if std is not None]
+    spreads = _spreads(best, other)
     if spreads and abs(best.test - other.test) <= max(spreads):
         return True
     if other.key in p_values:
         return p_values[other.key] >= LEVEL
     return (best.valid, best.test) == (other.valid, other.test)
+
+
+def _spreads(*some: Candidate) -> list[float]:
+    return [one.test_std for one in some if one.test_std is not None]
 
 
 def _cheapest(

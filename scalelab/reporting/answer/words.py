@@ -47,6 +47,8 @@ def best_clause(choice: Choice, group: Group, budget_bytes: int | None) -> str:
         but = f", but {' and '.join(against)}" if against else ""
         no = "No configuration can be called best" if below else "No single configuration is best"
         return f"{no}{under}: {best.label} is first on validation ({figure}){but}.{below}"
+    if not choice.is_best:
+        return f"First on validation{under} is {best.label}, with {figure}."
     return (
         f"The best NDCG@10{under} on the test users is {_quality(best.test)}, by {best.label}, "
         f"with {_memory(best)}."
@@ -179,16 +181,19 @@ def _below(choice: Choice, group: Group, under: str) -> str:
 
 
 def _rising(shown: Sequence[Candidate], others: Sequence[Candidate]) -> list[str]:
-    """Those that would have got better with more training, the ones already named by name."""
-    names = [one.label for one in shown if one.verdict.still_rising]
+    """Those that more training would have made better; `shown` are named before."""
+    own = [one for one in shown if one.verdict.still_rising]
     number = sum(one.verdict.still_rising > 0 for one in others)
-    if not names and not number:
-        return []
-    if number:
-        things = "other" if names else "configuration"
-        names.append(f"{number} {things}{'' if number == 1 else 's'}")
-    verb = "was" if len(names) == 1 and number < 2 else "were"
-    return [f"{' and '.join(names)} {verb} still rising at the end"]
+    if not own:
+        things = _counted(number, "configurations", "was", "were")
+        return [f"{things} still rising at the end"] if number else []
+    first = "both were" if len(own) == 2 else f"{own[0].label} was"
+    also = (
+        ""
+        if not number
+        else f", as {'was' if number == 1 else 'were'} {number} other{'' if number == 1 else 's'}"
+    )
+    return [f"{first} still rising at the end{also}"]
 
 
 def _ended(group: Group) -> list[str]:
