@@ -15,8 +15,8 @@ def keys_pressed(actions: Mapping[str, Callable[[], None]]) -> Iterator[bool]:
     """Read keys without echo and without Enter; Ctrl-C and Ctrl-Z keep their meaning.
 
     Gives False, and reads nothing, where standard input is not a terminal of this process: in a
-    pipe, in the background, on a system without termios. The terminal is as before when the block ends.
-    Actions run in a thread of their own.
+    pipe, in the background, on a system without termios. The terminal is as before when the block
+    ends. Actions run in a thread of their own.
     """
     try:
         import termios
