@@ -1,5 +1,7 @@
 """Write the notes that people must read beside the numbers of a run."""
 
+from collections.abc import Mapping
+
 __all__ = ["note_on_account", "note_on_old_runs", "notes_on_targets"]
 
 # Below this share of the test targets ties decide little.
@@ -18,9 +20,10 @@ def note_on_account(error: float | None) -> str:
     )
 
 
-def note_on_old_runs(count: int, versions: list[int | None], today: int) -> str:
-    """Say why finished runs of a ledger run again."""
-    old = " and ".join("no results version" if v is None else f"version {v}" for v in versions)
+def note_on_old_runs(counts: Mapping[int | None, int], today: int) -> str:
+    """Say why finished runs of a ledger, counted by results version, run again."""
+    count = sum(counts.values())
+    old = " and ".join("no results version" if v is None else f"version {v}" for v in counts)
     runs = "1 finished run has" if count == 1 else f"{count} finished runs have"
     return (
         f"{runs} {old} and would have other numbers today (version {today}): they run again, the "

@@ -271,9 +271,7 @@ class _Sweep:
         self.observer.on_plan(self.study.name, device, planned)
         if self._old_runs and any(job.due for job in new.values()):
             old, self._old_runs = self._old_runs, {}
-            self.observer.on_message(
-                note_on_old_runs(sum(old.values()), list(old), RESULTS_VERSION)
-            )
+            self.observer.on_message(note_on_old_runs(old, RESULTS_VERSION))
         return list(new.values())
 
     def _forecast(self, specs: Sequence[RunSpec]) -> Sequence[Forecast | None]:

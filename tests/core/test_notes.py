@@ -34,7 +34,7 @@ def test_repeats_are_noted_only_where_seen_items_are_excluded():
 
 
 def test_old_runs_are_counted_with_their_versions():
-    assert note_on_old_runs(1, [2], 3).startswith("1 finished run has version 2 ")
-    several = note_on_old_runs(5, [None, 2], 3)
+    assert note_on_old_runs({2: 1}, 3).startswith("1 finished run has version 2 ")
+    several = note_on_old_runs({None: 4, 2: 1}, 3)
     assert several.startswith("5 finished runs have no results version and version 2 ")
     assert "version 3" in several
