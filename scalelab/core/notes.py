@@ -39,7 +39,7 @@ def notes_on_targets(
     `tied` and `repeated` are shares of the test targets, None where they are not known; `ties` and
     `exclude_seen` are those of the section data.
     """
-    found = []
+    found: list[str] = []
     if tied is not None and tied >= _MANY_TIES and ties == "file":
         found.append(
             f"ties: {100 * tied:.0f} % of the test targets have the time of the item before, so "

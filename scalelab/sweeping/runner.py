@@ -139,7 +139,7 @@ class _Sweep:
     on_this_machine: bool
     jobs: dict[str, Job] = field(default_factory=dict)
     _executor_open: bool = False
-    _old_runs: dict[int | None, int] = field(default_factory=dict)
+    _old_runs: Mapping[int | None, int] = field(default_factory=dict[int | None, int])
 
     def with_device(self, configuration: Configuration) -> Configuration:
         """The configuration with a device in place of `auto`. Raises SpecError on a cluster."""
