@@ -31,7 +31,7 @@ class _Data:
         reader: str | None = None,
         set: Settings = None,
     ) -> dict[str, Any]:
-        """Write the compact form into the new folder `out`. Raises DataError, SpecError."""
+        """Write the compact format into the new folder `out`. Raises DataError, SpecError."""
         from scalelab.datasets.convert import convert
         from scalelab.datasets.request import request
 

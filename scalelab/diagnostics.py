@@ -160,7 +160,7 @@ def _disk() -> Check:
     if not os.access(Path.cwd(), os.W_OK):
         return _bad("disk", f"cannot write to {Path.cwd()}", "cd to a folder of yours")
     if free < _LEAST_DISK_BYTES:
-        return _bad("disk", text, "make room: ledgers and synthetic data need some")
+        return _bad("disk", text, "free some space: ledgers and synthetic data need some")
     return _ok("disk", text)
 
 

@@ -34,7 +34,7 @@ def device(request: pytest.FixtureRequest) -> str:
     import torch
 
     if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
+        pytest.skip("no CUDA GPU found")
     return request.param
 
 

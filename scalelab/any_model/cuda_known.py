@@ -1,4 +1,4 @@
-"""Tell the operations whose memory on CUDA is known from those that it can only be bounded for."""
+"""Separate the operations whose memory on CUDA is known from those that it is only bounded for."""
 
 from typing import Any
 

@@ -86,12 +86,12 @@ class Estimate:
             f"{format_bytes(wanted.num_bytes)} of {wanted.component} in {wanted.phase}"
         )
 
-    def as_facts(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """What `scalelab estimate --json` gives."""
-        facts = self.memory.as_facts()
+        fields = self.memory.as_dict()
         if self.device_used_bytes is not None:
-            facts["memory"]["device_used"] = {"total": self.device_used_bytes}
-        return facts | {
+            fields["memory"]["device_used"] = {"total": self.device_used_bytes}
+        return fields | {
             "seconds": {"step": asdict(self.step_s)},
             "fits": self.fits,
             "limit_bytes": self.limit_bytes,
@@ -155,7 +155,7 @@ def estimate(
             for parameter in copied.parameters():
                 parameter.grad = None
 
-        with fake, account, account.around(), _said_plainly():
+        with fake, account, account.around(), _errors_in_one_line():
             with cost:
                 update()
             window = account.num_events
@@ -240,11 +240,11 @@ def _run_backward(loss: Tensor) -> None:
 
 
 @contextmanager
-def _said_plainly() -> Iterator[None]:
+def _errors_in_one_line() -> Iterator[None]:
     """Turn what goes wrong in a user's step into one line; the error itself is its cause."""
     try:
         with warnings.catch_warnings():
-            # torch only warns that it does not do what was asked: no autocast for CUDA.
+            # torch only warns that it does not do what the step requested: no autocast for CUDA.
             message = ".*but CUDA is not available. Disabling"
             warnings.filterwarnings("error", message=message)
             yield
@@ -259,7 +259,7 @@ def _said_plainly() -> Iterator[None]:
     except Exception as error:
         if "CUDA is not available" in str(error):
             raise PredictionUnsupported(
-                "the step asks for autocast on CUDA, and a prediction runs on tensors of a CPU",
+                "the step requests autocast on CUDA, and a prediction runs on tensors of a CPU",
                 "write torch.autocast(tensor.device.type, ...)",
             ) from error
         raise SpecError(

@@ -1,4 +1,4 @@
-"""Tell what a training step held at its peak, by kind, phase and module."""
+"""Report what a training step held at its peak, by kind, phase and module."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ class StepMemory:
                 sums[kind] = sums.get(kind, 0) + num_bytes
         return found
 
-    def as_facts(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """What JSON holds: everything but the timeline."""
         known = {"allocated": self.allocated_bytes, "reserved": self.reserved_bytes}
         return {

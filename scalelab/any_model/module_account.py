@@ -169,7 +169,7 @@ class ModuleAccount(Account):
                 self._event(0, 0)
 
     def _watch_backward(self) -> None:
-        """The first operation of a backward pass begins that phase; autograd tells its end."""
+        """The first operation of a backward pass begins that phase; autograd reports its end."""
         if self._phase() is Phase.BACKWARD or torch._C._current_autograd_node() is None:
             return
         around = self._phase()
@@ -249,7 +249,7 @@ def _joined(kind: str, path: str) -> str:
 def _alive_before() -> dict[int, Any]:
     """Every dense storage that a tensor known to Python holds now, by a weak reference.
 
-    The type is asked, not the object: a proxy among all objects would answer by doing something.
+    The type is looked at, not the object: a proxy among all objects would run code of its own.
     """
     found: dict[int, Any] = {}
     for value in gc.get_objects():

@@ -15,7 +15,7 @@ from scalelab.core.errors import ScalelabError, SpecError, nearest
 
 __all__ = ["Given", "given_by"]
 
-_FORM = "write FILE:FUNCTION, such as my_step.py:small"
+_HINT = "write FILE:FUNCTION, such as my_step.py:small"
 
 
 class Given(NamedTuple):
@@ -35,7 +35,7 @@ def given_by(target: str) -> Given:
     """
     where, colon, name = target.rpartition(":")
     if not (where and colon and name):
-        raise SpecError(f"invalid step: {target!r}", _FORM)
+        raise SpecError(f"invalid step: {target!r}", _HINT)
     module = _file(where) if where.endswith(".py") else _module(where)
     function = getattr(module, name, None)
     if not callable(function):
@@ -47,7 +47,7 @@ def given_by(target: str) -> Given:
         raise
     except Exception as error:
         raise SpecError(
-            f"{target} raised {_told(error)}", "call it in Python to see where"
+            f"{target} raised {_in_one_line(error)}", "call it in Python to see where"
         ) from error
     if not isinstance(found, tuple) or len(found) != 4:
         raise SpecError(
@@ -60,7 +60,7 @@ def given_by(target: str) -> Given:
 def _file(where: str) -> ModuleType:
     path = Path(where)
     if not path.is_file():
-        raise SpecError(f"no file {where}", _FORM)
+        raise SpecError(f"no file {where}", _HINT)
     # Under a name of its own: a file called random.py must not hide Python's module.
     name = f"scalelab_step_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
@@ -78,7 +78,7 @@ def _file(where: str) -> ModuleType:
         raise
     except Exception as error:
         raise SpecError(
-            f"{where} raised {_told(error)}", "python must be able to import it"
+            f"{where} raised {_in_one_line(error)}", "python must be able to import it"
         ) from error
     finally:
         sys.path.remove(folder)
@@ -91,8 +91,8 @@ def _module(where: str) -> ModuleType:
     except ScalelabError:
         raise
     except Exception as error:
-        raise SpecError(f"cannot import {where}: {_told(error)}", _FORM) from error
+        raise SpecError(f"cannot import {where}: {_in_one_line(error)}", _HINT) from error
 
 
-def _told(error: Exception) -> str:
+def _in_one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())

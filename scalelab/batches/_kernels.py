@@ -30,7 +30,7 @@ def fill_rows(
     """Write sequence q, `items[first[q] : first[q] + count[q]]`, at its row and column.
 
     Steps of `size` sequences follow one another; the rows of step t begin at `row_offsets[t]`. The
-    output arrays are the flat form of rows of `max_len` and hold zeros.
+    output arrays are the flat array of rows of `max_len` and hold zeros.
     """
     for step in range(len(row_offsets) - 1):
         segment = np.int32(0)

@@ -24,12 +24,12 @@ def check_negatives(specs: tuple[NegativesSpec, ...], sequences: int) -> None:
         if spec.reject and spec.per == "batch":
             raise SpecError(
                 f'{spec.name!r} per = "batch" cannot reject: all users of a step share its draws',
-                'set reject = false, or per = "sequence" or "position"',
+                'set negatives.reject = false, or negatives.per = "position"',
             )
         if spec.name == "in_batch" and spec.per != "batch" and sequences < 2:
             raise SpecError(
-                "negatives from the other sequences of a step, and a step has one sequence",
-                "raise batch.size, or take another source of negatives",
+                '"in_batch" draws from the other sequences of a step, and a step has one sequence',
+                'raise batch.size, or set negatives.name = "uniform"',
             )
 
 

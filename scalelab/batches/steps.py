@@ -45,7 +45,7 @@ class EpochPlan(NamedTuple):
 class StepChoice(NamedTuple):
     """A step by epoch and place, both from 0, with its sizes.
 
-    `epoch` None is no step of an epoch, but the largest possible one: the longest histories of all
+    `epoch` None is the largest possible step: the longest histories of all
     users come together in it.
     """
 
@@ -75,7 +75,7 @@ class Steps:
         mask_prob: float = 0.0,
     ) -> None:
         if train_on not in ("all", "last"):
-            raise SpecError(f"no train_on {train_on!r}", "there are: all, last")
+            raise SpecError(f"invalid train_on: {train_on!r}", "there are: all, last")
         lengths = np.asarray(lengths)
         self.size = batch.size
         self.max_len = batch.max_len

@@ -41,7 +41,7 @@ def main(
     with contextlib.redirect_stdout(sys.stderr):
         found = api.estimate_file(target, on=on, budget=budget, accumulate=accumulate)
     if as_json:
-        show_json(found.as_facts())
+        show_json(found.as_dict())
     else:
         say(str(found))
     if not found.fits:

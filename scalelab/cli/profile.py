@@ -99,6 +99,8 @@ def _show(facts: dict[str, Any]) -> None:
             shown = f"{value:.2%}" if is_ratio else format_seconds(value)
             shown = f"{value:,.0f}" if name == "tokens_per_s" else shown
             screen.print(f"{name}: {shown}")
+    for text in facts["notes"]:
+        say(text)
     for loss, way in facts["kernels"].items():
         say(f"kernel of {loss}: {way}")
     for name, path in facts["files"].items():

@@ -60,7 +60,7 @@ class Remaining:
                 return None
             left_s += max(0.0, whole_s - elapsed_s)
         left_s /= self._workers
-        # The range of a prediction is that of one run: each that ends tells more of the machine.
+        # The range of a prediction is that of one run: each that ends shows more of the machine.
         share = 1 / math.sqrt(self._ended + 1)
         return left_s * self._spread[0] ** share, left_s * self._spread[1] ** share
 

@@ -15,6 +15,7 @@ from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.cli.screen import summary
 from scalelab.core.events import Planned
 from scalelab.core.identity import COMPARABLE
+from scalelab.core.notes import notes_on_targets
 from scalelab.core.records import Outcome
 from scalelab.core.units import format_bytes, format_range, format_seconds
 
@@ -105,7 +106,8 @@ def show_results(
         screen.print(
             f"no model can score more than {bound} in test NDCG@10 (oracle: the true probabilities)"
         )
-    _show_misses([row for row, _ in found])
+    for text in _notes([row for row, _ in found]):
+        say(text)
     say(f"{summary(dict(result.counts)) or 'no runs'}; ledger: {result.ledger}")
     ledger = shlex.quote(str(result.ledger))
     say(f"see:  scalelab report {ledger}")
@@ -118,19 +120,19 @@ def show_results(
         show_answer(answer.text)
 
 
-def _show_misses(rows: list[dict[str, Any]]) -> None:
-    """Say where most test targets are misses because seen items are excluded, not by the model."""
-    shares = [
-        row["test_seen_before"]
-        for row in rows
-        if row["test_seen_before"] is not None and "seen excluded" in row["protocol"]
-    ]
-    most = max(shares, default=0.0)
-    if most > 0.5:
-        say(
-            f"{100 * most:.0f} % of the test targets were seen before by their users and count as "
-            'misses: see data.drop ("exact", "consecutive") and data.exclude_seen'
+def _notes(rows: list[dict[str, Any]]) -> list[str]:
+    """What limits the scores on the test targets of these runs, once for each data set."""
+    several = len({row["data_fingerprint"] for row in rows}) > 1
+    found: dict[str, None] = {}
+    for row in rows:
+        notes = notes_on_targets(
+            row["tied_targets"],
+            row["repeated_targets"],
+            ties=row["ties"],
+            exclude_seen="seen excluded" in row["protocol"],
         )
+        found |= dict.fromkeys(f"{row['dataset']}: {text}" if several else text for text in notes)
+    return list(found)
 
 
 def _show_pareto_front(

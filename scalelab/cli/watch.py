@@ -132,7 +132,7 @@ class _Picture(LiveState):
         self.answer = ""
 
     def show_answer(self, answer: Callable[[], str] | None) -> None:
-        """Work out the answer so far; asked again while it is shown, hide it."""
+        """Work out the answer so far; called again while it is shown, hide it."""
         if self.answer or answer is None:
             self.answer = ""
             return

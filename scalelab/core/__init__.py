@@ -1,3 +1,3 @@
-"""Define what all rooms share: errors, units, events, records, specs, parts by name, and the facts
-that several rooms need. Imports nothing of scalelab.
+"""Define what all packages share: errors, units, events, records, specs, parts by name, and
+decisions that several packages need. Imports nothing of scalelab.
 """

@@ -3,7 +3,7 @@
 ScalelabError (1)
   SpecError (2)      a study, a profile or an option that cannot be used
     PredictionUnsupported (2)   a run that can be measured, but not predicted
-  DataError (2)      a data set that cannot be read or split as asked
+  DataError (2)      a data set that cannot be read or split as requested
   LedgerError (2)    a ledger that cannot be opened, read or written
   MissingExtra (2)   an optional part whose package is not installed
 """
@@ -55,7 +55,7 @@ class PredictionUnsupported(SpecError):
 
 
 class DataError(ScalelabError):
-    """A data set that cannot be read, filtered or split as asked."""
+    """A data set that cannot be read, filtered or split as requested."""
 
     exit_code = 2
     kind = "data"

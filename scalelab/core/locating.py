@@ -194,7 +194,7 @@ def _of_entry_point(kind: str, point: metadata.EntryPoint) -> Place:
         raise SpecError(
             f"the {singular(kind)} {point.name!r} of {_origin(point)}: its entry point names "
             f"{point.value!r}, and there is no such module",
-            f"tell the author of {_origin(point)}; an entry point is package.module:Class",
+            f"report it to the author of {_origin(point)}; an entry point is package.module:Class",
         )
     return Place(
         kind=kind,
@@ -215,7 +215,7 @@ def _entry_points(kind: str) -> tuple[metadata.EntryPoint, ...]:
     return _found_on(tuple(sys.path), f"scalelab.{kind}")
 
 
-# Reading the metadata of all installed packages takes long; a sweep asks thousands of times.
+# Reading the metadata of all installed packages takes long; a sweep needs it thousands of times.
 @cache
 def _found_on(_path: tuple[str, ...], group: str) -> tuple[metadata.EntryPoint, ...]:
     return tuple(metadata.entry_points(group=group))
@@ -235,7 +235,7 @@ def module_file(module: str) -> Path | None:
 
 def _spec(name: str, search: Sequence[str] | None) -> Any:
     if search is None and "." in name:
-        return None  # its parent is no package
+        return None  # its parent is not a package
     for finder in sys.meta_path:
         find = getattr(finder, "find_spec", None)
         spec = find(name, search) if find is not None else None

@@ -15,7 +15,7 @@ STAGES = ("train", "eval", "process")
 KINDS = {
     "requested": "live tensors, and the scratch of operations while they run",
     "allocated": "the allocator rounds up to 512 bytes, and cuBLAS has its workspaces from it",
-    "reserved": "free room in the segments that the allocator keeps for later",
+    "reserved": "free space in the segments that the allocator keeps for later",
     "device_used": "CUDA's context and kernels, and other processes on the GPU, as NVML counts it",
     "host_rss": "the whole process on the host: Python, libraries, data",
 }

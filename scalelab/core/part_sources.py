@@ -1,4 +1,4 @@
-"""Tell which parts of a run have a source that RESULTS_VERSION does not speak for.
+"""List the parts of a run whose source is not covered by RESULTS_VERSION.
 
 `recorded.json` holds the digest of every part of the tree at the present RESULTS_VERSION. A part
 that has it adds nothing to the fingerprint of a run. Any other part, of a package, of a file, or

@@ -7,7 +7,8 @@ from statistics import median
 from typing import Any
 
 from scalelab.core.memory_kinds import Sizes, reconciled
-from scalelab.core.records import Record
+from scalelab.core.notes import note_on_account, notes_on_targets
+from scalelab.core.records import Record, Run
 from scalelab.core.verdicts import at_baseline, still_rising
 
 __all__ = ["profile_document", "write_timeline"]
@@ -19,7 +20,8 @@ def profile_document(record: Record, files: Mapping[str, Path]) -> dict[str, Any
     Metrics are those of the epoch whose weights were kept; bytes that could not be read are None,
     with the reason under `reasons`. `kinds` sets the kinds of memory beside one another, `kernels`
     says for a loss that has both whether it ran by fused kernels or by tiles. `baselines` need no
-    training; `at_baseline` and `still_rising` are explained in `scalelab.core.verdicts`.
+    training; `at_baseline` and `still_rising` are explained in `scalelab.core.verdicts`. `notes`
+    are sentences to read beside the numbers, such as how many test targets ties decide.
     """
     run = record.run
     memory, reasons = _memory(record, "measured"), _reasons(record)
@@ -36,6 +38,10 @@ def profile_document(record: Record, files: Mapping[str, Path]) -> dict[str, Any
         "stopped": run.stopped,
         "at_baseline": at_baseline(valid, popularity),
         "still_rising": still_rising(valid, run.stopped),
+        "tied_targets": run.tied_targets,
+        "repeated_targets": run.repeated_targets,
+        "account_error": run.account_error,
+        "notes": _notes(run),
         "memory": memory,
         "predicted": _memory(record, "predicted"),
         "reasons": reasons,
@@ -57,6 +63,18 @@ def profile_document(record: Record, files: Mapping[str, Path]) -> dict[str, Any
         "best_epoch": run.best_epoch,
         "files": {name: str(path) for name, path in files.items()},
     }
+
+
+def _notes(run: Run) -> list[str]:
+    data = json.loads(run.spec)["data"]
+    on_targets = notes_on_targets(
+        run.tied_targets,
+        run.repeated_targets,
+        ties=data.get("ties", "file"),
+        exclude_seen=data.get("exclude_seen", True),
+    )
+    on_account = note_on_account(run.account_error)
+    return [*on_targets, on_account] if on_account else on_targets
 
 
 def write_timeline(record: Record, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Spell out the short forms of a study: ranges of axes, and lists within [[cells]]."""
+"""Spell out what a study may write shortly: ranges of axes, and lists within [[cells]]."""
 
 import itertools
 import math

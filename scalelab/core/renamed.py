@@ -7,6 +7,7 @@ __all__ = ["RENAMED", "new_name", "with_new_names", "with_new_names_in_study"]
 
 # By section of a run.
 RENAMED: Mapping[str, Mapping[str, str]] = {
+    "data": {"form": "format"},  # of the reader sessions
     "loss": {
         "form": "reduction",
         "mask_hits": "remove_accidental_hits",

@@ -129,10 +129,10 @@ def _words(node: object) -> Iterator[str]:
     if isinstance(node, ast.AST):
         yield f"({type(node).__name__}"
         for field, value in ast.iter_fields(node):
-            # `kind` tells u"" from ""; `type_params` and empty lists came with later versions.
+            # `kind` separates u"" from ""; `type_params` and empty lists came with later versions.
             if value is None or value == [] or field in ("ctx", "kind", "type_comment"):
                 continue
-            if field == "keywords":  # what an option means is said to people, like a docstring
+            if field == "keywords":  # the text about an option is for people, like a docstring
                 value = [word for word in value if word.arg != "description"]
             if isinstance(node, ast.JoinedStr):  # 3.12 adds empty texts to f-strings
                 value = [part for part in value if getattr(part, "value", None) != ""]

@@ -67,7 +67,7 @@ class HalvingSpec(Section, frozen=True):
 
 
 class SearchSpec(Section, frozen=True):
-    """Optuna asks instead of a grid (extra `search`)."""
+    """Optuna chooses configurations, instead of a grid (extra `search`)."""
 
     sampler: Literal["random", "tpe", "nsga2"] = "nsga2"
     """How the next configuration is chosen."""

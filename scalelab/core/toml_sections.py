@@ -79,8 +79,10 @@ def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> 
     if fault["type"] == "missing":
         return SpecError(f"{where}: the key {key!r} is missing", f"add {key} = ...")
     if fault["type"] == "value_error":
-        told = fault["msg"].removeprefix("Value error, ")
-        return SpecError(f"{where}: {key} = {fault['input']!r}: {told}", f"see scalelab keys {key}")
+        problem = fault["msg"].removeprefix("Value error, ")
+        return SpecError(
+            f"{where}: {key} = {fault['input']!r}: {problem}", f"see scalelab keys {key}"
+        )
     message = f"{where}: {key} = {fault['input']!r} is not allowed"
     return SpecError(message, hint_for(annotation, fault["input"]))
 

@@ -162,7 +162,10 @@ def _metrics(
 ) -> dict[str, float]:
     users = evaluated_users(held_out.histories.lengths, data.max_eval_users)
     if len(users) == 0:
-        raise DataError("no user can be evaluated", "the split leaves no held-out target")
+        raise DataError(
+            "no user can be evaluated",
+            "the split leaves no held-out target; change data.split or data.cut",
+        )
     histories = held_out.histories
     above, ties = np.empty(len(users), np.int64), np.empty(len(users), np.int64)
     repeated = np.empty(len(users), np.bool_)

@@ -42,7 +42,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
         raise DataError(f"{folder / META} cannot be read: {error}", _FIX) from error
     if not isinstance(meta, dict) or meta.get("format") != _FORMAT:
         raise DataError(
-            f"{folder} is not a data set in compact form", "make one: scalelab data convert"
+            f"{folder} is not a data set in compact format", "make one: scalelab data convert"
         )
     if meta.get("version") != _FORMAT_VERSION:
         raise DataError(
@@ -168,13 +168,13 @@ def _lies_at(array: np.ndarray, path: Path) -> bool:
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place when all went well, and is removed when not.
 
-    An earlier data set in compact form is replaced; anything else at `out` is refused.
+    An earlier data set in compact format is replaced; anything else at `out` is refused.
     Raises DataError.
     """
     is_ours = (out / META).is_file()
     if out.exists() and not is_ours and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(
-            f"{out} exists and is not a data set in compact form", "choose another folder"
+            f"{out} exists and is not a data set in compact format", "choose another folder"
         )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

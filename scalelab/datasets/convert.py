@@ -1,4 +1,4 @@
-"""Write a data set to disk in compact form, be it read from files or generated."""
+"""Write a data set to disk in compact format, be it read from files or generated."""
 
 from pathlib import Path
 from typing import Any

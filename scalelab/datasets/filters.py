@@ -41,7 +41,8 @@ def keep_core(
         raise DataError(
             f"no interaction is left after min_item_count = {min_item_count} and "
             f"min_user_count = {min_user_count}",
-            f"lower them; the data set has {interactions.num_interactions} interactions",
+            "lower data.min_item_count or data.min_user_count; the data set has "
+            f"{interactions.num_interactions} interactions",
         )
     items_kept[0] = False
     new_ids = np.where(items_kept, np.cumsum(items_kept), 0).astype(np.int32)

@@ -56,7 +56,7 @@ def global_time(interactions: Interactions, cut: str | float, valid_cut: str | f
         if second <= first:
             raise DataError(
                 f"data.valid_cut = {valid_cut!r} is not after data.cut = {cut!r}",
-                "validation lies between the two",
+                "set data.valid_cut to a later time or quantile",
             )
     trained, valid_ends, ends = _places(times, offsets, first, second)
     starts = offsets[:-1]

@@ -1,4 +1,4 @@
-"""Find the file, the folder of parts or the compact form that a path or a name means."""
+"""Find the file, the folder of parts or the compact format that a path or a name means."""
 
 import difflib
 import errno
@@ -11,7 +11,7 @@ from scalelab.core.errors import DataError
 
 __all__ = ["META", "Location", "locate"]
 
-# The file that makes a folder a data set in compact form.
+# The file that makes a folder a data set in compact format.
 META = "meta.json"
 _FORMATS = (
     ".parquet", ".csv", ".tsv", ".jsonl", ".inter", ".dat", ".txt", ".json", ".ndjson", ".pq",
@@ -35,7 +35,7 @@ class Location:
 
     @property
     def is_compact(self) -> bool:
-        """Whether this is a folder in compact form."""
+        """Whether this is a folder in compact format."""
         return not self.parts
 
     def __str__(self) -> str:

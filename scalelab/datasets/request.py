@@ -13,7 +13,7 @@ from scalelab.datasets.sources import resolve
 
 __all__ = ["request"]
 
-# So many characters of a line tell whether it holds an interaction or a user's history.
+# So many characters of a line show whether it holds an interaction or a user's history.
 _LONGEST_LINE = 1 << 16
 # Suffixes that mean a format of their own; all else is a table with named columns.
 _READERS = {".inter": "recbole", ".dat": "movielens", ".data": "movielens"}

@@ -121,7 +121,7 @@ class _Read:
 
 # Fingerprints by file, size, time of change and options: in one process a file is read for it once.
 _FINGERPRINTS: dict[str, str] = {}
-# What was read last for its fingerprint, until it is loaded: whoever asks for one loads it next.
+# What was read last for its fingerprint, until it is loaded: whoever needs one loads it next.
 _LAST_READ: list[_Read] = []
 
 

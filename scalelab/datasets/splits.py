@@ -79,7 +79,7 @@ def leave_one_out(interactions: Interactions) -> Split:
         raise DataError(
             f"leave-one-out needs a user with {SHORTEST} interactions; the longest history has "
             f"{longest}",
-            "take another data set, or loosen the filters",
+            "take another data set, or lower data.min_item_count and data.min_user_count",
         )
     train = Histories(
         item_ids=interactions.item_ids, starts=starts, ends=np.where(long_enough, ends - 2, ends)

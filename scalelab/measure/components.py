@@ -1,8 +1,8 @@
 """Follow every storage of a training step and attribute its bytes to a component of the model.
 
-One `TorchDispatchMode` registers every storage when it is allocated and hears when it is freed, on
-real tensors and on fake ones alike. The component of a storage comes from the current phase, in the
-backward pass from the sequence number of the running autograd node, and at last from what the
+One `TorchDispatchMode` registers every storage when it is allocated and notices when it is freed,
+on real tensors and on fake ones alike. The component of a storage comes from the current phase, in
+the backward pass from the sequence number of the running autograd node, and at last from what the
 storage became: a buffer that becomes a gradient counts as one from its allocation on.
 """
 

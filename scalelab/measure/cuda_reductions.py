@@ -58,10 +58,10 @@ def _buffer_bytes(values: Any, dims: Any) -> int:
         return 0
     blocks = ceil(outputs / vector / step_outputs)
     target = predicted_target.get() or Target("cuda")
-    room = target.multiprocessors * (target.threads_each // (block_x * block_y))
-    if values_each < _MOST_VALUES or blocks > room:
+    resident = target.multiprocessors * (target.threads_each // (block_x * block_y))
+    if values_each < _MOST_VALUES or blocks > resident:
         return 0
-    shared = min(ceil(room / blocks), ceil(values_each / _FEWEST_VALUES))
+    shared = min(ceil(resident / blocks), ceil(values_each / _FEWEST_VALUES))
     shared = max(shared, ceil(values_each / _MOST_VALUES))
     if shared <= 1:
         return 0

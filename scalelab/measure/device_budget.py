@@ -27,7 +27,7 @@ def must_fit(rows: Sequence[Memory], memory_bytes: int | None, device: str) -> N
 def on_device(device: torch.device, memory_bytes: int | None) -> Iterator[None]:
     """The device is the current one; its allocator refuses what lies beyond the budget.
 
-    Current, since streams, events and libraries that are told no device take that one: on another
+    Current, since streams, events and libraries that are given no device take that one: on another
     GPU they would time nothing and hold a second context.
     """
     if device.type != "cuda":

@@ -55,7 +55,7 @@ def device_bytes(device: torch.device) -> int | None:
 
 
 def host_bytes() -> int | None:
-    """Memory of this machine, or of the container where that is lower; None where none tells."""
+    """Memory of this machine, or of the container where that is lower; None if unknown."""
     if "SC_PHYS_PAGES" not in os.sysconf_names:
         return None
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,6 +1,6 @@
 """Find the GPUs that CUDA offers to this process, without starting CUDA in it.
 
-The process that drives a sweep asks here: a CUDA context of its own would take half a gigabyte of
+The process that drives a sweep calls this: a CUDA context of its own would take half a gigabyte of
 the GPU that its runs are measured on.
 """
 
@@ -40,34 +40,34 @@ def visible_gpus() -> tuple[Gpu, ...]:
     return _visible(os.environ.get("CUDA_VISIBLE_DEVICES"), order == "PCI_BUS_ID")
 
 
-@cache  # the driver may take a second to answer, and every cell of a study asks
-def _visible(asked: str | None, by_bus: bool) -> tuple[Gpu, ...]:
+@cache  # the driver may take a second to answer, and each configuration of a study needs it
+def _visible(visible: str | None, by_bus: bool) -> tuple[Gpu, ...]:
     # Only now: the probe names its GPUs by the class above.
     from scalelab.measure.probes.nvml import Nvml
 
     if not torch.backends.cuda.is_built():
         return ()
     found = Nvml.gpus()
-    if found is None or not _in_cudas_order(found, asked, by_bus):
-        _LOG.info("NVML cannot say which GPUs CUDA offers: CUDA itself is asked")
-        return _asked_of_cuda()
+    if found is None or not _in_cudas_order(found, visible, by_bus):
+        _LOG.info("NVML cannot say which GPUs CUDA offers: CUDA itself is queried")
+        return _gpus_of_cuda()
     newest = Nvml.cuda_version()
     needed = int((torch.version.cuda or "0").partition(".")[0])
     if newest is not None and newest < needed:
         _LOG.warning("the driver knows CUDA %d, this torch needs CUDA %d", newest, needed)
         return ()
-    return chosen(found, asked)
+    return chosen(found, visible)
 
 
-def chosen(gpus: Sequence[Gpu], asked: str | None) -> tuple[Gpu, ...]:
+def chosen(gpus: Sequence[Gpu], visible: str | None) -> tuple[Gpu, ...]:
     """Those that CUDA_VISIBLE_DEVICES names, by index or by UUID, as CUDA reads it.
 
     What comes after a name that fits nothing is ignored; one GPU named twice leaves none.
     """
-    if asked is None:
+    if visible is None:
         return tuple(gpus)
     found: list[Gpu] = []
-    for word in (word.strip() for word in asked.split(",")):
+    for word in (word.strip() for word in visible.split(",")):
         if word.startswith("GPU-"):
             fitting = [gpu for gpu in gpus if gpu.uuid.startswith(word)]
         else:
@@ -95,21 +95,21 @@ def check_device(name: str) -> None:
         return
     number = len(visible_gpus())
     if number == 0:
-        raise SpecError(f"no CUDA GPU answers for {name!r}", "write --device cpu")
+        raise SpecError(f"no CUDA GPU found for {name!r}", "write --device cpu")
     if index and int(index) >= number:
         there = "one GPU" if number == 1 else f"{number} GPUs"
         last = "cuda:0" if number == 1 else f"cuda:0 to cuda:{number - 1}"
         raise SpecError(f"no device {name!r}: CUDA offers {there} here", f"write {last}")
 
 
-def _in_cudas_order(gpus: Sequence[Gpu], asked: str | None, by_bus: bool) -> bool:
+def _in_cudas_order(gpus: Sequence[Gpu], visible: str | None, by_bus: bool) -> bool:
     """NVML counts by bus, CUDA the fastest first, and slices of a GPU are not NVML's GPUs."""
-    if any(gpu.is_sliced for gpu in gpus) or "MIG-" in (asked or ""):
+    if any(gpu.is_sliced for gpu in gpus) or "MIG-" in (visible or ""):
         return False
     return by_bus or len({gpu.name for gpu in gpus}) <= 1
 
 
-def _asked_of_cuda() -> tuple[Gpu, ...]:
+def _gpus_of_cuda() -> tuple[Gpu, ...]:
     if not torch.cuda.is_available():
         return ()
     found = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))

@@ -30,12 +30,12 @@ from torch.autograd.graph import _engine_run_backward  # noqa: PLC2701 # pyright
 __all__ = ["MAY_ADD_IN_PLACE", "InPlaceRules", "current_node"]
 
 aten = torch.ops.aten
-# Backward formulas of lookups choose these in place of their in-place forms under a dispatch mode.
+# Under a dispatch mode, backward formulas of lookups choose these, not their in-place variants.
 _OF_LOOKUPS = frozenset({aten.index_add.default, aten.index_put.default, aten.scatter_add.default})
 MAY_ADD_IN_PLACE = _OF_LOOKUPS | {aten.add.Tensor}
 _PRODUCTS = frozenset({aten.mm.default, aten.bmm.default})
 _Site = tuple[tuple[int, int], ...]
-# Frames that tell two calls apart which go through one wrapper, such as a mode for functions.
+# Frames that distinguish two calls which go through one wrapper, such as a mode for functions.
 _FRAMES = 8
 
 

@@ -1,4 +1,4 @@
-"""Tell errors that mean that memory ran out from all other errors."""
+"""Recognise the errors that mean that memory ran out."""
 
 import re
 

@@ -4,7 +4,7 @@ Which they are is known from the lengths of the histories and the seed: several 
 than the others in every size. Then each is measured and the largest peak counts.
 
 Memory is read in passes of their own, before the training that is timed: following every storage
-costs time, and the first step of all is no steady state, since Adam's state appears at its end.
+costs time, and the first step of all differs from later ones: Adam's state appears at its end.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -141,7 +141,7 @@ def training_pass(
 ) -> tuple[Account, StepChoice]:
     """The account of the run's largest step, after a warm-up on the same batch, and which it is.
 
-    `watch` is handed the account before the step starts, so that a step that dies leaves its
+    `watch` is handed the account before the step starts, so that a step that fails leaves its
     figures.
     """
     if trainer.spec.train.compile:

@@ -1,8 +1,8 @@
 """Run an operation and measure the temporary memory it allocates.
 
 Temporaries of one operation never come past `__torch_dispatch__`. On a CPU torch's own profiler
-records each allocation; its older form is used, which starts in microseconds and writes nothing to
-the terminal. On CUDA the caching allocator counts them.
+records each allocation; its older variant is used, which starts in microseconds and writes
+nothing to the terminal. On CUDA the caching allocator counts them.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def observed_on_cuda(
 ) -> tuple[Any, int]:
     """The same on the current GPU, by the allocator's own count of requested bytes.
 
-    It moves the peaks that `torch.cuda.max_memory_allocated` and the like tell.
+    It moves the peaks that `torch.cuda.max_memory_allocated` and the like return.
     """
     device = torch.cuda.current_device()
     torch._C._cuda_resetPeakMemoryStats(device)

@@ -58,7 +58,7 @@ _STOPPED = {
 
 @dataclass(kw_only=True)
 class _State:
-    """What is known so far, so that a run that dies leaves all of it."""
+    """What is known so far, so that a run that fails leaves all of it."""
 
     row: Run
     begun: float
@@ -95,8 +95,8 @@ def run(
 ) -> Record:
     """Run one spec in this process: memory passes, undisturbed training, test of the best weights.
 
-    Running out of memory or time, a loss that is no number, a stop and a failure are outcomes of
-    the record, with the phase they came in and what was known by then. `stop()` is asked after
+    Running out of memory or time, a loss that is not a number, a stop and a failure are outcomes of
+    the record, with the phase they came in and what was known by then. `stop()` is called after
     every epoch: True interrupts, an Outcome ends the run with it. `steps` ends training after so
     many. `timeline` keeps every change of memory inside the profiled step. `save_model` and `out`
     are folders for weights and spec, and for trace files. With a folder `keep`, an interrupted run
@@ -180,7 +180,7 @@ def _measure(
     with ExitStack() as stack:
         stack.enter_context(trainer.observed_by([listeners.PhaseWatch(state)]))
         if out is not None:
-            # Also where the pass dies of memory: then the snapshot says of what.
+            # Also where the pass runs out of memory: then the snapshot shows what took it.
             history.open(trainer.parts.device, state.now)
             stack.callback(history.close)
         state.memory += passes.allocator_pass(trainer)

@@ -16,7 +16,7 @@ from scalelab.measure.workspaces import has_rule, predicted
 
 __all__ = ["NOTHING_INSIDE", "Trials"]
 
-# Its argument is a workspace that only oneDNN can fill: with another one the process would die.
+# Its argument is a workspace that only oneDNN can fill: another one would end the process.
 _NEVER = {
     torch.ops.aten.mkldnn_rnn_layer_backward.default: "what oneDNN's LSTM holds for itself in its "
     "backward pass is not counted"

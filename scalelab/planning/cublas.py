@@ -60,7 +60,7 @@ class Workspaces:
 
 
 def workspaces_for(device: DeviceProfile) -> Workspaces:
-    """Of the size that was measured on the device, else of the one that torch asks for there."""
+    """Of the size that was measured on the device, else of the one that torch requests there."""
     version = torch.__version__
     size = device.cublas_bytes
     if size is None:  # not measured

@@ -1,8 +1,8 @@
 """Replace what a step runs on fake CPU tensors by the operations that CUDA would run.
 
 Fake CUDA tensors abort in backward on a build without CUDA, so the step is predicted on fake CPU
-tensors and what differs is called by its CUDA form. Derived from PyTorch's sources (2.11 to 2.14);
-an H200 with torch 2.11 has confirmed it (tests/gpu).
+tensors and what differs is called by its CUDA variant. Derived from PyTorch's sources (2.11 to
+2.14); an H200 with torch 2.11 has confirmed it (tests/gpu).
 """
 
 import math
@@ -92,8 +92,8 @@ class as_on_cuda(TorchFunctionMode):  # noqa: N801 - used like the context manag
 
     @contextmanager
     def _inside_attention(self) -> Iterator[None]:
-        """What torch's own multi-head attention calls: a mode is not told of calls inside a call
-        that it was told of.
+        """What torch's own multi-head attention calls: a mode does not see calls inside a call
+        that it has seen.
         """
         before = F.dropout, F.scaled_dot_product_attention
         functional: Any = F

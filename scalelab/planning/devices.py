@@ -130,7 +130,7 @@ def this_machine(device: str | None = None) -> DeviceProfile:
         return _this_cpu()
     if int(index or 0) >= len(gpus):
         raise SpecError(
-            f"no CUDA GPU answers for {device!r}",
+            f"no CUDA GPU found for {device!r}",
             "name a device profile with --on, or see scalelab doctor",
         )
     return _this_gpu(gpus[int(index or 0)])

@@ -27,7 +27,7 @@ class Footprint:
 
 
 def measure_footprint(uuid: str) -> Footprint:
-    """Ask a fresh process, since this one may have its context already. Raises ScalelabError.
+    """Run a fresh process, since this one may have its context already. Raises ScalelabError.
 
     Another process that starts or ends on the same GPU meanwhile is counted too.
     """
@@ -45,7 +45,7 @@ def measure_footprint(uuid: str) -> Footprint:
         check=False,
     )
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        lines = done.stderr.strip().splitlines() or ["it printed nothing"]
         raise ScalelabError(f"the context of {uuid} cannot be measured: {lines[-1]}")
     found = Footprint(**json.loads(done.stdout.splitlines()[-1]))
     if found.context <= 0:

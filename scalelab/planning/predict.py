@@ -260,8 +260,8 @@ def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
         return max(0, device.memory_bytes - device.context_bytes)
     if budget_bytes > device.memory_bytes:
         raise SpecError(
-            f"a budget of {format_bytes(budget_bytes)} on {device.name}, "
-            f"which has {format_bytes(device.memory_bytes)}",
+            f"a budget of {format_bytes(budget_bytes)} is more than the "
+            f"{format_bytes(device.memory_bytes)} of {device.name}",
             "lower the budget, or name another device with --on",
         )
     if device.kind == "cuda":

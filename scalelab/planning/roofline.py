@@ -52,7 +52,7 @@ def run_seconds(
     block: Seconds,
     num_blocks: int,
 ) -> Seconds:
-    """All epochs with evaluations: at least until patience runs out, at most as many as asked."""
+    """All epochs with evaluations: at least until patience runs out, at most `epochs`."""
     train = spec.train
     epochs_high = train.epochs
     if train.max_steps:

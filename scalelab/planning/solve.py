@@ -136,7 +136,7 @@ def _stride(spec: RunSpec, key: str) -> int:
     if key not in KEYS:
         raise SpecError(f"cannot solve for {key!r}", nearest(key, KEYS))
     if key == "negatives.num_negatives" and not spec.negatives:
-        hint = "solve for another key, or choose a loss that samples"
+        hint = "solve for batch.size, or write --set loss.name=bce"
         raise SpecError(f"the loss {spec.loss.name!r} takes no negatives", hint)
     name = key.partition(".")[2]
     for part, owner in ((spec.model, "model"), (spec.data, "data")):

@@ -17,7 +17,7 @@ Key = tuple[Any, ...]
 Settings = dict[str, Any]
 Row = Mapping[str, Any]
 
-# A seed tells runs of one configuration apart; a path says where the data lie, not what they are.
+# A seed distinguishes runs of one configuration; a path says where the data lie, not what they are.
 _IGNORED = ("train.seed", "data.path")
 _WORDS = {
     "model.name": "{}",
@@ -217,7 +217,7 @@ def _differing(found: Sequence[Settings]) -> list[str]:
     for (key, owner), texts in values.items():
         section = key.partition(".")[0]
         number = owners[section, owner] if owner else len(found)
-        # Losses without negatives have no such settings; their number tells the others apart.
+        # Losses without negatives have no such settings; their number distinguishes the others.
         is_missing = section != "negatives" and len(texts) < number
         if is_missing or len(set(texts)) > 1:
             differ.add(key)

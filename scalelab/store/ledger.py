@@ -87,7 +87,7 @@ class Ledger:
             _replace_baselines(connection, baselines)
 
     def add_study(self, study_id: str, name: str, spec_toml: str, created_at: datetime) -> None:
-        """Stores a study as it was asked for, in place of one of the same id."""
+        """Stores a study as it was requested, in place of one of the same id."""
         with self._open(write=True) as connection, _transaction(connection, self.path):
             connection.execute("DELETE FROM studies WHERE study_id = ?", [study_id])
             row = [study_id, name, spec_toml, created_at]
@@ -104,7 +104,7 @@ class Ledger:
         return {(row["data_fingerprint"], row["protocol"]) for row in rows.to_pylist()}
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
-        """The rows that `sql` asks for. It reads the ledger, nothing else, and never writes."""
+        """The rows that `sql` selects. It reads the ledger, nothing else, and never writes."""
         with self._open() as connection:
             try:
                 check_reads_only(connection, sql)

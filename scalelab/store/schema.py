@@ -57,7 +57,7 @@ _ARROW = {
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What every view wants of a run: more columns of `runs`, derived from the record.
+    """What every view needs of a run: more columns of `runs`, derived from the record.
 
     `configuration` names the spec without its seed; `device` and `threads` are the environment's.
     """
@@ -100,7 +100,7 @@ def run_columns() -> list[str]:
 
 
 def valid_columns() -> list[str]:
-    """Columns of `results` that tell a quality on validation."""
+    """Columns of `results` that hold a quality on validation."""
     return [field.name for field in fields(Summary) if field.name.startswith("valid_")]
 
 

@@ -213,7 +213,7 @@ class LedgerWriter:
                         self._write([job])
                 return
             self._fail(batch, error)
-        except BaseException as error:  # the thread must not die with receipts that nobody answers
+        except BaseException as error:  # the thread must not end with receipts that nobody answers
             self._fail(batch, LedgerError(f"cannot write the ledger: {error}"))
         else:
             for _, receipt in batch:

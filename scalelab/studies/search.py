@@ -43,7 +43,7 @@ class _PendingTrial:
 class Search:
     """Proposes configurations, each once, with Optuna's ask and tell.
 
-    With the same seed, and results told in the same order, it proposes the same configurations: a
+    With the same seed, and results given in the same order, it proposes the same configurations: a
     search that is started again replays the results in the ledger and then goes on. A run that did
     not finish (out of memory, say) is infeasible, which the samplers avoid.
     """

@@ -9,11 +9,14 @@ from typing import Any
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, SpecError
 from scalelab.core.events import SweepObserver
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.limits import Limits
+from scalelab.core.notes import note_on_old_runs
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes, parse_seconds
+from scalelab.store.latest import old_runs
 from scalelab.store.ledger import Attempt, Ledger
 from scalelab.store.writer import LedgerWriter
 from scalelab.studies.forecast import Forecast
@@ -138,6 +141,7 @@ class _Sweep:
     on_this_machine: bool
     jobs: dict[str, Job] = field(default_factory=dict)
     _executor_open: bool = False
+    _old_runs: Mapping[int | None, int] = field(default_factory=dict[int | None, int])
 
     def with_device(self, configuration: Configuration) -> Configuration:
         """The configuration with a device in place of `auto`. Raises SpecError on a cluster."""
@@ -162,6 +166,7 @@ class _Sweep:
         """Run the configurations that are not finished, and those of `[final]`."""
         ledger = Ledger.create_or_open(self.ledger)
         checkpoint_root = self.ledger.with_name(self.ledger.name + ".checkpoints")
+        self._old_runs = old_runs(ledger, self.study.name, RESULTS_VERSION)
         with count_stop_signals() as stops, ledger.writing() as writer:
             toml = as_toml(self.study, self.overrides)
             ledger.add_study(self.study_id, self.study.name, toml, utc_now())
@@ -275,6 +280,9 @@ class _Sweep:
         device = configurations[0].spec.device.name if configurations else "cpu"
         planned = tuple(job.planned for job in self.jobs.values())
         self.observer.on_plan(self.study.name, device, planned)
+        if self._old_runs and any(job.due for job in new.values()):
+            old, self._old_runs = self._old_runs, {}
+            self.observer.on_message(note_on_old_runs(old, RESULTS_VERSION))
         return list(new.values())
 
     def _forecast(self, specs: Sequence[RunSpec]) -> Sequence[Forecast | None]:

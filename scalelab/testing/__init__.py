@@ -7,7 +7,7 @@
         loss = Cosine(temperature=0.1)
 
 Each law of a contract is one test. A law that does not concern a part is skipped and says why;
-which laws do is told by attributes of the class, which the contracts explain. pytest is imported
+which laws do is set by attributes of the class, which the contracts explain. pytest is imported
 here and nowhere else in scalelab.
 """
 

@@ -40,7 +40,7 @@ class ChartContract:
         self.chart()
 
     def test_an_empty_ledger_draws(self, part: Any, tmp_path: Path) -> None:
-        """A report is often asked for before the first run has ended."""
+        """A report is often drawn before the first run has ended."""
         rows = part.rows(Ledger.create_or_open(tmp_path / "empty.duckdb"))
         assert rows.num_rows == 0
         assert part.draw(rows).to_dict()

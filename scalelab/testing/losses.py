@@ -47,7 +47,7 @@ class LossContract:
     def device(self, request: pytest.FixtureRequest) -> str:
         """Each device in turn; a GPU only where one answers."""
         if request.param == "cuda" and not torch.cuda.is_available():
-            pytest.skip("no CUDA GPU answers")
+            pytest.skip("no CUDA GPU found")
         return request.param
 
     def _only_if(self, concerned: bool, why: str) -> None:

@@ -68,7 +68,7 @@ def build_parts(
 
 
 def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:
-    """Ranks as the spec asks."""
+    """Ranks as the spec requests."""
     return Evaluator(
         num_items=num_items,
         max_len=spec.batch.max_len,

@@ -63,7 +63,7 @@ def save_state(
     """A checkpoint from which training goes on: weights, optimizer state, best weights, facts.
 
     All is on the disk, with its checksums, before the facts are, which are written last: a folder
-    without them is no checkpoint. Raises DataError.
+    without them is not a checkpoint. Raises DataError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Two generations, so that a crash while writing leaves the older one whole.

@@ -45,7 +45,7 @@ class Evaluator:
     small catalogs evaluation then takes more than training; a budget counts both.
 
     `exclude_seen` takes the items of the user's history out of the ranking; a target that the user
-    has seen before is then a miss. `masked` asks a model that guesses masked items for the one
+    has seen before is then a miss. `masked` makes a model that guesses masked items rank the one
     behind the history. Scores are fp32 whatever the training precision. A k above the catalog, or
     above what a user has not seen, stands for all these items. `scores` takes the place of
     the inner product of hidden state and item.
@@ -65,9 +65,9 @@ class Evaluator:
         still uses a matrix product.
         """
         on_gpu = target is not None and target.kind == "cuda"
-        room = self.block_bytes or (target.tile_bytes // 4 if target and on_gpu else _CPU_BLOCK)
+        space = self.block_bytes or (target.tile_bytes // 4 if target and on_gpu else _CPU_BLOCK)
         largest = max(4 * (self.num_items + 1), 4 * 4 * self.max_len * hidden_dim)
-        return max(8, room // largest)
+        return max(8, space // largest)
 
     def largest_blocks(
         self, lengths: Mapping[str, np.ndarray], *, max_users: int, block_users: int
@@ -106,7 +106,10 @@ class Evaluator:
         """
         users = evaluated_users(held_out.histories.lengths, max_users)
         if len(users) == 0:
-            raise DataError("no user can be evaluated", "the split leaves no held-out target")
+            raise DataError(
+                "no user can be evaluated",
+                "the split leaves no held-out target; change data.split or data.cut",
+            )
         histories = Histories(
             item_ids=held_out.histories.item_ids,
             starts=held_out.histories.starts[users],

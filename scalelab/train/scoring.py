@@ -55,12 +55,12 @@ class Scorer:
         self.table_VD = table_VD.detach()
         target = target_of(self.table_VD)
         self.on_gpu = target.kind == "cuda"
-        # Room for whole chunks of columns, see `top`; the columns past the catalog stay -inf.
+        # Space for whole chunks of columns, see `top`; the columns past the catalog stay -inf.
         num_rows, hidden_dim = self.table_VD.shape
         self.chunk = max(1, math.isqrt(num_rows))
         if self.on_gpu:
             self.chunk = -(-self.chunk // _LANES) * _LANES
-        # Columns that are looked at together where a second block of all scores has no room.
+        # Columns that are looked at together where a second block of all scores has no space.
         self.width = _LANES * self.chunk
         self.columns = -(-num_rows // self.chunk) * self.chunk
         users = min(num_users, settings.block_users(hidden_dim, target))
@@ -149,7 +149,7 @@ class Scorer:
         num_rows = self.table_VD.size(0)
         if self.settings.scores is None:
             torch.mm(hidden_SD, self.table_VD.T, out=scores_SV[:, :num_rows])
-        else:  # some items at a time: a second block of all scores has no room
+        else:  # some items at a time: a second block of all scores has no space
             for first in range(0, num_rows, self.width):
                 items_WD = self.table_VD[first : first + self.width]
                 scores_SV[:, first : first + len(items_WD)] = self._by_loss(hidden_SD, items_WD)
@@ -170,7 +170,7 @@ class Scorer:
         return scores_SW
 
     def _ties(self, scores_SV: Tensor, target_score_S1: Tensor) -> Tensor:
-        """(S) scores equal to the target's, some columns at a time: a second block has no room."""
+        """(S) scores equal to the target's, some columns at a time: a second block has no space."""
         ties_S = scores_SV.new_zeros(len(scores_SV), dtype=torch.int64)
         for part_SW in scores_SV.split(self.width, 1):
             equal = (part_SW == target_score_S1).view(torch.uint8).unflatten(1, (-1, _LANES))

@@ -95,7 +95,7 @@ class Trainer:
 
     @contextmanager
     def announce(self, phase: Phase) -> Iterator[None]:
-        """Tell the observers that a phase begins and ends."""
+        """Notify the observers that a phase begins and ends."""
         for observer in self.observers:
             observer.on_phase_start(phase)
         try:
@@ -225,8 +225,8 @@ class Trainer:
     def _shares(self, epoch: int, end: int) -> Iterator[float]:
         """What share of its window's positions each step holds, up to step `end` of the epoch.
 
-        The loader knows them beforehand. It is asked only after the first batch: then the epoch is
-        planned.
+        The loader knows them beforehand. They are read only after the first batch: then the epoch
+        is planned.
         """
         offsets = self.loader.plan(epoch).position_offsets
         accumulate = self.spec.train.accumulate

@@ -9,5 +9,5 @@ twice: the session ends a run whose training peak, to the byte, is over the budg
 whole may take `worker.ALLOWANCE` more, which a limit on its data (an allocation then fails inside
 the run, which knows its phase) and a check of its resident memory (which covers what that limit
 does not) enforce. A limit on address space would count files that torch only maps. The exit status
-of a process says how it died.
+of a process says how it ended.
 """

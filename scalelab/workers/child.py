@@ -55,7 +55,7 @@ class Child:
         try:
             connection.send(task)
         except OSError:
-            self.disconnected = True  # it died before it had its task: the exit status tells how
+            self.disconnected = True  # it ended before it had its task: the exit status says how
 
     def drain_messages(self) -> bool:
         """Handle the messages that have arrived; False once its end of the pipe is closed."""
@@ -134,7 +134,7 @@ class Child:
         )
 
     def abandon(self) -> Record | None:
-        """End what is left of a run that died with the fork server; its record if it was done."""
+        """End what is left of a run that ended with the fork server; its record if it was done."""
         self.drain_messages()
         self.connection.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -186,7 +186,7 @@ class Child:
         try:
             self.connection.send(outcome)
         except OSError:
-            self.disconnected = True  # it has ended already: the exit status tells how
+            self.disconnected = True  # it has ended already: the exit status says how
 
     def _signal(self, number: signal.Signals) -> None:
         try:

@@ -31,7 +31,7 @@ _SERVE = "import sys; from scalelab.workers.fork_server_main import serve; serve
 
 
 class ForkServerDied(ExecutorDied):
-    """The process that others are forked from has died."""
+    """The process that others are forked from has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ class ForkServer:
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
-        # In the server torch asks NVML whether there is a GPU: asking CUDA would start CUDA there,
-        # and no process forked afterwards could use it.
+        # In the server torch reads from NVML whether there is a GPU: a query to CUDA would start
+        # it, and no process forked afterwards could use it.
         environment["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
         environment["PYTHONPATH"] = os.pathsep.join([*filter(None, sys.path), _PACKAGE_ROOT])
         with theirs:
@@ -130,7 +130,7 @@ class ForkServer:
                 assert isinstance(message, ExitStatus), "the server sends nothing else by itself"
                 self._exits.append(message)
         except OSError as error:
-            if not self._exits:  # what had ended before the server is no loss
+            if not self._exits:  # what had ended before the server is not lost
                 raise self._died() from error
         found, self._exits = self._exits, []
         return found

@@ -1,4 +1,4 @@
-"""Keep the last progress of a run, for its record should its process die."""
+"""Keep the last progress of a run, for its record should its process be killed."""
 
 from scalelab.core.events import Progress
 from scalelab.core.figures import QUALITY, QUALITY_K

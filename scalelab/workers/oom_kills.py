@@ -7,13 +7,13 @@ __all__ = ["OomKills", "oom_kills"]
 
 
 class OomKills:
-    """OOM kills of the kernel, each of which explains the death of one child."""
+    """OOM kills of the kernel, each of which explains the end of one child."""
 
     def __init__(self) -> None:
         self._explained = 0
 
     def unexplained(self) -> int:
-        """Kills so far that have explained no death; read it when a child starts."""
+        """Kills so far that have explained no child's end; read it when a child starts."""
         return (oom_kills() or 0) - self._explained
 
     def explains(self, before: int) -> bool:

@@ -31,7 +31,7 @@ Stop = Callable[[], bool | Outcome]
 class Task:
     """One attempt at one configuration. `checkpoint_dir` is the folder of its checkpoint.
 
-    `baselines` asks for those of its data set and protocol too: no run before has brought them.
+    `baselines` requests those of its data set and protocol too: no run before has brought them.
     `gpu` is the UUID of the only GPU that its process can use, None where it can use all.
     """
 

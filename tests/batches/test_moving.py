@@ -58,7 +58,7 @@ def test_a_prediction_for_a_gpu_has_one_storage_of_the_packed_size() -> None:
 @pytest.mark.gpu
 def test_a_gpu_gets_the_same_also_while_buffers_are_used_again() -> None:
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
+        pytest.skip("no CUDA GPU found")
     sent = [[t + n if t.dtype != torch.bool else t for t in TENSORS] for n in range(50)]
     there = [moved(tensors, torch.device("cuda")) for tensors in sent]
     for tensors, arrived in zip(sent, there, strict=True):

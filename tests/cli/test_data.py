@@ -164,6 +164,6 @@ def test_a_device_that_does_not_answer_is_refused_in_one_line(
         done = scalelab(*command, "--device", "cuda")
         assert done.code == 2
         assert done.err.splitlines()[-2:] == [
-            "error: no CUDA GPU answers for 'cuda'",
+            "error: no CUDA GPU found for 'cuda'",
             "hint: write --device cpu",
         ]

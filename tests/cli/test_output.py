@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from scalelab.cli.output import grid, has_room
+from scalelab.cli.output import fits_terminal, grid
 
 COLUMNS = ("cell", "requested", "what", "empty")
 ROWS = [("bce num_negatives=128", "1,234.5 MiB", "some words that can be wrapped anywhere", "")]
@@ -30,7 +30,7 @@ def test_room_is_what_whole_words_need(
     width: int, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    assert has_room(COLUMNS, ROWS, right="requested") is expected
+    assert fits_terminal(COLUMNS, ROWS, right="requested") is expected
 
 
 def test_a_plan_is_one_line_for_each_configuration(

@@ -73,7 +73,7 @@ def test_an_installed_part_is_named_like_one_of_the_tree(site: Path) -> None:
     spec = RunSpec.load("sasrec-synthetic", {"loss.name": "mine_one", "device.name": "cpu"})
     assert spec.loss.options == {"scale": 2.0}
     assert set(spec.sources) == {"loss"}
-    assert RunSpec.build(spec.as_tables()) == spec
+    assert RunSpec.build(spec.as_sections()) == spec
     by_module = RunSpec.load("sasrec-synthetic", {"loss.name": "parts_one:Mine"})
     assert by_module.sources == spec.sources
     assert str(locate("losses", "parts_one:Mine").origin) == "parts-one 1.5"

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scalelab.core.errors import SpecError
+from scalelab.core.renamed import with_new_names
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.studies.grid import expand
@@ -35,6 +36,17 @@ def test_an_old_key_is_refused_and_the_hint_is_the_new_one(old, value, new, tmp_
             refused()
         assert caught.value.hint == f"write {new}"
     assert RunSpec.load(BASE, {"loss.name": "bce", new: value})
+
+
+def test_the_old_key_of_a_reader_is_refused_and_the_hint_is_the_new_one():
+    with pytest.raises(SpecError, match="no option 'form' any more") as caught:
+        RunSpec.load(BASE, {"data": {"reader": "sessions", "path": "x", "form": "otto"}})
+    assert caught.value.hint == "write data.format"
+    new = {"data": {"reader": "sessions", "path": "x", "format": "otto"}}
+    assert RunSpec.load(BASE, new).data.options["format"] == "otto"
+    assert with_new_names({"data": {"reader": "sessions", "form": "otto"}}) == {
+        "data": {"reader": "sessions", "format": "otto"}
+    }
 
 
 def test_an_old_key_is_an_unknown_one_where_the_part_has_no_such_option():

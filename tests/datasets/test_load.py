@@ -1,4 +1,4 @@
-"""Fingerprints, names of data sets, the compact form, and facts."""
+"""Fingerprints, names of data sets, the compact format, and facts."""
 
 import json
 import math
@@ -100,7 +100,7 @@ def test_converting_replaces_its_own_and_spares_all_else(rows, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "diary.txt").write_text("mine")
-    with pytest.raises(DataError, match="not a data set in compact form"):
+    with pytest.raises(DataError, match="not a data set in compact format"):
         convert(Dataset(DataSpec(path=str(rows))), out)
     assert os.listdir(out) == ["diary.txt"]
     (out / "diary.txt").unlink()

@@ -11,6 +11,7 @@ import time
 from dataclasses import fields, replace
 
 from scalelab.core.events import Progress
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.records import Baseline, Memory, Metric, Outcome, Record, Run
 from scalelab.workers.task import utc_now
 
@@ -94,6 +95,7 @@ def finished_record(task, outcome, started, metrics, epochs):
         "started_at": started,
         "wall_s": (utc_now() - started).total_seconds(),
         "train_s": 1.0,
+        "results_version": RESULTS_VERSION,
         "epochs": epochs,
     }
     brought = Baseline(

@@ -199,7 +199,7 @@ def main(words: list[str] | None = None) -> int:
     for module in PRELOADED:
         importlib.import_module(module)
     if asked.device.startswith("cuda") and not _a_gpu_answers():
-        print("confirm.py: no CUDA GPU answers; write --device cpu for a dry run", file=sys.stderr)
+        print("confirm.py: no CUDA GPU found; write --device cpu for a dry run", file=sys.stderr)
         return 2
     facts: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -16,7 +16,7 @@ def cuda() -> str:
     import torch
 
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
+        pytest.skip("no CUDA GPU found")
     return "cuda"
 
 

@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
     import torch
 
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
+        pytest.skip("no CUDA GPU found")
     folder = tmp_path_factory.mktemp("sweep")
     text = STUDY
     for number, cell in enumerate(CELLS.values()):

@@ -109,7 +109,7 @@ def test_a_device_that_is_not_there_is_one_clear_line(machine: SimpleNamespace) 
     with pytest.raises(SpecError, match="offers one GPU here"):
         check_device("cuda:1")
     machine.gpus = ()
-    with pytest.raises(SpecError, match="no CUDA GPU answers"):
+    with pytest.raises(SpecError, match="no CUDA GPU found"):
         check_device("cuda")
 
 

@@ -113,7 +113,7 @@ def test_this_machines_gpu_has_the_profile_of_its_name_and_capability(
 
 def test_each_device_of_a_machine_can_be_asked_for(gpus: list[Gpu]) -> None:
     assert this_machine().kind == "cpu"
-    with pytest.raises(SpecError, match="no CUDA GPU answers for 'cuda'"):
+    with pytest.raises(SpecError, match="no CUDA GPU found for 'cuda'"):
         this_machine("cuda")
     gpus += [
         Gpu(uuid="GPU-a", name="NVIDIA L4", memory_bytes=22600 * MIB, capability=(8, 9)),

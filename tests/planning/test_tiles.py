@@ -95,7 +95,7 @@ def test_tiles_are_predicted_as_cuda_dispatches_them(
 ) -> None:
     """Fake tensors run three tiles for all; those without contents run each, as a GPU does."""
     if device == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
+        pytest.skip("no CUDA GPU found")
     target = GPU._replace(memory_bytes=memory * GIB)
     with as_on_cuda(target):
         predicted, predicted_bytes = counted(case, 2500, num_items, "cpu")

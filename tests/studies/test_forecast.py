@@ -95,5 +95,5 @@ def test_a_device_of_another_machine_is_not_predicted(monkeypatch):
     assert elsewhere is None
     assert here is not None
     assert remarks == []
-    with pytest.raises(SpecError, match="no CUDA GPU answers for 'cuda'"):
+    with pytest.raises(SpecError, match="no CUDA GPU found for 'cuda'"):
         check_device(specs)

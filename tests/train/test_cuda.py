@@ -18,7 +18,7 @@ def test_an_evaluation_waits_for_the_gpu_at_its_end_alone(
     small: Callable[..., RunSpec], model: str
 ) -> None:
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA GPU answers")
+        pytest.skip("no CUDA GPU found")
     changes = {"device.name": "cuda", "model.name": model, "data.num_users": 60}
     trainer = assemble(small(changes))
     whole = trainer.evaluate("test")

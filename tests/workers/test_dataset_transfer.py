@@ -1,4 +1,4 @@
-"""A data set travels whole: a file, a folder of parts, a pattern of parts, a compact form."""
+"""A data set travels whole: a file, a folder of parts, a pattern of parts, a compact format."""
 
 import os
 import stat

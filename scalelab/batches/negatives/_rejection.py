@@ -1,4 +1,4 @@
-"""Tell whether a drawn item is one of the user's own, so that it can be drawn anew."""
+"""Check whether a drawn item is one of the user's own, so that it can be drawn anew."""
 
 import numpy as np
 from numba import njit

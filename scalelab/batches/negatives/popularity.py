@@ -39,7 +39,7 @@ class Popularity:
         if not (math.isfinite(self.exponent) and self.exponent >= 0):
             raise SpecError(
                 f"popularity.exponent = {self.exponent}: popularity needs a number of at least 0",
-                "0 is uniform, 1 is popularity itself",
+                "set negatives.exponent to 0 (uniform) or more; 1 is popularity itself",
             )
 
     def bind(self, catalog: Catalog, *, reject: bool) -> Draw:
@@ -61,14 +61,14 @@ class Popularity:
 
 @njit(nogil=True, cache=True)
 def _fill_alias_cells(weights_V, cells):
-    """Alias method (Walker, 1977; Vose, 1991): cell i keeps item i + 1 or gives its alias.
+    """Alias method (Walker, 1977; Vose, 1991): column i keeps item i + 1 or gives its alias.
 
-    The upper half of a cell is the probability to keep, in units of 2^-32; the lower is the alias.
+    The upper half of a column is the probability to keep, in units of 2^-32; the lower the alias.
     """
     num_cells = len(cells)
     scaled = weights_V[1:] * (num_cells / weights_V.sum())
     most = np.argmax(scaled)
-    # Cells below one fill up from the left of this array, those of one and more from the right.
+    # Columns below one fill up from the left of this array, those of one and more from the right.
     queue = np.empty(num_cells, np.int64)
     small, large = 0, num_cells
     for i in range(num_cells):
@@ -103,7 +103,7 @@ def _cell(keep, alias):
 
 @njit(nogil=True, cache=True)
 def _pick(x, cells):
-    """The item that 64 random bits point at: the whole part of x * V / 2^64 is the cell."""
+    """The item that 64 random bits point at: the whole part of x * V / 2^64 is the column."""
     n, low, half = np.uint64(len(cells)), np.uint64(0xFFFFFFFF), np.uint64(32)
     product = (x >> half) * n + (((x & low) * n) >> half)
     index = product >> half

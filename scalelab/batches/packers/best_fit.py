@@ -1,4 +1,4 @@
-"""Place the longest sequence first, each in the row that it leaves the least room in."""
+"""Place the longest sequence first, each in the row that it fills best."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class BestFit:
 def _best_fit(lengths, max_len, size, row, column, num_rows):
     used = np.empty(size, np.int32)
     order = np.empty(size, np.int64)
-    # Rows by the room left in them: a stack for each number of places, linked through `below`.
+    # Rows by the places left in them: a stack for each number of places, linked through `below`.
     top = np.empty(max_len + 1, np.int64)
     below = np.empty(size, np.int64)
     for step in range(len(num_rows)):
@@ -37,22 +37,22 @@ def _best_fit(lengths, max_len, size, row, column, num_rows):
         for i in range(end - begin):
             q = order[i]
             n = lengths[q]
-            room = n
-            while room <= max_len and top[room] < 0:
-                room += 1
-            if room > max_len:
+            space = n
+            while space <= max_len and top[space] < 0:
+                space += 1
+            if space > max_len:
                 r = rows
                 used[r] = 0
                 rows += 1
-                room = max_len
+                space = max_len
             else:
-                r = top[room]
-                top[room] = below[r]
+                r = top[space]
+                top[space] = below[r]
             row[q] = r
             column[q] = used[r]
             used[r] += n
-            below[r] = top[room - n]
-            top[room - n] = r
+            below[r] = top[space - n]
+            top[space - n] = r
         num_rows[step] = rows
 
 

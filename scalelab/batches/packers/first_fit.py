@@ -1,4 +1,4 @@
-"""Place each sequence in the first row that still has room for it, in the order of the step."""
+"""Place each sequence in the first row that still has space for it, in the order of the step."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ class FirstFit:
 @njit(nogil=True, cache=True)
 def _first_fit(lengths, max_len, size, row, column, num_rows):
     used = np.empty(size, np.int32)
-    # No row before `at[n]` has room for n items, and none will: rows only fill up. This keeps the
+    # No row before `at[n]` has space for n items, and none will: rows only fill up. This keeps the
     # search linear in the number of sequences, however many a step takes.
     at = np.empty(max_len + 1, np.int64)
     for step in range(len(num_rows)):

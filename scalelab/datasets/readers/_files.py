@@ -106,7 +106,7 @@ def _lines(files: str) -> str:
 
 
 def _marked(path: Path) -> str:
-    """The encoding that a byte order mark tells, else nothing."""
+    """The encoding that a byte order mark names, else ""."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             first = file.read(3)

@@ -16,7 +16,7 @@ _INTEGERS = {
 }  # fmt: skip
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _WHOLE = r"-?(0|[1-9][0-9]*)(\.0*)?"
-# The first whole numbers that doubles and floats do not tell apart.
+# The first whole numbers that doubles and floats do not distinguish.
 _EXACT = {"DOUBLE": 2**53, "FLOAT": 2**24}
 
 

@@ -59,7 +59,7 @@ def _dates(*orders: str, pattern: str = "") -> Candidate:
 
 
 def _three_numbers(mark: str) -> list[Candidate]:
-    """Day first, month first, year first: which is meant, only the values can tell."""
+    """Day first, month first, year first: which is meant, only the values can show."""
     few = rf"^[0-9]{{1,2}}\{mark}[0-9]{{1,2}}\{mark}[0-9]{{2}}"
     two = rf"{few}([^0-9]|$)"
     return [

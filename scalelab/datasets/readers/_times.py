@@ -101,7 +101,7 @@ def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Loc
 
 
 def _of_floats(connection: duckdb.DuckDBPyConnection, kind: str, source: Location) -> Clock:
-    """Whole numbers as they are, to the last digit; others by the digits that tell them apart."""
+    """Whole numbers as they are, to the last digit; others by the digits that distinguish them."""
     finite = "CASE WHEN isfinite(t) THEN t END"
     _all_read(connection, finite, source)
     fractions, largest = one(
@@ -178,7 +178,7 @@ def _of_text(
 def _of_dates(
     connection: duckdb.DuckDBPyConnection, text: str, source: Location, candidates: list[Candidate]
 ) -> Clock:
-    # A few values tell which formats are worth trying on all.
+    # A few values show which formats are worth trying on all.
     tried = ", ".join(f"count({candidate.micros(text)})" for candidate in candidates)
     some = one(connection, f"SELECT {tried} FROM (SELECT t FROM source LIMIT 2000)")
     likely = [candidate for candidate, read in zip(candidates, some, strict=True) if read]
@@ -245,5 +245,5 @@ def _all_read(connection: duckdb.DuckDBPyConnection, value: str, source: Locatio
     raise DataError(
         f"{source}: {'all' if bad == count else bad} times cannot be read, the first is "
         f"{shown(example)!r} in row {row}",
-        f"read are seconds to nanoseconds since 1970, {ISO.example} and other usual forms; {_HINT}",
+        f"read are seconds to nanoseconds since 1970, {ISO.example} and other formats; {_HINT}",
     )

@@ -51,8 +51,8 @@ class Lines:
                 raise DataError(f"{source} holds no interactions", "check the file")
             if width not in _PLACES:
                 raise DataError(
-                    f"{source}: its lines have {width} words",
-                    f'this reader reads {_FORMATS}; data.reader = "sequences" one user per line',
+                    f"{source}: lines of {width} words cannot be read as interactions",
+                    f'it reads {_FORMATS}; data.reader = "sequences" reads one user per line',
                 )
             odd = connection.execute(
                 f"SELECT line, n FROM words WHERE len(words) <> {width} ORDER BY n LIMIT 1"
@@ -60,7 +60,7 @@ class Lines:
             if odd:
                 [(line, row)] = odd
                 raise DataError(
-                    f"{source}: row {row} has not {width} words as the others: {shown(line)!r}",
+                    f"{source}: row {row} should have {width} words like others: {shown(line)!r}",
                     "fix or remove this line",
                 )
             user, item, time = _PLACES[width]

@@ -51,7 +51,7 @@ class Movielens:
             if header and any(cells[n] not in usual for n, usual in enumerate(_HEADERS)):
                 raise DataError(
                     f"{source}: the header {shown(first)!r} is not that of MovieLens",
-                    "expected userId,movieId,rating,timestamp; else read it with the reader table",
+                    "expected userId,movieId,rating,timestamp; else set data.reader = table",
                 )
             columns = "{'u': 'VARCHAR', 'i': 'VARCHAR', 'rating': 'DOUBLE', 't': 'VARCHAR'}"
             scan = (

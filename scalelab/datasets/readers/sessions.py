@@ -43,7 +43,7 @@ _DIGINETICA = ("sessionId", "userId", "itemId", "timeframe", "eventdate")
 
 @dataclass(frozen=True, kw_only=True)
 class Sessions:
-    """One history per session. `format` "auto" tells the three apart by their first line.
+    """One history per session. `format` "auto" recognises the three by their first line.
 
     OTTO: one JSON object per line, {"session", "events": [{"aid", "ts", "type"}]}; `events` chooses
     a type, such as "clicks" (empty: all). Yoochoose: yoochoose-clicks.dat,
@@ -84,5 +84,5 @@ class Sessions:
             return "yoochoose"
         raise DataError(
             f"{source} is not a click log of OTTO, Yoochoose or Diginetica: {shown(first)!r}",
-            "set data.format, or read it with the reader 'table'",
+            'set data.format = "otto", "yoochoose" or "diginetica", or data.reader = "table"',
         )

@@ -75,19 +75,19 @@ class Synthetic:
         if self.transition + self.taste > 1:
             raise SpecError(
                 f"transition + taste = {self.transition + self.taste:g} is above 1",
-                "both are shares of the next item; lower one",
+                "lower data.transition or data.taste",
             )
         if not self.min_length <= self._mean_length <= self.max_length:
             raise SpecError(
                 f"a mean length of {self._mean_length:g} is not within "
                 f"min_length = {self.min_length} and max_length = {self.max_length}",
-                "change one of them",
+                "change data.mean_length, data.min_length or data.max_length",
             )
         if not self.repeats and 2 * self.max_length > self.num_items:
             raise SpecError(
                 f"histories of {self.max_length} different items need at least "
                 f"{2 * self.max_length} items, num_items = {self.num_items}",
-                "lower max_length, or set repeats = true",
+                "lower data.max_length, or set data.repeats = true",
             )
 
     def generate(self, into: Path | None = None) -> Interactions:

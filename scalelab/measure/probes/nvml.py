@@ -1,4 +1,4 @@
-"""Ask the driver (NVML) for a GPU's memory, use, power, energy, clocks and throttling."""
+"""Query the driver (NVML) for a GPU's memory, use, power, energy, clocks and throttling."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ _NO_VERSION_2 = (
     pynvml.NVML_ERROR_NOT_SUPPORTED,
     pynvml.NVML_ERROR_ARGUMENT_VERSION_MISMATCH,
 )
-_VERSION_1 = "with what the driver keeps for itself, which this driver does not tell apart"
+_VERSION_1 = "with what the driver keeps for itself, which this driver does not separate"
 
 
 class Nvml(Probe):
@@ -68,7 +68,7 @@ class Nvml(Probe):
         except pynvml.NVMLError as error:
             self.reason = f"NVML does not answer: {error}"
             return
-        self._energy = self._energy_at_start = self._ask(
+        self._energy = self._energy_at_start = self._query(
             lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         )
         self._read()
@@ -174,15 +174,15 @@ class Nvml(Probe):
     def _read(self) -> None:
         self._last = time.monotonic()
         handle = self._handle
-        told = self._ask(lambda: _memory(handle))
+        memory = self._query(lambda: _memory(handle))
         used = None
-        if told is not None:
-            used, self._knows_version_2 = told[0].used, told[1]
+        if memory is not None:
+            used, self._knows_version_2 = memory[0].used, memory[1]
             self.peak_bytes = max(self.peak_bytes or 0, int(used))
-        busy = self._ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-        milliwatt = self._ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
-        clock = self._ask(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))
-        why = self._ask(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+        busy = self._query(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        milliwatt = self._query(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+        clock = self._query(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))
+        why = self._query(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
         self.sample("device_used", _number(used), "byte")
         self.sample("utilisation", _number(busy), "percent")
         self.sample("power", None if milliwatt is None else milliwatt / 1000, "watt")
@@ -190,16 +190,16 @@ class Nvml(Probe):
         self.sample("throttled", None if why is None else float(bool(why & _THROTTLED)), "flag")
 
     def _spent(self, name: str, since: int | None) -> int | None:
-        now = self._ask(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+        now = self._query(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
         spent = None if now is None or since is None else (now - since) / 1000
         self.sample(name, spent, "joule")
         return now
 
     @staticmethod
-    def _ask(question: Callable[[], Any]) -> Any:
+    def _query(read: Callable[[], Any]) -> Any:
         """The answer, None where this GPU does not know (older ones count no energy, say)."""
         try:
-            return question()
+            return read()
         except pynvml.NVMLError:
             return None
 
@@ -220,8 +220,8 @@ def _memory(handle: Any) -> tuple[Any, bool]:
 
 def _meter(handle: Any) -> GpuMeter:
     memory, _ = _memory(handle)
-    busy = Nvml._ask(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    milliwatt = Nvml._ask(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+    busy = Nvml._query(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    milliwatt = Nvml._query(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
     return GpuMeter(
         name=pynvml.nvmlDeviceGetName(handle),
         used_bytes=int(memory.used),

@@ -18,8 +18,8 @@ _KINDS = {
 class TorchAllocator(Probe):
     """Peaks between `begin` and `end` of a stage.
 
-    `requested_by_allocator` is what was asked of the allocator, to the byte, by tensors and by
-    libraries alike: cuBLAS has its workspaces from it. Its component `outside` is what lay there at
+    `requested_by_allocator` is what tensors and libraries alike requested from the allocator, to
+    the byte: cuBLAS has its workspaces from it. Its component `outside` is what lay there at
     `begin` and no tensor of the caller holds; `tensors` is the rest, which an account of the same
     work must equal. `allocated` is the same rounded, `reserved` what the allocator holds, its
     cache and fragments included. On a CPU there is no such allocator: None, with that reason.

@@ -15,8 +15,8 @@ __all__ = ["TorchHistory"]
 class TorchHistory(Probe):
     """Records allocations with their stacks and writes `snapshot.pickle` when it is closed.
 
-    It is closed whatever the outcome, so a run that dies of memory leaves its last `entries` events
-    as well. Slows every allocation, so it belongs into a memory pass. Opens at
+    It is closed whatever the outcome, so a run that is out of memory leaves its last `entries`
+    events as well. Slows every allocation, so it belongs into a memory pass. Opens at
     pytorch.org/memory_viz. No GPU has confirmed it yet; on a CPU it does nothing and `reason` says
     why.
     """

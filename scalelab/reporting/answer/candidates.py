@@ -142,9 +142,9 @@ def groups_of(
 
     `studies` are ids; None takes the runs of all. Raises LedgerError.
     """
-    asked = {"budget": budget_bytes, "studies": None if studies is None else list(studies)}
-    rows = ledger.query(_CANDIDATES, asked).to_pylist()
-    endings = ledger.query(_ENDINGS, {"studies": asked["studies"]}).to_pylist()
+    parameters = {"budget": budget_bytes, "studies": None if studies is None else list(studies)}
+    rows = ledger.query(_CANDIDATES, parameters).to_pylist()
+    endings = ledger.query(_ENDINGS, {"studies": parameters["studies"]}).to_pylist()
     described = describe(rows)
     verdicts = verdicts_of(ledger, {row["configuration"] for row in rows})
     by_group: dict[Key, list[dict[str, Any]]] = {}

@@ -21,7 +21,7 @@ _ENOUGH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a comparison shows. `best` is the first on validation, whatever can be said against it.
+    """What a comparison shows. `best` is the first on validation, whatever speaks against it.
 
     `equal` cannot be distinguished from it; `better_on_test` ranks the test users better by more
     than chance, although validation placed it lower. `cheaper` takes clearly less memory and either
@@ -122,7 +122,7 @@ def _tested(
 def _is_equal(best: Candidate, other: Candidate, p_values: Mapping[Key, float]) -> bool:
     """Whether chance alone may be what sets the two apart.
 
-    The bootstrap asks about other users; the spread over seeds, where it is known, about another
+    The bootstrap covers other users; the spread over seeds, where it is known, another
     start of the training. Without both only the same figures are taken as equal.
     """
     spreads = _spreads(best, other)

@@ -1,4 +1,4 @@
-"""Find the command that tells more than the ledger does: one that works when it is typed."""
+"""Find the command that finds out more than the ledger holds: one that works when it is typed."""
 
 import json
 import shlex
@@ -12,11 +12,18 @@ from scalelab.core.errors import SpecError
 from scalelab.core.study import StudySpec
 from scalelab.store.ledger import Ledger
 
-__all__ = ["Asked", "asked_of", "errors_command", "plan_command", "report_command", "sweep_command"]
+__all__ = [
+    "StudyRequest",
+    "errors_command",
+    "plan_command",
+    "report_command",
+    "study_request",
+    "sweep_command",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class StudyRequest:
     """The study that filled the ledger: what names it on the command line, and what it set.
 
     `argument` is None where the study's file is not there (any more), or is another study now.
@@ -29,7 +36,7 @@ class Asked:
     is_search: bool
 
 
-def asked_of(ledger: Ledger, ids: list[str] | None, given: str | None) -> Asked | None:
+def study_request(ledger: Ledger, ids: list[str] | None, given: str | None) -> StudyRequest | None:
     """The study that was swept last, of those with these ids; None where the ledger has none.
 
     `given` is what somebody typed for it.
@@ -44,7 +51,7 @@ def asked_of(ledger: Ledger, ids: list[str] | None, given: str | None) -> Asked 
     name, text = found[0]["name"], found[0]["spec_toml"]
     sections = _parsed(text)
     overrides = sections.pop("overrides", {})
-    return Asked(
+    return StudyRequest(
         name=name,
         argument=_argument(ledger, name, sections, given),
         overrides=overrides,
@@ -53,24 +60,24 @@ def asked_of(ledger: Ledger, ids: list[str] | None, given: str | None) -> Asked 
     )
 
 
-def sweep_command(ledger: Ledger, asked: Asked, changes: Mapping[str, Any]) -> str | None:
+def sweep_command(ledger: Ledger, request: StudyRequest, changes: Mapping[str, Any]) -> str | None:
     """The same sweep with `changes`; None where it cannot be written on a command line."""
-    settings = {**asked.overrides, **changes}
-    if asked.argument is None or any(isinstance(v, dict) for v in settings.values()):
+    settings = {**request.overrides, **changes}
+    if request.argument is None or any(isinstance(v, dict) for v in settings.values()):
         return None
-    words = ["scalelab", "sweep", asked.argument]
-    if str(ledger.path) != f"{asked.name}.duckdb":
+    words = ["scalelab", "sweep", request.argument]
+    if str(ledger.path) != f"{request.name}.duckdb":
         words += ["--ledger", str(ledger.path)]
     for key, value in settings.items():
         words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return shlex.join(words)
 
 
-def plan_command(asked: Asked, budget_bytes: int | None) -> str | None:
+def plan_command(request: StudyRequest, budget_bytes: int | None) -> str | None:
     """The largest batches that fit; None where the study is not there."""
-    if asked.argument is None:
+    if request.argument is None:
         return None
-    words = ["scalelab", "plan", asked.argument, "--solve", "batch.size"]
+    words = ["scalelab", "plan", request.argument, "--solve", "batch.size"]
     return shlex.join(words if budget_bytes is None else [*words, "--budget", f"{budget_bytes}B"])
 
 

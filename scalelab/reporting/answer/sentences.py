@@ -11,11 +11,11 @@ from scalelab.reporting.answer import words
 from scalelab.reporting.answer.candidates import Candidate, Group, groups_of
 from scalelab.reporting.answer.choice import Choice, choose
 from scalelab.reporting.answer.command import (
-    Asked,
-    asked_of,
+    StudyRequest,
     errors_command,
     plan_command,
     report_command,
+    study_request,
     sweep_command,
 )
 from scalelab.reporting.answer.result import NEXT, Answer, Pick, Sentence
@@ -41,13 +41,13 @@ def answer(
     where the ledger has others too. Raises SpecError, LedgerError.
     """
     ids = _ids(ledger, study)
-    asked = asked_of(ledger, ids, study)
-    if budget_bytes is None and asked is not None and asked.memory is not None:
-        budget_bytes = parse_bytes(asked.memory)
+    request = study_request(ledger, ids, study)
+    if budget_bytes is None and request is not None and request.memory is not None:
+        budget_bytes = parse_bytes(request.memory)
     groups = groups_of(ledger, budget_bytes, ids)
     baselines = baselines_of(ledger)
     found = [
-        _sentence(ledger, group, baselines, asked, budget_bytes, several=len(groups) > 1)
+        _sentence(ledger, group, baselines, request, budget_bytes, several=len(groups) > 1)
         for group in groups[:_MOST]
     ]
     lines = [sentence.text for sentence in found] or ["This ledger has no runs yet."]
@@ -81,7 +81,7 @@ def _sentence(
     ledger: Ledger,
     group: Group,
     baselines: Mapping[tuple[str, str], list[Baseline]],
-    asked: Asked | None,
+    request: StudyRequest | None,
     budget_bytes: int | None,
     *,
     several: bool,
@@ -96,7 +96,7 @@ def _sentence(
         data=group.data,
         text=f"{group.data}: {text}" if several else text,
         clauses=clauses,
-        next=_next(ledger, choice, group, asked, budget_bytes),
+        next=_next(ledger, choice, group, request, budget_bytes),
         **_numbers(choice),
     )
 
@@ -104,7 +104,7 @@ def _sentence(
 def _clauses(choice: Choice | None, group: Group, budget_bytes: int | None) -> dict[str, str]:
     if choice is None:
         found = {"best": words.nothing_clause(group, budget_bytes)}
-        # Without a finished run the first clause has said how they ended.
+        # Without a finished run the first clause states how they ended.
         if group.num_finished:
             found["left_out"] = words.left_out_clause(group)
     else:
@@ -163,20 +163,20 @@ def _next(
     ledger: Ledger,
     choice: Choice | None,
     group: Group,
-    asked: Asked | None,
+    request: StudyRequest | None,
     budget_bytes: int | None,
 ) -> str:
     """The command that would tell most; where the study is not there, the page of the ledger."""
     found = None
-    if asked is not None:
+    if request is not None:
         if any(group.endings.get(outcome) for outcome in UNFINISHED):
-            found = sweep_command(ledger, asked, {})
+            found = sweep_command(ledger, request, {})
         elif choice is None and _too_large(group, budget_bytes):
-            found = plan_command(asked, budget_bytes)
+            found = plan_command(request, budget_bytes)
         elif choice is not None and _needs_longer(choice):
-            found = sweep_command(ledger, asked, _longer(choice.best))
-        elif choice is not None and choice.best.seeds < _ENOUGH_SEEDS and not asked.is_search:
-            found = sweep_command(ledger, asked, {"train.seed": group.last_seed + 1})
+            found = sweep_command(ledger, request, _longer(choice.best))
+        elif choice is not None and choice.best.seeds < _ENOUGH_SEEDS and not request.is_search:
+            found = sweep_command(ledger, request, {"train.seed": group.last_seed + 1})
     if found is None and choice is None and any(group.endings.get(o) for o in LOST):
         found = errors_command(ledger)
     return found or report_command(ledger)

@@ -218,7 +218,7 @@ def _memory(one: Candidate) -> str:
 
 
 def _evaluation(one: Candidate) -> str:
-    """Said only where evaluation needs more than training: otherwise training decides what fits."""
+    """Only where evaluation needs more than training: otherwise training decides what fits."""
     if one.eval_peak_bytes is None or one.eval_peak_bytes <= (one.peak_bytes or 0):
         return ""
     return f", {format_bytes(one.eval_peak_bytes)} for evaluation"

@@ -209,7 +209,7 @@ class Cluster:
 def _connected() -> Iterator[None]:
     """Raises ExecutorDied in place of Ray's errors: what they are raised for is the cluster's end.
 
-    The driver's own actor lives on its own node, so it dies with the cluster's head only.
+    The driver's own actor runs on its own node, so it ends with the cluster's head only.
     """
     try:
         yield
@@ -244,7 +244,7 @@ class _Mailbox:
 def _work(
     task: Task, run: str, modules: Sequence[str], threads: int, mailbox: Any, transfers: list[Any]
 ) -> Record:
-    """Run one task on its node, in a process of its own, so that every death gives a record."""
+    """Run one task on its node, in a process of its own, so that each way to end gives a record."""
     reference, part_files = transfers
     task = replace(task, spec=unpack_parts(task.spec, part_files))
     if reference is not None:

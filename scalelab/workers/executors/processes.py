@@ -17,7 +17,7 @@ __all__ = ["Processes"]
 
 # A run that allocates 2 GB/s is ended at most 100 MB over its limit.
 _POLL_S = 0.05
-# A fork server that has died this often in a row dies of what it imports.
+# A fork server that has ended this often in a row fails at what it imports.
 _MOST_DEATHS = 3
 
 
@@ -112,7 +112,7 @@ class Processes:
             self._server = None
 
     def _restart(self, why: str) -> None:
-        """Start a new fork server; the runs of the old one died with it and are lost."""
+        """Start a new fork server; the runs of the old one ended with it and are lost."""
         assert self._server is not None, "open comes first"
         lost, self._children = self._children, {}
         self._server.close()
