@@ -39,15 +39,9 @@ def test_a_plan_is_one_line_for_each_configuration(
     monkeypatch.setenv("COLUMNS", "80")
     done = scalelab("plan", "quickstart", "--on", "h100", "--set", "train.epochs=1")
     assert done.code == 0
-    table, _, sentence = done.out.partition("\n\n")
-    names, *lines = table.splitlines()
-    assert names.split()[:3] == ["configuration", "memory", "free"]
-    assert max(map(len, lines)) <= 80
-    labels = [line.partition("  ")[0] for line in lines]
-    assert "sampled_softmax size=32 neg=128" in labels
-    assert len(set(labels)) == len(labels) > 6
-    assert f"All {len(labels)} configurations fit" in sentence
-    assert "Quality is not predicted." in sentence
+    lines = [line.split() for line in done.out.splitlines()]
+    assert ["sampled_softmax", "size=32", "num_negatives=128", "num_items=1000"] in lines
+    assert sum(line[:1] == ["device_used"] for line in lines) == 15
 
 
 @pytest.mark.parametrize(
