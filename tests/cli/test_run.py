@@ -22,6 +22,11 @@ COMMANDS = [
     ("data", "synthesize"),
     ("list",),
     ("doctor",),
+    ("answer",),
+    ("estimate",),
+    ("keys",),
+    ("new",),
+    ("schema",),
 ]
 
 BAD = {
