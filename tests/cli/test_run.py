@@ -27,6 +27,11 @@ COMMANDS = [
     ("estimate",),
     ("answer",),
     ("doctor",),
+    ("answer",),
+    ("estimate",),
+    ("keys",),
+    ("new",),
+    ("schema",),
 ]
 
 BAD = {

@@ -166,7 +166,7 @@ def test_a_calibrated_gpu_has_its_measured_context_and_workspace(
 
     monkeypatch.setattr(calibration, "measure_footprint", refused)
     assert "# An estimate: the context of GPU-a cannot" in calibration._costs("GPU-a")
-    assert 'context = "314572800"' in calibration._costs("GPU-a")  # the T4's 300 MiB
+    assert 'context = "314572800B"' in calibration._costs("GPU-a")  # the T4's 300 MiB
     told = Footprint(context=500 * MIB, workspace=8 * MIB)
     monkeypatch.setattr(calibration, "measure_footprint", lambda uuid: told)
     file = devices.calibrated_file()
