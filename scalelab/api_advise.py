@@ -1,4 +1,4 @@
-"""Offer the verb `advise`: plan what is sensible, write a study that tells, and run it if asked."""
+"""Offer the verb `advise`: plan what is sensible, write a study of it and run the study."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Offer the verb `plan` and what is said of its documents."""
+"""Offer the verb `plan` and the sentence and ranking of its documents."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

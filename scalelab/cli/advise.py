@@ -57,7 +57,7 @@ def main(
     as_json: Json = False,
 ) -> int:
     """Advise which losses, batches and numbers of negatives to compare, and write that study."""
-    asked: dict[str, Any] = {
+    options: dict[str, Any] = {
         "on": on,
         "memory": memory,
         "items": items,
@@ -72,9 +72,11 @@ def main(
     try:
         with planning_progress(quiet=quiet) as report:
             if not run:
-                found = api.advise(data, **asked, report=report)
+                found = api.advise(data, **options, report=report)
             else:
-                found = _run(data, asked | {"report": report}, memory, ledger, workers, quiet=quiet)
+                found = _run(
+                    data, options | {"report": report}, memory, ledger, workers, quiet=quiet
+                )
     finally:
         gc.enable()
     result = found.pop("result", None)
@@ -102,7 +104,7 @@ def main(
 
 def _run(
     data: str | None,
-    asked: dict[str, Any],
+    options: dict[str, Any],
     memory: str | None,
     ledger: Path | None,
     workers: int,
@@ -112,4 +114,6 @@ def _run(
     from scalelab.cli.watch import watching
 
     with watching(None if memory is None else parse_bytes(memory), workers, quiet=quiet) as watcher:
-        return api.advise(data, **asked, run=True, ledger=ledger, workers=workers, observer=watcher)
+        return api.advise(
+            data, **options, run=True, ledger=ledger, workers=workers, observer=watcher
+        )

@@ -39,7 +39,7 @@ def main(
     for theirs, ours in dict.fromkeys(
         (row["published_protocol"], row["our_protocol"]) for row in rows
     ):
-        note(f"protocols: theirs {theirs or 'not said'}; ours {ours}")
+        note(f"protocols: theirs {theirs or 'not stated'}; ours {ours}")
     missing = api.unmatched(ledger, published)
     for line in missing[:_MOST]:
         note(f"no counterpart: {line}")

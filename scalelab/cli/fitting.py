@@ -8,7 +8,7 @@ from typing import Any
 from scalelab.cli.output import clean
 from scalelab.core.units import format_bytes, format_seconds
 
-__all__ = ["asks_for_all", "fitting_columns", "shared_values", "with_unit"]
+__all__ = ["fitting_columns", "selects_all", "shared_values", "with_unit"]
 
 # What people look for first in the views, in this order, as far as it differs between rows.
 _WANTED = (
@@ -22,7 +22,7 @@ _NO_BYTES = frozenset({"run_id", "stage", "kind", "source"})
 _QUALITY = re.compile(r"(^|_)(ndcg|hr|mrr|recall|coverage)(_|$)")
 
 
-def asks_for_all(sql: str) -> bool:
+def selects_all(sql: str) -> bool:
     """Whether a query names no columns, so that the screen may choose among them."""
     return re.match(r"\s*(from\b|select\s+\*\s+from\b)", sql, re.IGNORECASE) is not None
 
@@ -61,10 +61,10 @@ def fitting_columns(columns: Mapping[str, Sequence[str]], width: int) -> list[st
     rank = {name: place for place, name in enumerate(_WANTED)}
     order = sorted(columns, key=lambda name: (name in shared, rank.get(name, len(rank))))
     chosen: set[str] = set()
-    room = width
+    space = width
     for name in order:
         wide = max(len(name), *map(len, columns[name])) + 3
-        if name not in shared and wide <= room and wide <= width // 2:
+        if name not in shared and wide <= space and wide <= width // 2:
             chosen.add(name)
-            room -= wide
+            space -= wide
     return [name for name in columns if name in chosen]

@@ -23,8 +23,8 @@ __all__ = [
     "clean",
     "console",
     "fail",
+    "fits_terminal",
     "grid",
-    "has_room",
     "note",
     "one_line",
     "plain",
@@ -186,7 +186,9 @@ def _cleaned(
     return [*map(clean, columns)], [[*map(clean, row)] for row in rows]
 
 
-def has_room(columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = "") -> bool:
+def fits_terminal(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: str = ""
+) -> bool:
     """Whether the grid of these can be shown without a word or a number cut in two."""
     return _widths(*_cleaned(columns, rows), right.split(), console().width) is not None
 

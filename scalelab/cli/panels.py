@@ -41,7 +41,7 @@ COLOURS = {
 _LEVELS = "".join(chr(code) for code in range(0x2581, 0x2589))
 _ASCII_LEVELS = "_.-~=+*#"
 _SPARK = 8
-# From these widths of a table on there is room for more columns.
+# From these widths of a table on more columns fit.
 _WITH_BAR, _WITH_PHASE = 94, 112
 
 
@@ -161,8 +161,8 @@ def pareto_table(
     if has_notes:
         fixed.append(Column("", width=8))
     seeds = {point.label: f" ({point.seeds} seeds)" for point in pareto_front if point.seeds > 1}
-    room = width - max(map(len, seeds.values()), default=0)
-    names = _Names(tuple(dict.fromkeys(map(without_seed, labels))), room, fixed)
+    space = width - max(map(len, seeds.values()), default=0)
+    names = _Names(tuple(dict.fromkeys(map(without_seed, labels))), space, fixed)
     table = _table(Column("Pareto front: quality and memory", ratio=1), *fixed)
     for point in pareto_front[:lines]:
         under = best_under(point, pareto_front, budgets)

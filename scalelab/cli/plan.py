@@ -12,7 +12,7 @@ from scalelab.cli.completion import (
     complete_run_or_study,
 )
 from scalelab.cli.options import Budget, Json, Set
-from scalelab.cli.output import console, grid, has_room, say, show_json
+from scalelab.cli.output import console, fits_terminal, grid, say, show_json
 from scalelab.cli.plan_table import show_ranked
 from scalelab.cli.planning_progress import planning_progress
 from scalelab.core.units import format_bytes, format_range
@@ -111,7 +111,7 @@ def _show_one(document: dict[str, Any]) -> None:
         *(format_range(**seconds[name]) for name in ("step", "evaluation", "run")),
     )
     numbers = " ".join([*kinds, "evaluation"])
-    if has_room(columns, [row], right=numbers):
+    if fits_terminal(columns, [row], right=numbers):
         screen.print(grid(columns, [row], right=numbers))
     else:
         screen.print(grid((row[0], ""), list(zip(columns[1:], row[1:], strict=True))))

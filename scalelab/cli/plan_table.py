@@ -20,7 +20,7 @@ _GAP = "  "
 
 
 def show_ranked(documents: list[dict[str, Any]]) -> None:
-    """One line a configuration. Columns are left out where the width has no room for them."""
+    """One line per configuration. Columns that do not fit the width are left out."""
     solved = "value" in documents[0]
     columns = ["configuration", "memory", "free", "evaluation", "per run"]
     if solved:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalelab import api
-from scalelab.cli.fitting import asks_for_all, fitting_columns, shared_values, with_unit
+from scalelab.cli.fitting import fitting_columns, selects_all, shared_values, with_unit
 from scalelab.cli.output import clean, console, grid, note, show_rows
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def main(
         else:
             note(f"wrote {rows.num_rows} rows to {out}")
         return
-    _show(rows.slice(0, _MOST_ROWS), may_choose=asks_for_all(sql))
+    _show(rows.slice(0, _MOST_ROWS), may_choose=selects_all(sql))
     if rows.num_rows > _MOST_ROWS:
         note(f"{_MOST_ROWS} of {rows.num_rows} rows shown; --format csv writes all of them")
 

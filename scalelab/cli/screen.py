@@ -52,19 +52,21 @@ def draw(
     top: list[RenderableType] = [_header(snapshot), bar, _counts(snapshot, keys, width)]
     if snapshot.baselines:
         top.append(baselines_line(snapshot.baselines))
-    room = height - len(top)
-    if gpus and room > len(gpus) + 8:
+    space = height - len(top)
+    if gpus and space > len(gpus) + 8:
         top.append(meters(gpus))
-        room -= len(gpus) + 1
+        space -= len(gpus) + 1
     body = _Body(snapshot, ascii_only, answer)
     if width < _TWO_COLUMNS:
-        return Group(*top, *body.all_of(("running", "pareto", "finished", "messages"), width, room))
+        return Group(
+            *top, *body.all_of(("running", "pareto", "finished", "messages"), width, space)
+        )
     half = (width - 3) // 2
     columns = Table.grid(padding=(0, 3, 0, 0))
     columns.add_column(width=half)
     columns.add_column(width=width - 3 - half)
-    left = body.all_of(("running", "finished"), half, room - 1)
-    right = body.all_of(("pareto", "messages"), width - 3 - half, room - 1)
+    left = body.all_of(("running", "finished"), half, space - 1)
+    right = body.all_of(("pareto", "messages"), width - 3 - half, space - 1)
     columns.add_row(Group(*left), Group(*right))
     return Group(*top, Text(""), columns)
 
@@ -83,26 +85,26 @@ class _Body:
         self._ascii_only = ascii_only
         self._answer = answer
 
-    def all_of(self, names: Sequence[str], width: int, room: int) -> list[RenderableType]:
+    def all_of(self, names: Sequence[str], width: int, space: int) -> list[RenderableType]:
         """The parts called `names`, from the top; those without content take no line."""
-        said = self._said(width)
+        lines_of_messages = self._message_lines(width)
         now = self._now
         wanted = {
             "running": len(now.running) and len(now.running) + 1,
             "pareto": len(now.pareto_front) and len(now.pareto_front) + 1,
             "finished": len(now.finished) and len(now.finished) + 1,
-            "messages": len(said),
+            "messages": len(lines_of_messages),
         }
         if self._answer:
             wanted["finished"] = 0
         wanted = {name: wanted[name] for name in names}
         least = {"running": 5, "pareto": 5, "finished": 4, "messages": 2}
-        most = {"running": room, "pareto": max(6, room // 3), "finished": room, "messages": 4}
+        most = {"running": space, "pareto": max(6, space // 3), "finished": space, "messages": 4}
         if self._answer:
-            least["messages"] = most["messages"] = room - 4
+            least["messages"] = most["messages"] = space - 4
         # Each gets its least; the lines that are left go to these in this order.
         given = {name: min(lines, least[name]) for name, lines in wanted.items()}
-        spare = room - sum(given.values())
+        spare = space - sum(given.values())
         for name in ("running", "pareto", "messages", "finished"):
             if name in given:
                 more = max(0, min(spare, min(wanted[name], most[name]) - given[name]))
@@ -110,14 +112,14 @@ class _Body:
                 spare -= more
         parts: list[RenderableType] = []
         for name in names:
-            lines = min(given[name], room)
+            lines = min(given[name], space)
             if lines >= (1 if name == "messages" else 2):
-                parts += self._part(name, width, lines, said)
-                room -= lines
+                parts += self._part(name, width, lines, lines_of_messages)
+                space -= lines
         return parts
 
     def _part(
-        self, name: str, width: int, lines: int, said: Sequence[Text]
+        self, name: str, width: int, lines: int, lines_of_messages: Sequence[Text]
     ) -> Sequence[RenderableType]:
         now = self._now
         if name == "running":
@@ -130,9 +132,9 @@ class _Body:
             return [pareto_table(points, budgets, now.labels, width, lines - 1)]
         if name == "finished":
             return [finished_table(now.finished[-(lines - 1) :], now.labels, width)]
-        return said[:lines] if self._answer else said[-lines:]
+        return lines_of_messages[:lines] if self._answer else lines_of_messages[-lines:]
 
-    def _said(self, width: int) -> list[Text]:
+    def _message_lines(self, width: int) -> list[Text]:
         if self._answer:
             lines = [
                 line

@@ -90,7 +90,7 @@ class StudySpec(Section, frozen=True):
     name: str
     """Name of the study; the name of its folder or file if left out."""
     question: str = ""
-    """What the study asks; the comment at the top of the file if left out."""
+    """The question of the study; the comment at the top of the file if left out."""
     base: str
     """Run profile that the study varies: the name of a preset, or a path."""
     set: dict[str, Any] = Field(default_factory=dict)

@@ -21,7 +21,7 @@ def table_optimizer(train: TrainSpec) -> str:
 
 
 def check_table_update(train: TrainSpec, loss: str, loss_class: type[Any]) -> None:
-    """Raises SpecError with the reason where [train.table] asks for what cannot be."""
+    """Raises SpecError with the reason where [train.table] wants what cannot be done."""
     if not is_streamed(train):
         if table_optimizer(train) == "lazy_adam":
             raise SpecError(

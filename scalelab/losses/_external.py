@@ -1,7 +1,7 @@
 """Check whether an external implementation of a loss can run before it is imported.
 
 Their packages are imported by the first call, in the process that trains: to import liger-kernel
-asks CUDA for its devices, after which a process must not fork.
+reads CUDA's devices, after which a process must not fork.
 """
 
 import sys

@@ -93,8 +93,8 @@ class Visible:
         self.columns = min(window, max(1, 2 * gathered // self.depth))
         self.whole = self.columns == window
         if self.whole and self.high * window <= 4 * tile:
-            room = gathered // (self.depth * self.wide) - 2 * self.reach
-            self.group = max(1, min(self.num_chunks, tile // (self.high * window), room))
+            space = gathered // (self.depth * self.wide) - 2 * self.reach
+            self.group = max(1, min(self.num_chunks, tile // (self.high * window), space))
             self.height = self.high
         else:
             self.group, self.height = 1, max(1, min(self.high, tile // self.columns))

@@ -58,7 +58,7 @@ class SampledLoss:
         raise TypeError(f"{type(self).__name__} has no objective")
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
-        """Mean over the N positions. Raises SpecError where the batch lacks what is asked."""
+        """Mean over the N positions. Raises SpecError where the batch lacks what is needed."""
         check_batch(batch, self.logq, self.top_k)
         compute_dtype = compute_dtype_of(hidden_ND)
 
@@ -115,7 +115,7 @@ _RowSums = _WholeTable | TouchedRows
 
 
 def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:
-    """Raises SpecError where the batch lacks what is asked."""
+    """Raises SpecError where the batch lacks what is needed."""
     if not batch.negatives:
         raise SpecError("the loss needs negatives and the run has none", "add [[negatives]]")
     if logq and batch.log_popularity_V is None:
@@ -287,6 +287,6 @@ class _Own:
         return torch.bmm(score_grad_TK.unsqueeze(1), self.rows_TKD).squeeze(1)
 
     def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, sums: _RowSums) -> None:
-        # The rows are no longer needed: their room takes the gradients.
+        # The rows are no longer needed: their memory takes the gradients.
         grad_TKD = torch.mul(score_grad_TK.unsqueeze(2), hidden_TD.unsqueeze(1), out=self.rows_TKD)
         sums.add(self.ids.flatten(), grad_TKD.flatten(0, 1))

@@ -44,14 +44,14 @@ class StreamedSoftmax(TableGradient):
         self.targets_N, self.pad_id, self.compute_dtype = targets_N, pad_id, compute_dtype
         self.accumulate_dtype = accumulate_dtype_of(hidden_ND)
         num_positions, num_rows = hidden_ND.shape[0], item_table_VD.shape[0]
-        room = max(1, tile_bytes // 4)
+        space = max(1, tile_bytes // 4)
         if target_of(hidden_ND).kind == "cpu":
-            self.tile_positions = min(_ROWS, num_positions, room)
-            self.tile_rows = max(1, min(_COLUMNS, num_rows, room // self.tile_positions))
+            self.tile_positions = min(_ROWS, num_positions, space)
+            self.tile_rows = max(1, min(_COLUMNS, num_rows, space // self.tile_positions))
         else:
             # Launches are dear on a GPU: tiles are as wide as they can be.
-            self.tile_rows = max(1, min(num_rows, room // (2 * num_positions)))
-            self.tile_positions = max(1, min(num_positions, room // (2 * self.tile_rows)))
+            self.tile_rows = max(1, min(num_rows, space // (2 * num_positions)))
+            self.tile_positions = max(1, min(num_positions, space // (2 * self.tile_rows)))
         # Of each position the highest score, and the sum of exp(score - highest): apart they are
         # exacter than their log-sum-exp, whose digits before the point cost some behind it.
         self.top_N = self.sum_N = hidden_ND.new_empty(0)

@@ -128,13 +128,13 @@ def _tile(
     num_bytes = _tile_bytes(tile_mib, target)
     enough = min(_FEWEST_ROWS, num_positions)
     if target.kind == "cpu":
-        room = max(1, num_bytes // compute_dtype.itemsize)
-        rows = min(_ROWS, num_positions, max(1, room // num_rows))
-        keeps = num_rows <= room and rows >= enough
+        space = max(1, num_bytes // compute_dtype.itemsize)
+        rows = min(_ROWS, num_positions, max(1, space // num_rows))
+        keeps = num_rows <= space and rows >= enough
         if not keeps:
-            rows = min(_ROWS, num_positions, room)
-        columns = max(1, min(num_rows, _COLUMNS, room // rows))
-        return keeps, rows, columns, min(room, rows * num_rows)
+            rows = min(_ROWS, num_positions, space)
+        columns = max(1, min(num_rows, _COLUMNS, space // rows))
+        return keeps, rows, columns, min(space, rows * num_rows)
     # Launches are dear on a GPU, so its tiles are as wide as they can be, and what is held beside
     # the scores, which are as wide, counts: a copy in float32, once more a copy of their own type
     # where they are not kept, and of the table's rows a copy and a product.

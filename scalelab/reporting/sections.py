@@ -68,7 +68,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What the study asks, how many runs ended how, and the time of all."""
+    """The question of the study, how many runs ended how, and the time of all."""
 
     question: str
     tiles: list[tuple[str, str]]

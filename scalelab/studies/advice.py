@@ -25,7 +25,7 @@ from scalelab.studies.schedule import Epoch, Schedule, epoch_of, scheduled
 __all__ = ["Request", "advise"]
 
 _FOR_FILES, _GENERATED = "sasrec-beauty", "sasrec-synthetic"
-# Ranking more users takes time and tells hardly more.
+# Ranking more users takes time and changes the result little.
 _MANY_USERS, _EVALUATED = 50_000, 20_000
 # A moving average of the weights is near the first ones until it has seen several times 1 / (1 -
 # decay) updates.
@@ -34,7 +34,7 @@ _AVERAGED_OVER = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What advice is asked for. `data` None: generated data of that many items and users.
+    """What advice is wanted for. `data` None: generated data of that many items and users.
 
     `memory_bytes` is what a run may take, None what the device has; `headroom` the share of it
     that is to stay free; `hours` None: the study trains as long as `base` says.
@@ -249,7 +249,7 @@ def _sentence(
     request: Request, documents: list[dict[str, Any]], study: AdvisedStudy, file: Path
 ) -> str:
     free = f" {request.headroom:.0%} of the memory is kept free." if request.headroom else ""
-    asked = f"{file.name} compares {len(study.cells)} of them"
+    comparison = f"{file.name} compares {len(study.cells)} of them"
     if study.schedule is not None:
         schedule = study.schedule
         rounds = ", then the best ".join(
@@ -257,15 +257,15 @@ def _sentence(
             for number, count in zip(schedule.numbers, schedule.epochs, strict=True)
         )
         takes = format_range(schedule.low_s, schedule.high_s)
-        asked += f": {rounds}; {takes} on {documents[0]['device']}"
+        comparison += f": {rounds}; {takes} on {documents[0]['device']}"
     else:
         runs = [each["seconds"]["run"] for each in documents if each["chosen"]]
         low, high = (sum(run[end] for run in runs) for end in ("low", "high"))
-        asked += f"; {format_range(low, high)} on {documents[0]['device']}"
-    said = f"{plan_sentence(documents)}{free} {asked}."
+        comparison += f"; {format_range(low, high)} on {documents[0]['device']}"
+    text = f"{plan_sentence(documents)}{free} {comparison}."
     if request.data is None:
-        said += " Its data are generated: which loss ranks best on yours only your data can tell."
-    return said
+        text += " Its data are generated: which loss ranks best on yours only your data can tell."
+    return text
 
 
 def _next(request: Request, file: Path) -> list[str]:

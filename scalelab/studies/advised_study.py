@@ -16,7 +16,7 @@ __all__ = ["AdvisedStudy", "check_absent", "write_study"]
 
 @dataclass(frozen=True, kw_only=True)
 class AdvisedStudy:
-    """The configurations that are compared (`cells`, each with its note), and for how long."""
+    """The configurations that are compared, each with its note, and for how long."""
 
     base: str
     name: str

@@ -27,7 +27,7 @@ _LIMITS = {
     "users": "the number of users in the data, not the memory",
     "range": "the range of values that are tried, not the memory",
 }
-# Predicted seconds that differ by less are not told apart.
+# Predicted seconds that differ by less count as equal.
 _CLOSE = 1.1
 _MOST_NAMED = 3
 
@@ -60,19 +60,19 @@ def headroom_of(document: dict[str, Any]) -> float | None:
 
 
 def plan_sentence(documents: Documents) -> str:
-    """One to four sentences. Quality is not predicted, and that is said."""
+    """One to four sentences. The last one says that quality is not predicted."""
     if "value" in documents[0]:
         return " ".join([*map(_solution, documents), "Quality is not predicted."])
     order = ranked(documents)
     fitting = [document for document in order if document["fits"]]
     lacking = [document for document in order if document["fits"] is False]
     unknown = [document for document in order if document["fits"] is None]
-    said = [_how_many(documents, fitting, lacking, unknown)]
+    sentences = [_how_many(documents, fitting, lacking, unknown)]
     if unknown:
-        said.append(f"No prediction for {_listed([_name(each) for each in unknown])}.")
+        sentences.append(f"No prediction for {_listed([_name(each) for each in unknown])}.")
     if len(fitting) > 1:
-        said.append(_fastest(fitting))
-    return " ".join([*filter(None, said), "Quality is not predicted."])
+        sentences.append(_fastest(fitting))
+    return " ".join([*filter(None, sentences), "Quality is not predicted."])
 
 
 def _how_many(

@@ -38,7 +38,7 @@ class Scale:
     num_users: int | None = None
 
     def applied_to(self, configuration: Configuration) -> Configuration:
-        """Generated data are asked for in these sizes; files keep their spec."""
+        """Generated data get these sizes; files keep their spec."""
         spec = configuration.spec
         options = plugins.options("readers", spec.data.reader) if spec.data.path is None else {}
         wanted = {"num_items": self.num_items, "num_users": self.num_users}

@@ -15,7 +15,7 @@ __all__ = ["as_toml", "study_id"]
 
 def study_id(study: StudySpec, overrides: Mapping[str, Any]) -> str:
     """Equal for equal studies and overrides, so that the same command continues a study."""
-    # What the study asks, in words, changes none of its runs.
+    # The question of a study changes none of its runs.
     sections = {key: value for key, value in _sections(study).items() if key != "question"}
     request = json.dumps([sections, overrides], sort_keys=True, default=str)
     return f"{study.name}-{hashlib.blake2b(request.encode(), digest_size=4).hexdigest()}"

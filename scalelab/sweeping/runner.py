@@ -1,13 +1,13 @@
 """Plan and run every configuration of a study and store the records in a ledger."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scalelab.core import plugins
-from scalelab.core.errors import MissingExtra, SpecError
+from scalelab.core.errors import SpecError
 from scalelab.core.events import SweepObserver
 from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.limits import Limits
@@ -15,13 +15,14 @@ from scalelab.core.notes import note_on_old_runs
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
-from scalelab.core.units import parse_bytes, parse_seconds
+from scalelab.core.units import parse_seconds
 from scalelab.store.latest import old_runs
 from scalelab.store.ledger import Attempt, Ledger
 from scalelab.store.writer import LedgerWriter
 from scalelab.studies.forecast import Forecast
 from scalelab.studies.grid import Configuration, expand
 from scalelab.studies.study_toml import as_toml, study_id
+from scalelab.sweeping.choices import limits_of, made_executor, optional, search_functions
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.final_seeds import best_configurations, check_final_seeds
 from scalelab.sweeping.halving import check_halving, first_round, run_rounds
@@ -70,8 +71,8 @@ def sweep(
         study_id=study_id(study, given),
         overrides=given,
         ledger=Path(ledger),
-        limits=_limits(study, budget),
-        total_s=time_budget or _optional(parse_seconds, study.budget.total),
+        limits=limits_of(study, budget),
+        total_s=time_budget or optional(parse_seconds, study.budget.total),
         rerun=outcomes_to_rerun(rerun),
         order=order,
         observer=observer or SweepObserver(),
@@ -87,40 +88,7 @@ def sweep(
         sweeping.hooks.check_device([configuration.spec for configuration in configurations])
     if dry_run:
         return sweeping.plan_only(configurations)
-    return sweeping.run(configurations, _executor(executor, workers, address))
-
-
-def _limits(study: StudySpec, budget: int | None) -> Limits:
-    return Limits(
-        memory_bytes=budget or _optional(parse_bytes, study.budget.memory),
-        time_s=_optional(parse_seconds, study.budget.time),
-    )
-
-
-def _optional(parse: Callable[[str], Any], text: str | None) -> Any:
-    return None if text is None else parse(text)
-
-
-def _executor(name: str, workers: int, address: str | None) -> Executor:
-    options: dict[str, Any] = {"workers": workers, "threads": threads_each(workers)}
-    if address is not None:
-        if "address" not in plugins.options("executors", name):
-            raise SpecError(f"the executor {name!r} has no address", "write --executor cluster")
-        options["address"] = address
-    return plugins.made("executors", name, **options)
-
-
-def _searching(study: StudySpec, overrides: Mapping[str, Any]) -> tuple[Any, Any]:
-    """The functions of a search. Raises MissingExtra without Optuna."""
-    try:
-        from scalelab.studies.search import Search
-        from scalelab.sweeping.search_loop import run_search
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "optuna":
-            raise
-        message = f"{study.name}: [search] needs the package 'optuna'"
-        raise MissingExtra(message, 'pip install "scalelab[search]"') from error
-    return run_search, Search(study, overrides)
+    return sweeping.run(configurations, made_executor(executor, workers, address))
 
 
 @dataclass(kw_only=True)
@@ -246,7 +214,7 @@ class _Sweep:
             driver.add(new)
             return self.jobs[planner.jobs([configuration])[0].fingerprint]
 
-        run_search, search = _searching(self.study, self.overrides)
+        run_search, search = search_functions(self.study, self.overrides)
         run_search(search, driver, ledger, writer, plan_trial)
 
     def _open_executor(self, executor: Executor, driver: Driver, jobs: Sequence[Job]) -> None:

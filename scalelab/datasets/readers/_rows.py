@@ -81,7 +81,7 @@ def read_rows(
     item_ids, offsets, times, users = _stream(connection, query, count, has_time, into)
     find_user_ids = None if user_is_text else lambda: users
     if user_is_text and into is not None:
-        # Millions of texts take room that training has not: only for who gives a folder to work in.
+        # Millions of texts take memory that training needs: only with a folder to work in.
         names = _ids_in(connection, "users")
         find_user_ids = lambda: names  # noqa: E731
     is_order = _card_says(source) if has_time else True

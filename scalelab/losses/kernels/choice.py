@@ -36,7 +36,7 @@ def runs_fused(
 
     Under "auto" a GPU's kernels are compared with plain float64 once for each type and width; where
     they are wrong or do not compile, a warning says so and tiles run. Raises SpecError where
-    "fused" is asked for and cannot be.
+    "fused" is wanted and cannot run.
     """
     fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
     fused = kernel != "tiled"

@@ -14,7 +14,7 @@ __all__ = ["TouchedByTile", "TouchedRows"]
 class TouchedRows:
     """The rows that `ids` name, in ascending order, and the sum of their gradients.
 
-    How many different rows M ids name is known to the device alone, so there is room for as many
+    How many different rows M ids name is known to the device alone, so there is memory for as many
     as they may be, C = min(M, V + 1). Places that stay empty come last: their id is V, which no row
     has, and their gradient is 0.
     """
@@ -27,10 +27,10 @@ class TouchedRows:
         torch.ne(sorted_M[1:], sorted_M[:-1], out=is_first_M[1:])
         place_M = is_first_M.cumsum_(0).sub_(1)
         # One more for the empty places of other `TouchedRows`, whose id is V too.
-        room = min(all_M.shape[0], self.num_rows + 1)
-        self.ids_C = torch.full_like(all_M[:room], self.num_rows)
+        space = min(all_M.shape[0], self.num_rows + 1)
+        self.ids_C = torch.full_like(all_M[:space], self.num_rows)
         self.ids_C.scatter_(0, place_M, sorted_M)
-        self.grad_CD = table_VD.new_zeros((room, table_VD.shape[1]))
+        self.grad_CD = table_VD.new_zeros((space, table_VD.shape[1]))
 
     def add(self, ids_M: Tensor, rows_MD: Tensor) -> None:
         """Add `rows_MD` to the gradients of the rows `ids_M`, which the ids of all contain."""

@@ -197,9 +197,9 @@ class Breakdown:
         self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, data: str
     ) -> Any:
         names = list(dict.fromkeys(rows.sort_by("bar_order")["label"].to_pylist()))
-        # Names stand above the bars: beside them they would leave a phone no room for bars.
+        # Names stand above the bars: beside them they would leave no width for bars on a phone.
         y = alt.Y("label:N", title=None, sort=names, axis=None)
-        # The numbers at the ends of the bars need room.
+        # The numbers at the ends of the bars need width.
         peaks = theme.numbers(all_rows if _have_one_scale(all_rows) else rows, "total")
         widest = 1.25 * max(peaks)
         across = axes.axis_of([widest], "peak", unit="byte", zero=True)

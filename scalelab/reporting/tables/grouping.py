@@ -103,7 +103,7 @@ def _text(value: Any) -> str:
 
 
 def _places(found: Sequence[Candidate]) -> dict[Class, str]:
-    """A text for each class: the data set, and what tells it from others, such as the device.
+    """A text for each class: the data set, and what differs from others, such as the device.
 
     They come in the order of `found`: by data set and number of items.
     """

@@ -24,7 +24,7 @@ from scalelab.store.ledger import Ledger
 
 __all__ = ["Entry", "Line", "ResultTable", "make_table"]
 
-# What tells in a file which results compare.
+# What shows in a file which results compare.
 _PLACE = ("dataset", "num_items", "protocol", "device")
 _SCHEMA_END = (
     ("metric", pa.string()),
