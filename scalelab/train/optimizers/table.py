@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from scalelab.core.errors import SpecError
+from scalelab.losses import tile_repeats
 from scalelab.losses.streaming.table_gradient import RowGradient, TableGradient
 from scalelab.losses.streaming.tiles import tile_ranges
 from scalelab.losses.streaming.touched_rows import TouchedByTile, TouchedRows
@@ -112,10 +113,13 @@ class TableOptimizer(Optimizer):
         state = self.state[self.table_VD]
         if not state:
             table_VD, rule = self.table_VD, self._rule
+            # Made once a run: a prediction counts it 0 times in a step.
+            counted = tile_repeats.set(0)
             # Torch's own counters are float32 too, and on the device where the kernel is fused.
             state["step"] = torch.zeros((), dtype=torch.float32, device=table_VD.device)
             state |= {name: torch.zeros_like(table_VD) for name in rule.full}
             state |= {name: table_VD.new_zeros(table_VD.shape[0]) for name in rule.by_row}
+            tile_repeats.reset(counted)
         return state
 
     def _row_state(self) -> dict[str, Tensor]:
