@@ -30,13 +30,9 @@ class TouchedRows:
         space = min(all_M.shape[0], self.num_rows + 1)
         self.ids_C = torch.full_like(all_M[:space], self.num_rows)
         self.ids_C.scatter_(0, place_M, sorted_M)
-<<<<<<< HEAD
-        self.grad_CD = table_VD.new_zeros((space, table_VD.shape[1]))
-=======
         # Not `new_zeros`: a count of operations would take the table for read.
         depth, dtype, device = table_VD.shape[1], table_VD.dtype, table_VD.device
-        self.grad_CD = torch.zeros((room, depth), dtype=dtype, device=device)
->>>>>>> h-streamed
+        self.grad_CD = torch.zeros((space, depth), dtype=dtype, device=device)
 
     def add(self, ids_M: Tensor, rows_MD: Tensor) -> None:
         """Add `rows_MD` to the gradients of the rows `ids_M`, which the ids of all contain."""
