@@ -18,6 +18,9 @@ from scalelab.core.presets import find_preset
 from scalelab.core.ranges import with_ranges, without_lists
 from scalelab.core.toml_sections import Section, checked, first_comment, read_toml
 
+# The study that was loaded last, by path, name and content.
+_LOADED: dict[tuple[str, str, bytes], "StudySpec"] = {}
+
 __all__ = ["BudgetSpec", "FinalSpec", "HalvingSpec", "SearchSpec", "StudySpec"]
 
 
@@ -129,8 +132,13 @@ class StudySpec(Section, frozen=True):
         """A preset's name, or a path, to a study; `base` may lie beside it. Raises SpecError."""
         path = find_preset("studies", name)
         sections = read_toml(path)
-        sections = {"question": first_comment(path)} | sections
-        return cls.from_sections(sections, path, str(name))
+        # Not by its name alone: a file may change while a process runs.
+        key = (str(path.absolute()), str(name), path.read_bytes())
+        if key not in _LOADED:
+            _LOADED.clear()
+            question = {"question": first_comment(path)}
+            _LOADED[key] = cls.from_sections(question | sections, path, str(name))
+        return _LOADED[key]
 
     @classmethod
     def from_sections(cls, sections: dict[str, Any], path: Path, name: str) -> "StudySpec":

@@ -1,6 +1,8 @@
 """Read TOML files and check them; say in one clear line which key is wrong."""
 
+import copy
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +27,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     The files of parts that it names are made absolute: they start at the folder of the file.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except UnicodeDecodeError as error:
         what, hint = "not a text file", "write a study or a run profile in TOML"
         if path.read_bytes()[8:12] == b"DUCK":
@@ -36,6 +38,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"invalid TOML: {path}: {error}") from error
     return absolute(tables, path.parent.absolute())
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> dict[str, Any]:
+    return tomllib.loads(text)
 
 
 def first_comment(path: Path) -> str:

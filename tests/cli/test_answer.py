@@ -33,7 +33,7 @@ def test_it_is_the_same_everywhere_and_its_command_can_be_typed(
     assert flat(text) in flat(swept.out)
     assert flat(scalelab("answer", "tiny.duckdb").out) == flat(text)
     assert scalelab("report", "tiny.duckdb", "--out", "page.html").code == 0
-    section = re.search(r'<section id="answer">(.*?)</section>', Path("page.html").read_text())
+    section = re.search(r'<section id="answer"[^>]*>(.*?)</section>', Path("page.html").read_text())
     assert section
     words = html.unescape(re.sub("<[^>]*>", " ", section[1]))
     assert flat(words) == flat(text)

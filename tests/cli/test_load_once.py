@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scalelab.core import study, toml_sections
 from scalelab.core.study import StudySpec
 
 BASE = """
@@ -45,6 +46,9 @@ def test_a_study_is_read_once_a_command(
 ) -> None:
     (plain_environment / "base.toml").write_text(BASE)
     (plain_environment / "study.toml").write_text(STUDY)
+    # Another test of this process may have read the same content.
+    toml_sections._parsed.cache_clear()
+    study._LOADED.clear()
     parsed, made = [], []
     loads, from_sections = tomllib.loads, StudySpec.from_sections.__func__
 
