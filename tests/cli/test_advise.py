@@ -122,9 +122,9 @@ def test_bad_input_is_one_clear_line(scalelab: Callable, name: str) -> None:
     ("arguments", "expected"),
     [
         (("plan", "sasrec-synthetic", "--items", "lots"), "invalid number"),
-        (("plan", "sasrec-synthetic", "--budget", "8"), "which unit"),
+        (("plan", "sasrec-synthetic", "--budget", "8"), "--budget 8 has no unit"),
         (("plan", "catalog-breakdown", "--items", "2M", "--on", "cpu"), "varies data.num_items"),
-        (("sweep", "quickstart", "--time-budget", "10"), "which unit"),
+        (("sweep", "quickstart", "--time-budget", "10"), "--time-budget 10 has no unit"),
     ],
 )
 def test_a_plan_refuses_what_it_cannot_read(
@@ -150,9 +150,11 @@ def test_items_of_files_are_planned_for_with_the_lengths_of_the_file(
     assert large["largest_step"]["positions"] == own["largest_step"]["positions"] * 128 // 40
 
 
-def test_a_key_that_the_study_varies_is_solved_once(scalelab: Callable) -> None:
+def test_a_key_that_the_study_varies_is_solved_once(scalelab: Callable, tmp_path: Path) -> None:
+    study = tmp_path / "batches.toml"
+    study.write_text('base = "sasrec-synthetic"\n[axes]\n"batch.size" = [16, 32, 64]\n')
     done = scalelab(
-        *("plan", "quickstart", "--on", "cpu", "--solve", "batch.size", "--budget", "20MiB"),
+        *("plan", study, "--on", "cpu", "--solve", "batch.size", "--budget", "20MiB"),
         *("--set", "loss.name=bce", "--set", "negatives.num_negatives=1", "--json"),
     )
     (found,) = done.document

@@ -152,7 +152,7 @@ def test_columns_that_fit_are_the_usual_ones_that_differ() -> None:
         "num_items": ["10", "20"],
     }
     assert fitting_columns(columns, 30) == ["loss", "other", "num_items"]
-    assert fitting_columns(columns, 20) == ["loss", "num_items"]
+    assert fitting_columns(columns, 24) == ["loss", "num_items"]
     assert shared_values(columns) == {"host": "a"}
     # One row shares nothing with others.
     assert fitting_columns({"host": ["a"], "loss": ["bce"]}, 30) == ["host", "loss"]
