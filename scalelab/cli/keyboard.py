@@ -14,9 +14,9 @@ __all__ = ["keys_pressed"]
 def keys_pressed(actions: Mapping[str, Callable[[], None]]) -> Iterator[bool]:
     """Read keys without echo and without Enter; Ctrl-C and Ctrl-Z keep their meaning.
 
-    Gives False, and reads nothing, where standard input is not a terminal of this process (a pipe,
-    the background, a system without termios). The terminal is as before when the block ends.
-    Actions run in a thread of their own.
+    Gives False, and reads nothing, where standard input is not a terminal of this process: in a
+    pipe, in the background, on a system without termios. The terminal is as before when the block
+    ends. Actions run in a thread of their own.
     """
     try:
         import termios

@@ -17,6 +17,7 @@ from scalelab.cli.finished import (
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.cli.remaining import Remaining
 from scalelab.core.events import Planned, Progress, SweepObserver
+from scalelab.core.notes import note_on_account
 from scalelab.core.records import Baseline, Outcome, Record
 
 __all__ = ["LiveState", "Running", "Snapshot"]
@@ -130,7 +131,7 @@ class LiveState(SweepObserver):
                 self._progress[progress.run_id] = progress
                 if progress.metric is not None:
                     curve = self._curves.setdefault(progress.run_id, [])
-                    # Between two evaluations the last figure comes again.
+                    # Between two evaluations the last figure is repeated.
                     if curve[-1:] != [progress.metric]:
                         curve.append(progress.metric)
 
@@ -163,6 +164,9 @@ class LiveState(SweepObserver):
                 pareto_front.add(
                     configuration_of_record(record), without_seed(finished.label), finished
                 )
+        note = note_on_account(record.run.account_error)
+        if note:
+            self.on_message(f"{finished.label}: {note}" if finished.label else note)
 
     def on_message(self, text: str) -> None:
         with self._lock:

@@ -26,12 +26,9 @@ COMMANDS = [
     ("new",),
     ("estimate",),
     ("answer",),
+    ("table",),
+    ("recommend",),
     ("doctor",),
-    ("answer",),
-    ("estimate",),
-    ("keys",),
-    ("new",),
-    ("schema",),
 ]
 
 BAD = {

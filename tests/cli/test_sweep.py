@@ -41,7 +41,7 @@ def test_it_ends_with_results_front_ledger_and_what_to_type_next(
 ) -> None:
     done = scalelab("sweep", study, "--executor", "inline")
     assert done.code == 0
-    for word in ("dense_ce", "bce", "size=16", "valid", "test", "peak", "train", "outcome"):
+    for word in ("dense_ce", "bce", "batch 16", "valid", "test", "peak", "train", "outcome"):
         assert word in done.out
     for line in (
         "Pareto front: configurations that no other beats",
