@@ -235,7 +235,9 @@ def text_table(
         )
         for name, start, wide in zip(cells, starts, widths, strict=True)
     ]
-    return alt.layer(*texts).properties(name=LISTING, width=sum(widths), height=alt.Step(15))
+    # One name per table of a chart: Vega derives names of its own from it.
+    name = f"{LISTING}-{chart_data.data(rows).name}".replace("-", "_")
+    return alt.layer(*texts).properties(name=name, width=sum(widths), height=alt.Step(15))
 
 
 def themed(chart: Any, chart_data: ChartData) -> Any:

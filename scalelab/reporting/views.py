@@ -9,7 +9,7 @@ from scalelab.reporting.differences import KEY, Key
 
 __all__ = ["LISTING", "PRINTED", "Keys", "Legend", "View", "Views", "split"]
 
-# A table of texts below a printed chart has this name; the page shows it as a table of its own.
+# So begins the name of a table of texts below a printed chart; the page shows it as a table.
 LISTING = "listing"
 # Words that were placed for the width of a printed chart; a narrow page leaves them out.
 PRINTED = "printed"
@@ -70,7 +70,7 @@ def split(spec: Spec, keys: Keys) -> Views:
     keyed = {name for name, rows in datasets.items() if rows and rows[0].keys() >= set(KEY)}
     for group, leaf in _leaves(spec, "", is_top=True):
         own_title, _ = ("", []) if leaf is spec else _title(leaf)
-        if leaf.get("name") == LISTING:
+        if str(leaf.get("name", "")).startswith(LISTING):
             view = View(group=group, title="", spec={}, listing=_listing(leaf, datasets))
         else:
             prepared = _prepared(leaf, config, keyed, found.legends)
