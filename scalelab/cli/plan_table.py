@@ -13,6 +13,7 @@ __all__ = ["show_ranked"]
 _SHORT = (
     ("per=", ""),
     ("num_negatives=", "neg="),
+    ("n_extra_chunks=", "extra="),
     ("num_items=", "items="),
     ("num_users=", "users="),
 )

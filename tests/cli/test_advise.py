@@ -175,7 +175,7 @@ def test_run_sweeps_the_study_and_typed_again_it_resumes(tmp_path: Path) -> None
         "device.threads": 1,
         "device.name": "cpu",
     }
-    asked = {"items": 300, "users": 200, "hours": 0.5, "run": True, "set": settings}
+    asked = {"items": 500, "users": 200, "hours": 0.5, "run": True, "set": settings}
     first = package.advise(**asked)
     assert first["result"].exit_code == 0
     number = first["study"]["number"]

@@ -104,17 +104,21 @@ def test_a_run_that_names_its_gpu_sees_them_all(study, sweep, tmp_path, observer
 
 
 def test_auto_is_resolved_before_anything_is_stored(study, sweep, tmp_path):
-    asked = study(set={"device.name": "auto"})
     path = tmp_path / "fake.duckdb"
-    sweep(asked, executor="processes")
+    sweep(study(set={"device.name": "auto"}), executor="processes")
     [first] = Ledger(path).query("SELECT fingerprint, spec FROM runs").to_pylist()
     assert '"name": "cpu"' in first["spec"]
     assert '"auto"' not in first["spec"]
     # The same run by another word: nothing is due.
     assert sweep(study(set={"device.name": "cpu"}), executor="processes").counts == {"done": 1}
     assert len(Ledger(path).query("SELECT * FROM runs").to_pylist()) == 1
+
+
+@pytest.mark.ray
+def test_auto_is_refused_for_a_cluster(study, sweep):
+    pytest.importorskip("ray")
     with pytest.raises(SpecError, match="a cluster has several"):
-        sweep(asked, executor="cluster")
+        sweep(study(set={"device.name": "auto"}), executor="cluster")
 
 
 def test_the_warm_process_imports_no_package_that_asks_for_gpus():

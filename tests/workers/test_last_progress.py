@@ -17,6 +17,7 @@ def report(phase, epoch, metric=None, used_bytes=None):
         best_metric=metric,
         used_bytes=used_bytes,
         tokens_per_s=None,
+        popularity=None,
     )
 
 
