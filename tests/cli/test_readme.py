@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -120,18 +121,41 @@ def _as_written(line: str) -> object:
     return pytest.param(line, marks=pytest.mark.slow) if is_slow else line
 
 
+MY_RUN = """
+[data]
+path = "ratings.csv"
+[model]
+hidden_dim = 8
+num_blocks = 1
+[loss]
+name = "dense_ce"
+[train]
+epochs = 1
+"""
+# What a reader has typed before, by how a command begins.
+BEFORE = {"scalelab recommend kept": "scalelab profile my-run.toml --save-model kept"}
+
+
 @pytest.fixture
 def folder(filled_ledger: Path, tmp_path: Path) -> Path:
     """A folder with all files that the README's reader would have, and a `scalelab` to call."""
     for name in ("quickstart", "my-study"):
         shutil.copy(filled_ledger, tmp_path / f"{name}.duckdb")
+    with duckdb.connect(str(tmp_path / "my-study.duckdb")) as connection:
+        connection.execute(
+            "INSERT INTO metrics SELECT * REPLACE ('hr' AS name, least(1, 2 * value) AS value) "
+            "FROM metrics WHERE name = 'ndcg'"
+        )
     (tmp_path / "my-study.toml").write_text(MY_STUDY, encoding="utf-8")
+    (tmp_path / "my-run.toml").write_text(MY_RUN, encoding="utf-8")
     (tmp_path / "published.csv").write_text(
         "dataset,model,loss,metric,value\nsimulated,sasrec,bce,ndcg@10,0.05\n", encoding="utf-8"
     )
     rows = [(user, (user + 3 * step) % 40, step) for user in range(80) for step in range(9)]
     lines = "".join(f"{user},{item},{1_700_000_000 + 9 * time}\n" for user, item, time in rows)
-    (tmp_path / "ratings.csv").write_text(f"user,item,timestamp\n{lines}", encoding="utf-8")
+    for name in ("ratings", "histories"):
+        text = f"user,item,timestamp\n{lines}"
+        (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
     start = datetime(2024, 1, 1)
     columns = {
         "user": [f"u{user}" for user, _, _ in rows],
@@ -163,6 +187,9 @@ def _run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("line", [_as_written(line) for line in SHOWN if line not in NOT_RUN])
 def test_a_command_of_the_readme_runs_as_written(line: str, folder: Path) -> None:
+    for start, command in BEFORE.items():
+        if line.startswith(start):
+            assert _run(command, folder).returncode == 0
     if line == "scalelab sweep quickstart":
         (folder / "quickstart.duckdb").unlink()
     before = set(folder.iterdir())
