@@ -62,7 +62,9 @@ def unpack_parts(spec: RunSpec, packed: PartFiles) -> RunSpec:
 
 def as_sent(run: Run, spec: RunSpec) -> Run:
     """The row of a run as `spec` names its parts: where a node keeps copies is its own matter."""
-    origin = json.loads(run.origin or "{}")
+    if run.origin is None:
+        return replace(run, spec=spec.as_json())
+    origin = json.loads(run.origin)
     probes = {f"probes.{n}": n for n in spec.measure.probes}
     for key, name in ({k: n for k, (_, n) in spec.named_parts().items()} | probes).items():
         if "file" in origin.get(key, {}):

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from sweeping_helpers import RecordingObserver, hooks
+from sweeping_helpers import hooks
 
 from scalelab.store.ledger import Ledger
 from scalelab.studies.forecast import Forecast
@@ -133,24 +133,18 @@ def test_the_end_of_the_driver_node_ends_the_sweep_in_one_line(two_nodes, study,
     from scalelab.workers.task import ExecutorDied
 
     submitted = []
+    submit = cluster.Cluster.submit
 
-    class Ending(RecordingObserver):
-        def on_run_start(self, run_id):
-            submitted.append(run_id)
-            ray.kill(mailboxes[0])
-
-    mailboxes = []
-    opened = cluster.Cluster.open
-
-    def opening(self, **options):
-        opened(self, **options)
-        mailboxes.append(self._mailbox)
+    def submitting(self, task):
+        submit(self, task)
+        submitted.append(task.run_id)
+        ray.kill(self._mailbox)
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(cluster.Cluster, "open", opening)
+    patch.setattr(cluster.Cluster, "submit", submitting)
     try:
         with pytest.raises(ExecutorDied, match="the Ray cluster has ended") as caught:
-            sweep(study(), executor="cluster", observer=Ending())
+            sweep(study(), executor="cluster")
     finally:
         patch.undo()
     assert "\n" not in str(caught.value)
