@@ -26,6 +26,7 @@ __all__ = [
     "themed",
     "unnamed",
     "values",
+    "view_name",
     "with_columns",
 ]
 
@@ -235,9 +236,17 @@ def text_table(
         )
         for name, start, wide in zip(cells, starts, widths, strict=True)
     ]
-    # One name per table of a chart: Vega derives names of its own from it.
-    name = f"{LISTING}-{chart_data.data(rows).name}".replace("-", "_")
+    name = view_name(LISTING, chart_data, rows)
     return alt.layer(*texts).properties(name=name, width=sum(widths), height=alt.Step(15))
+
+
+def view_name(kind: str, chart_data: ChartData, rows: pa.Table) -> str:
+    """A name that begins with `kind` and occurs once in a chart, with the number of `rows`.
+
+    Vega takes two views of one name for one: it draws the second's data in both. Altair numbers
+    names that end with a number anew, and in each part of a chart from 0, so this ends with a word.
+    """
+    return f"{kind}_{chart_data.data(rows).name.partition('-')[2]}_rows"
 
 
 def themed(chart: Any, chart_data: ChartData) -> Any:

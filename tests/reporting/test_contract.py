@@ -80,6 +80,22 @@ def test_a_study_draws(drawn, name):
     assert vl_convert.vegalite_to_vega(spec)["marks"]
 
 
+def view_names(node):
+    """The names of all views, at any depth."""
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    is_view = isinstance(node, dict) and "name" in node and {"mark", "layer"} & node.keys()
+    own = [node["name"]] if is_view else []
+    return own + [name for each in inner for name in view_names(each)]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_no_two_views_have_one_name(drawn, name):
+    """Vega would draw the data of one of them in both."""
+    _, spec = drawn[name]
+    names = view_names({key: value for key, value in spec.items() if key != "datasets"})
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize("name", CHARTS)
 def test_every_encoded_field_is_a_column_of_its_data(drawn, name):
     _, spec = drawn[name]

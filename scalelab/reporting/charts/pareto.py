@@ -217,7 +217,7 @@ class Pareto:
         names = self._names(rows, cost, is_on, across["scale"], up["scale"])
         named = (
             chart_data.chart(names)
-            .properties(name=PRINTED)
+            .properties(name=theme.view_name(PRINTED, chart_data, names))
             .mark_text(fontSize=11, fontWeight="bold")
             .encode(x=alt.X(f"{cost}:Q"), y="test_ndcg_10:Q", text="loss:N", color=colour)
         )
