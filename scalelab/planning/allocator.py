@@ -10,7 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from scalelab.core.units import MIB
+from scalelab.core.units import MIB, format_bytes
 from scalelab.measure.storages import MemoryEvent
 
 __all__ = ["CachingAllocator", "Overflow", "Replay", "replay"]
@@ -144,6 +144,14 @@ class Overflow:
     num_bytes: int
     phase: str
     component: str
+
+    def reason(self, needed_bytes: int, limit_bytes: int) -> str:
+        """One line on what would not fit."""
+        return (
+            f"would not fit: {format_bytes(needed_bytes)} needed, {format_bytes(limit_bytes)} "
+            f"there; the first allocation too many is {format_bytes(self.num_bytes)} of "
+            f"{self.component} in {self.phase}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,12 +82,7 @@ class Prediction:
         """One line on what would not fit, None where all does."""
         if self.overflow is None:
             return None
-        wanted = self.overflow
-        return (
-            f"would not fit: {format_bytes(self.needed_bytes)} needed, "
-            f"{format_bytes(self.limit_bytes)} there; the first allocation too many is "
-            f"{format_bytes(wanted.num_bytes)} of {wanted.component} in {wanted.phase}"
-        )
+        return self.overflow.reason(self.needed_bytes, self.limit_bytes)
 
     def as_document(self) -> dict[str, Any]:
         """What `scalelab plan --json` gives, but for the spec."""
