@@ -122,7 +122,10 @@ class _Sweep:
 
     def plan_only(self, configurations: Sequence[Configuration]) -> SweepResult:
         """Plan without writing anything."""
-        attempts = Ledger(self.ledger).attempts() if self.ledger.exists() else {}
+        attempts: Mapping[str, Attempt] = {}
+        if self.ledger.exists():
+            attempts = Ledger(self.ledger).attempts()
+            self._old_runs = old_runs(Ledger(self.ledger), self.study.name, RESULTS_VERSION)
         if self.study.halving is not None:
             configurations = first_round(self.study.halving, configurations)
             self.observer.on_message(f"this is round 1 of {len(self.study.halving.epochs)}")

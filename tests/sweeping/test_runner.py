@@ -4,10 +4,12 @@ import threading
 import time
 from dataclasses import replace
 
+import duckdb
 import pytest
 from sweeping_helpers import RecordingObserver, hooks
 
 from scalelab.core.errors import LedgerError, SpecError
+from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.records import Memory
 from scalelab.store.ledger import Ledger
 from scalelab.studies.forecast import Forecast
@@ -338,6 +340,31 @@ def test_the_study_is_stored_as_it_was_asked_for(study, sweep, tmp_path):
     assert tables["axes"] == {"batch.size": [8]}
     assert tables["cells"] == [{"loss.name": "dense_ce"}]
     assert tables["overrides"] == {"train.epochs": 1}
+
+
+@pytest.mark.parametrize("version", [None, RESULTS_VERSION - 1])
+def test_on_an_old_ledger_it_says_why_runs_run_again(study, sweep, tmp_path, observer, version):
+    path = tmp_path / "fake.duckdb"
+    sizes = study(axes={"batch.size": [8, 16]})
+    sweep(sizes)
+    with duckdb.connect(str(path)) as connection:
+        # As an older scalelab would have left them: fingerprints hold its version.
+        connection.execute(
+            "UPDATE runs SET results_version = ?, fingerprint = 'old' || fingerprint", [version]
+        )
+    for _ in range(2):
+        dry = RecordingObserver()
+        sweep(sizes, observer=dry, dry_run=True)
+        assert sum("run again" in text for text in dry.messages) == 1
+    sweep(sizes, observer=observer)
+    [note] = [text for text in observer.messages if "run again" in text]
+    assert note.startswith("2 finished runs have ")
+    assert len(observer.ended) == 2
+    # The third time nothing runs, so there is nothing to explain; another study never has any.
+    for other in (sizes, study(name="other", axes={"batch.size": [32]})):
+        observer.messages.clear()
+        sweep(other, observer=observer)
+        assert not [text for text in observer.messages if "run again" in text]
 
 
 def test_a_start_is_announced_after_the_ends_before_it(study, sweep, monkeypatch):
