@@ -139,8 +139,11 @@ def test_the_end_of_the_driver_node_ends_the_sweep_in_one_line(two_nodes, study,
         submit(self, task)
         submitted.append(task.run_id)
         ray.kill(self._mailbox)
+        # Ray ends an actor some time later: wait, so that the driver's next call finds it dead.
+        with pytest.raises(ray.exceptions.RayActorError):
+            while True:
+                ray.get(self._mailbox.take_progress.remote(), timeout=60)
 
-    # Five seconds long: Ray ends an actor some time after it was told to.
     asked = study(set={"train.epochs": 5, "train.learning_rate": 1.0})
     patch = pytest.MonkeyPatch()
     patch.setattr(cluster.Cluster, "submit", submitting)
