@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from scalelab.core.errors import SpecError
+from scalelab.reporting.frames import as_pandas, as_polars
 from scalelab.reporting.tables.candidates import (
     COSTS,
     Candidate,
@@ -85,8 +86,12 @@ class ResultTable:
         return self.document("csv")
 
     def to_pandas(self) -> Any:
-        """The raw figures as a pandas DataFrame, one per row."""
-        return self.figures.to_pandas()
+        """The raw figures as a pandas DataFrame, one per row. Raises MissingExtra."""
+        return as_pandas(self.figures)
+
+    def to_polars(self) -> Any:
+        """The raw figures as a polars DataFrame, one per row. Raises MissingExtra."""
+        return as_polars(self.figures)
 
     def document(self, format: str) -> str:
         """The table as markdown, latex, html or csv. Raises SpecError."""
