@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from scalelab.notebook.lists import Checks, Keys, Parts
     from scalelab.notebook.rows import Rows
     from scalelab.reporting.answer.result import Answer
+    from scalelab.reporting.written import WrittenFiles
     from scalelab.templates import Written
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "table",
     "table_format",
     "unmatched",
+    "watch_report",
     "write_rows",
 ]
 
@@ -144,13 +146,17 @@ def report(
     out: str | Path | None = None,
     charts: Sequence[str | dict[str, Any]] | None = None,
     format: str | None = None,
+    metric: str | None = None,
     set: Settings = None,
-) -> list[Path]:
-    """Write one page of a study's charts and tables, or single charts. Returns the files.
+    refresh_s: float | None = None,
+) -> WrittenFiles:
+    """Write one page of a study's charts and tables, or single charts. Returns the files, which a
+    notebook shows.
 
     Single charts where `charts` names some or `format` is not html; None takes the format that the
     name of `out` says, else html. A chart is a name, or `{"name": "pareto", "width": 300}`; `set`
-    holds options of every chart that is named. Raises SpecError, LedgerError.
+    holds options of every chart that is named. `metric`, such as hr@10, is what charts of quality
+    show. With `refresh_s` a browser loads the page again so often. Raises SpecError, LedgerError.
     """
     from scalelab.reporting import page
     from scalelab.store.ledger import Ledger
@@ -160,8 +166,35 @@ def report(
     if options and not charts:
         raise SpecError("options of a chart without a chart", "add --chart, such as --chart pareto")
     return page.report(
-        Ledger(ledger), target, charts=charts or None, format=format, options=options
+        Ledger(ledger),
+        target,
+        charts=charts or None,
+        format=format,
+        options=options,
+        metric=metric,
+        refresh_s=refresh_s,
     )
+
+
+def watch_report(
+    ledger: str | Path,
+    *,
+    out: str | Path | None = None,
+    metric: str | None = None,
+    every_s: float = 10.0,
+) -> Iterator[Path]:
+    """Write the page every so many seconds while a sweep writes the ledger, then once more.
+
+    Yields the file each time; until the end a browser loads it again as often. Raises SpecError,
+    LedgerError.
+    """
+    from scalelab.reporting.watching import pages_while_sweeping
+    from scalelab.store.ledger import Ledger
+
+    if every_s < 1:
+        raise SpecError(f"--every must be at least 1 second, got {every_s:g}", "write --every 10")
+    target = Path(out) if out is not None else None
+    return pages_while_sweeping(Ledger(ledger), target, every_s=every_s, metric=metric)
 
 
 def answer(
