@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from scalelab.tables.candidates import Candidate
-from scalelab.tables.grouping import Grouped
+from scalelab.result_tables.candidates import Candidate
+from scalelab.result_tables.grouping import Grouped
 
 __all__ = ["notes_of"]
 
