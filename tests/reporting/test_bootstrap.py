@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scalelab.reporting.answer.bootstrap import DRAWS, LEVEL, adjusted, gains, paired_bootstrap
+from scalelab.reporting.answer.bootstrap import DRAWS, LEVEL, adjusted, paired_bootstrap
+from scalelab.reporting.answer.user_ranks import gains
 
 
 def simulated(seed, number, better):
