@@ -32,9 +32,9 @@ from scalelab.core.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     from scalelab.core.events import GpuMeter
+    from scalelab.findings.result import Answer
     from scalelab.notebook.lists import Checks, Keys, Parts
     from scalelab.notebook.rows import Rows
-    from scalelab.reporting.answer.result import Answer
     from scalelab.reporting.written import WrittenFiles
     from scalelab.templates import Written
 
@@ -206,7 +206,7 @@ def answer(
     name or path: only its runs count. Raises SpecError, LedgerError.
     """
     from scalelab.core.units import parse_bytes
-    from scalelab.reporting.answer.sentences import answer as answer_of
+    from scalelab.findings.sentences import answer as answer_of
     from scalelab.store.ledger import Ledger
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
@@ -222,7 +222,7 @@ def calibrate(out: str | Path | None = None) -> Path:
 
 def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
     """The last attempt of each fingerprint in the ledger: outcome, quality, peak, time, note."""
-    from scalelab.reporting.verdicts import with_notes
+    from scalelab.findings.verdicts import with_notes
     from scalelab.store.latest import latest
     from scalelab.store.ledger import Ledger
 
@@ -231,7 +231,7 @@ def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, A
 
 def baselines(ledger: str | Path) -> list[dict[str, Any]]:
     """NDCG@10 of rankings that need no training, for each data set and protocol of the ledger."""
-    from scalelab.reporting.verdicts import baseline_rows
+    from scalelab.findings.verdicts import baseline_rows
     from scalelab.store.ledger import Ledger
 
     return baseline_rows(Ledger(ledger))

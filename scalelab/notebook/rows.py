@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from scalelab.core.for_people import with_unit
 from scalelab.notebook.html_table import html_table, paragraph
-from scalelab.reporting.frames import as_pandas, as_polars
+from scalelab.result_tables.frames import as_pandas, as_polars
 
 __all__ = ["Rows", "rows_of"]
 

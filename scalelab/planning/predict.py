@@ -12,7 +12,6 @@ from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
 from scalelab.datasets.load import LengthsOnly, lengths
-from scalelab.datasets.ranking import evaluated_users
 from scalelab.losses import Target
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
@@ -207,10 +206,10 @@ def predict(
         evaluation: MemoryKinds = {}
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
+        evaluated = data.evaluated(spec.data.max_eval_users)
         blocks = []
         for choice in evaluator.largest_blocks(
-            {"valid": data.valid, "test": data.test},
-            max_users=spec.data.max_eval_users,
+            evaluated,
             block_users=block_users,
         ):
             of_this = Cost()
@@ -223,7 +222,7 @@ def predict(
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
     step = step_seconds(cost, device, spec.train.precision)
-    num_blocks = -(-len(evaluated_users(data.test, spec.data.max_eval_users)) // block_users)
+    num_blocks = -(-len(evaluated["test"]) // block_users)
     block = block_seconds(block_cost, device)
     run = run_seconds(spec, step, num_steps=steps.num_steps, block=block, num_blocks=num_blocks)
     return Prediction(

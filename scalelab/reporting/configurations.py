@@ -7,11 +7,11 @@ from typing import Any
 
 from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.reporting.differences import KEY, Key, describe, key_of
+from scalelab.findings.differences import KEY, Key, describe, key_of
+from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting.quality import configurations_by, metric_of
 from scalelab.reporting.selection import MOST, SHOWN, ids, num_configurations
 from scalelab.reporting.shared_parts import without_shared
-from scalelab.reporting.verdicts import verdicts_of
 from scalelab.reporting.views import Keys
 from scalelab.store.ledger import Ledger
 

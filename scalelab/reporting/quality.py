@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from scalelab.core.dominance import pareto_front
 from scalelab.core.figures import QUALITY, QUALITY_K, QUALITY_KEY
 from scalelab.core.identity import COMPARABLE, COMPARABLE_IN_TIME
-from scalelab.reporting.differences import KEY, Key, key_of
-from scalelab.reporting.tables.candidates import check_metrics
+from scalelab.findings.differences import KEY, Key, key_of
+from scalelab.result_tables.candidates import check_metrics
 from scalelab.store.ledger import Ledger
 
 __all__ = ["QualityOf", "configurations_by", "fronts_by", "metric_of", "note_on"]
@@ -65,7 +65,7 @@ class QualityOf:
 def note_on(title: str) -> list[str]:
     """What must be added below a chart of another metric than NDCG@10; `title` is its title."""
     usual = QualityOf(name=QUALITY, k=QUALITY_K).title
-    return [] if title == usual else [f"shown is {title}; epochs and notes are those of {usual}"]
+    return [] if title == usual else [f"shown is {title}; notes on runs go by {usual}"]
 
 
 def metric_of(ledger: Ledger, text: str) -> QualityOf:

@@ -4,13 +4,13 @@ import pytest
 
 from scalelab.core.dominance import beats
 from scalelab.core.errors import SpecError
+from scalelab.findings.differences import KEY
+from scalelab.findings.verdicts import baselines_of
 from scalelab.reporting import page
 from scalelab.reporting.charts.learning import Learning
 from scalelab.reporting.charts.pareto import Pareto
 from scalelab.reporting.charts.scaling import Scaling
-from scalelab.reporting.differences import KEY
 from scalelab.reporting.quality import configurations_by, fronts_by, metric_of
-from scalelab.reporting.verdicts import baselines_of
 
 
 def of_runs(ledger, split, name, k):
@@ -83,7 +83,7 @@ def test_what_is_drawn_says_which_metric_it_is(study):
     for name in ("pareto", "scaling", "learning"):
         spec = page.draw(study, name, metric="hr@10").to_json()
         assert "HR@10" in spec
-        assert "shown is HR@10; epochs and notes are those of NDCG@10" in spec
+        assert "shown is HR@10; notes on runs go by NDCG@10" in spec
         assert "test NDCG@10" not in spec
         assert "shown is" not in page.draw(study, name).to_json()
 

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
-from scalelab.reporting.differences import KEY, describe, key_of
 from scalelab.reporting.lines import look_of
 from scalelab.reporting.quality import metric_of, note_on
 from scalelab.reporting.selection import ids
-from scalelab.reporting.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Learning"]

@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
+from scalelab.findings.differences import Settings, key_of, labels, settings_of
+from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
-from scalelab.reporting.differences import Settings, key_of, labels, settings_of
 from scalelab.reporting.lines import Look, look_of
 from scalelab.reporting.quality import configurations_by, metric_of, note_on
 from scalelab.reporting.selection import SHOWN, ids
-from scalelab.reporting.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Scaling"]
