@@ -12,7 +12,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scalelab.core import plugins
-from scalelab.core.chart_names import by_metric
+from scalelab.core.chart_names import by_metric, name_and_options
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import absolute, locate, short
 from scalelab.findings.result import as_html
@@ -30,6 +30,11 @@ __all__ = ["chart_names", "draw", "page", "report", "save_chart"]
 
 Chart = str | dict[str, Any]
 _DEFAULT: tuple[Chart, ...] = ("pareto", "breakdown", "learning")
+# A loss with several numbers of negatives.
+_VARIED_NEGATIVES = """
+SELECT loss FROM configurations WHERE num_negatives > 0
+GROUP BY data_fingerprint, device, loss HAVING count(DISTINCT num_negatives) > 1 LIMIT 1
+"""
 _FORMATS = ("html", "png", "svg", "pdf", "json")
 
 
@@ -90,12 +95,16 @@ def chart_names(ledger: Ledger) -> list[Chart]:
     found: list[Chart] = []
     for row in ledger.query("SELECT spec_toml FROM studies ORDER BY created_at").to_pylist():
         try:
-            charts = tomllib.loads(row["spec_toml"]).get("charts", _DEFAULT)
+            charts = tomllib.loads(row["spec_toml"]).get("charts", ())
         except tomllib.TOMLDecodeError:
-            charts = _DEFAULT
+            charts = ()
         found += [chart for chart in charts if chart not in found]
-    found = found or list(_DEFAULT)
-    if "timeline" not in found and ledger.query("FROM timeline LIMIT 1").num_rows:
+    if found in ([], list(_DEFAULT)):  # a study is stored with its default charts
+        found = list(_DEFAULT)
+        if ledger.query(_VARIED_NEGATIVES).num_rows:
+            found.append({"name": "scaling", "by": "num_negatives"})
+    is_named = any(name_and_options(chart)[0] == "timeline" for chart in found)
+    if not is_named and ledger.query("FROM timeline LIMIT 1").num_rows:
         found.append("timeline")
     return found
 
