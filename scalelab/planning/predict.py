@@ -12,7 +12,6 @@ from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
 from scalelab.datasets.load import LengthsOnly, lengths
-from scalelab.datasets.ranking import evaluated_users
 from scalelab.losses import Target
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
@@ -28,6 +27,7 @@ from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step
 from scalelab.train.assemble import evaluator_of, mask_prob
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.precision import check_precision, products_in
+from scalelab.train.ranking import evaluated_users
 
 __all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
 
