@@ -92,7 +92,7 @@ def streamed(name: str) -> dict[str, object]:
         **changes,
     }
     sets = [f"--set={key}={value}" for key, value in settings.items()]
-    plan = json.loads(output("plan", "sasrec-synthetic", *sets, "--json"))
+    (plan,) = json.loads(output("plan", "sasrec-synthetic", *sets, "--json"))
     start = time.perf_counter()
     facts = json.loads(output("profile", "sasrec-synthetic", *sets, "--json", "--quiet"))
     return {
