@@ -49,6 +49,7 @@ __all__ = [
     "Negatives",
     "Scores",
     "Target",
+    "before_tile",
     "cuda_target",
     "needs_popularity",
     "options_used",
@@ -62,6 +63,8 @@ __all__ = [
 # On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not
 # know (tiles leave nothing behind), a count of operations multiplies by it.
 tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
+# Called before each tile, for who looks at a long step in pieces.
+before_tile: ContextVar[Callable[[], None] | None] = ContextVar("before_tile", default=None)
 
 
 def target_of(tensor: Tensor) -> Target:

@@ -9,7 +9,6 @@ from torch import Generator, Tensor, nn
 from scalelab.models import EncoderInput
 from scalelab.models._blocks import (
     Block,
-    ItemTable,
     check_transformer,
     reset_layers,
     segment_mask,
@@ -23,6 +22,7 @@ from scalelab.models._options import (
     NumBlocks,
     NumHeads,
 )
+from scalelab.models.tables import item_table
 
 __all__ = ["SASRec"]
 
@@ -79,7 +79,7 @@ class SASRec(nn.Module):
         )
         self.init_std = init_std
         self.align_end = align == "end"
-        self.items = ItemTable(num_items, hidden_dim)
+        self.items = item_table(num_items, hidden_dim)
         self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
         inner = inner_dim or hidden_dim
         self.blocks = nn.ModuleList(
@@ -108,7 +108,7 @@ class SASRec(nn.Module):
     @property
     def item_table_VD(self) -> Tensor:
         """The item table, (V, D), tied: the encoder looks items up in it too."""
-        return self.items.weight
+        return self.items.rows_VD
 
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""

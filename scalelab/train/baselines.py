@@ -122,9 +122,12 @@ def _recent_items(histories: Histories, times: np.ndarray, duration: float) -> n
 
 def _counted(items: np.ndarray, num_items: int) -> _Scores:
     """One list for all users: how often each item occurs among `items`."""
-    occurrences = np.bincount(items, minlength=num_items + 1)
-    some = np.flatnonzero(occurrences)
-    counts = occurrences[some]
+    if len(items) < num_items:  # less memory than an entry an item
+        some, counts = np.unique(items, return_counts=True)
+    else:
+        occurrences = np.bincount(items, minlength=num_items + 1)
+        some = np.flatnonzero(occurrences)
+        counts = occurrences[some]
     return _Scores(
         offsets=np.array([0, len(some)], np.int64),
         items=some.astype(np.int32),
@@ -207,8 +210,6 @@ def _rank(
     repeated,
 ):
     """How many items stand above each target and how many, itself included, level with it."""
-    # The user (from 1) whose history an item was last found in: a repeat is taken out once.
-    found_by = np.zeros(num_items + 1, np.int64)
     for user in range(len(targets)):
         target = targets[user]
         row = item_ids[ends[user] - 1] if per_last_item else 0
@@ -220,12 +221,11 @@ def _rank(
         else:
             level = num_items - (end - begin)
         repeated[user] = False
-        for at in range(starts[user], ends[user]):
-            item = item_ids[at]
+        # A repeat is taken out once.
+        for item in np.unique(item_ids[starts[user] : ends[user]]):
             if item == target:
                 repeated[user] = True
-            elif exclude_seen and found_by[item] != user + 1:
-                found_by[item] = user + 1
+            elif exclude_seen:
                 seen_score = _count_of(item, items, counts, begin, end)
                 higher -= seen_score > score
                 level -= seen_score == score
