@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from scalelab.tables.methods import Methods
-    from scalelab.tables.result_table import ResultTable
+    from scalelab.result_tables.methods import Methods
+    from scalelab.result_tables.result_table import ResultTable
 
 __all__ = ["bibtex", "compare", "methods", "table", "table_format", "unmatched", "write_rows"]
 
@@ -29,8 +29,8 @@ def table(
     compares is ranked: one data set, protocol, device and results version at a time. Raises
     SpecError, LedgerError.
     """
+    from scalelab.result_tables.result_table import make_table
     from scalelab.store.ledger import Ledger
-    from scalelab.tables.result_table import make_table
 
     return make_table(
         Ledger(ledger), rows=list(rows), columns=list(columns), metrics=list(metrics), study=study
@@ -39,22 +39,22 @@ def table(
 
 def methods(ledger: str | Path, study: str | None = None) -> Methods:
     """The paragraph of methods of a ledger's finished runs, and its sources. Raises SpecError."""
+    from scalelab.result_tables.methods import methods_of
     from scalelab.store.ledger import Ledger
-    from scalelab.tables.methods import methods_of
 
     return methods_of(Ledger(ledger), study)
 
 
 def bibtex(ledger: str | Path, study: str | None = None) -> str:
     """BibTeX of the losses and models of a ledger's finished runs. Raises SpecError."""
-    from scalelab.tables.documents import bibtex
+    from scalelab.result_tables.documents import bibtex
 
     return bibtex(methods(ledger, study))
 
 
 def table_format(option: str | None, out: Path | None) -> str:
     """The format of a table that the option or the file's name says. Raises SpecError."""
-    from scalelab.tables.documents import table_format
+    from scalelab.result_tables.documents import table_format
 
     return table_format(option, out)
 
@@ -65,9 +65,9 @@ def compare(ledger: str | Path, published: str | Path | None = None) -> pa.Table
     `published` None takes the file that the study names. Raises DataError for a table that cannot
     be read, LedgerError.
     """
+    from scalelab.result_tables.compare import compare as join
+    from scalelab.result_tables.compare import published_of
     from scalelab.store.ledger import Ledger
-    from scalelab.tables.compare import compare as join
-    from scalelab.tables.compare import published_of
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
     return join(Ledger(ledger), file)
@@ -75,8 +75,8 @@ def compare(ledger: str | Path, published: str | Path | None = None) -> pa.Table
 
 def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[str]:
     """The published figures that have no row in `compare`, with the reason. Raises DataError."""
+    from scalelab.result_tables.compare import published_of, unmatched
     from scalelab.store.ledger import Ledger
-    from scalelab.tables.compare import published_of, unmatched
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
     return unmatched(Ledger(ledger), file)
@@ -87,7 +87,7 @@ def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None
 
     `format` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
     """
-    from scalelab.tables.rows import as_text, save
+    from scalelab.result_tables.rows import as_text, save
 
     if out is None:
         return as_text(rows, format or "csv")

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
 from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
@@ -33,6 +34,7 @@ __all__ = [
     "BatchSpec",
     "DataSpec",
     "DeviceSpec",
+    "EvaluateSpec",
     "LossSpec",
     "MeasureSpec",
     "ModelSpec",
@@ -84,6 +86,8 @@ class RunSpec(Section, frozen=True):
     """How long and with what the run trains."""
     device: DeviceSpec = DeviceSpec()
     """Where the run trains."""
+    evaluate: EvaluateSpec = EvaluateSpec()
+    """Which metrics are computed, and which of them chooses the epoch."""
     measure: MeasureSpec = MeasureSpec()
     """What is read while the run trains."""
     sources: dict[str, str] = Field(default_factory=dict)
@@ -161,8 +165,11 @@ class RunSpec(Section, frozen=True):
         # Left out where they say nothing, so that a spec reads as it did before they were there.
         if not self.sources:
             del sections["sources"]
-        if self.measure == MeasureSpec():
-            del sections["measure"]
+        for name, plain in (("measure", MeasureSpec()), ("evaluate", EvaluateSpec())):
+            if getattr(self, name) == plain:
+                del sections[name]
+        if self.data.targets is None:
+            del sections["data"]["targets"]
         for name in ADDED_TO_TRAIN:
             if getattr(self.train, name) == TrainSpec.model_fields[name].default:
                 del sections["train"][name]
@@ -202,7 +209,12 @@ class RunSpec(Section, frozen=True):
             "leave_one_out": "leave-one-out",
             "temporal": f"temporal {cut}",
             "global_time": f"global time {cut}{until}",
+            # Numbers of sessions are whole.
+            "sessions": f"sessions {cut}{until}".replace(".0 ", " ").removesuffix(".0"),
         }[data.split]
+        usual = "successive" if data.split == "sessions" else "last"
+        if data.targets not in (None, usual):
+            split += f", targets {data.targets}"
         seen = "seen excluded" if data.exclude_seen else "seen included"
         parts = [split, seen]
         if data.min_item_count > 1 or data.min_user_count > 1:

@@ -23,8 +23,8 @@ from scalelab.reporting.looks import split_looks
 from scalelab.reporting.theme import DARK, colour_of
 from scalelab.reporting.views import Keys, split
 from scalelab.reporting.written import WrittenFiles
+from scalelab.result_tables.formats import format_of
 from scalelab.store.ledger import Ledger
-from scalelab.tables.formats import format_of
 
 __all__ = ["chart_names", "draw", "page", "report", "save_chart"]
 

@@ -28,6 +28,7 @@ from scalelab.core.events import SweepObserver
 from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.study import StudySpec
+from scalelab.result_tables.rows import save
 from scalelab.store.ledger import Ledger
 from scalelab.studies.grid import expand
 from scalelab.studies.search import ObjectiveValues, Search
@@ -35,7 +36,6 @@ from scalelab.sweeping import runner
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.jobs import Planner, in_order
 from scalelab.sweeping.signals import StopSignals
-from scalelab.tables.rows import save
 from scalelab.workers.task import utc_now
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from scalelab.core.errors import DataError
+from scalelab.result_tables.compare import compare, published_of, unmatched
 from scalelab.store.ledger import Ledger
-from scalelab.tables.compare import compare, published_of, unmatched
 
 HEADER = "source,dataset,protocol,model,loss,setting,metric,value\n"
 

@@ -10,17 +10,17 @@ import pyarrow as pa
 
 from scalelab.core.errors import SpecError
 from scalelab.findings.verdicts import baselines_of
-from scalelab.store.ledger import Ledger
-from scalelab.tables.candidates import (
+from scalelab.result_tables.candidates import (
     COSTS,
     Figure,
     candidates,
     check_metrics,
 )
-from scalelab.tables.grouping import DATASET, Grouped, group
-from scalelab.tables.marks import marks_of
-from scalelab.tables.notes import notes_of
-from scalelab.tables.significance import Significance, significance_of
+from scalelab.result_tables.grouping import DATASET, Grouped, group
+from scalelab.result_tables.marks import marks_of
+from scalelab.result_tables.notes import notes_of
+from scalelab.result_tables.significance import Significance, significance_of
+from scalelab.store.ledger import Ledger
 
 __all__ = ["Entry", "Line", "ResultTable", "make_table"]
 
@@ -96,7 +96,7 @@ class ResultTable:
 
     def document(self, format: str) -> str:
         """The table as markdown, latex, html or csv. Raises SpecError."""
-        from scalelab.tables.documents import as_document
+        from scalelab.result_tables.documents import as_document
 
         return as_document(self, format)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from scalelab.tables.printed import PrintedTable
+from scalelab.result_tables.printed import PrintedTable
 
 __all__ = ["FORMATS", "escape_latex", "escape_markdown", "render"]
 
@@ -57,7 +57,7 @@ def _environment(format: str) -> Environment:
     """What a template prints is escaped for its format; what it contains itself is not."""
     # Other signs than Jinja's usual ones: templates of LaTeX are full of braces.
     return Environment(
-        loader=PackageLoader("scalelab.tables", "."),
+        loader=PackageLoader("scalelab.result_tables", "."),
         undefined=StrictUndefined,
         finalize=_ESCAPES[format],
         trim_blocks=True,

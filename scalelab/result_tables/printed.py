@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scalelab.core.units import GIB, KIB, MIB
-from scalelab.tables.candidates import COSTS
-from scalelab.tables.grouping import DATASET
-from scalelab.tables.marks import DIGITS
-from scalelab.tables.result_table import Entry, ResultTable
+from scalelab.result_tables.candidates import COSTS
+from scalelab.result_tables.grouping import DATASET
+from scalelab.result_tables.marks import DIGITS
+from scalelab.result_tables.result_table import Entry, ResultTable
 
 __all__ = ["Printed", "PrintedLine", "PrintedTable", "printed"]
 

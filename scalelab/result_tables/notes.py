@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from scalelab.findings.bootstrap import LEVEL
-from scalelab.tables.candidates import Candidate
-from scalelab.tables.grouping import Grouped
-from scalelab.tables.significance import Significance
+from scalelab.result_tables.candidates import Candidate
+from scalelab.result_tables.grouping import Grouped
+from scalelab.result_tables.significance import Significance
 
 __all__ = ["notes_of"]
 

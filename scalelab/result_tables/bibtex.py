@@ -30,7 +30,7 @@ def sources_of(parts: Iterable[str]) -> tuple[list[Source], list[str]]:
 @cache
 def all_sources() -> tuple[Source, ...]:
     """Every entry of sources.bib. Its `keywords` name the parts; they are not given to others."""
-    package = resources.files("scalelab.tables")
+    package = resources.files("scalelab.result_tables")
     text = package.joinpath("sources.bib").read_text(encoding="utf-8")
     return tuple(_source(entry) for entry in re.split(r"\n(?=@)", text))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.identity import COMPARABLE
-from scalelab.tables.candidates import Candidate, Class
+from scalelab.result_tables.candidates import Candidate, Class
 
 __all__ = ["DATASET", "Grouped", "group"]
 

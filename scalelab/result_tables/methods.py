@@ -8,10 +8,10 @@ from typing import Any
 
 from scalelab.core.units import format_bytes
 from scalelab.findings.differences import settings_of
+from scalelab.result_tables.bibtex import Source, sources_of
+from scalelab.result_tables.candidates import study_ids
+from scalelab.result_tables.rendering import escape_latex, escape_markdown
 from scalelab.store.ledger import Ledger
-from scalelab.tables.bibtex import Source, sources_of
-from scalelab.tables.candidates import study_ids
-from scalelab.tables.rendering import escape_latex, escape_markdown
 
 __all__ = ["Methods", "methods_of"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scalelab.core.errors import SpecError
-from scalelab.tables.formats import format_of
+from scalelab.result_tables.formats import format_of
 
 KNOWN = ("html", "png")
 

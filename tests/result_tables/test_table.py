@@ -10,11 +10,11 @@ import pytest
 
 from scalelab.core.errors import SpecError
 from scalelab.core.records import Baseline, Outcome
+from scalelab.result_tables.documents import as_document
+from scalelab.result_tables.marks import marks_of
+from scalelab.result_tables.printed import printed
+from scalelab.result_tables.result_table import make_table
 from scalelab.store.ledger import Ledger
-from scalelab.tables.documents import as_document
-from scalelab.tables.marks import marks_of
-from scalelab.tables.printed import printed
-from scalelab.tables.result_table import make_table
 
 HOSTILE = r"a_b & 50% #$ {~^\end} <i>|*x*"
 

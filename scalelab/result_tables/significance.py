@@ -6,9 +6,9 @@ from typing import Any
 
 from scalelab.findings.bootstrap import LEVEL, adjusted, paired_bootstrap
 from scalelab.findings.user_ranks import has_gains, user_gains
+from scalelab.result_tables.candidates import Candidate
+from scalelab.result_tables.grouping import Grouped
 from scalelab.store.ledger import Ledger
-from scalelab.tables.candidates import Candidate
-from scalelab.tables.grouping import Grouped
 
 __all__ = ["Significance", "significance_of"]
 

@@ -11,7 +11,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from scalelab.core.errors import LedgerError
-from scalelab.tables.formats import format_of
+from scalelab.result_tables.formats import format_of
 
 __all__ = ["ROW_FORMATS", "RowWriter", "writing_rows"]
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scalelab.core.errors import LedgerError, SpecError
-from scalelab.tables.formats import format_of
+from scalelab.result_tables.formats import format_of
 
 __all__ = ["as_text", "save"]
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scalelab.core.errors import SpecError, nearest
-from scalelab.tables.formats import format_of
-from scalelab.tables.methods import Methods
-from scalelab.tables.printed import printed
-from scalelab.tables.rendering import FORMATS, render
-from scalelab.tables.result_table import ResultTable
-from scalelab.tables.rows import as_text
+from scalelab.result_tables.formats import format_of
+from scalelab.result_tables.methods import Methods
+from scalelab.result_tables.printed import printed
+from scalelab.result_tables.rendering import FORMATS, render
+from scalelab.result_tables.result_table import ResultTable
+from scalelab.result_tables.rows import as_text
 
 __all__ = ["TABLE_FORMATS", "as_document", "bibtex", "table_format"]
 

@@ -9,8 +9,8 @@ import pytest
 
 from scalelab.core.presets import find_preset
 from scalelab.core.records import Metric, UserRanks
+from scalelab.result_tables.result_table import make_table
 from scalelab.store.ledger import Ledger
-from scalelab.tables.result_table import make_table
 
 USERS = 3000
 FIGURES = {

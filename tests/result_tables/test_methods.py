@@ -5,10 +5,10 @@ import re
 import pytest
 
 from scalelab.core.locating import available
+from scalelab.result_tables.bibtex import all_sources, sources_of
+from scalelab.result_tables.documents import bibtex
+from scalelab.result_tables.methods import methods_of
 from scalelab.store.ledger import Ledger
-from scalelab.tables.bibtex import all_sources, sources_of
-from scalelab.tables.documents import bibtex
-from scalelab.tables.methods import methods_of
 
 
 def test_the_paragraph_says_what_the_ledger_holds(study):
