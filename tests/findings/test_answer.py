@@ -521,17 +521,22 @@ memory = "13MiB"
 """
 
 
-@pytest.fixture
-def studied(made, ledger, monkeypatch):
-    """A ledger of a study that lies beside it as a file, in the working folder."""
+def write_study(ledger, text):
+    """The study as a file in the working folder, and in the ledger as it was swept."""
     from scalelab.core.study import StudySpec
     from scalelab.studies.study_toml import as_toml
 
-    monkeypatch.chdir(ledger.path.parent)
     file = ledger.path.with_name("mine.toml")
-    file.write_text(STUDY, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     toml = as_toml(StudySpec.load(file), {"data.num_items": 500, "train.precision": "bf16"})
     ledger.add_study("study-1", "mine", toml, datetime(2026, 1, 1))
+
+
+@pytest.fixture
+def studied(made, ledger, monkeypatch):
+    """A ledger of a study that lies beside it as a file, in the working folder."""
+    monkeypatch.chdir(ledger.path.parent)
+    write_study(ledger, STUDY)
     return ledger
 
 
@@ -557,6 +562,16 @@ def test_next_is_the_page_once_there_are_three_seeds(made, studied):
 def test_next_is_longer_training_where_it_was_still_rising(made, studied):
     studied.append([made(0.4, 6, valid=RISING, stopped=Stopped.EPOCHS)])
     assert clauses(studied).next == command(studied, " --set train.epochs=60")
+
+
+@pytest.mark.parametrize(
+    "varied", ["\n[halving]\nepochs = [10, 30]\n", '"train.epochs" = [10, 30]\n']
+)
+def test_next_is_never_longer_where_the_study_itself_sets_the_epochs(made, studied, varied):
+    """A sweep refuses --set for a key that the study varies."""
+    write_study(studied, STUDY + varied)
+    studied.append([made(0.4, 6, valid=RISING, stopped=Stopped.EPOCHS)])
+    assert clauses(studied).next == command(studied, " --set train.seed=1")
 
 
 def test_next_goes_on_where_runs_are_missing(made, studied):
