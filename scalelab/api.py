@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from scalelab.core.parts import Part
     from scalelab.core.study import StudySpec
     from scalelab.diagnostics import Check
-    from scalelab.reporting.answer.result import Answer
+    from scalelab.findings.result import Answer
     from scalelab.sweeping.result import SweepResult
     from scalelab.templates import Written
 
@@ -195,7 +195,7 @@ def answer(
     name or path: only its runs count. Raises SpecError, LedgerError.
     """
     from scalelab.core.units import parse_bytes
-    from scalelab.reporting.answer.sentences import answer as answer_of
+    from scalelab.findings.sentences import answer as answer_of
     from scalelab.store.ledger import Ledger
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
@@ -259,7 +259,7 @@ def sweep(
 
 def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
     """The last attempt of each fingerprint in the ledger: outcome, quality, peak, time, note."""
-    from scalelab.reporting.verdicts import with_notes
+    from scalelab.findings.verdicts import with_notes
     from scalelab.store.latest import latest
     from scalelab.store.ledger import Ledger
 
@@ -268,7 +268,7 @@ def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, A
 
 def baselines(ledger: str | Path) -> list[dict[str, Any]]:
     """NDCG@10 of rankings that need no training, for each data set and protocol of the ledger."""
-    from scalelab.reporting.verdicts import baseline_rows
+    from scalelab.findings.verdicts import baseline_rows
     from scalelab.store.ledger import Ledger
 
     return baseline_rows(Ledger(ledger))

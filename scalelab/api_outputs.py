@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from scalelab.reporting.tables.methods import Methods
-    from scalelab.reporting.tables.result_table import ResultTable
+    from scalelab.result_tables.methods import Methods
+    from scalelab.result_tables.result_table import ResultTable
 
 __all__ = ["bibtex", "compare", "methods", "table", "table_format", "unmatched", "write_rows"]
 
@@ -29,7 +29,7 @@ def table(
     compares is ranked: one data set, protocol, device and results version at a time. Raises
     SpecError, LedgerError.
     """
-    from scalelab.reporting.tables.result_table import make_table
+    from scalelab.result_tables.result_table import make_table
     from scalelab.store.ledger import Ledger
 
     return make_table(
@@ -39,7 +39,7 @@ def table(
 
 def methods(ledger: str | Path, study: str | None = None) -> Methods:
     """The paragraph of methods of a ledger's finished runs, and its sources. Raises SpecError."""
-    from scalelab.reporting.tables.methods import methods_of
+    from scalelab.result_tables.methods import methods_of
     from scalelab.store.ledger import Ledger
 
     return methods_of(Ledger(ledger), study)
@@ -47,14 +47,14 @@ def methods(ledger: str | Path, study: str | None = None) -> Methods:
 
 def bibtex(ledger: str | Path, study: str | None = None) -> str:
     """BibTeX of the losses and models of a ledger's finished runs. Raises SpecError."""
-    from scalelab.reporting.tables.documents import bibtex
+    from scalelab.result_tables.documents import bibtex
 
     return bibtex(methods(ledger, study))
 
 
 def table_format(option: str | None, out: Path | None) -> str:
     """The format of a table that the option or the file's name says. Raises SpecError."""
-    from scalelab.reporting.tables.documents import table_format
+    from scalelab.result_tables.documents import table_format
 
     return table_format(option, out)
 
@@ -66,8 +66,8 @@ def compare(ledger: str | Path, published: str | Path | None = None) -> pa.Table
     results of the papers, each with its source. Raises DataError for a table that cannot
     be read, LedgerError.
     """
-    from scalelab.reporting.compare import compare as join
-    from scalelab.reporting.compare import published_of
+    from scalelab.result_tables.compare import compare as join
+    from scalelab.result_tables.compare import published_of
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
@@ -78,7 +78,7 @@ def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[s
     """The published figures that have no row in `compare`, with the reason; of scalelab's own table
     (`published` None) those on the data sets of the ledger. Raises DataError.
     """
-    from scalelab.reporting.compare import published_of, unmatched
+    from scalelab.result_tables.compare import published_of, unmatched
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
@@ -90,7 +90,7 @@ def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None
 
     `format` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
     """
-    from scalelab.reporting.rows import as_text, save
+    from scalelab.result_tables.rows import as_text, save
 
     if out is None:
         return as_text(rows, format or "csv")

@@ -51,8 +51,8 @@ def recommend(
     if k < 1:
         raise SpecError(f"invalid k: {k} is not above 0", "write for example 20")
     from scalelab.datasets.request import request
-    from scalelab.reporting.formats import format_of
-    from scalelab.reporting.row_writer import ROW_FORMATS, writing_rows
+    from scalelab.result_tables.formats import format_of
+    from scalelab.result_tables.row_writer import ROW_FORMATS, writing_rows
 
     format = format_of(format, Path(out), ROW_FORMATS, "parquet")
     dataset = request(histories, reader, overrides_of(set))

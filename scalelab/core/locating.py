@@ -39,7 +39,7 @@ KINDS = {
     "executors": "scalelab.workers.executors",
 }
 # The generative model is chosen by data.reader as a reader is, and has a package of its own.
-_ELSEWHERE = {("readers", "synthetic"): "scalelab.datasets.synthetic.model"}
+_ELSEWHERE = {("readers", "synthetic"): "scalelab.synthetic.model"}
 _SINGULAR = {"losses": "loss", "negatives": "source of negatives"}
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _PACKAGE_ROOT = Path(__file__).parent.parent

@@ -8,11 +8,11 @@ import numpy as np
 from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.by_session import by_session
+from scalelab.datasets.evaluated import evaluated_rows
 from scalelab.datasets.filters import keep_core
 from scalelab.datasets.global_time import global_time, moment
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.order import arrange
-from scalelab.datasets.ranking import evaluated_rows
 from scalelab.datasets.sources import DataSource, digest, resolve
 from scalelab.datasets.splits import HeldOut, Split, leave_one_out, split_lengths, temporal
 

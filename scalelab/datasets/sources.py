@@ -19,7 +19,6 @@ from scalelab.core.spec import DataSpec
 from scalelab.datasets.compact import open_compact, read_meta
 from scalelab.datasets.interactions import Interactions, Oracle
 from scalelab.datasets.locate import Location, locate
-from scalelab.datasets.synthetic.model import Synthetic
 
 __all__ = ["DataSource", "SourceLengths", "digest", "resolve"]
 
@@ -82,7 +81,7 @@ class _Generated:
     """Data drawn from a generative model; its options are all there is to know."""
 
     def __init__(self, options: dict[str, Any]) -> None:
-        self.oracle = Synthetic(**options)
+        self.oracle = plugins.made("readers", _SYNTHETIC, **options)
         self.fingerprint = digest([_VERSION, _SYNTHETIC, options])
 
     def read(self, into: Path | None = None) -> Interactions:
@@ -100,7 +99,7 @@ class _CompactFolder:
         self._meta = read_meta(folder)
         self.fingerprint = str(self._meta["fingerprint"])
         options = self._meta.get("synthetic")
-        self.oracle = None if options is None else Synthetic(**options)
+        self.oracle = None if options is None else plugins.made("readers", _SYNTHETIC, **options)
 
     def read(self, into: Path | None = None) -> Interactions:
         return replace(open_compact(self._folder, self._meta), oracle=self.oracle)

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 
 from scalelab.core.errors import DataError
+from scalelab.datasets.evaluated import evaluated_rows
 from scalelab.datasets.interactions import Histories, Interactions
-from scalelab.datasets.ranking import evaluated_rows
 
 __all__ = [
     "SHORTEST",

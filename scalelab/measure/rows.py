@@ -7,9 +7,9 @@ from torch import Tensor
 
 from scalelab.batches.steps import StepChoice
 from scalelab.core.records import Baseline, Run, Sample
-from scalelab.datasets.baselines import baseline_rows
 from scalelab.losses import options_used
 from scalelab.losses.kernels.choice import kernels_used
+from scalelab.train.baselines import baseline_rows
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.trainer import Trainer
 

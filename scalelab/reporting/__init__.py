@@ -1,1 +1,1 @@
-"""Write the results of a ledger as charts, tables and one offline page, without torch."""
+"""Draw the results of a ledger as charts and as one offline page, without torch."""

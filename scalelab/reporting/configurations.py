@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.reporting.differences import KEY, Key, describe, key_of
+from scalelab.findings.differences import KEY, Key, describe, key_of
+from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting.selection import MOST, SHOWN, ids, num_configurations
-from scalelab.reporting.verdicts import verdicts_of
 from scalelab.reporting.views import Keys
 from scalelab.store.ledger import Ledger
 

@@ -15,15 +15,15 @@ from scalelab.core import plugins
 from scalelab.core.chart_names import name_and_options
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import absolute, locate, short
+from scalelab.findings.result import as_html
+from scalelab.findings.sentences import answer
 from scalelab.reporting import sections
-from scalelab.reporting.answer.result import as_html
-from scalelab.reporting.answer.sentences import answer
 from scalelab.reporting.configurations import collect
-from scalelab.reporting.formats import format_of
 from scalelab.reporting.looks import split_looks
 from scalelab.reporting.theme import DARK, colour_of
 from scalelab.reporting.views import Keys, split
 from scalelab.reporting.written import WrittenFiles
+from scalelab.result_tables.formats import format_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["chart_names", "draw", "page", "report", "save_chart"]

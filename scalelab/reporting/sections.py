@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.reporting.differences import KEY, describe, key_of
+from scalelab.findings.differences import KEY, describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalelab.reporting.differences import KEY, Key
+from scalelab.findings.differences import KEY, Key
 
 __all__ = ["LISTING", "PRINTED", "Keys", "Legend", "View", "Views", "split"]
 

@@ -8,9 +8,9 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.spec import RunSpec
-from scalelab.datasets.baselines import popularity_metrics
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
+from scalelab.train.baselines import popularity_metrics
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
 from scalelab.train.optimizers.build import build_optimizers

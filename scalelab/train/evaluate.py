@@ -15,9 +15,9 @@ from scalelab.core.errors import DataError
 from scalelab.core.target import Target
 from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
-from scalelab.datasets.ranking import KS, ranking_metrics, user_ranks
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
+from scalelab.train.ranking import KS, ranking_metrics, user_ranks
 from scalelab.train.scoring import Scorer
 
 __all__ = ["BlockChoice", "Diverged", "Evaluator"]

@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from scalelab.datasets.synthetic.model import Synthetic
+from scalelab.synthetic.model import Synthetic
 
 PROMISED = 5e6
 

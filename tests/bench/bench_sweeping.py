@@ -28,7 +28,7 @@ from scalelab.core.events import SweepObserver
 from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.study import StudySpec
-from scalelab.reporting.rows import save
+from scalelab.result_tables.rows import save
 from scalelab.store.ledger import Ledger
 from scalelab.studies.grid import expand
 from scalelab.studies.search import ObjectiveValues, Search

@@ -7,12 +7,12 @@ from itertools import pairwise
 
 import pytest
 
+from scalelab.findings.differences import KEY, settings_of
 from scalelab.reporting.charts.breakdown import Breakdown
 from scalelab.reporting.charts.kinds import Kinds
 from scalelab.reporting.charts.pareto import Pareto
 from scalelab.reporting.charts.prediction import Prediction
 from scalelab.reporting.charts.scaling import Scaling
-from scalelab.reporting.differences import KEY, settings_of
 from scalelab.store.ledger import Ledger
 
 # One configuration, and others that each differ from it in one setting.

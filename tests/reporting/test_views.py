@@ -10,12 +10,12 @@ from scalelab.core.errors import SpecError
 from scalelab.core.records import Metric
 from scalelab.core.study import StudySpec
 from scalelab.core.units import format_bytes
+from scalelab.findings.differences import key_of
 from scalelab.reporting import page, theme
 from scalelab.reporting.charts.breakdown import Breakdown
 from scalelab.reporting.charts.learning import Learning
 from scalelab.reporting.charts.pareto import Pareto
 from scalelab.reporting.configurations import collect
-from scalelab.reporting.differences import key_of
 from scalelab.reporting.views import Keys, split
 from scalelab.store.ledger import Ledger
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from scalelab.core.errors import DataError
-from scalelab.datasets._arrays import ArraySink
+from scalelab.datasets.arrays import ArraySink
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import chunks_of, literal, one

@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes
+from scalelab.findings.differences import KEY, Key, describe, key_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
-from scalelab.reporting.differences import KEY, Key, describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Breakdown"]

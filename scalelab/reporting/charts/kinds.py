@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from scalelab.core.memory_kinds import KINDS
 from scalelab.core.units import format_bytes
+from scalelab.findings.differences import describe, key_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Study, Width
-from scalelab.reporting.differences import describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Kinds"]

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
-from scalelab.reporting.differences import KEY, describe, key_of
 from scalelab.reporting.lines import look_of
 from scalelab.reporting.selection import ids
-from scalelab.reporting.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Learning"]

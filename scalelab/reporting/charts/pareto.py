@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
+from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.verdicts import baselines_of, verdicts_of
 from scalelab.reporting import axes, bounds, theme
 from scalelab.reporting.budgets import budget_layers, budgets_of
 from scalelab.reporting.charts._options import Height, Study, Width
-from scalelab.reporting.differences import KEY, describe, key_of
 from scalelab.reporting.labels import Label, along_steps, place
 from scalelab.reporting.selection import SHOWN, ids
-from scalelab.reporting.verdicts import baselines_of, verdicts_of
 from scalelab.reporting.views import PRINTED
 from scalelab.store.ledger import Ledger
 

@@ -7,9 +7,9 @@ import altair as alt
 import pyarrow as pa
 from pydantic import Field
 
+from scalelab.findings.differences import describe, key_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
-from scalelab.reporting.differences import describe, key_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Prediction"]

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
+from scalelab.findings.differences import Settings, key_of, labels, settings_of
+from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
-from scalelab.reporting.differences import Settings, key_of, labels, settings_of
 from scalelab.reporting.lines import Look, look_of
 from scalelab.reporting.selection import SHOWN, ids
-from scalelab.reporting.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Scaling"]

@@ -141,8 +141,7 @@ def test_the_end_of_the_driver_node_ends_the_sweep_in_one_line(two_nodes, study,
         ray.kill(self._mailbox)
         # Ray ends an actor some time later: wait, so that the driver's next call finds it dead.
         with pytest.raises(ray.exceptions.RayActorError):
-            while True:
-                ray.get(self._mailbox.take_progress.remote(), timeout=60)
+            _call_for_ever(self._mailbox)
 
     asked = study(set={"train.epochs": 5, "train.learning_rate": 1.0})
     patch = pytest.MonkeyPatch()
@@ -156,3 +155,8 @@ def test_the_end_of_the_driver_node_ends_the_sweep_in_one_line(two_nodes, study,
     assert submitted
     found = Ledger(tmp_path / "fake.duckdb").query("SELECT outcome FROM runs").to_pylist()
     assert {row["outcome"] for row in found} == {"interrupted"}
+
+
+def _call_for_ever(mailbox):
+    while True:
+        ray.get(mailbox.take_progress.remote(), timeout=60)

@@ -1,0 +1,229 @@
+"""Read from a ledger the configurations that the answer chooses from, and what did not finish."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalelab.core.identity import COMPARABLE
+from scalelab.core.records import Outcome
+from scalelab.findings.differences import KEY, Described, Key, Settings, describe, key_of
+from scalelab.findings.verdicts import Verdict, verdicts_of
+from scalelab.store.ledger import Ledger
+
+__all__ = ["CLOSE", "Candidate", "Group", "groups_of"]
+
+# A configuration comes close to another with this share of its NDCG@10 on validation.
+CLOSE = 0.95
+# Only so many of a group, the best on validation, are compared with the best one.
+_MOST = 50
+
+_SAME = " AND ".join(f"k.{name} IS NOT DISTINCT FROM other.{name}" for name in COMPARABLE)
+_GROUP = ", ".join(COMPARABLE)
+# Specs are long: they are looked up only for the configurations that are left.
+_CANDIDATES = f"""
+WITH evaluated AS (
+    SELECT {", ".join(KEY)}, max(eval_peak_bytes) AS eval_peak_bytes, max(seed) AS last_seed
+    FROM results GROUP BY ALL
+),
+known AS (
+    SELECT {", ".join(f"c.{name}" for name in KEY)}, dataset, num_items, num_users, num_seeds,
+        valid_ndcg_10, test_ndcg_10, test_ndcg_10_std, oracle_ndcg_10, peak_bytes, peak_bytes_max,
+        train_s, num_lost, e.eval_peak_bytes, e.last_seed,
+        num_lost = 0 AND ($budget IS NULL
+            OR (peak_bytes_max <= $budget AND e.eval_peak_bytes <= $budget)) IS TRUE AS fits
+    FROM configurations AS c JOIN evaluated AS e
+        ON {" AND ".join(f"c.{name} IS NOT DISTINCT FROM e.{name}" for name in KEY)}
+    WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
+        AND ($studies IS NULL OR list_has_any(study_ids, $studies))
+),
+totals AS (
+    SELECT {_GROUP}, count(*) AS num_finished, count(*) FILTER (fits) AS num_fit,
+        count(*) FILTER (num_lost > 0) AS num_with_lost, max(last_seed) AS group_last_seed,
+        min(greatest(peak_bytes_max, eval_peak_bytes)) FILTER (num_lost = 0) AS least_bytes,
+        max(valid_ndcg_10) FILTER (fits) AS best_valid
+    FROM known GROUP BY ALL
+),
+left_over AS (
+    SELECT k.*, num_finished, num_fit, num_with_lost, group_last_seed, least_bytes,
+        fits AND valid_ndcg_10 >= {CLOSE} * best_valid AS is_close
+    FROM known AS k JOIN totals AS other ON {_SAME}
+    QUALIFY row_number() OVER (
+            PARTITION BY k.{", k.".join(COMPARABLE)}, fits
+            ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
+        ) <= CASE WHEN fits THEN {_MOST} ELSE 1 END
+        OR is_close AND row_number() OVER (
+            PARTITION BY k.{", k.".join(COMPARABLE)}, is_close
+            ORDER BY peak_bytes, configuration
+        ) = 1
+)
+SELECT left_over.*, spec FROM left_over JOIN (
+    SELECT configuration, any_value(spec)::VARCHAR AS spec
+    FROM results SEMI JOIN left_over USING (configuration) GROUP BY configuration
+) AS specs USING (configuration)
+ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version,
+    fits DESC, valid_ndcg_10 DESC, peak_bytes, configuration
+"""
+# By the last attempt of each run; a run that ended early does not know its data or its device.
+_ENDINGS = """
+SELECT dataset, protocol, data_fingerprint, outcome, count(*) AS number FROM (
+    SELECT dataset, protocol, data_fingerprint, outcome FROM runs
+    WHERE $studies IS NULL OR list_contains($studies, study_id)
+    QUALIFY row_number() OVER (
+        PARTITION BY fingerprint
+        ORDER BY outcome = 'done' DESC, attempt DESC, started_at DESC, run_id
+    ) = 1
+) GROUP BY ALL ORDER BY dataset, protocol, data_fingerprint, outcome
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A finished configuration: means over its seeds, the highest peak of evaluation."""
+
+    key: Key
+    label: str
+    settings: Settings
+    seeds: int
+    valid: float
+    test: float
+    test_std: float | None
+    oracle: float | None
+    peak_bytes: int | None
+    eval_peak_bytes: int | None
+    train_s: float | None
+    verdict: Verdict
+
+    @property
+    def at_baseline(self) -> bool:
+        """Whether every seed of it ended level with the popularity list."""
+        return self.verdict.at_baseline == self.seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """What may be compared with each other: one data set, protocol, device and results version.
+
+    `candidates` fit the budget, the best on validation first, at most 50 and the cheapest close
+    one. `least_bytes` is the highest peak of the configuration with the lowest one, evaluation
+    counted. `endings` counts runs of
+    that data by outcome, without those that are done where some have a quality.
+    """
+
+    data: str
+    data_fingerprint: str | None
+    protocol: str
+    num_users: int | None
+    candidates: tuple[Candidate, ...]
+    num_finished: int
+    num_fit: int
+    num_with_lost: int
+    last_seed: int
+    least_bytes: int | None
+    endings: Mapping[str, int]
+
+
+def groups_of(
+    ledger: Ledger, budget_bytes: int | None, studies: Sequence[str] | None
+) -> list[Group]:
+    """All comparisons of a ledger, also those where nothing has finished, in a steady order.
+
+    `studies` are ids; None takes the runs of all. Raises LedgerError.
+    """
+    parameters = {"budget": budget_bytes, "studies": None if studies is None else list(studies)}
+    rows = ledger.query(_CANDIDATES, parameters).to_pylist()
+    endings = ledger.query(_ENDINGS, {"studies": parameters["studies"]}).to_pylist()
+    described = describe(rows)
+    verdicts = verdicts_of(ledger, {row["configuration"] for row in rows})
+    by_group: dict[Key, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_group.setdefault(tuple(row[name] for name in COMPARABLE), []).append(row)
+    devices = Counter(key[:2] for key in by_group)
+    found: list[Group] = []
+    for key, own in by_group.items():
+        first = own[0]
+        data = described[key_of(first)].data
+        if devices[key[:2]] > 1:
+            data = f"{data}, {first['device'] or 'unknown device'}"
+        group = Group(
+            data=data,
+            data_fingerprint=first["data_fingerprint"],
+            protocol=first["protocol"],
+            num_users=first["num_users"],
+            candidates=tuple(
+                _candidate(row, described[key_of(row)], verdicts[key_of(row)])
+                for row in own
+                if row["fits"]
+            ),
+            num_finished=first["num_finished"],
+            num_fit=first["num_fit"],
+            num_with_lost=first["num_with_lost"],
+            last_seed=first["group_last_seed"],
+            least_bytes=first["least_bytes"],
+            endings=_endings(endings, first),
+        )
+        found.append(group)
+    return found + _without_results(endings, rows)
+
+
+def _endings(endings: Sequence[dict[str, Any]], first: dict[str, Any]) -> dict[str, int]:
+    """Runs by outcome on the data of `first`; of a run that did not know its data, by the name."""
+    found: Counter[str] = Counter()
+    for one in endings:
+        if one["protocol"] == first["protocol"] and (
+            one["data_fingerprint"] == first["data_fingerprint"]
+            or (one["data_fingerprint"] is None and one["dataset"] == first["dataset"])
+        ):
+            found[one["outcome"]] += one["number"]
+    return {outcome: number for outcome, number in found.items() if outcome != Outcome.DONE}
+
+
+def _without_results(
+    endings: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
+) -> list[Group]:
+    """The data on which no run has finished with a quality."""
+    known = {(row["protocol"], row["data_fingerprint"]) for row in rows}
+    known |= {(row["protocol"], row["dataset"], None) for row in rows}
+    found: dict[tuple[Any, ...], dict[str, int]] = {}
+    named: dict[tuple[Any, ...], str] = {}
+    for one in endings:
+        fingerprint = one["data_fingerprint"]
+        place = (one["protocol"], fingerprint)
+        if fingerprint is None:
+            place = (one["protocol"], one["dataset"], None)
+        if place not in known:
+            found.setdefault(place, {})[one["outcome"]] = one["number"]
+            named[place] = f"{one['dataset']}, {one['protocol']}"
+    return [
+        Group(
+            data=named[place],
+            data_fingerprint=place[1] if len(place) == 2 else None,
+            protocol=place[0],
+            num_users=None,
+            candidates=(),
+            num_finished=0,
+            num_fit=0,
+            num_with_lost=0,
+            last_seed=0,
+            least_bytes=None,
+            endings=outcomes,
+        )
+        for place, outcomes in found.items()
+    ]
+
+
+def _candidate(row: dict[str, Any], described: Described, verdict: Verdict) -> Candidate:
+    return Candidate(
+        key=key_of(row),
+        label=described.label,
+        settings=described.settings,
+        seeds=row["num_seeds"],
+        valid=row["valid_ndcg_10"],
+        test=row["test_ndcg_10"],
+        test_std=row["test_ndcg_10_std"],
+        oracle=row["oracle_ndcg_10"],
+        peak_bytes=row["peak_bytes"],
+        eval_peak_bytes=row["eval_peak_bytes"],
+        train_s=row["train_s"],
+        verdict=verdict,
+    )

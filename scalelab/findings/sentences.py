@@ -1,0 +1,202 @@
+"""Answer for a whole ledger: one sentence for each data set, and the command to type next."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scalelab.core.errors import SpecError
+from scalelab.core.records import LOST, UNFINISHED, Outcome
+from scalelab.core.study import StudySpec
+from scalelab.core.units import parse_bytes
+from scalelab.findings import words
+from scalelab.findings.candidates import Candidate, Group, groups_of
+from scalelab.findings.choice import Choice, choose
+from scalelab.findings.command import (
+    StudyRequest,
+    errors_command,
+    plan_command,
+    report_command,
+    study_request,
+    sweep_command,
+)
+from scalelab.findings.result import NEXT, Answer, Pick, Sentence
+from scalelab.findings.verdicts import Baseline, baselines_of
+from scalelab.store.ledger import Ledger
+
+__all__ = ["answer"]
+
+# A page with more comparisons than this is read by nobody.
+_MOST = 12
+# With so many seeds the spread over them is known.
+_ENOUGH_SEEDS = 3
+
+
+def answer(
+    ledger: Ledger,
+    budget_bytes: int | None = None,
+    study: str | None = None,
+) -> Answer:
+    """The answer of a ledger under a budget of memory; None: that of the study swept last.
+
+    `study` is a name, or what names it on a command line: only runs of studies of that name count,
+    where the ledger has others too. Raises SpecError, LedgerError.
+    """
+    ids = _ids(ledger, study)
+    request = study_request(ledger, ids, study)
+    if budget_bytes is None and request is not None and request.memory is not None:
+        budget_bytes = parse_bytes(request.memory)
+    groups = groups_of(ledger, budget_bytes, ids)
+    baselines = baselines_of(ledger)
+    found = [
+        _sentence(ledger, group, baselines, request, budget_bytes, several=len(groups) > 1)
+        for group in groups[:_MOST]
+    ]
+    lines = [sentence.text for sentence in found] or ["This ledger has no runs yet."]
+    if len(groups) > _MOST:
+        lines.append(f"There are {len(groups) - _MOST} more data sets, protocols or devices.")
+    commands = dict.fromkeys(sentence.next for sentence in found)
+    return Answer(
+        ledger=str(ledger.path),
+        budget_bytes=budget_bytes,
+        text="\n".join([*lines, *(f"{NEXT}{command}" for command in commands)]),
+        sentences=tuple(found),
+    )
+
+
+def _ids(ledger: Ledger, study: str | None) -> list[str] | None:
+    """The ids of the studies of that name; None where the ledger has no other."""
+    rows = ledger.query("SELECT study_id, name FROM studies").to_pylist()
+    names = {row["name"] for row in rows}
+    if study is None:
+        return None
+    name = study if study in names else StudySpec.load(study).name
+    if name not in names:
+        there = f"there are: {', '.join(sorted(names))}" if names else "it has no studies"
+        raise SpecError(f"{ledger.path} has no study called {name!r}", there)
+    if names == {name}:
+        return None
+    return [row["study_id"] for row in rows if row["name"] == name]
+
+
+def _sentence(
+    ledger: Ledger,
+    group: Group,
+    baselines: Mapping[tuple[str, str], list[Baseline]],
+    request: StudyRequest | None,
+    budget_bytes: int | None,
+    *,
+    several: bool,
+) -> Sentence:
+    choice = None
+    if group.candidates:
+        known = baselines.get((group.data_fingerprint or "", group.protocol), [])
+        choice = choose(ledger, group, known)
+    clauses = _clauses(choice, group, budget_bytes)
+    text = " ".join(clauses.values())
+    return Sentence(
+        data=group.data,
+        text=f"{group.data}: {text}" if several else text,
+        clauses=clauses,
+        next=_next(ledger, choice, group, request, budget_bytes),
+        **_numbers(choice),
+    )
+
+
+def _clauses(choice: Choice | None, group: Group, budget_bytes: int | None) -> dict[str, str]:
+    if choice is None:
+        found = {"best": words.nothing_clause(group, budget_bytes)}
+        # Without a finished run the first clause states how they ended.
+        if group.num_finished:
+            found["left_out"] = words.left_out_clause(group)
+    else:
+        found = {
+            "best": words.best_clause(choice, group, budget_bytes),
+            "cheaper": words.cheaper_clause(choice),
+            "distance": words.distance_clause(choice),
+            "unknown": words.unknown_clause(choice, group),
+            "left_out": words.left_out_clause(group),
+        }
+    return {kind: clause for kind, clause in found.items() if clause}
+
+
+def _numbers(choice: Choice | None) -> dict[str, Any]:
+    """The fields of a sentence that are figures."""
+    if choice is None:
+        names = ("best", "cheaper", "quality_ratio", "memory_ratio", "oracle_ndcg_10", "baseline")
+        empty = dict.fromkeys((*names, "baseline_ndcg_10", "test_users"))
+        return {**empty, "is_best": False, "equal": ()}
+    best, cheaper, baseline = choice.best, choice.cheaper, choice.baseline
+    if choice.nothing_learned:
+        cheaper = None
+    sizes = None if cheaper is None else (cheaper.peak_bytes, best.peak_bytes)
+    return {
+        "is_best": choice.is_best,
+        "best": _pick(best, choice),
+        "cheaper": None if cheaper is None else _pick(cheaper, choice),
+        "equal": tuple(_pick(one, choice) for one in choice.equal),
+        "quality_ratio": None if cheaper is None else cheaper.test / best.test,
+        "memory_ratio": sizes[0] / sizes[1] if sizes and sizes[0] and sizes[1] else None,
+        "oracle_ndcg_10": best.oracle,
+        "baseline": None if baseline is None else baseline.name,
+        "baseline_ndcg_10": None if baseline is None else baseline.test,
+        "test_users": choice.num_users,
+    }
+
+
+def _pick(one: Candidate, choice: Choice) -> Pick:
+    return Pick(
+        label=one.label,
+        configuration=one.key[0],
+        settings=one.settings,
+        seeds=one.seeds,
+        valid_ndcg_10=one.valid,
+        test_ndcg_10=one.test,
+        test_ndcg_10_std=one.test_std,
+        peak_bytes=one.peak_bytes,
+        eval_peak_bytes=one.eval_peak_bytes,
+        train_s=one.train_s,
+        note=one.verdict.words,
+        p_value=choice.p_values.get(one.key),
+    )
+
+
+def _next(
+    ledger: Ledger,
+    choice: Choice | None,
+    group: Group,
+    request: StudyRequest | None,
+    budget_bytes: int | None,
+) -> str:
+    """The command that would tell most; where the study is not there, the page of the ledger."""
+    found = None
+    if request is not None:
+        if any(group.endings.get(outcome) for outcome in UNFINISHED):
+            found = sweep_command(ledger, request, {})
+        elif choice is None and _too_large(group, budget_bytes):
+            found = plan_command(request, budget_bytes)
+        elif choice is not None and _needs_longer(choice):
+            found = sweep_command(ledger, request, _longer(choice.best))
+        elif choice is not None and choice.best.seeds < _ENOUGH_SEEDS and not request.is_search:
+            found = sweep_command(ledger, request, {"train.seed": group.last_seed + 1})
+    if found is None and choice is None and any(group.endings.get(o) for o in LOST):
+        found = errors_command(ledger)
+    return found or report_command(ledger)
+
+
+def _too_large(group: Group, budget_bytes: int | None) -> bool:
+    """Whether memory is what keeps all from a result."""
+    ended = group.endings
+    large = ended.get(Outcome.OOM, 0) + ended.get(Outcome.SKIPPED, 0)
+    return bool(large) or (budget_bytes is not None and group.num_finished > group.num_with_lost)
+
+
+def _needs_longer(choice: Choice) -> bool:
+    shown = [choice.best, *([] if choice.cheaper is None else [choice.cheaper])]
+    return choice.nothing_learned in ("zero", "at_baseline") or any(
+        one.verdict.still_rising for one in shown
+    )
+
+
+def _longer(one: Candidate) -> dict[str, int]:
+    """Twice the training."""
+    names = ("train.epochs", "train.max_steps")
+    return {name: 2 * one.settings[name] for name in names if one.settings.get(name)}

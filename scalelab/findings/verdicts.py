@@ -1,0 +1,146 @@
+"""Say of each configuration whether it ended at a baseline, below one, or while still rising."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scalelab.core.verdicts import (
+    AT_BASELINE,
+    STILL_RISING,
+    at_baseline,
+    below_baseline,
+    still_rising,
+)
+from scalelab.findings.differences import KEY, Key, key_of
+from scalelab.store.ledger import Ledger
+
+__all__ = ["Baseline", "Verdict", "baseline_rows", "baselines_of", "verdicts_of", "with_notes"]
+
+# As in the view `configurations`: the last attempt of each run.
+_RUNS = f"""
+WITH latest AS (
+    SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
+    FROM results WHERE $wanted IS NULL OR list_contains($wanted, configuration)
+    GROUP BY fingerprint, device
+)
+SELECT results.run_id, {", ".join(f"results.{name}" for name in KEY)},
+    any_value(stopped) AS stopped,
+    any_value(test_ndcg_10) AS test_ndcg_10,
+    list(metrics.value ORDER BY metrics.epoch) FILTER (metrics.value IS NOT NULL) AS valid
+FROM results SEMI JOIN latest USING (run_id)
+LEFT JOIN metrics ON metrics.run_id = results.run_id
+    AND metrics.split = 'valid' AND metrics.name = 'ndcg' AND metrics.k = 10
+GROUP BY results.run_id, {", ".join(f"results.{name}" for name in KEY)}
+"""
+_BASELINES = """
+SELECT data_fingerprint, protocol, coalesce(any_value(dataset), data_fingerprint) AS dataset, name,
+    max(value) FILTER (split = 'valid') AS valid, max(value) FILTER (split = 'test') AS test
+FROM baselines LEFT JOIN (
+    SELECT data_fingerprint, any_value(dataset) AS dataset FROM runs GROUP BY data_fingerprint
+) AS named USING (data_fingerprint)
+WHERE metric = 'ndcg' AND k = 10
+GROUP BY data_fingerprint, protocol, name
+ORDER BY data_fingerprint, protocol, test DESC NULLS LAST, name
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """NDCG@10 of a ranking that needs no training."""
+
+    dataset: str
+    name: str
+    valid: float | None
+    test: float | None
+
+    @property
+    def words(self) -> str:
+        """Its name as people write it."""
+        return self.name.replace("_", " ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What must be known before a configuration is compared; counts are of its `seeds` runs."""
+
+    seeds: int
+    at_baseline: int
+    still_rising: int
+    below: str
+
+    @property
+    def words(self) -> str:
+        """All that applies, such as "still rising when it ended (1 of 3 seeds)"."""
+        found = []
+        if self.at_baseline:
+            found.append(f"{AT_BASELINE}{self._share(self.at_baseline)}")
+        if self.still_rising:
+            found.append(f"{STILL_RISING}{self._share(self.still_rising)}")
+        if self.below:
+            found.append(self.below)
+        return "; ".join(found)
+
+    def _share(self, count: int) -> str:
+        return "" if count == self.seeds else f" ({count} of {self.seeds} seeds)"
+
+
+def baselines_of(ledger: Ledger) -> dict[tuple[str, str], list[Baseline]]:
+    """The baselines of each data fingerprint and protocol, the best on test first."""
+    found: dict[tuple[str, str], list[Baseline]] = {}
+    for row in ledger.query(_BASELINES).to_pylist():
+        figures = {name: row[name] for name in ("dataset", "name", "valid", "test")}
+        baseline = Baseline(**figures)
+        found.setdefault((row["data_fingerprint"], row["protocol"]), []).append(baseline)
+    return found
+
+
+def verdicts_of(
+    ledger: Ledger, configurations: Collection[str] | None = None
+) -> dict[Key, Verdict]:
+    """The verdict on each of these rows of the view `configurations`; None: on every one."""
+    wanted = None if configurations is None else sorted(configurations)
+    baselines = baselines_of(ledger)
+    runs: dict[Key, list[dict[str, Any]]] = {}
+    for row in ledger.query(_RUNS, {"wanted": wanted}).to_pylist():
+        runs.setdefault(key_of(row), []).append(row)
+    return {
+        key: _verdict(rows, baselines.get((rows[0]["data_fingerprint"], rows[0]["protocol"]), []))
+        for key, rows in runs.items()
+    }
+
+
+def baseline_rows(ledger: Ledger) -> list[dict[str, Any]]:
+    """The baselines with the data fingerprint and protocol to which they belong."""
+    return [
+        {"data_fingerprint": data, "protocol": protocol, "dataset": one.dataset, "name": one.name}
+        | {"valid_ndcg_10": one.valid, "test_ndcg_10": one.test}
+        for (data, protocol), found in baselines_of(ledger).items()
+        for one in found
+    ]
+
+
+def with_notes(ledger: Ledger, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`rows` with the note on the run of each; "" where there is none."""
+    baselines = baselines_of(ledger)
+    notes: dict[str, str] = {}
+    # Of all runs: that is quicker than a search for each.
+    for row in ledger.query(_RUNS, {"wanted": None}).to_pylist():
+        found = baselines.get((row["data_fingerprint"], row["protocol"]), [])
+        notes[row["run_id"]] = _verdict([row], found).words
+    return [row | {"note": notes.get(row["run_id"], "")} for row in rows]
+
+
+def _popularity(baselines: Sequence[Baseline]) -> float | None:
+    return next((one.valid for one in baselines if one.name == "popularity"), None)
+
+
+def _verdict(rows: Sequence[dict[str, Any]], baselines: Sequence[Baseline]) -> Verdict:
+    popularity = _popularity(baselines)
+    tests = [row["test_ndcg_10"] for row in rows if row["test_ndcg_10"] is not None]
+    mean = sum(tests) / len(tests) if tests else None
+    return Verdict(
+        seeds=len(rows),
+        at_baseline=sum(at_baseline(row["valid"] or [], popularity) for row in rows),
+        still_rising=sum(still_rising(row["valid"] or [], row["stopped"]) for row in rows),
+        below=below_baseline(mean, [(b.name, b.test) for b in baselines]),
+    )

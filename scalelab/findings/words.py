@@ -1,0 +1,258 @@
+"""Put a choice into words: one function for each clause of the answer."""
+
+from collections.abc import Sequence
+
+from scalelab.core.records import UNFINISHED, Outcome
+from scalelab.core.units import format_bytes
+from scalelab.findings.candidates import Candidate, Group
+from scalelab.findings.choice import Choice
+from scalelab.findings.verdicts import Baseline
+
+__all__ = [
+    "best_clause",
+    "cheaper_clause",
+    "distance_clause",
+    "left_out_clause",
+    "nothing_clause",
+    "unknown_clause",
+]
+
+# With fewer users than this a mean over them says little.
+_FEW_USERS = 500
+_ENDED = {
+    Outcome.OOM: "ran out of memory",
+    Outcome.SKIPPED: "were not started, by a limit of memory or time",
+    Outcome.TIMEOUT: "ran out of time",
+    Outcome.DIVERGED: "diverged",
+    Outcome.FAILED: "failed",
+    Outcome.PRUNED: "were ended early, as worse than the median",
+}
+
+
+def best_clause(choice: Choice, group: Group, budget_bytes: int | None) -> str:
+    """Which configuration is first, and whether it may be called the best."""
+    best, under = choice.best, _under(budget_bytes)
+    if choice.nothing_learned:
+        return _nothing_learned(choice, under)
+    figure = f"NDCG@10 {_quality(best.test)} on the test users, {_memory(best)}"
+    below = _below(choice, group, under)
+    if group.num_fit == 1:
+        only = f"is{under}" if group.num_finished > 1 else "has finished"
+        return f"Only one configuration {only}: {best.label}, with {figure}.{below}"
+    against = [f"{_listed(choice.equal)} cannot be distinguished from it"] if choice.equal else []
+    if choice.better_on_test:
+        verb = "ranks" if len(choice.better_on_test) == 1 else "rank"
+        against.append(f"{_listed(choice.better_on_test)} {verb} the test users better")
+    if against or below:
+        but = f", but {' and '.join(against)}" if against else ""
+        no = "No configuration can be called best" if below else "No single configuration is best"
+        return f"{no}{under}: {best.label} is first on validation ({figure}){but}.{below}"
+    if not choice.is_best:
+        return f"First on validation{under} is {best.label}, with {figure}."
+    return (
+        f"The best NDCG@10{under} on the test users is {_quality(best.test)}, by {best.label}, "
+        f"with {_memory(best)}."
+    )
+
+
+def cheaper_clause(choice: Choice) -> str:
+    """The cheapest that is about as good; "" where memory is not known or nothing compares."""
+    best, cheaper = choice.best, choice.cheaper
+    if choice.nothing_learned or best.peak_bytes is None:
+        return ""
+    if cheaper is None or cheaper.peak_bytes is None:
+        if choice.takes_least_memory:
+            return "It also takes the least memory."
+        if choice.num_compared:
+            return "No configuration that takes clearly less memory comes within 5 % of it."
+        return ""
+    memory = (
+        f"{_percent(cheaper.peak_bytes / best.peak_bytes)} of its memory "
+        f"({_of(cheaper.peak_bytes, best.peak_bytes)}{_evaluation(cheaper)})"
+    )
+    ratio = cheaper.test / best.test
+    both = f"{_quality(cheaper.test)} of {_quality(best.test)}"
+    if ratio < 0.995:
+        name = "the best NDCG@10" if choice.is_best else "that NDCG@10"
+        quality = f"{_percent(ratio)} of {name} ({both})"
+    elif ratio <= 1.005:
+        quality = f"the same NDCG@10 ({_quality(cheaper.test)} and {_quality(best.test)})"
+    else:
+        quality = f"NDCG@10 {_quality(cheaper.test)}, not less than {_quality(best.test)},"
+    equal = "; the test users do not distinguish the two" if choice.cheaper_is_equal else ""
+    return f"{cheaper.label}: {quality} in {memory}{equal}."
+
+
+def distance_clause(choice: Choice) -> str:
+    """How far the first one is from the oracle and from the best baseline."""
+    best, baseline, found = choice.best, choice.baseline, []
+    if choice.nothing_learned:
+        return ""
+    if best.oracle:
+        share = _percent(best.test / best.oracle)
+        found.append(
+            f"reaches {share} of the oracle ({_quality(best.oracle)}, a bound for any model)"
+        )
+    if baseline is not None and baseline.test and not choice.below_baseline:
+        found.append(f"{_above(best.test / baseline.test)} the best baseline, {_named(baseline)}")
+    subject = "The best" if choice.is_best else best.label
+    return f"{subject} {' and '.join(found)}." if found else ""
+
+
+def unknown_clause(choice: Choice, group: Group) -> str:
+    """What could still change the answer; "" where nothing is known to."""
+    best, found = choice.best, []
+    shown = [best, *([] if choice.cheaper is None else [choice.cheaper])]
+    seeds = min(one.seeds for one in shown)
+    if seeds == 1 and group.num_fit > 1:
+        found.append("one seed was run, and another may change the order")
+    elif seeds == 1:
+        found.append("one seed was run, and another may give another figure")
+    elif seeds == 2:
+        found.append("only two seeds were run")
+    others = [one for one in group.candidates if one not in shown]
+    found += _rising(shown, others)
+    if number := sum(one.at_baseline for one in others):
+        found.append(
+            f"{_counted(number, 'configurations', 'has', 'have')} learned no more than the "
+            "popularity list"
+        )
+    if choice.baseline is None:
+        found.append("no baseline is known")
+    if choice.untested:
+        which = "the" if choice.untested == choice.num_compared else "some"
+        found.append(f"{which} differences were not tested, as the ranks of users were not kept")
+    if choice.num_users is not None and choice.num_users < _FEW_USERS:
+        found.append(f"there are only {choice.num_users} test users")
+    return f"Keep in mind: {'; '.join(found)}." if found else ""
+
+
+def left_out_clause(group: Group) -> str:
+    """What was not compared, and why; "" where all was."""
+    found = []
+    over = group.num_finished - group.num_fit - group.num_with_lost
+    if over > 0:
+        found.append(f"{_counted(over, 'configurations', 'needs', 'need')} more than the budget")
+    if group.num_with_lost:
+        number = _counted(group.num_with_lost, "configurations", "has", "have")
+        found.append(f"{number} seeds that did not finish")
+    found += _ended(group)
+    return f"Left out: {'; '.join(found)}." if found else ""
+
+
+def nothing_clause(group: Group, budget_bytes: int | None) -> str:
+    """Why there is no first configuration at all."""
+    if group.num_finished > group.num_with_lost and budget_bytes is not None:
+        least = (
+            "what they need is not known"
+            if group.least_bytes is None
+            else f"the smallest needs {format_bytes(group.least_bytes)}"
+        )
+        return f"No configuration fits in {format_bytes(budget_bytes)}: {least}."
+    if group.num_finished:
+        return "No configuration has finished with all of its seeds."
+    ended = _ended(group)
+    return f"No run has finished with a result{': ' if ended else ''}{'; '.join(ended)}."
+
+
+def _nothing_learned(choice: Choice, under: str) -> str:
+    best, test = choice.best, _quality(choice.best.test)
+    if choice.nothing_learned == "zero":
+        return (
+            f"No configuration can be called best{under}: the first on validation, {best.label}, "
+            f"has NDCG@10 {_quality(best.valid)} there and {test} on the test users."
+        )
+    return (
+        f"No configuration{under} has learned more than the popularity list: the first on "
+        f"validation, {best.label}, ended level with it (NDCG@10 {test} on the test users)."
+    )
+
+
+def _below(choice: Choice, group: Group, under: str) -> str:
+    """A sentence where the first one does not rank better than a baseline."""
+    if not choice.below_baseline:
+        return ""
+    assert choice.baseline is not None, "it is below one"
+    bound = choice.baseline.test or 0.0
+    name = f"the baseline {_named(choice.baseline)}"
+    if any(one.test > bound for one in group.candidates):
+        return f" It does not rank better than {name}."
+    return f" No configuration{under} ranks better than {name}, which needs no training."
+
+
+def _rising(shown: Sequence[Candidate], others: Sequence[Candidate]) -> list[str]:
+    """Those that more training would have made better; `shown` are named before."""
+    own = [one for one in shown if one.verdict.still_rising]
+    number = sum(one.verdict.still_rising > 0 for one in others)
+    if not own:
+        things = _counted(number, "configurations", "was", "were")
+        return [f"{things} still rising at the end"] if number else []
+    first = "both named configurations were" if len(own) == 2 else f"{own[0].label} was"
+    also = f", as {'was 1 other' if number == 1 else f'were {number} others'}" if number else ""
+    return [f"{first} still rising at the end{also}"]
+
+
+def _ended(group: Group) -> list[str]:
+    found = [
+        f"{_counted(group.endings[outcome], 'runs', _ONE.get(words, words), words)}"
+        for outcome, words in _ENDED.items()
+        if group.endings.get(outcome)
+    ]
+    waiting = sum(group.endings.get(outcome, 0) for outcome in UNFINISHED)
+    if waiting:
+        found.append(_counted(waiting, "runs", "has not finished yet", "have not finished yet"))
+    return found
+
+
+_ONE = {words: words.replace("were", "was") for words in _ENDED.values()}
+
+
+def _under(budget_bytes: int | None) -> str:
+    return "" if budget_bytes is None else f" within {format_bytes(budget_bytes)}"
+
+
+def _memory(one: Candidate) -> str:
+    if one.peak_bytes is None:
+        return "memory unknown"
+    return f"{format_bytes(one.peak_bytes)} of training memory{_evaluation(one)}"
+
+
+def _evaluation(one: Candidate) -> str:
+    """Only where evaluation needs more than training: otherwise training decides what fits."""
+    if one.eval_peak_bytes is None or one.eval_peak_bytes <= (one.peak_bytes or 0):
+        return ""
+    return f", {format_bytes(one.eval_peak_bytes)} for evaluation"
+
+
+def _of(part: int, whole: int) -> str:
+    """Such as 12.2 of 24 MiB, the unit once where it is the same."""
+    (one, unit), (other, of_other) = (format_bytes(n).split(" ") for n in (part, whole))
+    return f"{one} of {other} {unit}" if unit == of_other else f"{one} {unit} of {other} {of_other}"
+
+
+def _listed(some: Sequence[Candidate]) -> str:
+    if len(some) > 2:
+        return f"{len(some)} others"
+    return " and ".join(one.label for one in some)
+
+
+def _counted(number: int, things: str, one: str, more: str) -> str:
+    return f"1 {things.removesuffix('s')} {one}" if number == 1 else f"{number} {things} {more}"
+
+
+def _quality(value: float) -> str:
+    return f"{value:#.3g}" if value >= 0.0001 else f"{value:.1g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
+
+
+def _above(ratio: float) -> str:
+    if ratio < 2:
+        return f"is {_percent(ratio - 1)} above"
+    return f"has {ratio:.1f} times the NDCG@10 of"
+
+
+def _named(baseline: Baseline) -> str:
+    return f"{baseline.words} ({_quality(baseline.test or 0.0)})"

@@ -1,1 +1,0 @@
-"""Say in a few plain sentences which configuration of a ledger to take, and how sure that is."""

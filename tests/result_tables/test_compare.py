@@ -1,0 +1,239 @@
+"""Ours beside published results: the right rows, the right numbers, clear refusals."""
+
+import csv
+import json
+import statistics
+from dataclasses import replace
+
+import pytest
+
+from scalelab.core.errors import DataError
+from scalelab.core.presets import shipped_published
+from scalelab.core.records import Metric
+from scalelab.result_tables.compare import compare, published_of, unmatched
+from scalelab.store.ledger import Ledger
+
+HEADER = "source,dataset,protocol,model,loss,setting,metric,value\n"
+
+
+@pytest.fixture
+def ledger(fake, tmp_path):
+    return Ledger.create_or_open(tmp_path / "a.duckdb")
+
+
+@pytest.fixture
+def published(tmp_path):
+    def write(*lines, header=HEADER):
+        file = tmp_path / "published.csv"
+        file.write_text(header + "".join(f"{line}\n" for line in lines))
+        return file
+
+    return write
+
+
+def made(fake, index, *, loss_options=None, **settings):
+    """A run on amazon-beauty whose loss has further options."""
+    one = fake.record(index=index, dataset="amazon-beauty", **settings)
+    spec = json.loads(one.run.spec)
+    spec["loss"] |= loss_options or {}
+    run = replace(one.run, spec=json.dumps(spec), fingerprint=f"fingerprint-{index}")
+    return replace(one, run=run)
+
+
+def figure(record, name, k):
+    return next(m.value for m in record.metrics if (m.split, m.name, m.k) == ("test", name, k))
+
+
+def test_the_mean_over_seeds_stands_beside_the_published_value(fake, ledger, published):
+    runs = [made(fake, i, loss="cross_entropy", seed=i) for i in range(3)]
+    ledger.append(runs)
+    protocol = '"leave-one-out, full ranking"'
+    file = published(
+        f"paper,Amazon_Beauty,{protocol},SASRec,ce,,ndcg@10,0.05",
+        f"paper,amazon-beauty,{protocol},sasrec,ce,,recall@20,0.1",
+        f"paper,amazon-beauty,{protocol},gru4rec,ce,,ndcg@10,0.05",
+        f"paper,amazon-toys,{protocol},sasrec,ce,,ndcg@10,0.05",
+        "paper,amazon-beauty,temporal 0.95 quantile,sasrec,ce,,ndcg@10,0.05",
+        f"paper,amazon-beauty,{protocol},sasrec,ce,,peak_gb,2",
+    )
+    rows = {row["metric"]: row for row in compare(ledger, file).to_pylist()}
+    assert rows.keys() == {"ndcg@10", "recall@20", "peak_gb"}
+    values = [figure(run, "ndcg", 10) for run in runs]
+    row = rows["ndcg@10"]
+    assert row["published"] == 0.05
+    assert row["ours"] == pytest.approx(statistics.fmean(values))
+    assert row["spread"] == pytest.approx(statistics.stdev(values))
+    assert row["ratio"] == pytest.approx(row["ours"] / 0.05)
+    assert (row["seeds"], row["our_loss"]) == (3, "cross_entropy")
+    hits = [figure(run, "hr", 20) for run in runs]
+    assert rows["recall@20"]["ours"] == pytest.approx(statistics.fmean(hits))
+    assert list(row)[:8] == [
+        "dataset", "model", "loss", "metric", "published", "ours", "spread", "ratio"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("published_loss", "index"),
+    [
+        ("ce", 0),
+        ("ce_last", 1),
+        ("bce", 2),
+        ("bce+", 3),
+        ("sampled_ce", 4),
+        ("sampled softmax", 4),
+        ("tron", 5),
+        ("gbce", 6),
+        ("rece", 7),
+    ],
+)
+def test_a_loss_is_found_under_the_name_its_paper_gives(
+    fake, ledger, published, published_loss, index
+):
+    ledger.append(
+        [
+            made(fake, 0, loss="dense_ce"),
+            made(fake, 1, loss="dense_ce", loss_options={"train_on": "last"}),
+            made(fake, 2, loss="bce", num_negatives=1),
+            made(fake, 3, loss="bce", num_negatives=64),
+            made(fake, 4, loss="sampled_softmax"),
+            made(fake, 5, loss="sampled_softmax", loss_options={"top_k": 100}),
+            made(fake, 6, loss="gbce"),
+            made(fake, 7, loss="rece"),
+        ]
+    )
+    rows = compare(ledger, published(f"p,amazon-beauty,,sasrec,{published_loss},,ndcg@10,0.1"))
+    wanted = ledger.query(f"SELECT configuration FROM runs WHERE run_id = 'run-{index:06d}'")
+    assert rows["configuration"].to_pylist() == wanted["configuration"].to_pylist()
+
+
+SPLITS = {
+    "leave-one-out, seen excluded": ["leave-one-out, full ranking", "", "full ranking"],
+    "temporal 0.95, seen excluded": [
+        "temporal 0.95 quantile, last item of test users, full ranking",
+        "temporal",
+        "",
+        "full ranking",
+    ],
+    "temporal 0.9, seen excluded": ["temporal", "", "full ranking"],
+    "global time 0.9, seen excluded": [
+        "global time split, quantile 0.9, last target, validation by time",
+        "",
+        "full ranking",
+    ],
+}
+SEVERAL = {
+    "global time 0.9, targets successive, seen excluded": [
+        "global time split, quantile 0.9, successive targets, validation by time"
+    ],
+    "sessions 0.9, seen included": ["test sessions"],
+    "sessions 0.9, targets last, seen included": [
+        "last event of test sessions",
+        "",
+        "full ranking",
+    ],
+    "sessions 0.9, targets all, seen included": ["sessions, all targets of each"],
+}
+SPLITS |= SEVERAL
+NEVER = ["time split, all targets of the test window"]
+
+
+@pytest.mark.parametrize("ours", SPLITS)
+@pytest.mark.parametrize("theirs", sorted({t for every in SPLITS.values() for t in every}) + NEVER)
+def test_splits_that_differ_never_stand_side_by_side(fake, ledger, published, ours, theirs):
+    """Names of splits as the papers have them; one that names none fits all."""
+    one = made(fake, 0, loss="dense_ce")
+    ledger.append([replace(one, run=replace(one.run, protocol=ours))])
+    rows = compare(ledger, published(f'p,amazon-beauty,"{theirs}",sasrec,ce,,ndcg@10,0.1'))
+    assert rows.num_rows == (theirs in SPLITS[ours])
+
+
+def test_the_best_on_validation_stands_for_a_loss(fake, ledger, published):
+    ledger.append([made(fake, i, loss="bce", num_negatives=k) for i, k in enumerate((8, 64, 512))])
+    best = ledger.query("SELECT configuration FROM results ORDER BY valid_ndcg_10 DESC LIMIT 1")
+    rows = compare(ledger, published("p,amazon-beauty,,sasrec,bce+,,ndcg@10,0.1"))
+    assert rows["configuration"].to_pylist() == best["configuration"].to_pylist()
+
+
+def test_a_table_that_cannot_be_read_gives_one_line(ledger, published, tmp_path):
+    with pytest.raises(DataError, match="cannot read"):
+        compare(ledger, tmp_path / "none.csv")
+    with pytest.raises(DataError, match=r"row 2.*not a number"):
+        compare(ledger, published("p,d,,m,bce,,ndcg@10,good"))
+    with pytest.raises(DataError, match="no column 'model'"):
+        compare(ledger, published("a,1", header="dataset,value\n"))
+
+
+def test_the_shared_table_of_published_results_is_understood(fake, ledger, shared):
+    file = shared / "references" / "published.csv"
+    if not file.is_file():
+        pytest.skip(f"no {file}")
+    ledger.append([made(fake, 0, loss="dense_ce"), made(fake, 1, loss="bce", num_negatives=1)])
+    rows = compare(ledger, file).to_pylist()
+    assert {(row["dataset"], row["loss"]) for row in rows} == {
+        ("amazon-beauty", "ce"),
+        ("amazon-beauty", "bce"),
+    }
+    assert {row["our_protocol"] for row in rows} == {"leave-one-out, seen excluded"}
+
+
+def test_what_has_no_counterpart_is_said_with_the_reason(fake, ledger, published):
+    ledger.append([made(fake, 0, loss="cross_entropy")])
+    file = published(
+        "paper,amazon-beauty,leave-one-out,sasrec,ce,,ndcg@10,0.05",
+        "paper,amazon-beauty,leave-one-out,sasrec,rece,,ndcg@10,0.05",
+        "paper,amazon-beauty,leave-one-out,gru4rec,ce,,ndcg@10,0.05",
+        "paper,amazon-toys,leave-one-out,sasrec,ce,,ndcg@10,0.05",
+        "paper,amazon-beauty,temporal 0.95,sasrec,ce,,ndcg@10,0.05",
+        "paper,amazon-beauty,leave-one-out,sasrec,ce,,map@10,0.05",
+    )
+    assert unmatched(ledger, file) == [
+        "amazon-beauty, sasrec, rece, ndcg@10: no run with that loss",
+        "amazon-beauty, gru4rec, ce, ndcg@10: no run of that model",
+        "amazon-toys, sasrec, ce, ndcg@10: no run on that data set",
+        "amazon-beauty, sasrec, ce, ndcg@10: another protocol: theirs 'temporal 0.95', "
+        "ours 'leave-one-out, seen excluded'",
+        "amazon-beauty, sasrec, ce, map@10: no such metric in the ledger",
+    ]
+
+
+@pytest.mark.parametrize("metric", ["recall@20", "hr@20"])
+def test_recall_is_the_hit_rate_where_a_list_has_one_target(fake, ledger, published, metric):
+    """Older ledgers hold no recall."""
+    one = made(fake, 0, loss="dense_ce")
+    own = Metric(split="test", epoch=1, name=metric.partition("@")[0], k=20, value=0.25)
+    several = replace(made(fake, 1, loss="gbce"), metrics=(own,))
+    protocol = "sessions 0.9, targets all, seen included"
+    several = replace(several, run=replace(several.run, protocol=protocol))
+    ledger.append([replace(one, metrics=(own,)), several])
+    rows = compare(
+        ledger,
+        published(
+            "p,amazon-beauty,leave-one-out,sasrec,ce,,recall@20,0.5",
+            'p,amazon-beauty,"sessions, all targets",sasrec,gbce,,recall@20,0.5',
+        ),
+    ).to_pylist()
+    found = {row["loss"]: row["ours"] for row in rows}
+    assert found["ce"] == 0.25
+    assert ("gbce" in found) == (metric == "recall@20")
+
+
+def test_the_table_that_travels_along_names_a_source_for_every_figure(fake, ledger):
+    with shipped_published().open(encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) > 400
+    for line in lines:
+        assert line["source"]
+        assert line["protocol"]
+        assert float(line["value"]) > 0
+    ledger.append([made(fake, 0, loss="dense_ce")])
+    assert compare(ledger, shipped_published()).num_rows > 0
+    missing = unmatched(ledger, shipped_published(), own_data_only=True)
+    assert missing
+    assert all(line.startswith("amazon-beauty, ") for line in missing)
+
+
+def test_the_study_names_the_file(fake, ledger):
+    assert published_of(ledger) == shipped_published()
+    when = fake.record().run.started_at
+    ledger.add_study("one", "first", 'published = "theirs.csv"', when)
+    assert str(published_of(ledger)) == "theirs.csv"

@@ -1,0 +1,63 @@
+"""The paragraph of methods says what the ledger holds; each part of the tree has its sources."""
+
+import re
+
+import pytest
+
+from scalelab.core.locating import available
+from scalelab.result_tables.bibtex import all_sources, sources_of
+from scalelab.result_tables.documents import bibtex
+from scalelab.result_tables.methods import methods_of
+from scalelab.store.ledger import Ledger
+
+
+def test_the_paragraph_says_what_the_ledger_holds(study):
+    text = methods_of(study).as_format("html")
+    number = study.query("SELECT count(DISTINCT configuration) AS n FROM results").to_pylist()[0]
+    assert f"{number['n']} configurations in " in text
+    for words in (
+        "20,000 users, 100,000 items, 400,000 interactions",
+        "leave-one-out, seen excluded",
+        "1 to 3 seeds (0, 1, 2)",
+        "AMD EPYC 7763 with 24 GiB (2 threads)",
+        "scalelab 0.1.0, PyTorch 2.13.0, Python 3.11.9",
+        "rece (Gusak et al., 2024)",
+    ):
+        assert words in text, words
+
+
+def test_latex_cites_entries_that_bibtex_gives(study):
+    methods = methods_of(study)
+    latex = methods.as_format("latex")
+    cited = {key for keys in re.findall(r"\\cite\{([^}]*)\}", latex) for key in keys.split(",")}
+    given = set(re.findall(r"@\w+\{(\w+),", bibtex(methods)))
+    assert cited == given
+    assert "gusak2024rece" in cited
+    assert "sampled\\_softmax" in latex
+    assert "keywords" not in bibtex(methods)
+
+
+def test_a_part_of_ones_own_is_named_as_without_source(fake, tmp_path):
+    ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
+    ledger.append([fake.record(loss="own.py:Own")])
+    assert bibtex(methods_of(ledger)).startswith("% No source is known for: losses.own.py:Own\n")
+
+
+@pytest.mark.parametrize("kind", ["losses", "models"])
+def test_each_part_of_the_tree_has_a_source(kind):
+    assert sources_of(f"{kind}.{name}" for name in available(kind))[1] == []
+
+
+def test_entries_are_whole_and_name_parts_that_exist():
+    known = {f"{kind}.{name}" for kind in ("losses", "models") for name in available(kind)}
+    keys = [source.key for source in all_sources()]
+    assert len(keys) == len(set(keys)) > 10
+    for source in all_sources():
+        assert source.parts <= known
+        assert source.bibtex.count("{") == source.bibtex.count("}")
+        assert source.bibtex.endswith("}\n}\n")
+        assert source.bibtex.isascii()
+
+
+def test_a_ledger_without_runs_says_so(empty):
+    assert methods_of(empty).as_format("markdown") == "No run has finished.\n"
