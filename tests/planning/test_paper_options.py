@@ -20,6 +20,11 @@ BASE = {
 }
 SOFTMAX = {"loss.name": "sampled_softmax", "loss.logq": 1.0, "loss.logq_of": "mixture"}
 OPTIONS = {
+    **{
+        f"{positions}, {block}": {"model.positions": positions, "model.block": block}
+        for positions in ("relative", "rotary", "none")
+        for block in ("sasrec", "ligr")
+    },
     "mixture": SOFTMAX,
     "target left alone": {**SOFTMAX, "loss.logq_target": False},
     "cosine": {"loss.name": "sampled_softmax", "loss.cosine": True, "loss.temperature": 0.1},
