@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
+from scalelab.core.added_options import without_added
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
@@ -180,6 +181,8 @@ class RunSpec(Section, frozen=True):
         for name, default in added:
             if getattr(self, name) == default:
                 del sections[name]
+        for name in ("model", "loss"):
+            sections[name] = without_added(name, sections[name])
         if self.data.targets is None:
             del sections["data"]["targets"]
         if self.model.table_dtype == "fp32":
