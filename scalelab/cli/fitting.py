@@ -8,7 +8,7 @@ from typing import Any
 from scalelab.cli.output import clean
 from scalelab.core.units import format_bytes, format_seconds
 
-__all__ = ["fitting_columns", "selects_all", "shared_values", "with_unit"]
+__all__ = ["fitting_columns", "folded", "selects_all", "shared_values", "with_unit"]
 
 # What people look for first in the views, in this order, as far as it differs between rows.
 _WANTED = (
@@ -63,8 +63,22 @@ def fitting_columns(columns: Mapping[str, Sequence[str]], width: int) -> list[st
     chosen: set[str] = set()
     space = width
     for name in order:
-        wide = max(len(name), *map(len, columns[name])) + 3
+        heads = folded(name, columns[name]).split("\n")
+        wide = max(map(len, (*heads, *columns[name]))) + 3
         if name not in shared and wide <= space and wide <= width // 2:
             chosen.add(name)
             space -= wide
     return [name for name in columns if name in chosen]
+
+
+def folded(name: str, values: Sequence[str]) -> str:
+    """The head of a column in several lines, broken after underscores, no wider than need be."""
+    parts = re.findall(r"[^_]*_|[^_]+", name) or [name]
+    width = max(map(len, (*parts, *values)))
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) <= width:
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return "\n".join(lines)

@@ -9,7 +9,9 @@ from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
+from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
 from scalelab.core.presets import find_preset
@@ -34,6 +36,7 @@ __all__ = [
     "BatchSpec",
     "DataSpec",
     "DeviceSpec",
+    "EvaluateSpec",
     "ItemTableSpec",
     "LossSpec",
     "MeasureSpec",
@@ -48,10 +51,6 @@ __all__ = [
 
 # What a spec says of itself, whatever a file gives: no key that people write.
 WORKED_OUT = frozenset({"sources"})
-
-# Keys that came after fingerprints did: where they have their defaults they are left out of a spec,
-# so that it keeps its fingerprint.
-ADDED_TO_TRAIN = ("schedule", "warmup_updates", "clip_norm", "table")
 
 # Names of files that say nothing of what is in them.
 _NO_NAMES = set(
@@ -88,6 +87,8 @@ class RunSpec(Section, frozen=True):
     """How long and with what the run trains."""
     device: DeviceSpec = DeviceSpec()
     """Where the run trains."""
+    evaluate: EvaluateSpec = EvaluateSpec()
+    """Which metrics are computed, and which of them chooses the epoch."""
     measure: MeasureSpec = MeasureSpec()
     """What is read while the run trains."""
     sources: dict[str, str] = Field(default_factory=dict)
@@ -168,15 +169,7 @@ class RunSpec(Section, frozen=True):
         # Left out where they say nothing, so that a spec reads as it did before they were there.
         if not self.sources:
             del sections["sources"]
-        for name, default in (("measure", MeasureSpec()), ("table", ItemTableSpec())):
-            if getattr(self, name) == default:
-                del sections[name]
-        if self.model.table_dtype == "fp32":
-            del sections["model"]["table_dtype"]
-        for name in ADDED_TO_TRAIN:
-            if getattr(self.train, name) == TrainSpec.model_fields[name].default:
-                del sections["train"][name]
-        return sections
+        return without_later_defaults(self, sections)
 
     def as_json(self) -> str:
         """One line of JSON with every field, keys sorted."""
@@ -212,7 +205,12 @@ class RunSpec(Section, frozen=True):
             "leave_one_out": "leave-one-out",
             "temporal": f"temporal {cut}",
             "global_time": f"global time {cut}{until}",
+            # Numbers of sessions are whole.
+            "sessions": f"sessions {cut}{until}".replace(".0 ", " ").removesuffix(".0"),
         }[data.split]
+        usual = "successive" if data.split == "sessions" else "last"
+        if data.targets not in (None, usual):
+            split += f", targets {data.targets}"
         seen = "seen excluded" if data.exclude_seen else "seen included"
         parts = [split, seen]
         if data.min_item_count > 1 or data.min_user_count > 1:

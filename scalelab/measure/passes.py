@@ -199,8 +199,10 @@ def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
     table: Any = trainer.parts.model.item_table_VD
     split = trainer.data.split
     return trainer.evaluator.largest_blocks(
-        {"valid": split.valid.histories.lengths, "test": split.test.histories.lengths},
-        max_users=trainer.spec.data.max_eval_users,
+        {
+            name: part.histories.lengths[part.evaluated(trainer.spec.data.max_eval_users)]
+            for name, part in (("valid", split.valid), ("test", split.test))
+        },
         block_users=trainer.evaluator.block_users(table.size(1), target_of(table)),
     )
 

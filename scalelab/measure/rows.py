@@ -42,6 +42,7 @@ def baselines_of(trainer: Trainer, run: Run) -> tuple[Baseline, ...]:
         trainer.spec.data,
         data_fingerprint=run.data_fingerprint,
         protocol=run.protocol,
+        ks=trainer.spec.evaluate.ks,
     )
 
 

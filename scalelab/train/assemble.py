@@ -9,7 +9,6 @@ from torch import nn
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
-from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
 from scalelab.losses import needs_popularity, own_scores
@@ -107,6 +106,7 @@ def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:
         max_len=spec.batch.max_len,
         exclude_seen=spec.data.exclude_seen,
         masked=mask_prob(spec) > 0.0,
+        ks=spec.evaluate.ks,
         scores=own_scores(plugins.made("losses", spec.loss.name, **spec.loss.options)),
     )
 
@@ -149,5 +149,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         loader=loader,
         data=data,
         evaluator=evaluator,
-        popularity=popularity_metrics(data.split, data.split.valid, spec.data)[QUALITY_KEY],
+        popularity=popularity_metrics(data.split, data.split.valid, spec.data, spec.evaluate.ks)[
+            spec.evaluate.metric
+        ],
     )

@@ -25,7 +25,7 @@ from scalelab.core.records import Baseline
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.interactions import Histories, Interactions
 from scalelab.datasets.splits import HeldOut, Split
-from scalelab.train.ranking import KS, evaluated_users, ranking_metrics
+from scalelab.train.ranking import KS, ranking_metrics
 
 __all__ = ["baseline_rows", "popularity_metrics"]
 
@@ -90,7 +90,7 @@ def baseline_rows(
 def popularity_metrics(
     split: Split, held_out: HeldOut, data: DataSpec, ks: tuple[int, ...] = KS
 ) -> dict[str, float]:
-    """`ndcg@k`, `hr@k` and `mrr@k` of ranking `held_out` by how often items occur in training."""
+    """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking `held_out` by occurrences in training."""
     scores = _counted(_items_of(split.train), split.num_items)
     return _metrics(scores, held_out, split.num_items, data, ks)
 
@@ -163,20 +163,20 @@ def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 def _metrics(
     scores: _Scores, held_out: HeldOut, num_items: int, data: DataSpec, ks: tuple[int, ...]
 ) -> dict[str, float]:
-    users = evaluated_users(held_out.histories.lengths, data.max_eval_users)
-    if len(users) == 0:
+    rows = held_out.evaluated(data.max_eval_users)
+    if len(rows) == 0:
         raise DataError(
             "no user can be evaluated",
             "the split leaves no held-out target; change data.split or data.cut",
         )
     histories = held_out.histories
-    above, ties = np.empty(len(users), np.int64), np.empty(len(users), np.int64)
-    repeated = np.empty(len(users), np.bool_)
+    above, ties = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
+    repeated = np.empty(len(rows), np.bool_)
     _rank(
         np.ascontiguousarray(histories.item_ids),
-        histories.starts[users],
-        histories.ends[users],
-        held_out.targets[users],
+        histories.starts[rows],
+        histories.ends[rows],
+        held_out.targets[rows],
         num_items,
         data.exclude_seen,
         scores.per_last_item,
@@ -188,7 +188,8 @@ def _metrics(
         ties,
         repeated,
     )
-    return ranking_metrics(above, ties, repeated if data.exclude_seen else None, ks)
+    groups = held_out.users[rows] if held_out.as_sets else None
+    return ranking_metrics(above, ties, repeated if data.exclude_seen else None, ks, groups)
 
 
 @njit(nogil=True, cache=True)

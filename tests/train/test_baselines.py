@@ -59,7 +59,7 @@ def expected(
     interactions: Interactions, split: Split, name: str, which: str, exclude_seen: bool
 ) -> dict[str, float]:
     held_out = getattr(split, which)
-    sums = {f"{metric}@{k}": 0.0 for metric in ("hr", "ndcg", "mrr") for k in KS}
+    sums = {f"{metric}@{k}": 0.0 for metric in ("hr", "recall", "ndcg", "mrr") for k in KS}
     for user, target in enumerate(held_out.targets.tolist()):
         history = held_out.histories[user].tolist()
         scores = expected_scores(interactions, split, name, history[-1])
@@ -74,7 +74,8 @@ def expected(
             metric, _, k = key.partition("@")
             for rank in range(above + 1, above + ties + 1):
                 if rank <= int(k):
-                    gain = {"hr": 1.0, "ndcg": 1 / np.log2(1 + rank), "mrr": 1 / rank}[metric]
+                    gains = {"ndcg": 1 / np.log2(1 + rank), "mrr": 1 / rank}
+                    gain = gains.get(metric, 1.0)
                     sums[key] += gain / ties
     return {key: value / len(held_out) for key, value in sums.items()}
 
@@ -104,7 +105,7 @@ def test_rows_say_whose_they_are() -> None:
     interactions, split = problem(1)
     rows = baseline_rows(interactions, split, DataSpec(), data_fingerprint="d", protocol="p")
     assert {(row.data_fingerprint, row.protocol) for row in rows} == {("d", "p")}
-    assert {row.metric for row in rows} == {"hr", "ndcg", "mrr"}
+    assert {row.metric for row in rows} == {"hr", "recall", "ndcg", "mrr"}
     assert {row.k for row in rows} == set(KS)
     assert all(row.seconds >= 0 for row in rows)
     assert len({(row.name, row.split, row.metric, row.k) for row in rows}) == len(rows)
