@@ -169,7 +169,7 @@ class Evaluator:
         above, ties = scorer.kept()
         repeated = np.concatenate(repeated_n)
         missed = repeated if self.exclude_seen else None
-        first = 0 if block is None else block * len(scorer.buffer)
+        first = 0 if block is None else block * scorer.block_users
         users = users[first : first + len(above)]
         groups = users if held_out.as_sets else None
         metrics = ranking_metrics(above, ties, missed, self.ks, groups) | scorer.coverage()
