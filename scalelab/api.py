@@ -48,6 +48,7 @@ __all__ = [
     "chart",
     "compare",
     "data",
+    "data_notes",
     "doctor",
     "estimate",
     "estimate_file",
@@ -227,6 +228,14 @@ def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, A
     from scalelab.store.ledger import Ledger
 
     return with_notes(Ledger(ledger), latest(Ledger(ledger), fingerprints))
+
+
+def data_notes(ledger: str | Path) -> list[str]:
+    """What limits every score on the test targets of a ledger's data: ties, repeated items."""
+    from scalelab.findings.data_notes import data_notes as notes
+    from scalelab.store.ledger import Ledger
+
+    return notes(Ledger(ledger))
 
 
 def baselines(ledger: str | Path) -> list[dict[str, Any]]:

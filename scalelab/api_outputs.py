@@ -85,7 +85,8 @@ def table_format(option: str | None, out: Path | None) -> str:
 def compare(ledger: str | Path, published: str | Path | None = None) -> Rows:
     """Published figures and ours side by side: mean and spread over seeds, ratio.
 
-    `published` None takes the file that the study names. Raises DataError for a table that cannot
+    `published` None takes the file that the study names, else the one that travels with scalelab:
+    results of the papers, each with its source. Raises DataError for a table that cannot
     be read, LedgerError.
     """
     from scalelab.notebook.rows import Rows
@@ -98,12 +99,14 @@ def compare(ledger: str | Path, published: str | Path | None = None) -> Rows:
 
 
 def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[str]:
-    """The published figures that have no row in `compare`, with the reason. Raises DataError."""
+    """The published figures that have no row in `compare`, with the reason; of scalelab's own table
+    (`published` None) those on the data sets of the ledger. Raises DataError.
+    """
     from scalelab.result_tables.compare import published_of, unmatched
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
-    return unmatched(Ledger(ledger), file)
+    return unmatched(Ledger(ledger), file, own_data_only=published is None)
 
 
 def write_rows(

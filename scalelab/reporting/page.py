@@ -15,6 +15,7 @@ from scalelab.core import plugins
 from scalelab.core.chart_names import by_metric, name_and_options
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import absolute, locate, short
+from scalelab.findings.data_notes import data_notes
 from scalelab.findings.result import as_html
 from scalelab.findings.sentences import answer
 from scalelab.reporting import sections
@@ -166,6 +167,7 @@ def page(
     return _rendered(
         title=sections.title(ledger),
         answer=as_html(answer(ledger), on_page=True),
+        notes=data_notes(ledger),
         head=sections.head(ledger),
         configurations=found,
         losses=[(name, colour_of(name)) for name in sorted({row.loss for row in found.rows})],
@@ -218,6 +220,7 @@ def _rendered(**content: Any) -> str:
     empty = {
         "head": None,
         "answer": "",
+        "notes": [],
         "configurations": None,
         "losses": [],
         "sections": [],

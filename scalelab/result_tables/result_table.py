@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from scalelab.core.errors import SpecError
+from scalelab.findings.data_notes import data_notes
 from scalelab.findings.verdicts import baselines_of
 from scalelab.result_tables.candidates import (
     COSTS,
@@ -173,7 +174,10 @@ def make_table(
         columns=tuple(grouped.columns.values()),
         metrics=shown,
         lines=tuple(lines),
-        notes=tuple(notes_of(grouped, significance, has_baselines=bool(baselines))),
+        notes=(
+            *notes_of(grouped, significance, has_baselines=bool(baselines)),
+            *data_notes(ledger, {o.columns["data_fingerprint"] for o in grouped.chosen.values()}),
+        ),
         figures=_tidy(grouped, rows, columns, shown, marks, significance),
     )
 
