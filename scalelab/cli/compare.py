@@ -40,6 +40,9 @@ def main(
         (row["published_protocol"], row["our_protocol"]) for row in rows
     ):
         note(f"protocols: theirs {theirs or 'not stated'}; ours {ours}")
+    if rows:
+        for text in api.data_notes(ledger):
+            note(text)
     missing = api.unmatched(ledger, published)
     for line in missing[:_MOST]:
         note(f"no counterpart: {line}")

@@ -14,7 +14,7 @@ from scalelab.losses._options import Cosine, Kernel, RemoveAccidentalHits, Tempe
 from scalelab.losses._proposal import Proposal
 from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients, check_batch
 from scalelab.losses._tiles import compute_dtype_of, no_autocast
-from scalelab.losses.kernels.choice import refusal_of, runs_fused
+from scalelab.losses.kernels.choice import fused_bytes_of, refusal_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
 from scalelab.losses.streaming.table_gradient import TableGradient
 
@@ -88,6 +88,14 @@ class SampledSoftmax(SampledLoss):
             with no_autocast(hidden_ND):
                 return fused_loss(hidden_ND, item_table_VD, problem)
         return super().__call__(hidden_ND, item_table_VD, batch)
+
+    def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int | None:
+        """About what the fused kernel takes with negatives for the batch."""
+        if self.top_k is not None:
+            return None
+        return fused_bytes_of(
+            "sampled_softmax", self.kernel, positions, negatives, item_table_VD, shared=True
+        )
 
     def streamed(
         self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch

@@ -9,7 +9,6 @@ from torch import Generator, Tensor, nn
 from scalelab.models import EncoderInput
 from scalelab.models._blocks import (
     Block,
-    ItemTable,
     check_transformer,
     reset_layers,
     segment_mask,
@@ -24,6 +23,7 @@ from scalelab.models._options import (
     NumBlocks,
     NumHeads,
 )
+from scalelab.models.tables import item_table
 
 __all__ = ["SASRec"]
 
@@ -101,7 +101,7 @@ class SASRec(nn.Module):
         self.rotary = positions == "rotary"
         self.max_len = max_len
         self.align_end = align == "end"
-        self.items = ItemTable(num_items, hidden_dim)
+        self.items = item_table(num_items, hidden_dim)
         self.positions = (
             nn.Parameter(torch.empty(max_len, hidden_dim)) if positions == "absolute" else None
         )
@@ -134,7 +134,7 @@ class SASRec(nn.Module):
     @property
     def item_table_VD(self) -> Tensor:
         """The item table, (V, D), tied: the encoder looks items up in it too."""
-        return self.items.weight
+        return self.items.rows_VD
 
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""

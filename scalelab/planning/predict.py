@@ -192,12 +192,10 @@ def predict(
 
         # Seconds are those of the first epoch's largest step: few steps of a run are larger.
         cost, usual = Cost(), steps.shape(0, steps.largest_step(0))
-        choices = steps.largest_steps(spec.train.epochs, spec.train.max_steps)
-        if all(choice.shape != usual for choice in choices):
-            trained(usual, cost)
+        of_usual = trained(usual, cost)
         found = [
-            (trained(choice.shape, cost if choice.shape == usual else None), choice)
-            for choice in choices
+            (of_usual if choice.shape == usual else trained(choice.shape), choice)
+            for choice in of_usual.run.largest_steps(steps)
         ]
         largest, largest_step = max(found, key=lambda pair: pair[0].account.peak_bytes)
         memory, without_limit, overflow = memory_kinds(

@@ -63,7 +63,7 @@ def printed(table: ResultTable) -> PrintedTable:
         row_names=tuple(_WORDS.get(name, name) for name in table.row_names),
         groups=tuple(_group(table, texts) for texts in table.columns),
         metrics=tuple(
-            f"{_NAMES[name]} ({scale[1]})" if name in COSTS else name.replace("hr@", "HR@").upper()
+            f"{_NAMES[name]} ({scale[1]})" if name in COSTS else _metric(name)
             for name, scale in zip(table.metrics, scales, strict=True)
         ),
         lines=tuple(
@@ -79,6 +79,10 @@ def printed(table: ResultTable) -> PrintedTable:
         ),
         notes=table.notes,
     )
+
+
+def _metric(name: str) -> str:
+    return name.capitalize() if name.startswith(("recall", "coverage")) else name.upper()
 
 
 def _group(table: ResultTable, texts: Sequence[str]) -> str:

@@ -3,12 +3,15 @@
 import os
 import re
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import scalelab as package
+from scalelab.core.events import SweepObserver
+from scalelab.core.records import Record
 from scalelab.core.study import StudySpec
 from scalelab.studies.grid import expand
 
@@ -163,6 +166,17 @@ def test_a_key_that_the_study_varies_is_solved_once(scalelab: Callable, tmp_path
     assert found["needed_bytes"] <= found["limit_bytes"] == 60 * 2**20
 
 
+class InterruptsAfterTheFirst(SweepObserver):
+    """Does what Ctrl-C does once a run has ended."""
+
+    ended = 0
+
+    def on_run_end(self, record: Record) -> None:
+        self.ended += 1
+        if self.ended == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.mark.slow
 def test_run_sweeps_the_study_and_typed_again_it_resumes(tmp_path: Path) -> None:
     os.chdir(tmp_path)
@@ -176,10 +190,14 @@ def test_run_sweeps_the_study_and_typed_again_it_resumes(tmp_path: Path) -> None
         "device.name": "cpu",
     }
     asked = {"items": 500, "users": 200, "hours": 0.5, "run": True, "set": settings}
-    first = package.advise(**asked)
-    assert first["result"].exit_code == 0
-    number = first["study"]["number"]
-    assert first["result"].counts["done"] >= number
+    stopped = package.advise(**asked, observer=InterruptsAfterTheFirst())
+    assert stopped["result"].exit_code == 130
+    assert stopped["result"].counts["done"] >= 1
+    whole = package.advise(**asked)
+    assert whole["result"].exit_code == 0
+    assert whole["study"] == stopped["study"]
+    assert whole["result"].counts["done"] >= whole["study"]["number"]
+    assert any(cell.finished_before for cell in whole["result"].cells)
+    assert not all(cell.finished_before for cell in whole["result"].cells)
     again = package.advise(**asked)
-    assert again["result"].counts == first["result"].counts
     assert all(cell.finished_before for cell in again["result"].cells)
