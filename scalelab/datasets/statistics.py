@@ -5,8 +5,8 @@ history, all in bits:
 
 - `entropy_bits` = -sum p log2 p: of the next item to who knows popularity alone;
 - `conditional_entropy_bits` = -sum q log2 q + sum q1 log2 q1, where q1 are the shares of the first
-  items of pairs: of the next item to who knows the one before. It is that of the observed shares, so it
-  is too low where most pairs occur once; `pairs_that_occur_once` says how many do;
+  items of pairs: of the next item to who knows the one before. It is that of the observed shares,
+  so it is too low where most pairs occur once; `pairs_that_occur_once` says how many do;
 - `zipf_exponent`: the s under which the item of rank r has the share r^-s / sum, most likely given
   the counts;
 - `repeat_rate`: the share of interactions whose item the user has had before, `repeat_of_last_rate`
