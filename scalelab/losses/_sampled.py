@@ -67,7 +67,14 @@ class SampledLoss:
         ) -> tuple[Tensor, Tensor | None, Tensor | None]:
             sums = _WholeTable(item_table_VD) if table_wanted else None
             with no_autocast(hidden_ND):
-                work = _Work(hidden_ND, item_table_VD, batch, compute_dtype, hidden_wanted, sums)
+                work = _Work(
+                    hidden_ND,
+                    item_table_VD,
+                    batch,
+                    compute_dtype=compute_dtype,
+                    hidden_wanted=hidden_wanted,
+                    table_sums=sums,
+                )
                 total, grad_hidden_ND = work.run(self, self.objective(batch))
             return total, grad_hidden_ND, None if sums is None else sums.grad_VD
 
@@ -86,7 +93,12 @@ class SampledLoss:
         def compute(hidden_ND: Tensor, hidden_wanted: bool) -> tuple[Tensor, Tensor | None]:
             with no_autocast(hidden_ND):
                 work = _Work(
-                    hidden_ND, table_VD, batch, compute_dtype, hidden_wanted, gradient.touched
+                    hidden_ND,
+                    table_VD,
+                    batch,
+                    compute_dtype=compute_dtype,
+                    hidden_wanted=hidden_wanted,
+                    table_sums=gradient.touched,
                 )
                 return work.run(self, self.objective(batch))
 
@@ -136,6 +148,7 @@ class _Work:
         hidden_ND: Tensor,
         item_table_VD: Tensor,
         batch: LossBatch,
+        *,
         compute_dtype: torch.dtype,
         hidden_wanted: bool,
         table_sums: _RowSums | None,

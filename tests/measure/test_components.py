@@ -67,7 +67,7 @@ def test_the_peak_is_the_profilers_own_count(
 
     def window() -> None:
         for update in micro_steps(trainer.parts.accumulate):
-            trainer.step(batch, 1, 0, update)
+            trainer.step(batch, 1, 0, update=update)
 
     window()
     account = account_of(trainer)

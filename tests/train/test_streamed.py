@@ -56,9 +56,8 @@ def trained(spec: RunSpec, steps: int, dtype: torch.dtype) -> Trainer:
     for epoch in range(steps):
         for step in range(trainer.loader.num_steps):
             with trainer.randomness(number):
-                trainer.step(
-                    trainer.loader.batch(epoch, step), 1, 1, (number + 1) % accumulate == 0
-                )
+                update = (number + 1) % accumulate == 0
+                trainer.step(trainer.loader.batch(epoch, step), 1, 1, update=update)
             number += 1
             if number == steps:
                 return trainer
