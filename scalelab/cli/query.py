@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scalelab import api
-from scalelab.cli.fitting import fitting_columns, selects_all, shared_values, with_unit
+from scalelab.cli.fitting import (
+    fitting_columns,
+    folded,
+    selects_all,
+    shared_values,
+    with_unit,
+)
 from scalelab.cli.output import clean, console, grid, note, show_rows
 
 if TYPE_CHECKING:
@@ -84,7 +90,8 @@ def _show_some(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     screen = console()
     columns = dict(zip(names, zip(*cells, strict=True), strict=True))
     chosen = fitting_columns(columns, screen.width)
-    screen.print(grid(chosen, list(zip(*(columns[name] for name in chosen), strict=True))))
+    heads = [folded(name, columns[name]) for name in chosen]
+    screen.print(grid(heads, list(zip(*(columns[name] for name in chosen), strict=True))))
     shared = {
         name: value for name, value in shared_values(columns).items() if 0 < len(value) <= _SHORT
     }

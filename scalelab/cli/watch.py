@@ -189,7 +189,7 @@ class PlainLines(LiveState):
         self._printed[progress.run_id] = now
         parts = [f"epoch {progress.epoch}/{progress.epochs}", progress.phase]
         if progress.metric is not None:
-            parts.append(f"NDCG@10 {progress.metric:.4f}")
+            parts.append(f"{progress.metric_key.upper()} {progress.metric:.4f}")
         if progress.used_bytes is not None:
             parts.append(format_bytes(progress.used_bytes))
         if progress.tokens_per_s is not None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.records import Record
 
 __all__ = ["GpuMeter", "Observer", "Phase", "Planned", "Progress", "Stage", "SweepObserver"]
@@ -69,7 +70,8 @@ class Planned:
 class Progress:
     """Where a running run stands. None where it is not known yet.
 
-    `popularity` is what the popularity list has by the metric, to compare `metric` with.
+    `metric` is the validation metric that chooses the epoch, `metric_key` says which, such as
+    ndcg@10; `popularity` is what the popularity list has by it.
     """
 
     run_id: str
@@ -84,6 +86,7 @@ class Progress:
     popularity: float | None
     used_bytes: int | None
     tokens_per_s: float | None
+    metric_key: str = QUALITY_KEY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from scalelab.core.records import Memory, Metric
 
 __all__ = [
+    "METRICS",
     "QUALITY",
     "QUALITY_K",
     "QUALITY_KEY",
@@ -14,7 +15,9 @@ __all__ = [
     "quality_of",
 ]
 
-# Validation chooses the epoch, and the configuration, by this metric.
+# What a ranking is judged by, each at the length of a list.
+METRICS = ("ndcg", "hr", "recall", "mrr")
+# Validation chooses the configuration by this metric, and the epoch where a run names no other.
 QUALITY = "ndcg"
 QUALITY_K = 10
 QUALITY_KEY = f"{QUALITY}@{QUALITY_K}"
@@ -32,26 +35,27 @@ def peak_of(
 
 
 def quality_curve(
-    metrics: Iterable[Metric], split: str = "valid", name: str = QUALITY
+    metrics: Iterable[Metric], split: str = "valid", key: str = QUALITY_KEY
 ) -> dict[int, float]:
-    """NDCG@10 (or another metric `name` at 10) by epoch, without values that are not finite."""
+    """NDCG@10 (or another metric `key`) by epoch, without values that are not finite."""
+    name, _, k = key.partition("@")
     return {
         metric.epoch: metric.value
         for metric in metrics
-        if (metric.split, metric.name, metric.k) == (split, name, QUALITY_K)
+        if (metric.split, metric.name, metric.k) == (split, name, int(k))
         and math.isfinite(metric.value)
     }
 
 
 def quality_of(
-    metrics: Iterable[Metric], best_epoch: int | None, split: str, name: str = QUALITY
+    metrics: Iterable[Metric], best_epoch: int | None, split: str, key: str = QUALITY_KEY
 ) -> float | None:
     """The value of the epoch whose weights were kept.
 
     Of a run that did not get as far as keeping one, the best validation; on test nothing is ever
     chosen, so the last value counts.
     """
-    curve = quality_curve(metrics, split, name)
+    curve = quality_curve(metrics, split, key)
     if best_epoch in curve:
         return curve[best_epoch]
     if split == "valid":

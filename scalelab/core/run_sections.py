@@ -1,4 +1,4 @@
-"""Define the sections of a run's TOML file: data, batch, negatives, model, loss, train, device."""
+"""Define the sections of a run's TOML file: data, batch, negatives, model, table, loss and more."""
 
 import re
 from datetime import date, datetime
@@ -26,6 +26,7 @@ __all__ = [
     "BatchSpec",
     "DataSpec",
     "DeviceSpec",
+    "ItemTableSpec",
     "LossSpec",
     "MeasureSpec",
     "ModelSpec",
@@ -98,8 +99,10 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     interactions of the same time: as in the file, or by a hash of user and item. `drop` leaves out
     rows that repeat user, item and time ("exact"), or the item before ("consecutive"). Splits by
     time are cut at `cut` (a date, or a quantile of all times), else at `quantile`; `valid_cut` ends
-    the validation window of "global_time". `recent_days` is the window of the baseline that counts
-    recent interactions only; no run depends on it.
+    the validation window of "global_time". "sessions" takes each history for a session and splits
+    them by their order: there the cuts are shares of all sessions, their numbers or dates.
+    `recent_days` is the window of the baseline that counts recent interactions only; no run depends
+    on it.
     """
 
     kind: ClassVar[str] = "readers"
@@ -116,14 +119,16 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """Order of a user's interactions of the same time: as in the file, or by a hash."""
     drop: Literal["none", "exact", "consecutive"] = "none"
     """Repeats left out: same user, item and time; or the item before, again."""
-    split: Literal["leave_one_out", "temporal", "global_time"] = "leave_one_out"
+    split: Literal["leave_one_out", "temporal", "global_time", "sessions"] = "leave_one_out"
     """Which interactions are held out for validation and test."""
+    targets: Literal["last", "successive", "all"] | None = None
+    """What of a held-out window is ranked; left out: last, of sessions successive."""
     cut: Moment = ""
-    """Where a split by time cuts: a date, or a quantile of all times; empty: quantile."""
+    """First moment held out: a date, a quantile, or a number of sessions; empty: quantile."""
     valid_cut: Moment = ""
-    """End of the validation window of global_time: a date or a quantile."""
+    """End of validation for global_time and sessions: as cut; empty: the middle of the rest."""
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Share of all interactions, by time, before the cut of a split by time."""
+    """Share of all interactions by time, or of all sessions, that lies before the cut."""
     min_item_count: NonNegativeInt = 0
     """Items with fewer interactions are left out."""
     min_user_count: NonNegativeInt = 0
@@ -134,6 +139,11 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """Most users that are evaluated, drawn once; 0: all."""
     recent_days: PositiveFloat = 30.0
     """Days before the last training interaction that the recent popularity baseline counts."""
+
+    @property
+    def recent_baseline(self) -> str:
+        """The name of the baseline that counts the last `recent_days`."""
+        return f"popularity_{self.recent_days:g}_days"
 
 
 class BatchSpec(Section, frozen=True):
@@ -171,6 +181,18 @@ class ModelSpec(PartSpec, frozen=True, extra="allow"):
 
     name: str = "sasrec"
     """The encoder, see scalelab list models."""
+    table_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Of the numbers of the item table; bf16 needs train.table.update = "streamed"."""
+
+
+class ItemTableSpec(PartSpec, frozen=True, extra="allow"):
+    """How the numbers of the items are kept. `train.table` says how they are updated."""
+
+    kind: ClassVar[str] = "tables"
+    section: ClassVar[str] = "table"
+
+    name: str = "full"
+    """How the item table is kept, see scalelab list tables."""
 
 
 class LossSpec(PartSpec, frozen=True, extra="allow"):
@@ -211,10 +233,11 @@ class TableSpec(Section, frozen=True):
 
 class TrainSpec(Section, frozen=True):
     """How long and with what the run trains. `patience` counts evaluations without a better
-    NDCG@10, from the first that is 1.1 times that of the popularity list, at the latest after 2,000
-    updates. `ema_decay` above 0 validates and keeps a moving average of the weights instead of the
-    last ones, for one more tensor a parameter. `precision` is that of matrix products; weights and
-    their sums are fp32 always. "tf32" rounds the factors to 10 bits, on CUDA only.
+    `evaluate.metric`, from the first that is 1.1 times that of the popularity list, at the latest
+    after 2,000 updates. `ema_decay` above 0 validates and keeps a moving average of the weights
+    instead of the last ones, for one more tensor a parameter. `precision` is that of matrix
+    products; weights and their sums are fp32 always. "tf32" rounds the factors to 10 bits, on
+    CUDA only.
     """
 
     epochs: PositiveInt = 100
@@ -242,7 +265,7 @@ class TrainSpec(Section, frozen=True):
     compile: bool = False
     """Whether torch.compile makes the encoder."""
     patience: NonNegativeInt = 10
-    """Evaluations without a better NDCG@10 before training stops (see above); 0: never."""
+    """Evaluations without a better evaluate.metric before training stops; 0: never."""
     eval_every: PositiveInt = 1
     """Epochs between two evaluations."""
     max_steps: NonNegativeInt = 0

@@ -8,7 +8,9 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
+from scalelab.core.added_options import without_added
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
 from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
@@ -17,6 +19,7 @@ from scalelab.core.run_sections import (
     BatchSpec,
     DataSpec,
     DeviceSpec,
+    ItemTableSpec,
     LossSpec,
     MeasureSpec,
     ModelSpec,
@@ -25,7 +28,7 @@ from scalelab.core.run_sections import (
     TableSpec,
     TrainSpec,
 )
-from scalelab.core.table_update import check_table_update
+from scalelab.core.table_update import check_item_table, check_table_update
 from scalelab.core.toml_sections import Section, checked, read_toml
 
 __all__ = [
@@ -33,6 +36,8 @@ __all__ = [
     "BatchSpec",
     "DataSpec",
     "DeviceSpec",
+    "EvaluateSpec",
+    "ItemTableSpec",
     "LossSpec",
     "MeasureSpec",
     "ModelSpec",
@@ -78,12 +83,16 @@ class RunSpec(Section, frozen=True):
     """Sources of negatives, joined in order; left out where the loss takes none."""
     model: ModelSpec = ModelSpec()
     """The encoder."""
+    table: ItemTableSpec = ItemTableSpec()
+    """The item table."""
     loss: LossSpec = LossSpec()
     """The loss."""
     train: TrainSpec = TrainSpec()
     """How long and with what the run trains."""
     device: DeviceSpec = DeviceSpec()
     """Where the run trains."""
+    evaluate: EvaluateSpec = EvaluateSpec()
+    """Which metrics are computed, and which of them chooses the epoch."""
     measure: MeasureSpec = MeasureSpec()
     """What is read while the run trains."""
     sources: dict[str, str] = Field(default_factory=dict)
@@ -121,10 +130,12 @@ class RunSpec(Section, frozen=True):
                 "measure": self.measure.model_copy(update={"probes": probes}),
                 "negatives": tuple(n.resolved() for n in self.negatives) if wants else (),
                 "model": self.model.resolved(),
+                "table": self.table.resolved(),
                 "loss": self.loss.resolved(),
             }
         )
         check_table_update(self.train, self.loss.name, loss_class)
+        check_item_table(self.model, self.table, self.train)
         # The constructor is the last check of a loss's options.
         plugins.made("losses", spec.loss.name, **spec.loss.options)
         return spec.model_copy(update={"sources": sources_of(spec.named_parts())})
@@ -136,6 +147,7 @@ class RunSpec(Section, frozen=True):
             "packer": ("packers", self.batch.packer),
             **{f"negatives.{n}": ("negatives", s.name) for n, s in enumerate(self.negatives)},
             "model": ("models", self.model.name),
+            "table": ("tables", self.table.name),
             "loss": ("losses", self.loss.name),
         }
 
@@ -161,8 +173,20 @@ class RunSpec(Section, frozen=True):
         # Left out where they say nothing, so that a spec reads as it did before they were there.
         if not self.sources:
             del sections["sources"]
-        if self.measure == MeasureSpec():
-            del sections["measure"]
+        added = (
+            ("measure", MeasureSpec()),
+            ("evaluate", EvaluateSpec()),
+            ("table", ItemTableSpec()),
+        )
+        for name, default in added:
+            if getattr(self, name) == default:
+                del sections[name]
+        for name in ("model", "loss"):
+            sections[name] = without_added(name, sections[name])
+        if self.data.targets is None:
+            del sections["data"]["targets"]
+        if self.model.table_dtype == "fp32":
+            del sections["model"]["table_dtype"]
         for name in ADDED_TO_TRAIN:
             if getattr(self.train, name) == TrainSpec.model_fields[name].default:
                 del sections["train"][name]
@@ -202,7 +226,12 @@ class RunSpec(Section, frozen=True):
             "leave_one_out": "leave-one-out",
             "temporal": f"temporal {cut}",
             "global_time": f"global time {cut}{until}",
+            # Numbers of sessions are whole.
+            "sessions": f"sessions {cut}{until}".replace(".0 ", " ").removesuffix(".0"),
         }[data.split]
+        usual = "successive" if data.split == "sessions" else "last"
+        if data.targets not in (None, usual):
+            split += f", targets {data.targets}"
         seen = "seen excluded" if data.exclude_seen else "seen included"
         parts = [split, seen]
         if data.min_item_count > 1 or data.min_user_count > 1:
@@ -240,7 +269,9 @@ def with_overrides(sections: dict[str, Any], overrides: Overrides) -> dict[str, 
     return result
 
 
-_PARTS: dict[str, type[PartSpec]] = {"data": DataSpec, "model": ModelSpec, "loss": LossSpec}
+_PARTS: dict[str, type[PartSpec]] = {
+    part.section: part for part in (DataSpec, ModelSpec, ItemTableSpec, LossSpec)
+}
 
 
 def _names_part(key: str) -> str | None:

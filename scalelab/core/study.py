@@ -29,8 +29,8 @@ class FinalSpec(Section, frozen=True):
 
     seeds: PositiveInt = 3
     """Seeds of each chosen configuration, those of the grid among them."""
-    by: str = "valid_ndcg_10"
-    """Column of the view results that chooses, a quality on validation."""
+    by: str | None = None
+    """Column of results that chooses, such as valid_ndcg_10; left out: evaluate.metric."""
     per: str = "loss.name"
     """Key of the run: the best for each of its values is chosen."""
 

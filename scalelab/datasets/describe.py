@@ -16,7 +16,7 @@ from scalelab.datasets.splits import SHORTEST, HeldOut, Split, cut_time
 
 __all__ = ["describe", "gini"]
 
-_SPLITS = ("leave_one_out", "temporal", "global_time")
+_SPLITS = ("leave_one_out", "temporal", "global_time", "sessions")
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _sizes(
         "test": _targets(interactions, parts.test),
         "dropped": dict(parts.dropped),
     }
-    if name != "leave_one_out" and interactions.times is not None:
+    if name in ("temporal", "global_time") and interactions.times is not None:
         cut = (
             cut_time(interactions.times, data.quantile)
             if data.cut == ""

@@ -8,7 +8,8 @@ from numba import njit
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Histories, Interactions
-from scalelab.datasets.splits import HeldOut, Split, cut_time, held_out_at, known_items
+from scalelab.datasets.splits import HeldOut, Split, cut_time, known_items
+from scalelab.datasets.windows import window_targets
 
 __all__ = ["global_time", "moment"]
 
@@ -38,12 +39,14 @@ def moment(interactions: Interactions, cut: str | float, key: str) -> int:
     return -(-micros * _A_SECOND[interactions.time_unit] // 10**6)
 
 
-def global_time(interactions: Interactions, cut: str | float, valid_cut: str | float) -> Split:
+def global_time(
+    interactions: Interactions, cut: str | float, valid_cut: str | float, targets: str = "last"
+) -> Split:
     """What all users did before `cut` trains; `valid_cut` ends the validation window.
 
-    In each window a user's last interaction is the target and all before it is the history. An
-    empty `valid_cut` is the middle of the interactions from the cut on. Raises DataError where a
-    side is empty.
+    `targets` says what of a window is to be ranked (see `scalelab.datasets.windows`). An empty
+    `valid_cut` is the middle of the interactions from the cut on. Raises DataError where a side is
+    empty.
     """
     first = moment(interactions, cut, "cut")
     times, offsets = interactions.times, interactions.offsets
@@ -64,25 +67,23 @@ def global_time(interactions: Interactions, cut: str | float, valid_cut: str | f
     train = Histories(
         item_ids=interactions.item_ids, starts=starts[took_part], ends=trained[took_part]
     )
-    # A target needs a history; who begins with it cannot be ranked for.
-    in_valid, in_test = valid_ends > trained, ends > valid_ends
-    valid_users = np.flatnonzero(in_valid & (valid_ends - starts >= 2))
-    test_users = np.flatnonzero(in_test & (ends - starts >= 2))
-    for what, users in (("train", took_part), ("validate", valid_users), ("test", test_users)):
-        if len(users) == 0:
+    known = known_items(interactions, train)
+    parts: list[HeldOut] = [
+        window_targets(interactions, begins, until, known, targets)
+        for begins, until in ((trained, valid_ends), (valid_ends, ends))
+    ]
+    for what, some in (("train", took_part), ("validate", parts[0]), ("test", parts[1])):
+        if len(some) == 0:
             raise DataError(
                 f"the cut at {cut!r} (time {first}, validation to {second}) leaves no user to "
                 f"{what}",
                 "change data.cut and data.valid_cut",
             )
-    known = known_items(interactions, train)
-    parts: list[HeldOut] = [
-        held_out_at(interactions, users, places[users] - 1, known)
-        for users, places in ((valid_users, valid_ends), (test_users, ends))
-    ]
+    # A target needs a history; who begins with it cannot be ranked for.
+    in_window = {"validation": valid_ends > trained, "test": ends > valid_ends}
     dropped = {
-        "validation users without a history": int(in_valid.sum()) - len(valid_users),
-        "test users without a history": int(in_test.sum()) - len(test_users),
+        f"{name} users without a history": int(present.sum()) - len(np.unique(part.users))
+        for (name, present), part in zip(in_window.items(), parts, strict=True)
     }
     return Split(
         train=train,

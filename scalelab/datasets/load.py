@@ -5,7 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
+from scalelab.datasets.by_session import by_session
+from scalelab.datasets.evaluated import evaluated_rows
 from scalelab.datasets.filters import keep_core
 from scalelab.datasets.global_time import global_time, moment
 from scalelab.datasets.interactions import Interactions
@@ -20,7 +23,9 @@ __all__ = ["Dataset", "LengthsOnly", "fingerprint", "lengths", "load", "split"]
 class LengthsOnly:
     """What a planner needs: lengths (int64) of train, validation and test histories, and counts.
 
-    `num_eval_users` is how many of the test users are evaluated (`data.max_eval_users` applied).
+    `valid_users` and `test_users` say whose a target is, those of a user side by side; None where
+    each user has one. `num_eval_users` is how many of the test users are evaluated
+    (`data.max_eval_users` applied).
     """
 
     train: np.ndarray
@@ -29,6 +34,16 @@ class LengthsOnly:
     num_items: int
     num_users: int
     num_eval_users: int
+    valid_users: np.ndarray | None = None
+    test_users: np.ndarray | None = None
+
+    def evaluated(self, max_users: int) -> dict[str, np.ndarray]:
+        """Lengths of the histories of validation and test that are ranked for."""
+        found = {"valid": (self.valid, self.valid_users), "test": (self.test, self.test_users)}
+        return {
+            split: lengths[evaluated_rows(lengths, max_users, users)]
+            for split, (lengths, users) in found.items()
+        }
 
 
 class Dataset:
@@ -71,6 +86,7 @@ class Dataset:
         data = self.spec
         unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1 and data.drop == "none"
         known = self._source.lengths() if unfiltered and data.split == "leave_one_out" else None
+        users: dict[str, np.ndarray] = {}
         if known is not None:
             train, valid, test = split_lengths(known.lengths)
             num_items, num_users = known.num_items, len(known.lengths)
@@ -80,13 +96,17 @@ class Dataset:
             train = parts.train.lengths
             valid, test = parts.valid.histories.lengths, parts.test.histories.lengths
             num_items, num_users = interactions.num_items, interactions.num_users
+            if targets_of(data) != "last":
+                users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
+        num_test_users = len(np.unique(users["test_users"])) if users else len(test)
         return LengthsOnly(
             train=train,
             valid=valid,
             test=test,
             num_items=num_items,
             num_users=num_users,
-            num_eval_users=min(data.max_eval_users or len(test), len(test)),
+            num_eval_users=min(data.max_eval_users or num_test_users, num_test_users),
+            **users,
         )
 
 
@@ -107,10 +127,19 @@ def lengths(data: DataSpec) -> LengthsOnly:
 
 def split(interactions: Interactions, data: DataSpec) -> Split:
     """The split that `data` requests. Raises DataError where the interactions do not allow it."""
+    targets = targets_of(data)
+    # Without a cut of its own each split stands where the temporal one does.
+    cut = data.quantile if data.cut == "" else data.cut
     if data.split == "global_time":
-        # Without a cut of its own the split stands where the temporal one does.
-        cut = data.quantile if data.cut == "" else data.cut
-        return global_time(interactions, cut, data.valid_cut)
+        return global_time(interactions, cut, data.valid_cut, targets)
+    if data.split == "sessions":
+        return by_session(interactions, cut, data.valid_cut, targets)
+    if targets != "last":
+        raise DataError(
+            f'data.split = "{data.split}" holds out one target per user, and data.targets = '
+            f'"{targets}" needs a window of them',
+            'set data.split = "global_time" or "sessions", or leave data.targets out',
+        )
     if data.split == "temporal":
         # Interactions at the cut itself belong to the test side, as in global_time.
         last = None if data.cut == "" else moment(interactions, data.cut, "cut") - 1
@@ -121,6 +150,11 @@ def split(interactions: Interactions, data: DataSpec) -> Split:
         return parts
     test = _evenly(parts.test, data.max_eval_users)
     return replace(parts, find_oracle=lambda: oracle.oracle_ndcg(test, data.exclude_seen))
+
+
+def targets_of(data: DataSpec) -> str:
+    """What of a held-out window is to be ranked: "last", "successive" or "all"."""
+    return data.targets or ("successive" if data.split == "sessions" else "last")
 
 
 def _evenly(held_out: HeldOut, count: int) -> HeldOut:

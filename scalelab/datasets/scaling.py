@@ -27,6 +27,11 @@ def scaled(
         return data
     if data.num_users == 0:
         raise DataError("the data have no users, whose lengths are needed")
+    if data.test_users is not None:
+        raise DataError(
+            "the lengths of several targets per user cannot be scaled",
+            'set data.targets = "last", or leave the number of users',
+        )
     share = num_users / data.num_users
     test = _resized(data.test, share)
     return replace(

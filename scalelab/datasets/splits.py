@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from scalelab.core.errors import DataError
+from scalelab.datasets.evaluated import evaluated_rows
 from scalelab.datasets.interactions import Histories, Interactions
 
 __all__ = [
@@ -28,10 +29,12 @@ SHORTEST = 3
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """One target per user: the model sees `histories[n]` and is to rank `targets[n]`.
+    """Targets to be ranked: the model sees `histories[n]` and is to rank `targets[n]`.
 
-    `targets` (int32) and `users` (int32, rows of the interactions) have length n. `num_repeated`
-    counts targets that occur in their own history, `num_unseen` those that no training history has.
+    `targets` (int32) and `users` (int32, rows of the interactions) have length n; a user has one
+    target or several, side by side. With `as_sets` those of a user share a history, and one list is
+    to find them all. `num_repeated` counts targets that occur in their own history, `num_unseen`
+    those that no training history has.
     """
 
     histories: Histories
@@ -39,9 +42,14 @@ class HeldOut:
     users: np.ndarray
     num_repeated: int
     num_unseen: int = 0
+    as_sets: bool = False
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def evaluated(self, max_users: int = 0) -> np.ndarray:
+        """The rows that are ranked for: all with a history, or those of `max_users` users."""
+        return evaluated_rows(self.histories.lengths, max_users, self.users)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,16 +164,20 @@ def known_items(interactions: Interactions, train: Histories) -> np.ndarray:
 
 
 def held_out_at(
-    interactions: Interactions, users: np.ndarray, places: np.ndarray, known: np.ndarray
+    interactions: Interactions,
+    users: np.ndarray,
+    places: np.ndarray,
+    known: np.ndarray,
+    ends: np.ndarray | None = None,
 ) -> HeldOut:
-    """The items at `places` as targets of `users`, all before them as histories."""
-    starts = interactions.offsets[users]
+    """The items at `places` as targets of `users`; histories end before them, or at `ends`."""
+    starts, ends = interactions.offsets[users], places if ends is None else ends
     targets = np.asarray(interactions.item_ids[places], dtype=np.int32)
     return HeldOut(
-        histories=Histories(item_ids=interactions.item_ids, starts=starts, ends=places),
+        histories=Histories(item_ids=interactions.item_ids, starts=starts, ends=ends),
         targets=targets,
         users=users.astype(np.int32),
-        num_repeated=int(_count_repeated(interactions.item_ids, starts, places, targets)),
+        num_repeated=int(_count_repeated(interactions.item_ids, starts, ends, targets)),
         num_unseen=int((~known[targets]).sum()),
     )
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalelab.core.figures import QUALITY_K
-
-__all__ = ["DRAWS", "LEVEL", "Difference", "adjusted", "gains", "paired_bootstrap"]
+__all__ = ["DRAWS", "LEVEL", "Difference", "adjusted", "paired_bootstrap"]
 
 # Enough that 50 comparisons can find a difference: 50 times the smallest p-value is below LEVEL.
 DRAWS = 3_000
@@ -32,12 +30,6 @@ class Difference:
     low: float
     high: float
     p_value: float
-
-
-def gains(ranks: np.ndarray) -> np.ndarray:
-    """NDCG@10 of each user from the rank of its one target: from 1, and 0 for a target without."""
-    hit = (ranks > 0) & (ranks <= QUALITY_K)
-    return np.where(hit, 1.0 / np.log2(1.0 + np.maximum(ranks, 1)), 0.0)
 
 
 def paired_bootstrap(

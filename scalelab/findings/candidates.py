@@ -1,20 +1,17 @@
 """Read from a ledger the configurations that the answer chooses from, and what did not finish."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from scalelab.core.identity import COMPARABLE
 from scalelab.core.records import Outcome
-from scalelab.findings.bootstrap import gains
 from scalelab.findings.differences import KEY, Described, Key, Settings, describe, key_of
 from scalelab.findings.verdicts import Verdict, verdicts_of
 from scalelab.store.ledger import Ledger
 
-__all__ = ["CLOSE", "Candidate", "Group", "groups_of", "user_gains"]
+__all__ = ["CLOSE", "Candidate", "Group", "groups_of"]
 
 # A configuration comes close to another with this share of its NDCG@10 on validation.
 CLOSE = 0.95
@@ -77,15 +74,6 @@ SELECT dataset, protocol, data_fingerprint, outcome, count(*) AS number FROM (
         ORDER BY outcome = 'done' DESC, attempt DESC, started_at DESC, run_id
     ) = 1
 ) GROUP BY ALL ORDER BY dataset, protocol, data_fingerprint, outcome
-"""
-_RANKS = f"""
-WITH latest AS (
-    SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
-    FROM results WHERE list_contains($wanted, configuration) GROUP BY fingerprint, device
-)
-SELECT {", ".join(f"results.{name}" for name in KEY)}, ranks
-FROM results SEMI JOIN latest USING (run_id) LEFT JOIN user_ranks USING (run_id)
-ORDER BY results.seed, results.run_id
 """
 
 
@@ -222,26 +210,6 @@ def _without_results(
         )
         for place, outcomes in found.items()
     ]
-
-
-def user_gains(ledger: Ledger, candidates: Collection[Candidate]) -> dict[Key, np.ndarray]:
-    """NDCG@10 of each test user, the mean over seeds; only where every seed has kept its ranks."""
-    wanted = sorted({candidate.key[0] for candidate in candidates})
-    keys = {candidate.key for candidate in candidates}
-    table = ledger.query(_RANKS, {"wanted": wanted})
-    ranks, named = table["ranks"], table.drop_columns(["ranks"]).to_pylist()
-    found: dict[Key, list[np.ndarray | None]] = {}
-    for place, row in enumerate(named):
-        if (key := key_of(row)) in keys:
-            one = ranks[place]
-            own = gains(one.values.to_numpy()) if one.is_valid else None
-            found.setdefault(key, []).append(own)
-    return {
-        key: np.mean([one for one in own if one is not None], axis=0)
-        for key, own in found.items()
-        if all(one is not None and len(one) for one in own)
-        and len({len(one) for one in own if one is not None}) == 1
-    }
 
 
 def _candidate(row: dict[str, Any], described: Described, verdict: Verdict) -> Candidate:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalelab.findings.bootstrap import LEVEL, adjusted, paired_bootstrap
-from scalelab.findings.candidates import CLOSE, Candidate, Group, user_gains
+from scalelab.findings.candidates import CLOSE, Candidate, Group
 from scalelab.findings.differences import Key
+from scalelab.findings.user_ranks import user_gains
 from scalelab.findings.verdicts import Baseline
 from scalelab.store.ledger import Ledger
 
@@ -66,7 +67,7 @@ class Choice:
 def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choice:
     """The choice of a group that has candidates. Raises LedgerError."""
     best, others = group.candidates[0], group.candidates[1:]
-    known = user_gains(ledger, group.candidates) if others else {}
+    known = user_gains(ledger, {one.key for one in group.candidates}) if others else {}
     p_values, means = _tested(best, others, known)
     equal = tuple(other for other in others if _is_equal(best, other, p_values))
     better = tuple(

@@ -12,7 +12,7 @@ from scalelab.losses._options import IncludePadding, Kernel
 from scalelab.losses._streamed_softmax import StreamedSoftmax
 from scalelab.losses._tiled_softmax import TiledSoftmax, tile_of
 from scalelab.losses._tiles import compute_dtype_of, loss_with_gradients, no_autocast
-from scalelab.losses.kernels.choice import runs_fused
+from scalelab.losses.kernels.choice import fused_bytes_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, fused_loss
 from scalelab.losses.streaming.table_gradient import TableGradient, streamed_loss
 
@@ -26,20 +26,16 @@ class CrossEntropy:
     `tile_mib` "auto" is 32 on a CPU and 1 to 2 % of a GPU's memory. The scores of as many positions
     as fit are kept for one pass over the table (three matrix products, as many as any exact method
     needs). Where only few fit, that is above some 170,000 items, the scores are computed twice:
-    once for the log-sum-exp of every position, once for the gradients, which are written tile by
-    tile of the table. `include_padding` leaves the padding row in the softmax, as the RECE
-    repository does.
+    once for the log-sum-exp of every position, once for the gradients, which are written by tiles
+    of the table. `include_padding` leaves the padding row in the softmax, as RECE's code does.
 
     `kernel` = "fused" takes the Triton kernels of `scalelab.losses.kernels` instead, which keep no
-    scores at all (CUDA, compute capability 8.0, D up to 256); "auto" does where they run and agree
-    with plain float64.
+    scores at all (CUDA, compute capability 8.0, D up to 256); "auto": where they run and are right.
     """
 
     tile_mib: Annotated[
         PositiveFloat | Literal["auto"],
-        Field(
-            description="MiB of scores held at a time; auto: 32 on a CPU, 1 to 2 % of a GPU",
-        ),
+        Field(description="MiB of scores held at a time; auto: 32 on a CPU, 1 to 2 % of a GPU"),
     ] = "auto"
     include_padding: IncludePadding = False
     kernel: Kernel = "auto"
@@ -53,6 +49,11 @@ class CrossEntropy:
     def options_used(self, hidden_ND: Tensor, item_table_VD: Tensor) -> dict[str, float]:
         """The MiB that "auto" stands for on the device of the operands."""
         return {"tile_mib": _tile_bytes(self.tile_mib, target_of(hidden_ND)) / 2**20}
+
+    def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int | None:
+        """About what the fused kernel takes, in whose sums fewer positions have more parts."""
+        rows = len(item_table_VD)
+        return fused_bytes_of("cross_entropy", self.kernel, positions, rows, item_table_VD)
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""

@@ -9,7 +9,6 @@ import torch
 
 from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Phase, Progress
-from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.records import Metric, Outcome, Run
 from scalelab.measure.components import Account
 from scalelab.train.trainer import Fit, Trainer
@@ -149,6 +148,7 @@ class Reporter(Observer):
         self.popularity = trainer.popularity
         self.used_bytes = state.account.peak_bytes if state.account is not None else None
         self.loss: float | None = None
+        self.metric_key = trainer.spec.evaluate.metric
         self.metric: float | None = None
         self.best: float | None = None
         self.phase = Phase.SETUP
@@ -177,8 +177,8 @@ class Reporter(Observer):
     def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         """Loss and metric of the epoch."""
         self.loss = loss
-        if QUALITY_KEY in metrics:
-            self.metric = metrics[QUALITY_KEY]
+        if self.metric_key in metrics:
+            self.metric = metrics[self.metric_key]
             self.best = max(self.metric, self.best if self.best is not None else self.metric)
         self.epoch = epoch
         self._send()
@@ -196,6 +196,7 @@ class Reporter(Observer):
                 num_steps=self.num_steps,
                 loss=self.loss,
                 metric=self.metric,
+                metric_key=self.metric_key,
                 best_metric=self.best,
                 popularity=self.popularity,
                 used_bytes=self.used_bytes,

@@ -242,7 +242,8 @@ def _train(
             if fit.stopped == "request":
                 return stop_request.outcome
             metrics, ranks = trainer.ranked("test")
-            state.ranks = UserRanks(ranks=tuple(ranks.tolist()))
+            if ranks is not None:
+                state.ranks = UserRanks(ranks=tuple(ranks.tolist()))
             state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
             state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
     finally:

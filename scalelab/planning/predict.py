@@ -27,7 +27,6 @@ from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step
 from scalelab.train.assemble import evaluator_of, mask_prob
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.precision import check_precision, products_in
-from scalelab.train.ranking import evaluated_users
 
 __all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
 
@@ -193,12 +192,10 @@ def predict(
 
         # Seconds are those of the first epoch's largest step: few steps of a run are larger.
         cost, usual = Cost(), steps.shape(0, steps.largest_step(0))
-        choices = steps.largest_steps(spec.train.epochs, spec.train.max_steps)
-        if all(choice.shape != usual for choice in choices):
-            trained(usual, cost)
+        of_usual = trained(usual, cost)
         found = [
-            (trained(choice.shape, cost if choice.shape == usual else None), choice)
-            for choice in choices
+            (of_usual if choice.shape == usual else trained(choice.shape), choice)
+            for choice in of_usual.run.largest_steps(steps)
         ]
         largest, largest_step = max(found, key=lambda pair: pair[0].account.peak_bytes)
         memory, without_limit, overflow = memory_kinds(
@@ -207,10 +204,10 @@ def predict(
         evaluation: MemoryKinds = {}
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
+        evaluated = data.evaluated(spec.data.max_eval_users)
         blocks = []
         for choice in evaluator.largest_blocks(
-            {"valid": data.valid, "test": data.test},
-            max_users=spec.data.max_eval_users,
+            evaluated,
             block_users=block_users,
         ):
             of_this = Cost()
@@ -223,7 +220,7 @@ def predict(
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
     step = step_seconds(cost, device, spec.train.precision)
-    num_blocks = -(-len(evaluated_users(data.test, spec.data.max_eval_users)) // block_users)
+    num_blocks = -(-len(evaluated["test"]) // block_users)
     block = block_seconds(block_cost, device)
     run = run_seconds(spec, step, num_steps=steps.num_steps, block=block, num_blocks=num_blocks)
     return Prediction(

@@ -126,7 +126,7 @@ def _training(runs: Sequence[dict[str, Any]]) -> str:
     for key, words in _SETTINGS:
         values = sorted({one[key] for one in settings if one.get(key) is not None}, key=_order)
         if values and values != [0] and values != [0.0]:
-            texts.append(words.format(" or ".join(map(_number, values))))
+            texts.append(_filled(words, values))
     negatives = sorted(
         {
             one["negatives.0.num_negatives"]
@@ -135,21 +135,19 @@ def _training(runs: Sequence[dict[str, Any]]) -> str:
         }
     )
     if negatives:
-        texts.append(f"{' or '.join(map(_number, negatives))} negatives where a loss samples them")
+        texts.append(f"{_or(negatives)} negatives where a loss samples them")
     return f"Settings: {', '.join(texts)}; {_end_of_training(settings)}."
 
 
 def _end_of_training(settings: Sequence[dict[str, Any]]) -> str:
     epochs = sorted({one["train.epochs"] for one in settings if "train.epochs" in one})
-    text = f"at most {' or '.join(map(_number, epochs))} epochs"
+    text = _filled("at most {} epochs", epochs)
     patience = sorted({one["train.patience"] for one in settings if one.get("train.patience")})
     if patience:
-        text += (
-            f", ended after {' or '.join(map(_number, patience))} evaluations without improvement"
-        )
+        text += _filled(", ended after {} evaluations without improvement", patience)
     steps = sorted({one["train.max_steps"] for one in settings if one.get("train.max_steps")})
     if steps:
-        text += f", and at most {' or '.join(map(_number, steps))} steps"
+        text += _filled(", and at most {} steps", steps)
     return text
 
 
@@ -208,6 +206,18 @@ def _distinct(runs: Sequence[dict[str, Any]], column: str) -> list[Any]:
 
 def _order(value: Any) -> tuple[int, Any]:
     return (0, value) if isinstance(value, int | float) else (1, str(value))
+
+
+def _or(values: Sequence[Any]) -> str:
+    *some, last = map(_number, values)
+    return f"{', '.join(some)} or {last}" if some else last
+
+
+def _filled(words: str, values: Sequence[Any]) -> str:
+    """`words` with the values in place of {}; the noun after a lone 1 loses its s."""
+    if values == [1]:
+        words = re.sub(r"(\{\} \w+)s\b", r"\1", words)
+    return words.format(_or(values))
 
 
 def _number(value: Any) -> str:

@@ -1,16 +1,18 @@
 """Say under a table what was chosen, what was left out, and what its marks mean."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from scalelab.findings.bootstrap import LEVEL
 from scalelab.result_tables.candidates import Candidate
 from scalelab.result_tables.grouping import Grouped
+from scalelab.result_tables.significance import Significance
 
 __all__ = ["notes_of"]
 
 _KINDS = {"requested": "live tensors", "allocated": "what the CUDA allocator handed out"}
 
 
-def notes_of(found: Sequence[Candidate], grouped: Grouped, *, has_baselines: bool) -> Iterator[str]:
+def notes_of(grouped: Grouped, significance: Significance, *, has_baselines: bool) -> Iterator[str]:
     """Sentences, the most important first."""
     chosen = grouped.chosen
     yield (
@@ -29,7 +31,7 @@ def notes_of(found: Sequence[Candidate], grouped: Grouped, *, has_baselines: boo
         "Bold: the best of each data set and metric; underlined: the second; "
         "figures that are printed alike share a mark."
     )
-    yield "Differences were not tested for significance."
+    yield from _tests(grouped, significance)
     if has_baselines:
         yield "Baselines need no training and take part in the ranking."
     kinds = sorted({str(one.columns["peak_kind"]) for one in chosen.values()})
@@ -39,6 +41,33 @@ def notes_of(found: Sequence[Candidate], grouped: Grouped, *, has_baselines: boo
         yield f"Times do not compare: runs had {' or '.join(map(str, threads))} threads."
     yield from _lost(grouped)
     yield from _settings(grouped)
+
+
+def _tests(grouped: Grouped, significance: Significance) -> Iterator[str]:
+    """What a dagger means, and which differences nobody tested."""
+    if not significance.p_values:
+        if significance.untested:
+            yield (
+                "Differences were not tested for significance: "
+                "the ranks of single users were not kept."
+            )
+        return
+    first = " and ".join(
+        _where(grouped, row, column)
+        for row, column in grouped.chosen
+        if (row, column) in significance.first
+    )
+    each = " of its data" if len(significance.first) > 1 else ""
+    yield (
+        f"A dagger (\N{DAGGER}) marks what differs by more than chance from the first on "
+        f"validation{each}, {first}: paired bootstrap over test users with Holm's correction, "
+        f"p < {LEVEL:g}, and further away than the standard deviation over seeds."
+    )
+    if significance.untested:
+        yield (
+            f"{significance.untested} differences were not tested, as the ranks of single users "
+            "were not kept."
+        )
 
 
 def _lost(grouped: Grouped) -> Iterator[str]:

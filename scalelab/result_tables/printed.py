@@ -21,11 +21,14 @@ _WORDS = {DATASET: "data set"}
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """The texts of one entry: "" where there is none. `mark` is best, second or ""."""
+    """The texts of one entry: "" where there is none. `mark` is best, second or ""; `differs`: it
+    gets a dagger.
+    """
 
     value: str
     spread: str
     mark: str
+    differs: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ def printed(table: ResultTable) -> PrintedTable:
         row_names=tuple(_WORDS.get(name, name) for name in table.row_names),
         groups=tuple(_group(table, texts) for texts in table.columns),
         metrics=tuple(
-            f"{_NAMES[name]} ({scale[1]})" if name in COSTS else name.replace("hr@", "HR@").upper()
+            f"{_NAMES[name]} ({scale[1]})" if name in COSTS else _metric(name)
             for name, scale in zip(table.metrics, scales, strict=True)
         ),
         lines=tuple(
@@ -76,6 +79,10 @@ def printed(table: ResultTable) -> PrintedTable:
         ),
         notes=table.notes,
     )
+
+
+def _metric(name: str) -> str:
+    return name.capitalize() if name.startswith(("recall", "coverage")) else name.upper()
 
 
 def _group(table: ResultTable, texts: Sequence[str]) -> str:
@@ -107,7 +114,7 @@ def _scale(table: ResultTable, metric: str, index: int) -> tuple[float, str]:
 
 def _entry(entry: Entry, scale: tuple[float, str]) -> Printed:
     if entry.figure is None:
-        return Printed(value="", spread="", mark="")
+        return Printed(value="", spread="", mark="", differs=False)
     size, unit = scale
     digits = 1 if unit else DIGITS
     std = None if unit == "B" or (unit and unit.endswith("iB")) else entry.figure.std
@@ -115,4 +122,5 @@ def _entry(entry: Entry, scale: tuple[float, str]) -> Printed:
         value=f"{entry.figure.mean / size:,.{digits}f}",
         spread="" if std is None else f"{std / size:.{digits}f}",
         mark=entry.mark,
+        differs=entry.differs,
     )

@@ -19,6 +19,7 @@ _LATEX: Mapping[str, str] = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "\N{DAGGER}": r"\dag{}",
 }  # fmt: skip
 _MARKDOWN = re.compile(r"([\\`*_\[\]|<>~&])")
 

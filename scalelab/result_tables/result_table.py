@@ -9,17 +9,19 @@ from typing import Any
 import pyarrow as pa
 
 from scalelab.core.errors import SpecError
+from scalelab.findings.data_notes import data_notes
 from scalelab.findings.verdicts import baselines_of
 from scalelab.result_tables.candidates import (
     COSTS,
-    Candidate,
     Figure,
     candidates,
     check_metrics,
 )
+from scalelab.result_tables.frames import as_pandas, as_polars
 from scalelab.result_tables.grouping import DATASET, Grouped, group
 from scalelab.result_tables.marks import marks_of
 from scalelab.result_tables.notes import notes_of
+from scalelab.result_tables.significance import Significance, significance_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Entry", "Line", "ResultTable", "make_table"]
@@ -32,6 +34,8 @@ _SCHEMA_END = (
     ("std", pa.float64()),
     ("seeds", pa.int64()),
     ("mark", pa.string()),
+    ("p_value", pa.float64()),
+    ("differs", pa.bool_()),
     ("settings", pa.string()),
     ("configuration", pa.string()),
 )
@@ -39,10 +43,14 @@ _SCHEMA_END = (
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One figure of the table; None where there is none. `mark` is best, second or ""."""
+    """One figure of the table; None where there is none. `mark` is best, second or "".
+
+    `differs` from the first on validation of its data by more than chance.
+    """
 
     figure: Figure | None
     mark: str
+    differs: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +93,12 @@ class ResultTable:
         return self.document("csv")
 
     def to_pandas(self) -> Any:
-        """The raw figures as a pandas DataFrame, one per row."""
-        return self.figures.to_pandas()
+        """The raw figures as a pandas DataFrame, one per row. Raises MissingExtra."""
+        return as_pandas(self.figures)
+
+    def to_polars(self) -> Any:
+        """The raw figures as a polars DataFrame, one per row. Raises MissingExtra."""
+        return as_polars(self.figures)
 
     def document(self, format: str) -> str:
         """The table as markdown, latex, html or csv. Raises SpecError."""
@@ -123,11 +135,18 @@ def make_table(
     shown = (*checked, *COSTS)
     baselines = _baselines(ledger, grouped, checked, in_rows=DATASET in rows)
     marks = _marks(grouped, baselines, checked)
+    significance = significance_of(ledger, grouped, checked)
     lines = [
         Line(
             heads=heads,
             entries=tuple(
-                _entry(grouped.chosen.get((row, column)), metric, marks.get((row, column, metric)))
+                Entry(
+                    figure=None
+                    if (one := grouped.chosen.get((row, column))) is None
+                    else one.figures.get(metric),
+                    mark=marks.get((row, column, metric), ""),
+                    differs=(row, column, metric) in significance.differs,
+                )
                 for column in grouped.columns
                 for metric in shown
             ),
@@ -155,13 +174,12 @@ def make_table(
         columns=tuple(grouped.columns.values()),
         metrics=shown,
         lines=tuple(lines),
-        notes=tuple(notes_of(found, grouped, has_baselines=bool(baselines))),
-        figures=_tidy(grouped, rows, columns, shown, marks),
+        notes=(
+            *notes_of(grouped, significance, has_baselines=bool(baselines)),
+            *data_notes(ledger, {o.columns["data_fingerprint"] for o in grouped.chosen.values()}),
+        ),
+        figures=_tidy(grouped, rows, columns, shown, marks, significance),
     )
-
-
-def _entry(one: Candidate | None, metric: str, mark: str | None) -> Entry:
-    return Entry(figure=None if one is None else one.figures.get(metric), mark=mark or "")
 
 
 _Baselines = dict[str, dict[tuple[Any, str], Figure]]
@@ -215,6 +233,7 @@ def _tidy(
     columns: Sequence[str],
     metrics: Sequence[str],
     marks: dict[tuple[Any, Any, str], str],
+    significance: Significance,
 ) -> pa.Table:
     """One row a figure of a model, raw, for files."""
     names = [*_PLACE, *(name for name in (*rows, *columns) if name not in _PLACE)]
@@ -226,6 +245,10 @@ def _tidy(
             "std": figure.std,
             "seeds": figure.seeds,
             "mark": marks.get((row, column, metric), ""),
+            "p_value": significance.p_values.get((row, column, metric)),
+            "differs": (row, column, metric) in significance.differs
+            if (row, column, metric) in significance.p_values
+            else None,
             "settings": one.label,
             "configuration": one.key[0],
         }

@@ -181,7 +181,7 @@ def _summary(record: Record) -> Summary:
         threads=None if record.environment is None else record.environment.threads,
         valid_ndcg_10=quality_of(record.metrics, run.best_epoch, "valid"),
         test_ndcg_10=quality_of(record.metrics, run.best_epoch, "test"),
-        oracle_ndcg_10=quality_of(record.metrics, run.best_epoch, "test", "oracle_ndcg"),
+        oracle_ndcg_10=quality_of(record.metrics, run.best_epoch, "test", "oracle_ndcg@10"),
         peak_kind=kind,
         peak_bytes=peak_of(record.memory, "train", kind),
         predicted_peak_bytes=peak_of(record.memory, "train", kind, "predicted"),

@@ -1,6 +1,6 @@
 """Choose the configurations that `[final]` runs with more seeds, by their validation quality."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from scalelab.core.errors import SpecError
@@ -8,6 +8,7 @@ from scalelab.core.study import FinalSpec, StudySpec
 from scalelab.store.ledger import Ledger
 from scalelab.store.schema import valid_columns
 from scalelab.studies.grid import Configuration, first_configuration, repeat_of
+from scalelab.sweeping.quality import validation_quality
 
 __all__ = ["best_configurations", "check_final_seeds"]
 
@@ -22,10 +23,10 @@ def check_final_seeds(
     final = study.final
     if final is None:
         return
-    if not final.by.startswith("valid_"):
+    if final.by is not None and not final.by.startswith("valid_"):
         hint = 'choose on validation, for example by = "valid_ndcg_10"'
         raise SpecError(f"[final] by = {final.by!r} does not choose on validation", hint)
-    if final.by not in valid_columns():
+    if final.by is not None and final.by not in valid_columns():
         hint = f"there are: {', '.join(valid_columns())}"
         raise SpecError(f"[final] by = {final.by!r} is not a column of results", hint)
     for configuration in configurations or first_configuration(study, overrides):
@@ -40,17 +41,10 @@ def best_configurations(
     It comes once per seed, the seeds of `[final]` all. `fingerprints` are the configurations of
     the grid or search. Raises SpecError for a configuration without the field `per`.
     """
-    column = final.by
-    rows = ledger.query(
-        f'SELECT fingerprint, avg("{column}") AS value FROM results '
-        f'WHERE "{column}" IS NOT NULL GROUP BY fingerprint'
-    ).to_pylist()
     found: dict[str, list[float]] = {}
     first: dict[str, Configuration] = {}
-    for row in rows:
-        configuration = fingerprints.get(row["fingerprint"])
-        if configuration is not None:
-            found.setdefault(configuration.without_seed, []).append(row["value"])
+    for fingerprint, value in _values(final.by, fingerprints, ledger).items():
+        found.setdefault(fingerprints[fingerprint].without_seed, []).append(value)
     for configuration in fingerprints.values():
         if configuration.without_seed in found and configuration.repeat == 0:
             first.setdefault(configuration.without_seed, configuration)
@@ -66,6 +60,18 @@ def best_configurations(
         for repeat in range(final.seeds)
         for _, configuration in best.values()
     ]
+
+
+def _values(column: str | None, fingerprints: Collection[str], ledger: Ledger) -> dict[str, float]:
+    """What chooses, by fingerprint of the finished runs."""
+    if column is None:
+        return validation_quality(ledger, fingerprints)
+    rows = ledger.query(
+        f'SELECT fingerprint, avg("{column}") AS value FROM results '
+        f'WHERE list_contains($1, fingerprint) AND "{column}" IS NOT NULL GROUP BY fingerprint',
+        [list(fingerprints)],
+    ).to_pylist()
+    return {row["fingerprint"]: row["value"] for row in rows}
 
 
 def value_at(configuration: Configuration, key: str) -> object:

@@ -7,14 +7,11 @@ from scalelab.core.errors import SpecError
 from scalelab.core.study import HalvingSpec, StudySpec
 from scalelab.store.ledger import Ledger
 from scalelab.studies.grid import Configuration
+from scalelab.sweeping.quality import validation_quality
 
 __all__ = ["check_halving", "first_round", "run_rounds"]
 
 _EPOCHS = "train.epochs"
-_QUALITY = """
-    SELECT fingerprint, avg(valid_ndcg_10) AS quality FROM results
-    WHERE list_contains($1, fingerprint) AND valid_ndcg_10 IS NOT NULL GROUP BY fingerprint
-"""
 
 
 def check_halving(study: StudySpec, overrides: Mapping[str, Any]) -> None:
@@ -75,13 +72,12 @@ def _best_of(
     fingerprints: Sequence[str],
     ledger: Ledger,
 ) -> list[Configuration]:
-    """Those with the best mean of validation NDCG@10 over their seeds, with all their seeds.
+    """Those with the best mean quality on validation over their seeds, with all their seeds.
 
     `fingerprints` are those of the round's runs, in the order of `configurations`. One whose runs
     all failed goes no further. Of equal ones the first is kept.
     """
-    rows = ledger.query(_QUALITY, [list(fingerprints)]).to_pylist()
-    quality = {row["fingerprint"]: row["quality"] for row in rows}
+    quality = validation_quality(ledger, fingerprints)
     found: dict[str, list[float]] = {}
     members: dict[str, list[Configuration]] = {}
     for each, fingerprint in zip(configurations, fingerprints, strict=True):

@@ -18,12 +18,13 @@ _LEAST_EPOCH = 3
 class MedianRule:
     """Prunes a run whose best validation quality is below the median of finished runs.
 
-    Those are the runs of the same data and protocol, with what each had reached by that epoch.
+    Those are the runs of the same data, protocol and metric, with what each had reached by that
+    epoch.
     """
 
     def __init__(self) -> None:
-        # By data and protocol, then by run: its best quality up to each epoch.
-        self._finished: dict[tuple[str, str], list[dict[int, float]]] = defaultdict(list)
+        # By data, protocol and metric, then by run: its best quality up to each epoch.
+        self._finished: dict[tuple[str, str, str], list[dict[int, float]]] = defaultdict(list)
         self._pruned: set[str] = set()
 
     def should_prune(self, job: Job, progress: Progress) -> str | None:
@@ -54,13 +55,14 @@ class MedianRule:
         """Keep the validation quality by epoch of a run that is done."""
         if record.run.outcome is not Outcome.DONE:
             return
-        curve = quality_curve(record.metrics)
+        curve = quality_curve(record.metrics, key=job.configuration.spec.evaluate.metric)
         if curve:
             self._finished[_group(job)].append(curve)
 
 
-def _group(job: Job) -> tuple[str, str]:
-    return job.data_fingerprint, job.configuration.spec.protocol
+def _group(job: Job) -> tuple[str, str, str]:
+    spec = job.configuration.spec
+    return job.data_fingerprint, spec.protocol, spec.evaluate.metric
 
 
 def _best_until(epoch: int, curve: dict[int, float]) -> float:

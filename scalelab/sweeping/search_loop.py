@@ -8,12 +8,12 @@ from scalelab.studies.grid import Configuration
 from scalelab.studies.search import ObjectiveValues, Search
 from scalelab.sweeping.driver import Driver
 from scalelab.sweeping.jobs import Job
+from scalelab.sweeping.quality import validation_quality
 
 __all__ = ["objective_values", "run_search"]
 
 _FIGURES = """
-    SELECT fingerprint, avg(valid_ndcg_10) AS quality, avg(peak_bytes) AS memory,
-           avg(train_s) AS time
+    SELECT fingerprint, avg(peak_bytes) AS memory, avg(train_s) AS time
     FROM results WHERE list_contains($1, fingerprint) GROUP BY fingerprint
 """
 
@@ -57,4 +57,9 @@ def run_search(
 def objective_values(fingerprints: Collection[str], ledger: Ledger) -> dict[str, ObjectiveValues]:
     """The objectives of those that are done, from the ledger; the others are missing."""
     rows = ledger.query(_FIGURES, [list(fingerprints)]).to_pylist()
-    return {row.pop("fingerprint"): ObjectiveValues(**row) for row in rows}
+    quality = validation_quality(ledger, fingerprints)
+    return {
+        fingerprint: ObjectiveValues(**row, quality=quality.get(fingerprint))
+        for row in rows
+        for fingerprint in (row.pop("fingerprint"),)
+    }

@@ -17,12 +17,16 @@ from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
-from scalelab.train.ranking import KS, evaluated_users, ranking_metrics, user_ranks
+from scalelab.train.ranking import KS, ranking_metrics, user_ranks
 from scalelab.train.scoring import Scorer
 
 __all__ = ["BlockChoice", "Diverged", "Evaluator"]
 
 _CPU_BLOCK = 16 * MIB
+# Fewer would make thin products.
+_FEWEST_USERS = 8
+# Where the scores of so few are too many: users at once, and scores at once by `most_bytes`.
+_PANEL_USERS, _PANEL_SHARE = 64, 32
 
 
 class Diverged(Exception):
@@ -58,29 +62,39 @@ class Evaluator:
     packer: str = "first_fit"
     ks: tuple[int, ...] = KS
     block_bytes: int = 0
+    most_bytes: int = 512 * MIB
     scores: Scores | None = None
 
     def block_users(self, hidden_dim: int, target: Target | None) -> int:
         """Users scored at once on `target` (None: a CPU); at least 8, so that a very large catalog
         still uses a matrix product.
         """
+        if self.panel_numbers:
+            return _PANEL_USERS
         on_gpu = target is not None and target.kind == "cuda"
         space = self.block_bytes or (target.tile_bytes // 4 if target and on_gpu else _CPU_BLOCK)
         largest = max(4 * (self.num_items + 1), 4 * 4 * self.max_len * hidden_dim)
-        return max(8, space // largest)
+        return max(_FEWEST_USERS, space // largest)
+
+    @property
+    def panel_numbers(self) -> int:
+        """Scores that are held at once where those of few users are too many; else 0."""
+        if 4 * _FEWEST_USERS * (self.num_items + 1) <= self.most_bytes:
+            return 0
+        return self.most_bytes // _PANEL_SHARE
 
     def largest_blocks(
-        self, lengths: Mapping[str, np.ndarray], *, max_users: int, block_users: int
+        self, lengths: Mapping[str, np.ndarray], *, block_users: int
     ) -> tuple[BlockChoice, ...]:
         """The blocks of all splits that may need most memory: those that no other one equals or
-        exceeds in every size. `lengths` are those of all histories by split.
+        exceeds in every size. `lengths` are those of the histories that are ranked for, by split.
         """
         return not_exceeded(
             BlockChoice(split, number, shape if self.exclude_seen else shape._replace(num_seen=0))
             for split, some in lengths.items()
             for number, shape in enumerate(
                 block_shapes(
-                    some[evaluated_users(some, max_users)],
+                    some,
                     packer=self.packer,
                     max_len=self.max_len,
                     size=block_users,
@@ -98,28 +112,35 @@ class Evaluator:
     @torch.no_grad()
     def ranked(
         self, model: nn.Module, held_out: HeldOut, max_users: int = 0, block: int | None = None
-    ) -> tuple[dict[str, float], np.ndarray]:
-        """`ndcg@k`, `hr@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_repeated` (targets seen
-        before); and the rank of each user's target, as `user_ranks` has it.
+    ) -> tuple[dict[str, float], np.ndarray | None]:
+        """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
+        `num_repeated` (targets seen before); and the rank of each user's target, as `user_ranks`
+        has it, None where users have several targets.
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
         """
-        users = evaluated_users(held_out.histories.lengths, max_users)
-        if len(users) == 0:
+        rows = held_out.evaluated(max_users)
+        if len(rows) == 0:
             raise DataError(
                 "no user can be evaluated",
                 "the split leaves no held-out target; change data.split or data.cut",
             )
         histories = Histories(
             item_ids=held_out.histories.item_ids,
-            starts=held_out.histories.starts[users],
-            ends=held_out.histories.ends[users],
+            starts=held_out.histories.starts[rows],
+            ends=held_out.histories.ends[rows],
         )
-        return self._evaluate(model, histories, held_out.targets[users], block)
+        return self._evaluate(model, histories, held_out, rows, block)
 
     def _evaluate(
-        self, model: nn.Module, histories: Histories, targets: np.ndarray, block: int | None
-    ) -> tuple[dict[str, float], np.ndarray]:
+        self,
+        model: nn.Module,
+        histories: Histories,
+        held_out: HeldOut,
+        rows: np.ndarray,
+        block: int | None,
+    ) -> tuple[dict[str, float], np.ndarray | None]:
+        targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
         model.eval()
         repeated_n = []
@@ -129,7 +150,7 @@ class Evaluator:
                 histories,
                 packer=self.packer,
                 max_len=self.max_len,
-                size=len(scorer.buffer),
+                size=scorer.block_users,
                 masked=self.masked,
                 first=block or 0,
             )
@@ -148,9 +169,17 @@ class Evaluator:
         above, ties = scorer.kept()
         repeated = np.concatenate(repeated_n)
         missed = repeated if self.exclude_seen else None
-        metrics = ranking_metrics(above, ties, missed, self.ks) | scorer.coverage()
-        metrics |= {"num_users": len(above), "num_repeated": int(repeated.sum())}
-        return metrics, user_ranks(above, ties, missed)
+        first = 0 if block is None else block * scorer.block_users
+        users = users[first : first + len(above)]
+        groups = users if held_out.as_sets else None
+        metrics = ranking_metrics(above, ties, missed, self.ks, groups) | scorer.coverage()
+        num_users = len(np.unique(users))
+        metrics |= {
+            "num_users": num_users,
+            "num_targets": len(above),
+            "num_repeated": int(repeated.sum()),
+        }
+        return metrics, user_ranks(above, ties, missed) if num_users == len(above) else None
 
 
 class _Seen:

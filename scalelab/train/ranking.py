@@ -1,44 +1,103 @@
-"""Compute HR@k, NDCG@k and MRR@k from the ranks of the held-out targets.
+"""Compute ranking metrics from how many items score above, or the same as, held-out targets.
 
-One item is relevant per user, the target. Where it has rank r (from 1) the gains are
+Where one item is relevant, the target, and it has rank r (from 1) the gains are
 
-    HR@k = 1,  NDCG@k = 1 / log2(1 + r),  MRR@k = 1 / r   if r <= k, else 0.
+    HR@k = Recall@k = 1,  NDCG@k = 1 / log2(1 + r),  MRR@k = 1 / r   if r <= k, else 0.
 
 Items with the target's own score leave its rank open: with a items above and t items (the target
 included) at the same score, each of the ranks a + 1 ... a + t is equally likely, and the gain is
 the mean over these. Example: a = 2, t = 3, k = 4. The rank is 3, 4 or 5, so HR@4 = 2/3, MRR@4 =
 (1/3 + 1/4 + 0) / 3, and NDCG@4 = (1/log2(4) + 1/log2(5) + 0) / 3. A model that gives all items the
 same score is so as good as chance, not perfect and not useless.
+
+Where one list is to find n targets (`groups`), with ranks r_1 < r_2 < ... in the whole list,
+
+    Recall@k = (targets with r <= k) / n,
+    NDCG@k = sum of 1 / log2(1 + r) over r <= k, divided by the same sum over r = 1 ... min(k, n),
+    HR@k = 1 and MRR@k = 1 / r_1 if r_1 <= k, else 0.
+
+The first two are sums over targets, so their means over tied ranks are those of each target. For
+the others r_1 matters alone: with m targets among the t items at the best target's score, the first
+of them stands j-th of these with probability C(t - j, m - 1) / C(t, m).
 """
 
 import numpy as np
 
-__all__ = ["KS", "evaluated_users", "ranking_metrics", "user_ranks"]
+from scalelab.datasets.evaluated import begins_of_runs
 
-# The lengths of the lists that are evaluated.
+__all__ = ["KS", "ranking_metrics", "user_ranks"]
+
+# The lengths of the lists that are evaluated where a run names no others.
 KS = (1, 5, 10, 20)
 
 
 def ranking_metrics(
-    above: np.ndarray, ties: np.ndarray, missed: np.ndarray | None, ks: tuple[int, ...]
+    above: np.ndarray,
+    ties: np.ndarray,
+    missed: np.ndarray | None,
+    ks: tuple[int, ...],
+    groups: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """`hr@k`, `ndcg@k` and `mrr@k`, means over users.
+    """`hr@k`, `recall@k`, `ndcg@k` and `mrr@k`, means over lists.
 
-    `above` and `ties` are a and t of each user, as above. Where `missed` is True the user's gain
-    is 0: the target could not be recommended, since it was excluded as seen.
+    `above` and `ties` are a and t of each target, as above. Where `missed` is True the target's
+    gain is 0: it could not be recommended, since it was excluded as seen. `groups` says which list
+    is to find a target; those of a list stand side by side. None: each has a list of its own.
     """
     counted = np.ones(len(above)) if missed is None else 1.0 - missed
     ranks = np.arange(1, max(ks) + 1)
     gains = {"hr": np.ones(len(ranks)), "ndcg": 1 / np.log2(1 + ranks), "mrr": 1 / ranks}
+    if groups is not None:
+        return _of_lists(above, ties, counted, ks, begins_of_runs(groups), gains)
+    metrics = {
+        f"{name}@{k}": float((_expected(gain, above, ties, k) * counted).mean())
+        for name, gain in gains.items()
+        for k in ks
+    }
+    return metrics | {f"recall@{k}": metrics[f"hr@{k}"] for k in ks}
+
+
+def _expected(gain: np.ndarray, above: np.ndarray, ties: np.ndarray, k: int) -> np.ndarray:
+    """The mean gain of each target over the ranks that it may have; gain[r - 1] is that of r."""
+    # The gains of all ranks up to r, so that a difference is the sum over a range of ranks.
+    up_to_rank = np.concatenate([[0.0], np.cumsum(gain)])
+    first, last = np.minimum(k, above), np.minimum(k, above + ties)
+    return (up_to_rank[last] - up_to_rank[first]) / ties
+
+
+def _of_lists(
+    above: np.ndarray,
+    ties: np.ndarray,
+    counted: np.ndarray,
+    ks: tuple[int, ...],
+    begins: np.ndarray,
+    gains: dict[str, np.ndarray],
+) -> dict[str, float]:
+    sizes = np.diff(np.append(begins, len(above)))
+    ideal = np.cumsum(gains["ndcg"])
     metrics = {}
-    for name, gain in gains.items():
-        # The gains of all ranks up to r, so that a difference is the sum over a range of ranks.
-        up_to_rank = np.concatenate([[0.0], np.cumsum(gain)])
+    for k in ks:
+        found = np.add.reduceat(_expected(gains["hr"], above, ties, k) * counted, begins)
+        gained = np.add.reduceat(_expected(gains["ndcg"], above, ties, k) * counted, begins)
+        metrics[f"recall@{k}"] = float((found / sizes).mean())
+        metrics[f"ndcg@{k}"] = float((gained / ideal[np.minimum(k, sizes) - 1]).mean())
+    # The best target of each list: those that are missed stand behind all others.
+    place = np.where(counted > 0, above, np.iinfo(np.int64).max)
+    best = np.minimum.reduceat(place, begins)
+    is_best = (place == np.repeat(best, sizes)) & (counted > 0)
+    level = np.maximum.reduceat(np.where(is_best, ties, 0), begins)
+    targets = np.add.reduceat(is_best.astype(np.int64), begins)
+    first = np.minimum(best, max(ks))
+    sums = {f"{name}@{k}": np.zeros(len(begins)) for name in ("hr", "mrr") for k in ks}
+    open_share = np.where(targets > 0, 1.0, 0.0)  # that no target stood among those before
+    for offset in range(1, max(ks) + 1):
+        here = open_share * np.minimum(targets / np.maximum(level - offset + 1, 1), 1.0)
+        open_share = open_share - here
+        rank = first + offset
         for k in ks:
-            first, last = np.minimum(k, above), np.minimum(k, above + ties)
-            expected = (up_to_rank[last] - up_to_rank[first]) / ties
-            metrics[f"{name}@{k}"] = float((expected * counted).mean())
-    return metrics
+            sums[f"hr@{k}"] += here * (rank <= k)
+            sums[f"mrr@{k}"] += here * (rank <= k) / rank
+    return metrics | {name: float(each.mean()) for name, each in sums.items()}
 
 
 def user_ranks(
@@ -52,13 +111,3 @@ def user_ranks(
     drawn = np.random.default_rng(seed).random(len(above))
     ranks = above + 1 + np.floor(drawn * ties).astype(np.int64)
     return (ranks if missed is None else np.where(missed, 0, ranks)).astype(np.uint32)
-
-
-def evaluated_users(lengths: np.ndarray, max_users: int = 0) -> np.ndarray:
-    """Indices of the users that are ranked for: all with a history, or `max_users` of them, evenly
-    spaced.
-    """
-    users = np.flatnonzero(lengths > 0)
-    if 0 < max_users < len(users):
-        users = users[np.linspace(0, len(users) - 1, max_users).astype(np.int64)]
-    return users

@@ -15,7 +15,6 @@ from torch import Tensor
 from scalelab.batches.batch import Batch
 from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
-from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import left_plateau
 from scalelab.train import checkpoint
@@ -60,7 +59,8 @@ class Fit:
 class Trainer:
     """A run that can take single steps, fit, and evaluate. Owns no clock and prints nothing.
 
-    `popularity` is the validation NDCG@10 of ranking items by how often they occur in training.
+    `popularity` is what ranking items by how often they occur in training has on validation, in the
+    metric that chooses the epoch.
     """
 
     spec: RunSpec
@@ -145,8 +145,10 @@ class Trainer:
         """Metrics on `valid` or `test`, or on one block of its users only."""
         return self.ranked(split, block)[0]
 
-    def ranked(self, split: str, block: int | None = None) -> tuple[dict[str, float], np.ndarray]:
-        """The metrics, and the rank of each user's target."""
+    def ranked(
+        self, split: str, block: int | None = None
+    ) -> tuple[dict[str, float], np.ndarray | None]:
+        """The metrics, and the rank of each user's target, as `Evaluator.ranked` has it."""
         held_out = getattr(self.data.split, split)
         with self.announce(Phase.EVALUATE), products_in("fp32"):
             return self.evaluator.ranked(
@@ -166,10 +168,10 @@ class Trainer:
         above the popularity list, at the latest after 2,000 updates: losses with many negatives
         stand level with that list for hundreds of updates before they pass losses with few.
 
-        The best weights, by validation NDCG@10, are back in the model at the end; with `ema_decay`
-        it is their average that is validated and kept. With a folder `keep`, a checkpoint is
-        written at an epoch's end whenever `keep_when()` says so, and training goes on from one
-        that is there. Raises Diverged.
+        The best weights, by `evaluate.metric` on validation, are back in the model at the end; with
+        `ema_decay` it is their average that is validated and kept. With a folder `keep`, a
+        checkpoint is written at an epoch's end whenever `keep_when()` says so, and training goes on
+        from one that is there. Raises Diverged.
         """
         train = self.spec.train
         fit = Fit() if fit is None else fit
@@ -263,7 +265,7 @@ class Trainer:
                 close()
 
     def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path) -> None:
-        value = metrics[QUALITY_KEY]
+        value = metrics[self.spec.evaluate.metric]
         fit.history.append((fit.epoch, metrics))
         fit.patience_counts |= left_plateau(value, self.popularity, fit.updates)
         if value > fit.best_metric:

@@ -1,7 +1,6 @@
 """Keep the last progress of a run, for its record should its process be killed."""
 
 from scalelab.core.events import Progress
-from scalelab.core.figures import QUALITY, QUALITY_K
 from scalelab.core.records import Memory, Metric
 
 __all__ = ["LastProgress"]
@@ -19,11 +18,12 @@ class LastProgress:
         state = None if self.last is None else (self.last.phase, self.last.epoch)
         # Reports repeat the last metric; it is of this epoch once the epoch has been evaluated.
         if state == ("evaluate", progress.epoch) and progress.metric is not None:
+            name, _, k = progress.metric_key.partition("@")
             self._metrics[progress.epoch] = Metric(
                 split="valid",
                 epoch=progress.epoch,
-                name=QUALITY,
-                k=QUALITY_K,
+                name=name,
+                k=int(k),
                 value=progress.metric,
             )
         self.last = progress
@@ -55,5 +55,5 @@ class LastProgress:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """NDCG@10 on validation by epoch."""
+        """The validation metric that chooses the epoch, by epoch."""
         return tuple(self._metrics.values())

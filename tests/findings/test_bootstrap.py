@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, gains, paired_bootstrap
+from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, paired_bootstrap
+from scalelab.findings.user_ranks import gains
 
 
 def simulated(seed, number, better):

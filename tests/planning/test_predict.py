@@ -30,6 +30,8 @@ def _runnable(kind: str) -> list[str]:
     return found
 
 
+BF16 = {"model.table_dtype": "bf16"}
+QUANTISED = {"table": {"name": "product_quantised", "num_parts": 4, "num_codes": 32}}
 VARIANTS = [
     *({"loss.name": loss} for loss in _runnable("losses")),
     *({"model.name": model, "train.precision": "bf16"} for model in _runnable("models")),
@@ -51,12 +53,18 @@ VARIANTS = [
             ("adamw", "sampled_softmax", {"data.num_items": 40_000, "batch.size": 8}),
             ("rowwise_adagrad", "gbce", {"train.table.weight_decay": 0.1}),
             ("adam", "bpr_max", {"train.accumulate": 3, "train.table.clip_value": 0.1}),
+            ("adamw", "cross_entropy", BF16),
+            ("rowwise_adagrad", "cross_entropy", {**BF16, "data.num_items": 40_000}),
+            ("lazy_adam", "sampled_softmax", BF16),
+            ("adam", "cross_entropy", QUANTISED),
+            ("rowwise_adagrad", "bce", {**QUANTISED, "train.accumulate": 3}),
         )
     ),
     {"train.table.optimizer": "rowwise_adam", "train.ema_decay": 0.99},
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", VARIANTS, ids=lambda c: "-".join(map(str, c.values())))
 def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: Small) -> None:
     spec = small(changes)
@@ -70,6 +78,7 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
     assert sum(predicted.values()) == 2 * predicted["total"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -77,6 +86,8 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
         {"data.exclude_seen": True},
         {"data.max_eval_users": 40, "train.ema_decay": 0.99, "batch.max_len": 7},
         {"data.num_items": 30_000, "batch.size": 4},
+        {"train.table.update": "streamed", **BF16},
+        {"train.table.update": "streamed", **QUANTISED},
     ],
     ids=lambda c: "-".join(map(str, c.values())),
 )

@@ -195,5 +195,5 @@ def test_unknown_names_and_places_give_one_line(study, tmp_path):
 
 
 def test_charts_come_from_the_studies(study, empty):
-    assert page.chart_names(study) == ["pareto", "breakdown"]
+    assert page.chart_names(study) == ["pareto", "breakdown", "timeline"]
     assert page.chart_names(empty) == ["pareto", "breakdown", "learning"]

@@ -1,6 +1,8 @@
 """The paragraph of methods says what the ledger holds; each part of the tree has its sources."""
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -61,3 +63,17 @@ def test_entries_are_whole_and_name_parts_that_exist():
 
 def test_a_ledger_without_runs_says_so(empty):
     assert methods_of(empty).as_format("markdown") == "No run has finished.\n"
+
+
+def test_one_is_singular_and_several_are_joined_by_commas(fake, tmp_path):
+    ledger = Ledger.create_or_open(tmp_path / "l.duckdb")
+    for index, heads in enumerate((1, 2, 4)):
+        one = fake.record(index=index)
+        spec = json.loads(one.run.spec)
+        spec["model"] |= {"num_blocks": 1, "num_heads": heads}
+        spec["train"] |= {"epochs": 1, "patience": 1}
+        run = replace(one.run, spec=json.dumps(spec), fingerprint=f"f{index}")
+        ledger.append([replace(one, run=run)])
+    text = methods_of(ledger).text
+    assert "width 64, 1 block, 1, 2 or 4 heads" in text
+    assert "at most 1 epoch, ended after 1 evaluation without improvement." in text

@@ -9,7 +9,9 @@ from scalelab.sweeping.median_rule import MedianRule
 
 
 def job(data="d", protocol="p"):
-    spec = SimpleNamespace(protocol=protocol, train=SimpleNamespace(accumulate=1))
+    evaluate = SimpleNamespace(metric="ndcg@10")
+    train = SimpleNamespace(accumulate=1)
+    spec = SimpleNamespace(protocol=protocol, train=train, evaluate=evaluate)
     return SimpleNamespace(
         data_fingerprint=data, configuration=SimpleNamespace(spec=spec, label="")
     )

@@ -59,13 +59,18 @@ def expected(
     interactions: Interactions, split: Split, name: str, which: str, exclude_seen: bool
 ) -> dict[str, float]:
     held_out = getattr(split, which)
-    sums = {f"{metric}@{k}": 0.0 for metric in ("hr", "ndcg", "mrr") for k in KS}
+    shown = {k: set() for k in KS}
+    sums = {f"{metric}@{k}": 0.0 for metric in ("hr", "recall", "ndcg", "mrr") for k in KS}
     for user, target in enumerate(held_out.targets.tolist()):
         history = held_out.histories[user].tolist()
         scores = expected_scores(interactions, split, name, history[-1])
         candidates = set(range(1, interactions.num_items + 1))
         if exclude_seen:
             candidates -= set(history)
+        counted = [item for item in sorted(candidates) if scores[item] > 0]
+        counted.sort(key=lambda item: -scores[item])
+        for k in KS:
+            shown[k] |= set(counted[:k])
         if target not in candidates:
             continue
         above = sum(scores[item] > scores[target] for item in candidates)
@@ -74,9 +79,11 @@ def expected(
             metric, _, k = key.partition("@")
             for rank in range(above + 1, above + ties + 1):
                 if rank <= int(k):
-                    gain = {"hr": 1.0, "ndcg": 1 / np.log2(1 + rank), "mrr": 1 / rank}[metric]
+                    gains = {"ndcg": 1 / np.log2(1 + rank), "mrr": 1 / rank}
+                    gain = gains.get(metric, 1.0)
                     sums[key] += gain / ties
-    return {key: value / len(held_out) for key, value in sums.items()}
+    found = {key: value / len(held_out) for key, value in sums.items()}
+    return found | {f"coverage@{k}": len(shown[k]) / interactions.num_items for k in KS}
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
@@ -104,7 +111,7 @@ def test_rows_say_whose_they_are() -> None:
     interactions, split = problem(1)
     rows = baseline_rows(interactions, split, DataSpec(), data_fingerprint="d", protocol="p")
     assert {(row.data_fingerprint, row.protocol) for row in rows} == {("d", "p")}
-    assert {row.metric for row in rows} == {"hr", "ndcg", "mrr"}
+    assert {row.metric for row in rows} == {"hr", "recall", "ndcg", "mrr", "coverage"}
     assert {row.k for row in rows} == set(KS)
     assert all(row.seconds >= 0 for row in rows)
     assert len({(row.name, row.split, row.metric, row.k) for row in rows}) == len(rows)

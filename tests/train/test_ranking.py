@@ -1,11 +1,13 @@
 """Ranking metrics follow their formulas, and equal scores share their ranks."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
-from scalelab.train.ranking import evaluated_users, ranking_metrics
+from scalelab.datasets.evaluated import evaluated_rows
+from scalelab.train.ranking import ranking_metrics
 
 
 def metrics(above: int, ties: int, k: int, missed: bool | None = None) -> dict[str, float]:
@@ -17,11 +19,13 @@ def metrics(above: int, ties: int, k: int, missed: bool | None = None) -> dict[s
 @pytest.mark.parametrize("rank", [1, 2, 7, 10])
 def test_a_target_within_the_list_has_the_gain_of_its_rank(rank: int) -> None:
     found = metrics(above=rank - 1, ties=1, k=10)
-    assert found == pytest.approx({"hr": 1, "ndcg": 1 / math.log2(1 + rank), "mrr": 1 / rank})
+    assert found == pytest.approx(
+        {"hr": 1, "recall": 1, "ndcg": 1 / math.log2(1 + rank), "mrr": 1 / rank}
+    )
 
 
 def test_a_target_behind_the_list_has_none() -> None:
-    assert metrics(above=10, ties=1, k=10) == {"hr": 0, "ndcg": 0, "mrr": 0}
+    assert metrics(above=10, ties=1, k=10) == dict.fromkeys(("hr", "recall", "ndcg", "mrr"), 0)
 
 
 def test_ties_share_their_ranks() -> None:
@@ -37,7 +41,9 @@ def test_equal_scores_for_all_are_chance() -> None:
 
 
 def test_a_target_that_was_excluded_is_a_miss() -> None:
-    assert metrics(above=0, ties=1, k=10, missed=True) == {"hr": 0, "ndcg": 0, "mrr": 0}
+    assert metrics(above=0, ties=1, k=10, missed=True) == dict.fromkeys(
+        ("hr", "recall", "ndcg", "mrr"), 0
+    )
     assert metrics(above=0, ties=1, k=10, missed=False)["hr"] == 1
 
 
@@ -50,6 +56,76 @@ def test_a_metric_is_the_mean_over_users() -> None:
 
 def test_users_without_a_history_are_not_evaluated_and_some_are_evenly_spaced() -> None:
     lengths = np.array([3, 0, 1, 0, 2, 5, 9])
-    assert evaluated_users(lengths).tolist() == [0, 2, 4, 5, 6]
-    assert evaluated_users(lengths, 3).tolist() == [0, 4, 6]
-    assert evaluated_users(lengths, 9).tolist() == [0, 2, 4, 5, 6]
+    assert evaluated_rows(lengths).tolist() == [0, 2, 4, 5, 6]
+    assert evaluated_rows(lengths, 3).tolist() == [0, 4, 6]
+    assert evaluated_rows(lengths, 9).tolist() == [0, 2, 4, 5, 6]
+
+
+def lists_by_force(
+    above: list[int], ties: list[int], missed: list[bool], k: int
+) -> dict[str, float]:
+    """Means over every order of equal scores, of one list that is to find all these targets."""
+    # A level of equal scores has its targets first, then the other items that share their score.
+    levels = {}
+    for n, (a, t, out) in enumerate(zip(above, ties, missed, strict=True)):
+        if not out:
+            levels.setdefault((a, t), []).append(n)
+    orders = [
+        [
+            {target: a + 1 + place for target, place in zip(targets, places, strict=True)}
+            for places in itertools.permutations(range(t), len(targets))
+        ]
+        for (a, t), targets in levels.items()
+    ]
+    sums = dict.fromkeys(("hr", "recall", "ndcg", "mrr"), 0.0)
+    number = 0
+    for chosen in itertools.product(*orders):
+        ranks = sorted(rank for level in chosen for rank in level.values())
+        found = [rank for rank in ranks if rank <= k]
+        ideal = sum(1 / math.log2(1 + r) for r in range(1, min(k, len(above)) + 1))
+        sums["hr"] += bool(found)
+        sums["recall"] += len(found) / len(above)
+        sums["ndcg"] += sum(1 / math.log2(1 + r) for r in found) / ideal
+        sums["mrr"] += 1 / found[0] if found else 0
+        number += 1
+    return {name: value / number for name, value in sums.items()}
+
+
+@pytest.mark.parametrize("k", [1, 3, 5, 9])
+def test_a_list_with_several_targets_has_the_metrics_of_all_orders_of_equal_scores(k: int) -> None:
+    # (above, ties, missed) of the targets of one list each.
+    lists = [
+        [(0, 1, False), (2, 1, False), (7, 1, False)],
+        [(1, 4, False), (1, 4, False), (6, 2, False)],
+        [(3, 3, False), (3, 3, False), (3, 3, False), (0, 2, False)],
+        [(0, 1, True), (2, 5, False)],
+        [(0, 1, True), (0, 1, True)],
+        [(4, 1, False)],
+        [(30, 2, False), (30, 2, False)],
+    ]
+    flat = [target for one in lists for target in one]
+    groups = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+    above, ties, missed = (np.array(column) for column in zip(*flat, strict=True))
+    found = ranking_metrics(above, ties, missed, (k, 2), groups)
+    for name in ("hr", "recall", "ndcg", "mrr"):
+        plain = [lists_by_force(*map(list, zip(*one, strict=True)), k=k)[name] for one in lists]
+        assert found[f"{name}@{k}"] == pytest.approx(np.mean(plain), abs=1e-12), name
+
+
+def test_lists_of_one_target_each_are_what_they_are_without_lists() -> None:
+    rng = np.random.default_rng(0)
+    above, ties = rng.integers(0, 30, 200), rng.integers(1, 5, 200)
+    missed = rng.random(200) < 0.2
+    alone = ranking_metrics(above, ties, missed, (1, 7, 20))
+    listed = ranking_metrics(above, ties, missed, (1, 7, 20), np.arange(200))
+    assert listed == pytest.approx(alone, abs=1e-12)
+    assert alone["recall@7"] == alone["hr@7"]
+
+
+def test_some_users_are_taken_with_all_their_rows() -> None:
+    users = np.array([2, 2, 2, 3, 5, 5, 8, 8, 9])
+    lengths = np.array([1, 2, 3, 0, 1, 2, 4, 5, 1])
+    assert evaluated_rows(lengths, 0, users).tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert evaluated_rows(lengths, 2, users).tolist() == [0, 1, 2, 8]
+    assert evaluated_rows(lengths, 3, users).tolist() == [0, 1, 2, 4, 5, 8]
+    assert evaluated_rows(lengths, 4, users).tolist() == [0, 1, 2, 4, 5, 6, 7, 8]

@@ -73,6 +73,7 @@ def distances(left: Trainer, right: Trainer) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gru4rec", "untied"])
 @pytest.mark.parametrize("loss", STREAMED)
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_streamed_adamw_is_dense_adamw(
 RULES = ["adam", "sgd", "rowwise_adagrad", "rowwise_adam"]
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+@pytest.mark.parametrize("loss", [pytest.param("cross_entropy", marks=pytest.mark.slow), "bce"])
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_gives_the_same_streamed_and_dense(small: Small, rule: str, loss: str) -> None:
     changes: dict[str, Any] = {

@@ -11,9 +11,16 @@ from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import Target, target_of
 from scalelab.losses._options import Kernel
-from scalelab.losses.kernels.fused import Problem, Shared, fused_loss, product_precision
+from scalelab.losses._tiles import compute_dtype_of
+from scalelab.losses.kernels.fused import (
+    Problem,
+    Shared,
+    fused_bytes,
+    fused_loss,
+    product_precision,
+)
 
-__all__ = ["kernels_used", "refusal_of", "runs_fused"]
+__all__ = ["fused_bytes_of", "kernels_used", "refusal_of", "runs_fused"]
 
 # "fused" or "tiled" by the name of the loss, as it ran last in this process.
 kernels_used: dict[str, str] = {}
@@ -60,6 +67,22 @@ def runs_fused(
     if not fake:
         kernels_used[name] = "fused" if fused else "tiled"
     return fused
+
+
+def fused_bytes_of(
+    name: str,
+    kernel: Kernel,
+    num_positions: int,
+    num_rows: int,
+    item_table_VD: Tensor,
+    *,
+    shared: bool = False,
+) -> int | None:
+    """About what the kernels take for so many rows of the softmax; None where tiles run."""
+    compute_dtype = compute_dtype_of(item_table_VD)
+    if not runs_fused(name, kernel, item_table_VD, item_table_VD, compute_dtype, shared=shared):
+        return None
+    return fused_bytes(num_positions, num_rows, item_table_VD, compute_dtype)
 
 
 def refusal_of(hidden_ND: Tensor) -> type[SpecError]:

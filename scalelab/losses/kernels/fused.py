@@ -16,7 +16,7 @@ from scalelab.losses._tiles import add_rows
 from scalelab.losses.kernels import ops
 from scalelab.losses.kernels.tiles import num_splits, tiles_for
 
-__all__ = ["Problem", "Shared", "fused_loss", "product_precision"]
+__all__ = ["Problem", "Shared", "fused_bytes", "fused_loss", "product_precision"]
 
 
 class Shared(NamedTuple):
@@ -52,6 +52,18 @@ def fused_loss(hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem) -> Te
     recording = torch.is_grad_enabled()
     wanted = recording and (hidden_ND.requires_grad or item_table_VD.requires_grad)
     return _Fused.apply(hidden_ND, item_table_VD, problem, wanted)  # pyright: ignore
+
+
+def fused_bytes(num_positions: int, num_rows: int, like: Tensor, compute_dtype: torch.dtype) -> int:
+    """About what the forward pass allocates: of each split its sums, and operand and gradient of
+    the hidden states. More positions may have fewer splits. `like` has their width and device.
+    """
+    precision, depth = product_precision(compute_dtype), like.shape[1]
+    tiles = tiles_for(target_of(like).capability, precision, depth)
+    splits, _ = num_splits(tiles, num_positions, num_rows)
+    parts = 6 if precision == "bf16x6" else 0
+    beside = depth * (compute_dtype.itemsize + parts + like.element_size())
+    return num_positions * (4 * splits * (depth + 2) + beside)
 
 
 def product_precision(compute_dtype: torch.dtype) -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor  # noqa: PLC2701
 
-from scalelab.losses._tiles import add_rows
+from scalelab.losses._tiles import accumulate_dtype_of, add_rows
 
 __all__ = ["TouchedByTile", "TouchedRows"]
 
@@ -31,7 +31,7 @@ class TouchedRows:
         self.ids_C = torch.full_like(all_M[:space], self.num_rows)
         self.ids_C.scatter_(0, place_M, sorted_M)
         # Not `new_zeros`: a count of operations would take the table for read.
-        depth, dtype, device = table_VD.shape[1], table_VD.dtype, table_VD.device
+        depth, dtype, device = table_VD.shape[1], accumulate_dtype_of(table_VD), table_VD.device
         self.grad_CD = torch.zeros((space, depth), dtype=dtype, device=device)
 
     def add(self, ids_M: Tensor, rows_MD: Tensor) -> None:

@@ -1,0 +1,40 @@
+"""Define the section evaluate of a run: which metrics are computed, and which one chooses."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+
+from scalelab.core.figures import METRICS, QUALITY_K, QUALITY_KEY
+from scalelab.core.toml_sections import Section
+
+__all__ = ["EvaluateSpec"]
+
+
+def _is_metric(key: str) -> str:
+    name, _, k = key.partition("@")
+    if name not in METRICS or not k.isdigit() or int(k) < 1:
+        raise ValueError(f"a metric is one of {', '.join(METRICS)} with a length, such as mrr@20")
+    return f"{name}@{int(k)}"
+
+
+def _as_lengths(value: Any) -> Any:
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class EvaluateSpec(Section, frozen=True):
+    """Which figures of the rankings are computed, and which of them chooses the epoch."""
+
+    k: Annotated[
+        tuple[PositiveInt, ...],
+        BeforeValidator(_as_lengths),
+        Field(min_length=1),
+        AfterValidator(lambda ks: tuple(sorted(set(ks)))),
+    ] = (1, 5, 10, 20)
+    """Lengths of the lists whose metrics are stored; 10 and that of evaluate.metric always are."""
+    metric: Annotated[str, AfterValidator(_is_metric)] = QUALITY_KEY
+    """Validation metric that chooses the epoch: ndcg, hr, recall or mrr, such as mrr@20."""
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """All lengths of lists that are evaluated, rising."""
+        return tuple(sorted({*self.k, QUALITY_K, int(self.metric.partition("@")[2])}))
