@@ -203,7 +203,7 @@ def predict(
         ]
         largest, largest_step = max(found, key=lambda pair: pair[0].account.peak_bytes)
         memory, without_limit, overflow = memory_kinds(
-            largest.account, device, limit, largest.workspaces
+            largest.account, device, limit, kept=largest.workspaces
         )
         evaluation: MemoryKinds = {}
         block_cost, largest_block = Cost(), None
@@ -220,7 +220,7 @@ def predict(
         if blocks:
             account, block_cost, largest_block = max(blocks, key=lambda each: each[0].peak_bytes)
             evaluation, held, too_much = memory_kinds(
-                account, device, limit, largest.workspaces, after=largest.account
+                account, device, limit, kept=largest.workspaces, after=largest.account
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
     step = step_seconds(cost, device, spec.train.precision)
@@ -283,4 +283,10 @@ def target_for(device: DeviceProfile) -> Target | None:
     if device.kind != "cuda":
         return None
     triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
-    return Target("cuda", device.memory_bytes, device.capability, triton, device.multiprocessors)
+    return Target(
+        kind="cuda",
+        memory_bytes=device.memory_bytes,
+        capability=device.capability,
+        triton=triton,
+        multiprocessors=device.multiprocessors,
+    )
