@@ -194,7 +194,8 @@ def _metrics(
         repeated,
     )
     groups = held_out.users[rows] if held_out.as_sets else None
-    metrics = ranking_metrics(above, ties, repeated if data.exclude_seen else None, ks, groups)
+    missed = repeated if data.exclude_seen else None
+    metrics = ranking_metrics(above, ties, missed, ks, groups=groups)
     best = _best_ranks(
         np.ascontiguousarray(histories.item_ids),
         histories.starts[rows],
