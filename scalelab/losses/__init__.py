@@ -49,6 +49,7 @@ __all__ = [
     "Negatives",
     "Scores",
     "Target",
+    "before_tile",
     "cuda_target",
     "loss_bytes",
     "needs_popularity",
@@ -63,6 +64,8 @@ __all__ = [
 # On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not
 # know (tiles leave nothing behind), a count of operations multiplies by it.
 tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
+# Called before each tile, for who looks at a long step in pieces.
+before_tile: ContextVar[Callable[[], None] | None] = ContextVar("before_tile", default=None)
 
 
 def target_of(tensor: Tensor) -> Target:
@@ -88,7 +91,13 @@ def cuda_target(index: int) -> Target:
     capability = (properties.major, properties.minor)
     triton = importlib.util.find_spec("triton") is not None
     multiprocessors = properties.multi_processor_count
-    return Target("cuda", properties.total_memory, capability, triton, multiprocessors)
+    return Target(
+        kind="cuda",
+        memory_bytes=properties.total_memory,
+        capability=capability,
+        triton=triton,
+        multiprocessors=multiprocessors,
+    )
 
 
 class Negatives(NamedTuple):

@@ -27,6 +27,7 @@ from scalelab.measure.components import Account
 from scalelab.measure.probes import missing
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.torch_allocator import TorchAllocator
+from scalelab.models.tables import tensors_of
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
@@ -66,7 +67,7 @@ def batch_tensors(batch: Batch) -> list[Tensor]:
 def label_parts(account: Account, parts: Parts) -> None:
     """Label parameters, gradients, optimizer state and popularity, now and later."""
     table: Any = parts.model.item_table_VD
-    account.label_training(parts.model, table, *parts.optimizers)
+    account.label_training(parts.model, tensors_of(table), *parts.optimizers)
     if parts.log_popularity_V is not None:
         account.label("other", [parts.log_popularity_V])
 
@@ -225,7 +226,7 @@ def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Calla
 
     def step() -> None:
         for update in micro_steps(trainer.parts.accumulate):
-            trainer.step(batch, epoch + 1, choice.step, update)
+            trainer.step(batch, epoch + 1, choice.step, update=update)
 
     with trainer.randomness(epoch):
         yield batch, step

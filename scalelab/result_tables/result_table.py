@@ -17,6 +17,7 @@ from scalelab.result_tables.candidates import (
     candidates,
     check_metrics,
 )
+from scalelab.result_tables.frames import as_pandas, as_polars
 from scalelab.result_tables.grouping import DATASET, Grouped, group
 from scalelab.result_tables.marks import marks_of
 from scalelab.result_tables.notes import notes_of
@@ -92,8 +93,12 @@ class ResultTable:
         return self.document("csv")
 
     def to_pandas(self) -> Any:
-        """The raw figures as a pandas DataFrame, one per row."""
-        return self.figures.to_pandas()
+        """The raw figures as a pandas DataFrame, one per row. Raises MissingExtra."""
+        return as_pandas(self.figures)
+
+    def to_polars(self) -> Any:
+        """The raw figures as a polars DataFrame, one per row. Raises MissingExtra."""
+        return as_polars(self.figures)
 
     def document(self, format: str) -> str:
         """The table as markdown, latex, html or csv. Raises SpecError."""

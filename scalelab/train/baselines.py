@@ -72,7 +72,7 @@ def baseline_rows(
         made_s = time.perf_counter() - began
         for which, held_out in (("valid", split.valid), ("test", split.test)):
             began = time.perf_counter()
-            metrics = _metrics(scores, held_out, split.num_items, data, ks)
+            metrics = _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
             seconds = made_s + time.perf_counter() - began
             rows += [
                 Baseline(
@@ -95,7 +95,7 @@ def popularity_metrics(
 ) -> dict[str, float]:
     """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking `held_out` by occurrences in training."""
     scores = _counted(_items_of(split.train), split.num_items)
-    return _metrics(scores, held_out, split.num_items, data, ks)
+    return _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
 
 
 def _baselines(
@@ -125,9 +125,12 @@ def _recent_items(histories: Histories, times: np.ndarray, duration: float) -> n
 
 def _counted(items: np.ndarray, num_items: int) -> _Scores:
     """One list for all users: how often each item occurs among `items`."""
-    occurrences = np.bincount(items, minlength=num_items + 1)
-    some = np.flatnonzero(occurrences)
-    counts = occurrences[some]
+    if len(items) < num_items:  # less memory than an entry an item
+        some, counts = np.unique(items, return_counts=True)
+    else:
+        occurrences = np.bincount(items, minlength=num_items + 1)
+        some = np.flatnonzero(occurrences)
+        counts = occurrences[some]
     return _Scores(
         offsets=np.array([0, len(some)], np.int64),
         items=some.astype(np.int32),
@@ -163,7 +166,7 @@ def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _metrics(
-    scores: _Scores, held_out: HeldOut, num_items: int, data: DataSpec, ks: tuple[int, ...]
+    scores: _Scores, held_out: HeldOut, data: DataSpec, *, num_items: int, ks: tuple[int, ...]
 ) -> dict[str, float]:
     rows = held_out.evaluated(data.max_eval_users)
     if len(rows) == 0:
@@ -248,8 +251,6 @@ def _rank(
     repeated,
 ):
     """How many items stand above each target and how many, itself included, level with it."""
-    # The user (from 1) whose history an item was last found in: a repeat is taken out once.
-    found_by = np.zeros(num_items + 1, np.int64)
     for user in range(len(targets)):
         target = targets[user]
         row = item_ids[ends[user] - 1] if per_last_item else 0
@@ -261,12 +262,11 @@ def _rank(
         else:
             level = num_items - (end - begin)
         repeated[user] = False
-        for at in range(starts[user], ends[user]):
-            item = item_ids[at]
+        # A repeat is taken out once.
+        for item in np.unique(item_ids[starts[user] : ends[user]]):
             if item == target:
                 repeated[user] = True
-            elif exclude_seen and found_by[item] != user + 1:
-                found_by[item] = user + 1
+            elif exclude_seen:
                 seen_score = _count_of(item, items, counts, begin, end)
                 higher -= seen_score > score
                 level -= seen_score == score
