@@ -34,19 +34,25 @@ _DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
-    """Counts above 0, sparse: list r has `items[offsets[r]:offsets[r + 1]]`, ascending, with their
-    `counts`; `ordered` holds the same counts of each list in ascending order. One list serves all
-    users, or there is one per last item (0..num_items).
+    """Counts above 0, sparse: `items`, ascending, with their `counts`; `ordered` holds the same
+    counts in ascending order. One list serves all users, or there is one per last item: one behind
+    the other, `before` says to which last item each count belongs.
     """
 
-    offsets: np.ndarray
     items: np.ndarray
     counts: np.ndarray
     ordered: np.ndarray
+    before: np.ndarray | None = None
 
-    @property
-    def per_last_item(self) -> bool:
-        return len(self.offsets) > 2
+    def lists(self, last_items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the lists of users with such last items begin and end."""
+        if self.before is None:
+            begins = np.zeros(len(last_items), np.int64)
+            return begins, np.full_like(begins, len(self.items))
+        begins, ends = (
+            np.searchsorted(self.before, last_items, side) for side in ("left", "right")
+        )
+        return begins.astype(np.int64), ends.astype(np.int64)
 
 
 def baseline_rows(
@@ -129,7 +135,6 @@ def _counted(items: np.ndarray, num_items: int) -> _Scores:
         some = np.flatnonzero(occurrences)
         counts = occurrences[some]
     return _Scores(
-        offsets=np.array([0, len(some)], np.int64),
         items=some.astype(np.int32),
         counts=counts,
         ordered=np.sort(counts),
@@ -143,13 +148,11 @@ def _followers(histories: Histories, num_items: int) -> _Scores:
     pairs = histories.item_ids[first].astype(np.int64) * width + histories.item_ids[first + 1]
     pairs, counts = np.unique(pairs, return_counts=True)
     before, after = np.divmod(pairs, width)
-    offsets = np.zeros(width + 1, np.int64)
-    np.cumsum(np.bincount(before, minlength=width), out=offsets[1:])
     return _Scores(
-        offsets=offsets,
         items=after.astype(np.int32),
         counts=counts,
         ordered=counts[np.lexsort((counts, before))],
+        before=before,
     )
 
 
@@ -172,15 +175,16 @@ def _metrics(
     histories = held_out.histories
     above, ties = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
     repeated = np.empty(len(rows), np.bool_)
+    item_ids, starts = np.ascontiguousarray(histories.item_ids), histories.starts[rows]
+    ends = histories.ends[rows]
     _rank(
-        np.ascontiguousarray(histories.item_ids),
-        histories.starts[rows],
-        histories.ends[rows],
+        item_ids,
+        starts,
+        ends,
         held_out.targets[rows],
         num_items,
         data.exclude_seen,
-        scores.per_last_item,
-        scores.offsets,
+        *scores.lists(item_ids[ends - 1]),
         scores.items,
         scores.counts,
         scores.ordered,
@@ -200,8 +204,8 @@ def _rank(
     targets,
     num_items,
     exclude_seen,
-    per_last_item,
-    offsets,
+    begins,
+    list_ends,
     items,
     counts,
     ordered,
@@ -212,8 +216,7 @@ def _rank(
     """How many items stand above each target and how many, itself included, level with it."""
     for user in range(len(targets)):
         target = targets[user]
-        row = item_ids[ends[user] - 1] if per_last_item else 0
-        begin, end = offsets[row], offsets[row + 1]
+        begin, end = begins[user], list_ends[user]
         score = _count_of(target, items, counts, begin, end)
         higher = end - _first_above(score, ordered, begin, end)
         if score > 0:
