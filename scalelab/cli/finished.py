@@ -40,8 +40,10 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """NDCG@10 of a baseline, a ranking that needs no training."""
+    """NDCG@10 of a baseline, a ranking that needs no training, on a data set."""
 
+    dataset: str
+    num_items: int | None
     name: str
     valid: float | None
     test: float | None

@@ -17,8 +17,8 @@ from scalelab.cli.finished import (
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.cli.remaining import Remaining
 from scalelab.core.events import Planned, Progress, SweepObserver
-from scalelab.core.notes import note_on_account
-from scalelab.core.records import Baseline, Outcome, Record
+from scalelab.core.records import Outcome, Record
+from scalelab.core.run_notes import notes_on_run
 
 __all__ = ["LiveState", "Running", "Snapshot"]
 
@@ -149,7 +149,7 @@ class LiveState(SweepObserver):
             self._end(run_id, record.run.outcome.value)
             place = (record.run.data_fingerprint or "", record.run.protocol)
             if record.baselines:
-                self._baselines[place] = _references(record.baselines)
+                self._baselines[place] = _references(record)
             known = self._baselines.get(place, ())
             finished = finished_of(self._cells[run_id].label, record, known)
             self._finished.append(finished)
@@ -164,8 +164,7 @@ class LiveState(SweepObserver):
                 pareto_front.add(
                     configuration_of_record(record), without_seed(finished.label), finished
                 )
-        note = note_on_account(record.run.account_error)
-        if note:
+        for note in notes_on_run(record):
             self.on_message(f"{finished.label}: {note}" if finished.label else note)
 
     def on_message(self, text: str) -> None:
@@ -253,11 +252,14 @@ class LiveState(SweepObserver):
         )
 
 
-def _references(baselines: Sequence[Baseline]) -> tuple[Reference, ...]:
-    """The baselines of one data set, the best on test first."""
-    figures = {(b.name, b.split): b.value for b in baselines if b.metric == "ndcg" and b.k == 10}
+def _references(record: Record) -> tuple[Reference, ...]:
+    """The baselines of the data of a run, the best on test first."""
+    known = (one for one in record.baselines if (one.metric, one.k) == ("ndcg", 10))
+    figures = {(one.name, one.split): one.value for one in known}
     found = [
         Reference(
+            dataset=record.run.dataset,
+            num_items=record.run.num_items,
             name=name.replace("_", " "),
             valid=figures.get((name, "valid")),
             test=figures.get((name, "test")),

@@ -195,10 +195,27 @@ def best_under(
 
 
 def baselines_line(found: Sequence[Reference]) -> Text:
-    """One line with the rankings that every model must beat."""
-    shown = [f"{clean(one.name)} {_quality(one.test)}" for one in found if one.test is not None]
-    text = f"baselines, test NDCG@10: {', '.join(shown)}"
+    """One line with the rankings that every model must beat, of each data set by its name."""
+    places = list(dict.fromkeys((one.dataset, one.num_items) for one in found))
+    texts: list[str] = []
+    for place in places:
+        own = [one for one in found if (one.dataset, one.num_items) == place]
+        shown = ", ".join(
+            f"{clean(one.name)} {_quality(one.test)}" for one in own if one.test is not None
+        )
+        texts.append(f"{_place(place, places)}: {shown}" if len(places) > 1 else shown)
+    text = f"baselines, test NDCG@10: {'; '.join(texts)}"
     return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _place(place: tuple[str, int | None], places: Sequence[tuple[str, int | None]]) -> str:
+    """Only what distinguishes a data set from the others."""
+    dataset, num_items = place
+    items = f"{num_items:,} items" if num_items is not None else ""
+    if len({name for name, _ in places}) == 1:
+        return items
+    alike = [name for name, _ in places].count(dataset) > 1
+    return f"{clean(dataset)}, {items}" if alike and items else clean(dataset)
 
 
 def meters(gpus: Sequence[GpuMeter]) -> Table:

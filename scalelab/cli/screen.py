@@ -95,7 +95,7 @@ class _Body:
             "finished": len(now.finished) and len(now.finished) + 1,
             "messages": len(lines_of_messages),
         }
-        if self._answer:
+        if self._answer and "messages" in names:  # the answer needs the lines
             wanted["finished"] = 0
         wanted = {name: wanted[name] for name in names}
         least = {"running": 5, "pareto": 5, "finished": 4, "messages": 2}

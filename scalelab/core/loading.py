@@ -44,7 +44,7 @@ _from_files: dict[tuple[str, str], ModuleType] = {}
 def import_part(place: Place) -> type[Any]:
     """The class of a part. Raises SpecError or MissingExtra, which say what its author must do."""
     module = _tree_module(place) if place.in_tree else _foreign_module(place)
-    attribute = place.attribute or module.__all__[0]
+    attribute = place.attribute or _exported(place, module)
     part = getattr(module, attribute, None)
     if not isinstance(part, type):
         raise SpecError(f"{place}: {place.file.name} has no class {attribute!r}", _blame(place))
@@ -58,6 +58,22 @@ def import_part(place: Place) -> type[Any]:
             f"the docstring of {package} says what such a class must have",
         )
     return part
+
+
+def _exported(place: Place, module: ModuleType) -> str:
+    """The one name of `__all__`. A file of the tree without it is new, and its author forgot."""
+    exported = getattr(module, "__all__", ())
+    if len(exported) == 1:
+        return exported[0]
+    classes = [
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__ and name[0] != "_"
+    ]
+    name = classes[0] if len(classes) == 1 else "TheClass"
+    raise SpecError(
+        f"{place.file} must name its one class in __all__", f'add the line __all__ = ["{name}"]'
+    )
 
 
 def _has(part: type[Any], name: str) -> bool:

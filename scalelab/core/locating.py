@@ -145,7 +145,10 @@ def locate(kind: str, name: str) -> Place:
     if points:
         return _of_entry_point(kind, points[0])
     word = singular(kind)
-    raise SpecError(f"no {word} called {name!r}", nearest(name, available(kind)))
+    hint = nearest(name, available(kind))
+    if name.endswith(".py") or "." in name or "/" in name:
+        hint = "write ./file.py:Class or package.module:Class"
+    raise SpecError(f"no {word} called {name!r}", hint)
 
 
 @cache

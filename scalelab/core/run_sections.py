@@ -140,6 +140,11 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     recent_days: PositiveFloat = 30.0
     """Days before the last training interaction that the recent popularity baseline counts."""
 
+    @property
+    def recent_baseline(self) -> str:
+        """The name of the baseline that counts the last `recent_days`."""
+        return f"popularity_{self.recent_days:g}_days"
+
 
 class BatchSpec(Section, frozen=True):
     """`size` user sequences a step, whatever the packer; rows of `max_len` positions."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
+from scalelab.core.added_options import without_added
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
@@ -169,7 +170,10 @@ class RunSpec(Section, frozen=True):
         # Left out where they say nothing, so that a spec reads as it did before they were there.
         if not self.sources:
             del sections["sources"]
-        return without_later_defaults(self, sections)
+        sections = without_later_defaults(self, sections)
+        for name in ("model", "loss"):
+            sections[name] = without_added(name, sections[name])
+        return sections
 
     def as_json(self) -> str:
         """One line of JSON with every field, keys sorted."""

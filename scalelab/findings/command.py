@@ -27,6 +27,7 @@ class StudyRequest:
     """The study that filled the ledger: what names it on the command line, and what it set.
 
     `argument` is None where the study's file is not there (any more), or is another study now.
+    `varied` are the keys that it sets for each configuration: no option can set those for all.
     """
 
     name: str
@@ -34,6 +35,7 @@ class StudyRequest:
     overrides: Mapping[str, Any]
     memory: str | None
     is_search: bool
+    varied: frozenset[str]
 
 
 def study_request(ledger: Ledger, ids: list[str] | None, given: str | None) -> StudyRequest | None:
@@ -57,13 +59,15 @@ def study_request(ledger: Ledger, ids: list[str] | None, given: str | None) -> S
         overrides=overrides,
         memory=sections.get("budget", {}).get("memory"),
         is_search="search" in sections,
+        varied=_varied(sections),
     )
 
 
 def sweep_command(ledger: Ledger, request: StudyRequest, changes: Mapping[str, Any]) -> str | None:
     """The same sweep with `changes`; None where it cannot be written on a command line."""
     settings = {**request.overrides, **changes}
-    if request.argument is None or any(isinstance(v, dict) for v in settings.values()):
+    cannot = request.varied & changes.keys() or any(isinstance(v, dict) for v in settings.values())
+    if request.argument is None or cannot:
         return None
     words = ["scalelab", "sweep", request.argument]
     if str(ledger.path) != f"{request.name}.duckdb":
@@ -97,6 +101,14 @@ def _parsed(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:  # another program may have written it; then it names no study
         return {}
+
+
+def _varied(sections: Mapping[str, Any]) -> frozenset[str]:
+    found = {key for cell in sections.get("cells", []) for key in cell}
+    found |= {*sections.get("axes", {})}
+    if "halving" in sections:  # it sets the epochs of each round
+        found.add("train.epochs")
+    return frozenset(found)
 
 
 def _argument(

@@ -175,7 +175,12 @@ def _next(
             found = plan_command(request, budget_bytes)
         elif choice is not None and _needs_longer(choice):
             found = sweep_command(ledger, request, _longer(choice.best))
-        elif choice is not None and choice.best.seeds < _ENOUGH_SEEDS and not request.is_search:
+        if (
+            found is None
+            and choice is not None
+            and choice.best.seeds < _ENOUGH_SEEDS
+            and not request.is_search
+        ):
             found = sweep_command(ledger, request, {"train.seed": group.last_seed + 1})
     if found is None and choice is None and any(group.endings.get(o) for o in LOST):
         found = errors_command(ledger)

@@ -21,9 +21,11 @@ SELECT {", ".join(f"results.{name}" for name in KEY)}, ranks
 FROM results SEMI JOIN latest USING (run_id) LEFT JOIN user_ranks USING (run_id)
 ORDER BY results.seed, results.run_id
 """
-# The gain of a target at rank r, from 1.
+# The gain of a target at rank r, from 1. Ranks are kept where each user has one target, so that
+# recall is the hit rate.
 _GAINS = {
     "hr": lambda ranks: np.ones(len(ranks)),
+    "recall": lambda ranks: np.ones(len(ranks)),
     "ndcg": lambda ranks: 1.0 / np.log2(1.0 + ranks),
     "mrr": lambda ranks: 1.0 / ranks,
 }

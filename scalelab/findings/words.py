@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from scalelab.core.records import UNFINISHED, Outcome
 from scalelab.core.units import format_bytes
+from scalelab.findings.bootstrap import LEVEL
 from scalelab.findings.candidates import Candidate, Group
 from scalelab.findings.choice import Choice
 from scalelab.findings.verdicts import Baseline
@@ -33,11 +34,11 @@ def best_clause(choice: Choice, group: Group, budget_bytes: int | None) -> str:
     """Which configuration is first, and whether it may be called the best."""
     best, under = choice.best, _under(budget_bytes)
     if choice.nothing_learned:
-        return _nothing_learned(choice, under)
+        return _nothing_learned(choice, group, under)
     figure = f"NDCG@10 {_quality(best.test)} on the test users, {_memory(best)}"
     below = _below(choice, group, under)
     if group.num_fit == 1:
-        only = f"is{under}" if group.num_finished > 1 else "has finished"
+        only = _only(group, budget_bytes)
         return f"Only one configuration {only}: {best.label}, with {figure}.{below}"
     against = [f"{_listed(choice.equal)} cannot be distinguished from it"] if choice.equal else []
     if choice.better_on_test:
@@ -62,25 +63,42 @@ def cheaper_clause(choice: Choice) -> str:
         return ""
     if cheaper is None or cheaper.peak_bytes is None:
         if choice.takes_least_memory:
-            return "It also takes the least memory."
+            return "No other takes less memory."
         if choice.num_compared:
-            return "No configuration that takes clearly less memory comes within 5 % of it."
+            counted = ", evaluation counted," if _evaluation(best) else ""
+            name = "the best" if choice.is_best else best.label
+            return (
+                f"No configuration that takes clearly less memory{counted} comes within 5 % of "
+                f"{name} on validation."
+            )
         return ""
     memory = (
         f"{_percent(cheaper.peak_bytes / best.peak_bytes)} of its memory "
         f"({_of(cheaper.peak_bytes, best.peak_bytes)}{_evaluation(cheaper)})"
     )
-    ratio = cheaper.test / best.test
-    both = f"{_quality(cheaper.test)} of {_quality(best.test)}"
+    return f"{cheaper.label}: {_share_of_quality(choice, cheaper)} in {memory}{_why_equal(choice)}."
+
+
+def _share_of_quality(choice: Choice, cheaper: Candidate) -> str:
+    best = choice.best
+    ratio, shown = cheaper.test / best.test, (_quality(cheaper.test), _quality(best.test))
     if ratio < 0.995:
         name = "the best NDCG@10" if choice.is_best else "that NDCG@10"
-        quality = f"{_percent(ratio)} of {name} ({both})"
-    elif ratio <= 1.005:
-        quality = f"the same NDCG@10 ({_quality(cheaper.test)} and {_quality(best.test)})"
-    else:
-        quality = f"NDCG@10 {_quality(cheaper.test)}, not less than {_quality(best.test)},"
-    equal = "; the test users do not distinguish the two" if choice.cheaper_is_equal else ""
-    return f"{cheaper.label}: {quality} in {memory}{equal}."
+        return f"{_percent(ratio)} of {name} ({shown[0]} of {shown[1]})"
+    if shown[0] == shown[1]:
+        return f"the same NDCG@10 ({shown[0]})"
+    how = "about the same" if ratio <= 1.005 else "a higher"
+    return f"{how} NDCG@10 ({shown[0]} against {shown[1]})"
+
+
+def _why_equal(choice: Choice) -> str:
+    """Why the cheaper one may be as good, where it is one of many that are."""
+    if choice.cheaper is None or not choice.cheaper_is_equal or len(choice.equal) < 3:
+        return ""
+    p_value = choice.p_values.get(choice.cheaper.key)
+    if p_value is None or p_value < LEVEL:
+        return "; the two differ by no more than the spread over seeds"
+    return "; the test users do not distinguish the two"
 
 
 def distance_clause(choice: Choice) -> str:
@@ -95,12 +113,14 @@ def distance_clause(choice: Choice) -> str:
         )
     if baseline is not None and baseline.test and not choice.below_baseline:
         found.append(f"{_above(best.test / baseline.test)} the best baseline, {_named(baseline)}")
-    subject = "The best" if choice.is_best else best.label
+    subject = "The best" if choice.is_best else best.label if choice.num_compared else "It"
     return f"{subject} {' and '.join(found)}." if found else ""
 
 
 def unknown_clause(choice: Choice, group: Group) -> str:
     """What could still change the answer; "" where nothing is known to."""
+    if choice.nothing_learned:
+        return ""
     best, found = choice.best, []
     shown = [best, *([] if choice.cheaper is None else [choice.cheaper])]
     seeds = min(one.seeds for one in shown)
@@ -129,9 +149,10 @@ def unknown_clause(choice: Choice, group: Group) -> str:
 
 def left_out_clause(group: Group) -> str:
     """What was not compared, and why; "" where all was."""
-    found = []
+    found: list[str] = []
     over = group.num_finished - group.num_fit - group.num_with_lost
-    if over > 0:
+    # Where nothing fits, the first clause states it.
+    if over > 0 and group.num_fit:
         found.append(f"{_counted(over, 'configurations', 'needs', 'need')} more than the budget")
     if group.num_with_lost:
         number = _counted(group.num_with_lost, "configurations", "has", "have")
@@ -155,12 +176,27 @@ def nothing_clause(group: Group, budget_bytes: int | None) -> str:
     return f"No run has finished with a result{': ' if ended else ''}{'; '.join(ended)}."
 
 
-def _nothing_learned(choice: Choice, under: str) -> str:
+def _only(group: Group, budget_bytes: int | None) -> str:
+    """What only one configuration has done."""
+    if group.num_finished == 1:
+        return "has finished"
+    if budget_bytes is None or group.num_finished - group.num_with_lost == 1:
+        return "has finished with all of its seeds"
+    return f"fits in {format_bytes(budget_bytes)}"
+
+
+def _nothing_learned(choice: Choice, group: Group, under: str) -> str:
     best, test = choice.best, _quality(choice.best.test)
+    below = _below(choice, group, under)
+    if choice.nothing_learned == "zero" and best.valid <= 0:
+        who = "all have" if choice.num_compared else f"{best.label} has"
+        return (
+            f"No configuration{under} has learned anything: {who} NDCG@10 0 on validation.{below}"
+        )
     if choice.nothing_learned == "zero":
         return (
             f"No configuration can be called best{under}: the first on validation, {best.label}, "
-            f"has NDCG@10 {_quality(best.valid)} there and {test} on the test users."
+            f"has NDCG@10 {_quality(best.valid)} there and {test} on the test users.{below}"
         )
     return (
         f"No configuration{under} has learned more than the popularity list: the first on "
@@ -176,7 +212,7 @@ def _below(choice: Choice, group: Group, under: str) -> str:
     bound = choice.baseline.test or 0.0
     name = f"the baseline {_named(choice.baseline)}"
     if any(one.test > bound for one in group.candidates):
-        return f" It does not rank better than {name}."
+        return f" {choice.best.label} does not rank better than {name}."
     return f" No configuration{under} ranks better than {name}, which needs no training."
 
 

@@ -8,8 +8,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scalelab.models._options import Activation
+from scalelab.models._positions import DistanceBias, rotated
 
 __all__ = [
+    "ACTIVATIONS",
     "Attention",
     "Block",
     "FeedForward",
@@ -21,7 +23,7 @@ __all__ = [
 # What CUDA may take. Left to itself it takes cuDNN's attention on some GPUs, which is built anew
 # for every new number of rows, and whose memory nobody can predict.
 _KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-_ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
 def segment_mask(segments_BL: Tensor, causal: bool = True) -> Tensor:
@@ -38,20 +40,28 @@ def segment_mask(segments_BL: Tensor, causal: bool = True) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention under a mask."""
+    """Multi-head self-attention under a mask.
 
-    def __init__(self, hidden_dim: int, num_heads: int, dropout: float) -> None:
+    With `max_len` above 0 scores get a learned bias per head and distance.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float, max_len: int = 0) -> None:
         super().__init__()
+        self.distance_bias = DistanceBias(num_heads, max_len) if max_len else None
         self.num_heads = num_heads
         self.dropout = dropout
         self.query_key_value = nn.Linear(hidden_dim, 3 * hidden_dim)
         self.out = nn.Linear(hidden_dim, hidden_dim)
 
-    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
-        """(B, L, D) to (B, L, D)."""
+    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor, turn_by_BL: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, L, D); `turn_by_BL` are positions by which queries and keys turn."""
         B, L, D = x_BLD.shape
         heads = self.query_key_value(x_BLD).view(B, L, 3, self.num_heads, D // self.num_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4)
+        if turn_by_BL is not None:
+            query, key = rotated(query, turn_by_BL), rotated(key, turn_by_BL)
+        if self.distance_bias is not None:
+            mask_B1LL = self.distance_bias(mask_B1LL).to(query.dtype)
         dropout = self.dropout if self.training else 0.0
         with sdpa_kernel(_KERNELS) if query.is_cuda else nullcontext():
             mixed = F.scaled_dot_product_attention(
@@ -67,7 +77,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.inner = nn.Linear(hidden_dim, inner_dim)
         self.outer = nn.Linear(inner_dim, hidden_dim)
-        self.activation = _ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """(B, L, D) to (B, L, D)."""
@@ -86,21 +96,26 @@ class Block(nn.Module):
         dropout: float,
         norm_first: bool,
         activation: Activation,
+        max_len: int = 0,
     ) -> None:
         super().__init__()
         self.norm_first = norm_first
-        self.attention = Attention(hidden_dim, num_heads, dropout)
+        self.attention = Attention(hidden_dim, num_heads, dropout, max_len)
         self.feed_forward = FeedForward(hidden_dim, inner_dim, activation)
         self.attention_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
         self.feed_forward_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
+    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor, turn_by_BL: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, L, D)."""
         if self.norm_first:
-            x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_B1LL))
+            x_BLD = x_BLD + self.dropout(
+                self.attention(self.attention_norm(x_BLD), mask_B1LL, turn_by_BL)
+            )
             return x_BLD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BLD)))
-        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL)))
+        x_BLD = self.attention_norm(
+            x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL, turn_by_BL))
+        )
         return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
 
 
@@ -113,6 +128,8 @@ def reset_layers(model: nn.Module, std: float, generator: Generator | None) -> N
             module.bias.zero_()
         elif isinstance(module, nn.LayerNorm):
             module.reset_parameters()
+        elif isinstance(module, DistanceBias):
+            module.reset(std, generator)
 
 
 def check_transformer(

@@ -196,16 +196,14 @@ def predict(
 
         # Seconds are those of the first epoch's largest step: few steps of a run are larger.
         cost, usual = Cost(), steps.shape(0, steps.largest_step(0))
-        choices = steps.largest_steps(spec.train.epochs, spec.train.max_steps)
-        if all(choice.shape != usual for choice in choices):
-            trained(usual, cost)
+        of_usual = trained(usual, cost)
         found = [
-            (trained(choice.shape, cost if choice.shape == usual else None), choice)
-            for choice in choices
+            (of_usual if choice.shape == usual else trained(choice.shape), choice)
+            for choice in of_usual.run.largest_steps(steps)
         ]
         largest, largest_step = max(found, key=lambda pair: pair[0].account.peak_bytes)
         memory, without_limit, overflow = memory_kinds(
-            largest.account, device, limit, largest.workspaces
+            largest.account, device, limit, kept=largest.workspaces
         )
         evaluation: MemoryKinds = {}
         block_cost, largest_block = Cost(), None
@@ -222,7 +220,7 @@ def predict(
         if blocks:
             account, block_cost, largest_block = max(blocks, key=lambda each: each[0].peak_bytes)
             evaluation, held, too_much = memory_kinds(
-                account, device, limit, largest.workspaces, after=largest.account
+                account, device, limit, kept=largest.workspaces, after=largest.account
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
     step = step_seconds(cost, device, spec.train.precision)
@@ -285,4 +283,10 @@ def target_for(device: DeviceProfile) -> Target | None:
     if device.kind != "cuda":
         return None
     triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
-    return Target("cuda", device.memory_bytes, device.capability, triton, device.multiprocessors)
+    return Target(
+        kind="cuda",
+        memory_bytes=device.memory_bytes,
+        capability=device.capability,
+        triton=triton,
+        multiprocessors=device.multiprocessors,
+    )

@@ -9,8 +9,9 @@ Each baseline gives an item a score that counts something in the training histor
 
 The protocol is that of a model: all items are ranked, seen items are left out where
 `data.exclude_seen` says so, and equal scores share their ranks (see `scalelab.train.ranking`).
-No list is made, so there is no coverage. Most scores are 0 and only the others are kept: a
-user's cost grows with the history, not with the catalog.
+Coverage is of the lists of items that were counted at all: the others are level, so no list names
+one before another. There, of equal counts the smaller item number comes first. Most scores are 0
+and only the others are kept: a user's cost grows with the history, not with the catalog.
 """
 
 import time
@@ -35,13 +36,14 @@ _DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
     """Counts above 0, sparse: `items`, ascending, with their `counts`; `ordered` holds the same
-    counts in ascending order. One list serves all users, or there is one per last item: one behind
-    the other, `before` says to which last item each count belongs.
+    counts in ascending order, `ranked` the items by falling count. One list serves all users, or
+    there is one per last item: one behind the other, `before` says whose each count is.
     """
 
     items: np.ndarray
     counts: np.ndarray
     ordered: np.ndarray
+    ranked: np.ndarray
     before: np.ndarray | None = None
 
     def lists(self, last_items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +77,7 @@ def baseline_rows(
         made_s = time.perf_counter() - began
         for which, held_out in (("valid", split.valid), ("test", split.test)):
             began = time.perf_counter()
-            metrics = _metrics(scores, held_out, split.num_items, data, ks)
+            metrics = _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
             seconds = made_s + time.perf_counter() - began
             rows += [
                 Baseline(
@@ -98,7 +100,7 @@ def popularity_metrics(
 ) -> dict[str, float]:
     """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking `held_out` by occurrences in training."""
     scores = _counted(_items_of(split.train), split.num_items)
-    return _metrics(scores, held_out, split.num_items, data, ks)
+    return _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
 
 
 def _baselines(
@@ -109,7 +111,7 @@ def _baselines(
     times = interactions.times
     if times is not None and not interactions.time_is_order and interactions.time_unit in _DAY:
         recent = data.recent_days * _DAY[interactions.time_unit]
-        found[f"popularity_{data.recent_days:g}_days"] = lambda: _counted(
+        found[data.recent_baseline] = lambda: _counted(
             _recent_items(train, times, recent), num_items
         )
     found["last_item_follower"] = lambda: _followers(train, num_items)
@@ -138,6 +140,7 @@ def _counted(items: np.ndarray, num_items: int) -> _Scores:
         items=some.astype(np.int32),
         counts=counts,
         ordered=np.sort(counts),
+        ranked=some[np.argsort(-counts, kind="stable")].astype(np.int32),
     )
 
 
@@ -152,6 +155,7 @@ def _followers(histories: Histories, num_items: int) -> _Scores:
         items=after.astype(np.int32),
         counts=counts,
         ordered=counts[np.lexsort((counts, before))],
+        ranked=after[np.lexsort((-counts, before))].astype(np.int32),
         before=before,
     )
 
@@ -164,7 +168,7 @@ def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _metrics(
-    scores: _Scores, held_out: HeldOut, num_items: int, data: DataSpec, ks: tuple[int, ...]
+    scores: _Scores, held_out: HeldOut, data: DataSpec, *, num_items: int, ks: tuple[int, ...]
 ) -> dict[str, float]:
     rows = held_out.evaluated(data.max_eval_users)
     if len(rows) == 0:
@@ -177,6 +181,7 @@ def _metrics(
     repeated = np.empty(len(rows), np.bool_)
     item_ids, starts = np.ascontiguousarray(histories.item_ids), histories.starts[rows]
     ends = histories.ends[rows]
+    lists = scores.lists(item_ids[ends - 1])
     _rank(
         item_ids,
         starts,
@@ -184,7 +189,7 @@ def _metrics(
         held_out.targets[rows],
         num_items,
         data.exclude_seen,
-        *scores.lists(item_ids[ends - 1]),
+        *lists,
         scores.items,
         scores.counts,
         scores.ordered,
@@ -193,7 +198,48 @@ def _metrics(
         repeated,
     )
     groups = held_out.users[rows] if held_out.as_sets else None
-    return ranking_metrics(above, ties, repeated if data.exclude_seen else None, ks, groups)
+    metrics = ranking_metrics(above, ties, repeated if data.exclude_seen else None, ks, groups)
+    longest = max(ks)
+    places = _best_places(
+        item_ids, starts, ends, num_items, data.exclude_seen, *lists, scores.ranked, longest
+    )
+    for k in ks:
+        metrics[f"coverage@{k}"] = _count_from(places, longest + 1 - k) / num_items
+    return metrics
+
+
+@njit(nogil=True, cache=True)
+def _best_places(
+    item_ids, starts, ends, num_items, exclude_seen, begins, list_ends, ranked, longest
+):
+    """`longest` + 1 less the best rank (from 1) of each item in anybody's list; 0 where in none.
+
+    Zeros that nobody writes to take no memory, so that a large catalog costs what is shown of it.
+    """
+    best = np.zeros(num_items + 1, np.int32)
+    for user in range(len(starts)):
+        seen = np.unique(item_ids[starts[user] : ends[user]])
+        rank = 0
+        for at in range(begins[user], list_ends[user]):
+            item = ranked[at]
+            if exclude_seen:
+                place = np.searchsorted(seen, item)
+                if place < len(seen) and seen[place] == item:
+                    continue
+            rank += 1
+            if rank > longest:
+                break
+            best[item] = max(best[item], longest + 1 - rank)
+    return best
+
+
+@njit(nogil=True, cache=True)
+def _count_from(values, least):
+    """How many are `least` or more."""
+    count = 0
+    for value in values:
+        count += value >= least
+    return count
 
 
 @njit(nogil=True, cache=True)

@@ -3,12 +3,15 @@
 import os
 import re
 import shlex
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import scalelab as package
+from scalelab.core.events import SweepObserver
+from scalelab.core.records import Record
 from scalelab.core.study import StudySpec
 from scalelab.studies.grid import expand
 
@@ -54,6 +57,7 @@ def test_json_is_one_document_with_what_was_chosen_and_why_not(scalelab: Callabl
     assert Path(found["study"]["file"]).is_file()
 
 
+@pytest.mark.slow
 def test_what_leaves_too_little_free_is_left_out(scalelab: Callable) -> None:
     # Large steps and few users to rank: training decides, and losses differ.
     large = ("--set", "batch.size=64", "--set", "data.max_eval_users=4")
@@ -150,6 +154,7 @@ def test_items_of_files_are_planned_for_with_the_lengths_of_the_file(
     assert large["largest_step"]["positions"] == own["largest_step"]["positions"] * 128 // 40
 
 
+@pytest.mark.slow
 def test_a_key_that_the_study_varies_is_solved_once(scalelab: Callable, tmp_path: Path) -> None:
     study = tmp_path / "batches.toml"
     study.write_text('base = "sasrec-synthetic"\n[axes]\n"batch.size" = [16, 32, 64]\n')
@@ -161,6 +166,17 @@ def test_a_key_that_the_study_varies_is_solved_once(scalelab: Callable, tmp_path
     assert found["label"] == ""
     assert found["limited_by"] == "memory"
     assert found["needed_bytes"] <= found["limit_bytes"] == 60 * 2**20
+
+
+class InterruptsAfterTheFirst(SweepObserver):
+    """Does what Ctrl-C does once a run has ended."""
+
+    ended = 0
+
+    def on_run_end(self, record: Record) -> None:
+        self.ended += 1
+        if self.ended == 1:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.slow
@@ -176,10 +192,14 @@ def test_run_sweeps_the_study_and_typed_again_it_resumes(tmp_path: Path) -> None
         "device.name": "cpu",
     }
     asked = {"items": 500, "users": 200, "hours": 0.5, "run": True, "set": settings}
-    first = package.advise(**asked)
-    assert first["result"].exit_code == 0
-    number = first["study"]["number"]
-    assert first["result"].counts["done"] >= number
+    stopped = package.advise(**asked, observer=InterruptsAfterTheFirst())
+    assert stopped["result"].exit_code == 130
+    assert stopped["result"].counts["done"] >= 1
+    whole = package.advise(**asked)
+    assert whole["result"].exit_code == 0
+    assert whole["study"] == stopped["study"]
+    assert whole["result"].counts["done"] >= whole["study"]["number"]
+    assert any(cell.finished_before for cell in whole["result"].cells)
+    assert not all(cell.finished_before for cell in whole["result"].cells)
     again = package.advise(**asked)
-    assert again["result"].counts == first["result"].counts
     assert all(cell.finished_before for cell in again["result"].cells)

@@ -291,6 +291,27 @@ def test_baselines_and_notes_stand_in_the_live_view() -> None:
     assert [line.split()[-1] for line in rows if "baseline" in line] == ["baseline", "baseline"]
 
 
+def test_baselines_of_several_data_sets_are_named_and_the_answer_leaves_room_beside_it() -> None:
+    state = LiveState()
+    cells = [planned(index, label=f"run {index}") for index in range(2)]
+    state.on_plan("s", "cpu", cells)
+    for cell, num_items in zip(cells, (1000, 4000), strict=True):
+        one = record(cell, quality=0.2)
+        run = replace(one.run, num_items=num_items, data_fingerprint=f"d{num_items}")
+        state.on_run_start(run.run_id)
+        state.on_run_end(replace(one, run=run, baselines=baselines(num_items / 1e5, 0.08)))
+    screen = Console(width=200, height=50, color_system=None)
+    with screen.capture() as captured:
+        screen.print(draw(state.snapshot(), 200, 50, answer="take bce"))
+    picture = captured.get()
+    assert (
+        "baselines, test NDCG@10: 1,000 items: last item follower 0.0800, popularity 0.0100; "
+        "4,000 items: last item follower 0.0800, popularity 0.0400"
+    ) in picture
+    assert "take bce" in picture
+    assert "finished" in picture
+
+
 def test_a_point_counts_the_seeds_of_its_notes() -> None:
     pareto_front = ParetoFront()
     for note in ("still rising when it ended", "", "still rising when it ended"):

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scalelab.core import plugins
 from scalelab.core.errors import MissingExtra, SpecError
+from scalelab.core.loading import import_part
 from scalelab.core.locating import absolute, available, locate, short
 from scalelab.core.parts import list_kind
 from scalelab.core.spec import RunSpec
@@ -189,3 +191,28 @@ def test_a_moved_file_is_the_same_run(tmp_path: Path) -> None:
         spec = RunSpec.load("sasrec-synthetic", {"loss.name": name, "device.name": "cpu"})
         prints.add(spec.fingerprint("d"))
     assert len(prints) == 1
+
+
+def test_a_file_of_the_tree_without_all_is_told_which_line_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As whoever follows the README by half: the class is written, its name is not exported."""
+    import scalelab.losses
+
+    (tmp_path / "half_done.py").write_text(LOSS)
+    monkeypatch.setattr(scalelab.losses, "__path__", [*scalelab.losses.__path__, str(tmp_path)])
+    place = replace(
+        locate("losses", "bce"),
+        name="half_done",
+        module="scalelab.losses.half_done",
+        file=tmp_path / "half_done.py",
+    )
+    with pytest.raises(SpecError) as caught:
+        import_part(place)
+    assert str(caught.value) == f"{place.file} must name its one class in __all__"
+    assert caught.value.hint == 'add the line __all__ = ["Mine"]'
+
+
+@pytest.mark.parametrize("name", ["mypkg.focal", "mypkg/focal.py", "./focal.py"])
+def test_a_part_named_without_its_class_is_told_how_to_name_it(name: str) -> None:
+    assert refused(name).endswith("write ./file.py:Class or package.module:Class")

@@ -65,6 +65,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", VARIANTS, ids=lambda c: "-".join(map(str, c.values())))
 def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: Small) -> None:
     spec = small(changes)
@@ -78,6 +79,7 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
     assert sum(predicted.values()) == 2 * predicted["total"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

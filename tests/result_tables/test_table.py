@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from scalelab.core.errors import SpecError
-from scalelab.core.records import Baseline, Outcome
+from scalelab.core.records import Baseline, Metric, Outcome
 from scalelab.result_tables.documents import as_document
 from scalelab.result_tables.marks import marks_of
 from scalelab.result_tables.printed import printed
@@ -93,6 +93,20 @@ def test_the_numbers_are_those_of_sql(fake, study):
         digits = [4, 4, 1, 1] * 3
         for number, value, places in zip(numbers, wanted, digits, strict=True):
             assert number == pytest.approx(value, abs=0.51 * 10**-places)
+
+
+def test_recall_is_its_own_figure_where_it_was_stored(fake, ledger):
+    """With several targets a user it is not the hit rate; older runs had one and no recall."""
+    one = made(fake, 0, test=0.2)
+    (hits,) = (m.value for m in one.metrics if (m.split, m.name, m.k) == ("test", "hr", 20))
+    ledger.append([one])
+    old = table(ledger, metrics=("recall@20",))
+    assert (old.metrics[0], old.lines[0].entries[0].figure.mean) == ("hr@20", hits)
+    recall = Metric(split="test", epoch=1, name="recall", k=20, value=hits / 2)
+    ledger.append([replace(one, metrics=(*one.metrics, recall))])
+    new = table(ledger, metrics=("recall@20", "hr@20"))
+    assert [entry.figure.mean for entry in new.lines[0].entries[:2]] == [hits / 2, hits]
+    assert "Recall@20 | " in new.to_markdown()
 
 
 def test_mean_and_spread_are_over_seeds(fake, ledger):
