@@ -232,6 +232,7 @@ def _finished(label: str, row: dict[str, Any]) -> Finished:
         valid=row["valid_ndcg_10"],
         test=row["test_ndcg_10"],
         peak_bytes=row["peak_bytes"],
+        eval_peak_bytes=row["eval_peak_bytes"],
         train_s=row["train_s"],
         error=row["error"] or "",
         note=row["note"],

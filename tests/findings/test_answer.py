@@ -581,9 +581,7 @@ def test_next_goes_on_where_runs_are_missing(made, studied):
 
 def test_next_asks_what_fits_where_nothing_did(made, studied):
     studied.append([made(outcome=Outcome.OOM)])
-    assert clauses(studied).next == (
-        f"scalelab plan mine.toml --solve batch.size --budget {13 * MIB}B"
-    )
+    assert clauses(studied).next == ("scalelab plan mine.toml --solve batch.size --budget 13MiB")
 
 
 def test_a_changed_study_is_not_run_as_if_it_were_the_same(made, studied):

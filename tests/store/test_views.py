@@ -225,6 +225,15 @@ def test_the_largest_seed_must_stay_within_the_budget(fake, ledger):
     assert points(ledger, "best_under_budget(12)") == [0]
 
 
+def test_evaluation_must_stay_within_the_budget_too(fake, ledger):
+    good, worse = point(fake, 0, 0.9, 6, 1.0), point(fake, 1, 0.1, 6, 1.0)
+    evaluation = {"stage": "eval", "kind": "requested", "component": "total", "source": "measured"}
+    memory = (*good.memory, Memory(bytes=20, reason=None, **evaluation))
+    ledger.append([replace(good, memory=memory), worse])
+    assert points(ledger, "best_under_budget(9)") == [1]
+    assert points(ledger, "best_under_budget(20)") == [0]
+
+
 @pytest.mark.parametrize(
     ("outcome", "wins"),
     [
