@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from scalelab.api_advise import advise
 from scalelab.api_data import data
 from scalelab.api_outputs import (
     bibtex,
+    chart,
     compare,
     methods,
     table,
@@ -25,19 +26,16 @@ from scalelab.api_outputs import (
 )
 from scalelab.api_plan import headroom_of, plan, plan_sentence, ranked
 from scalelab.api_recommend import recommend
-from scalelab.core.arguments import Settings, make_folder, overrides_of, write_text
+from scalelab.api_run import profile, sweep
+from scalelab.core.arguments import Settings, overrides_of, write_text
 from scalelab.core.errors import SpecError, nearest
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from scalelab.core.events import GpuMeter, Progress, SweepObserver
-    from scalelab.core.keys import Key
-    from scalelab.core.parts import Part
-    from scalelab.core.study import StudySpec
-    from scalelab.diagnostics import Check
+    from scalelab.core.events import GpuMeter
     from scalelab.findings.result import Answer
-    from scalelab.sweeping.result import SweepResult
+    from scalelab.notebook.lists import Checks, Keys, Parts
+    from scalelab.notebook.rows import Rows
+    from scalelab.reporting.written import WrittenFiles
     from scalelab.templates import Written
 
 __all__ = [
@@ -47,8 +45,10 @@ __all__ = [
     "baselines",
     "bibtex",
     "calibrate",
+    "chart",
     "compare",
     "data",
+    "data_notes",
     "doctor",
     "estimate",
     "estimate_file",
@@ -71,22 +71,28 @@ __all__ = [
     "table",
     "table_format",
     "unmatched",
+    "watch_report",
     "write_rows",
 ]
 
 
-def query(ledger: str | Path, sql: str) -> pa.Table:
-    """Rows of one reading statement. Raises LedgerError."""
+def query(ledger: str | Path, sql: str) -> Rows:
+    """Rows of one reading statement: an Arrow table with `to_pandas()` and `to_polars()`.
+
+    Raises LedgerError.
+    """
+    from scalelab.notebook.rows import Rows
     from scalelab.store.ledger import Ledger
 
-    return Ledger(Path(ledger)).query(sql)
+    return Rows(Ledger(Path(ledger)).query(sql))
 
 
-def list_parts(kind: str | None = None, name: str | None = None) -> dict[str, tuple[Part, ...]]:
+def list_parts(kind: str | None = None, name: str | None = None) -> Parts:
     """What can be named, by kind; of one kind if given, or one part of it. Raises SpecError."""
     from scalelab.core.parts import list_kinds
+    from scalelab.notebook.lists import Parts
 
-    return list_kinds(kind, name)
+    return Parts(list_kinds(kind, name))
 
 
 def new(kind: str, name: str, folder: str | Path = ".") -> Written:
@@ -96,11 +102,12 @@ def new(kind: str, name: str, folder: str | Path = ".") -> Written:
     return write_part(kind, name, Path(folder))
 
 
-def keys(prefix: str = "") -> tuple[Key, ...]:
+def keys(prefix: str = "") -> Keys:
     """The keys of a run and a study that begin with `prefix`: meaning, default, allowed values."""
     from scalelab.core.keys import list_keys
+    from scalelab.notebook.lists import Keys
 
-    return list_keys(prefix)
+    return Keys(list_keys(prefix))
 
 
 def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:
@@ -126,38 +133,12 @@ def gpu_meters() -> tuple[GpuMeter, ...]:
     return Nvml.meters()
 
 
-def doctor() -> list[Check]:
+def doctor() -> Checks:
     """What of this machine works, what does not, and the command that fixes it."""
     from scalelab.diagnostics import run_checks
+    from scalelab.notebook.lists import Checks
 
-    return run_checks()
-
-
-def profile(
-    run: str | Path,
-    *,
-    set: Settings = None,
-    out: str | Path | None = None,
-    steps: int = 0,
-    save_model: str | Path | None = None,
-    device: str | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
-) -> dict[str, Any]:
-    """One run in this process with everything recorded. Raises SpecError and DataError.
-
-    Returns `outcome`, `spec`, `metrics`, `memory`, `time` and `files` (written under `out` and
-    `save_model`). With `steps` training stops after so many, the largest of the epoch among them;
-    0 trains to the end. `report` is called with the progress of the run.
-    """
-    from scalelab.core.profile_document import profile_document
-    from scalelab.core.spec import RunSpec
-
-    spec = RunSpec.load(run, overrides_of(set, device))
-    folder, model_folder = make_folder(out), make_folder(save_model)
-    from scalelab.measure.profiling import profiled  # only now: bad input must not wait for torch
-
-    record, files = profiled(spec, out=folder, save_model=model_folder, steps=steps, report=report)
-    return profile_document(record, files)
+    return Checks(run_checks())
 
 
 def report(
@@ -166,13 +147,17 @@ def report(
     out: str | Path | None = None,
     charts: Sequence[str | dict[str, Any]] | None = None,
     format: str | None = None,
+    metric: str | None = None,
     set: Settings = None,
-) -> list[Path]:
-    """Write one page of a study's charts and tables, or single charts. Returns the files.
+    refresh_s: float | None = None,
+) -> WrittenFiles:
+    """Write one page of a study's charts and tables, or single charts. Returns the files, which a
+    notebook shows.
 
     Single charts where `charts` names some or `format` is not html; None takes the format that the
     name of `out` says, else html. A chart is a name, or `{"name": "pareto", "width": 300}`; `set`
-    holds options of every chart that is named. Raises SpecError, LedgerError.
+    holds options of every chart that is named. `metric`, such as hr@10, is what charts of quality
+    show. With `refresh_s` a browser loads the page again so often. Raises SpecError, LedgerError.
     """
     from scalelab.reporting import page
     from scalelab.store.ledger import Ledger
@@ -182,8 +167,35 @@ def report(
     if options and not charts:
         raise SpecError("options of a chart without a chart", "add --chart, such as --chart pareto")
     return page.report(
-        Ledger(ledger), target, charts=charts or None, format=format, options=options
+        Ledger(ledger),
+        target,
+        charts=charts or None,
+        format=format,
+        options=options,
+        metric=metric,
+        refresh_s=refresh_s,
     )
+
+
+def watch_report(
+    ledger: str | Path,
+    *,
+    out: str | Path | None = None,
+    metric: str | None = None,
+    every_s: float = 10.0,
+) -> Iterator[Path]:
+    """Write the page every so many seconds while a sweep writes the ledger, then once more.
+
+    Yields the file each time; until the end a browser loads it again as often. Raises SpecError,
+    LedgerError.
+    """
+    from scalelab.reporting.watching import pages_while_sweeping
+    from scalelab.store.ledger import Ledger
+
+    if every_s < 1:
+        raise SpecError(f"--every must be at least 1 second, got {every_s:g}", "write --every 10")
+    target = Path(out) if out is not None else None
+    return pages_while_sweeping(Ledger(ledger), target, every_s=every_s, metric=metric)
 
 
 def answer(
@@ -209,54 +221,6 @@ def calibrate(out: str | Path | None = None) -> Path:
     return calibrate(Path(out) if out is not None else None)
 
 
-def sweep(
-    study: str | Path | Mapping[str, Any] | StudySpec,
-    *,
-    ledger: str | Path | None = None,
-    set: Settings = None,
-    executor: str = "processes",
-    address: str | None = None,
-    workers: int = 1,
-    device: str | None = None,
-    budget: str | int | None = None,
-    time_budget: str | float | None = None,
-    dry_run: bool = False,
-    rerun: str | None = None,
-    order: str = "cost",
-    observer: SweepObserver | None = None,
-) -> SweepResult:
-    """Plan, run and store every configuration of a study, by name, path, or as a dict of the keys
-    of a study.toml (its `name`, else "study", names the ledger). Raises ScalelabError.
-    """
-    from scalelab.core.study import StudySpec
-    from scalelab.core.units import parse_bytes, parse_seconds
-
-    if isinstance(study, Mapping):
-        spec = StudySpec.from_sections({"name": "study"} | dict(study), Path("study.toml"), "study")
-    else:
-        spec = study if isinstance(study, StudySpec) else StudySpec.load(study)
-    overrides = overrides_of(set)
-    budget_bytes = parse_bytes(budget) if budget is not None else None
-    time_budget_s = parse_seconds(time_budget) if time_budget is not None else None
-    from scalelab.sweeping import runner  # only now: bad input must not wait for torch
-
-    return runner.sweep(
-        spec,
-        Path(ledger if ledger is not None else f"{spec.name}.duckdb"),
-        overrides=overrides,
-        executor=executor,
-        address=address,
-        workers=workers,
-        device=device,
-        budget=budget_bytes,
-        time_budget=time_budget_s,
-        dry_run=dry_run,
-        rerun=rerun,
-        order=order,
-        observer=observer,
-    )
-
-
 def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, Any]]:
     """The last attempt of each fingerprint in the ledger: outcome, quality, peak, time, note."""
     from scalelab.findings.verdicts import with_notes
@@ -264,6 +228,14 @@ def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, A
     from scalelab.store.ledger import Ledger
 
     return with_notes(Ledger(ledger), latest(Ledger(ledger), fingerprints))
+
+
+def data_notes(ledger: str | Path) -> list[str]:
+    """What limits every score on the test targets of a ledger's data: ties, repeated items."""
+    from scalelab.findings.data_notes import data_notes as notes
+    from scalelab.store.ledger import Ledger
+
+    return notes(Ledger(ledger))
 
 
 def baselines(ledger: str | Path) -> list[dict[str, Any]]:

@@ -1,14 +1,17 @@
 """Offer the verb `advise`: plan what is sensible, write a study of it and run the study."""
 
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scalelab.core.arguments import Settings, overrides_of
 from scalelab.core.errors import SpecError
+from scalelab.notebook.progress import SweepBar, in_notebook, planning_bar
 
 if TYPE_CHECKING:
     from scalelab.core.events import SweepObserver
+    from scalelab.notebook.documents import Advice
 
 __all__ = ["advise"]
 
@@ -29,8 +32,8 @@ def advise(
     ledger: str | Path | None = None,
     workers: int = 1,
     observer: "SweepObserver | None" = None,
-    report: Callable[[int, int, str], None] = lambda done, total, label: None,
-) -> dict[str, Any]:
+    report: Callable[[int, int, str], None] | None = None,
+) -> "Advice":
     """Which losses, batches and numbers of negatives are worth a comparison, and a study of them.
 
     Plans for `data` (a file or a name), or for `items` and `users` without data, on the device
@@ -40,6 +43,7 @@ def advise(
     `study`, `sentence` and `next`, with `run` also `result`. Raises SpecError and DataError.
     """
     from scalelab.core.units import parse_bytes, parse_count
+    from scalelab.notebook.documents import Advice, Plan, Planned
     from scalelab.studies.predictions import Scale
 
     if run and on is not None:
@@ -67,14 +71,26 @@ def advise(
         overrides=overrides,
         out=None if out is None else Path(out),
     )
-    found = choose(request, report, resume=run)
+    with ExitStack() as stack:
+        if report is None:
+            report = stack.enter_context(planning_bar()) if in_notebook() else _ignored
+        chosen = choose(request, report, resume=run)
+    configurations = Plan(map(Planned, chosen["configurations"]))
+    found = Advice(chosen | {"configurations": configurations})
     if not run:
         return found
     from scalelab.sweeping.within_hours import sweep_within
 
     assert hours is not None
     place = Path(found["study"]["ledger"]) if ledger is None else Path(ledger)
-    result = sweep_within(
-        found["study"]["file"], place, hours=hours, workers=workers, observer=observer
-    )
-    return found | {"result": result}
+    with ExitStack() as stack:
+        if observer is None and in_notebook():
+            observer = stack.enter_context(closing(SweepBar()))
+        result = sweep_within(
+            found["study"]["file"], place, hours=hours, workers=workers, observer=observer
+        )
+    return Advice(found | {"result": result})
+
+
+def _ignored(done: int, total: int, label: str) -> None:
+    """Show nothing."""

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import altair as alt
     import pyarrow as pa
 
+    from scalelab.notebook.rows import Rows
     from scalelab.result_tables.methods import Methods
     from scalelab.result_tables.result_table import ResultTable
 
-__all__ = ["bibtex", "compare", "methods", "table", "table_format", "unmatched", "write_rows"]
+__all__ = [
+    "bibtex",
+    "chart",
+    "compare",
+    "methods",
+    "table",
+    "table_format",
+    "unmatched",
+    "write_rows",
+]
 
 
 def table(
@@ -37,6 +48,18 @@ def table(
     )
 
 
+def chart(ledger: str | Path, name: str = "pareto", **options: Any) -> alt.Chart:
+    """One chart of a ledger as an Altair chart, to show, change or save.
+
+    `options` are those of the chart, such as `metric="hr@10"`, and those of every chart: `title`
+    and `font_size`. `scalelab.list("charts")` has names and options. Raises SpecError, LedgerError.
+    """
+    from scalelab.reporting.page import draw
+    from scalelab.store.ledger import Ledger
+
+    return draw(Ledger(ledger), name, **options)
+
+
 def methods(ledger: str | Path, study: str | None = None) -> Methods:
     """The paragraph of methods of a ledger's finished runs, and its sources. Raises SpecError."""
     from scalelab.result_tables.methods import methods_of
@@ -59,37 +82,45 @@ def table_format(option: str | None, out: Path | None) -> str:
     return table_format(option, out)
 
 
-def compare(ledger: str | Path, published: str | Path | None = None) -> pa.Table:
+def compare(ledger: str | Path, published: str | Path | None = None) -> Rows:
     """Published figures and ours side by side: mean and spread over seeds, ratio.
 
-    `published` None takes the file that the study names. Raises DataError for a table that cannot
+    `published` None takes the file that the study names, else the one that travels with scalelab:
+    results of the papers, each with its source. Raises DataError for a table that cannot
     be read, LedgerError.
     """
+    from scalelab.notebook.rows import Rows
     from scalelab.result_tables.compare import compare as join
     from scalelab.result_tables.compare import published_of
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
-    return join(Ledger(ledger), file)
+    return Rows(join(Ledger(ledger), file))
 
 
 def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[str]:
-    """The published figures that have no row in `compare`, with the reason. Raises DataError."""
+    """The published figures that have no row in `compare`, with the reason; of scalelab's own table
+    (`published` None) those on the data sets of the ledger. Raises DataError.
+    """
     from scalelab.result_tables.compare import published_of, unmatched
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
-    return unmatched(Ledger(ledger), file)
+    return unmatched(Ledger(ledger), file, own_data_only=published is None)
 
 
-def write_rows(rows: pa.Table, format: str | None = None, out: str | Path | None = None) -> str:
+def write_rows(
+    rows: Rows | pa.Table, format: str | None = None, out: str | Path | None = None
+) -> str:
     """Rows as csv, json or parquet; returned as text, or written to `out` and "" returned.
 
     `format` None takes what the name of `out` says, else csv. Raises SpecError, LedgerError.
     """
+    from scalelab.notebook.rows import Rows
     from scalelab.result_tables.rows import as_text, save
 
+    table = rows.arrow if isinstance(rows, Rows) else rows
     if out is None:
-        return as_text(rows, format or "csv")
-    save(rows, format, Path(out))
+        return as_text(table, format or "csv")
+    save(table, format, Path(out))
     return ""

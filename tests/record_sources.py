@@ -16,7 +16,7 @@ from scalelab.core.part_sources import RECORD
 
 PACKAGE = Path(scalelab.__file__).parent
 # Kinds whose parts decide the numbers of a run.
-NUMERIC = ("models", "losses", "packers", "negatives", "readers")
+NUMERIC = ("models", "tables", "losses", "packers", "negatives", "readers")
 # What all runs share and what decides their numbers: data, batches, trainer, evaluation, account.
 SHARED = ("datasets", "synthetic", "batches", "losses", "models", "train", "measure")
 

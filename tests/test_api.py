@@ -162,7 +162,7 @@ def test_an_observer_hears_every_record(tiny_study: Path, tmp_path: Path) -> Non
 
 def test_query_report_and_compare_read_what_the_sweep_wrote(swept: Path, tmp_path: Path) -> None:
     rows = scalelab.query(swept, "SELECT loss, test_ndcg_10, peak_bytes FROM results ORDER BY 1")
-    assert isinstance(rows, pa.Table)
+    assert isinstance(rows.arrow, pa.Table)
     assert rows.column("loss").to_pylist() == ["bce", "bce", "dense_ce", "dense_ce"]
     assert all(rows.column("peak_bytes").to_pylist())
     (page,) = scalelab.report(swept, out=tmp_path / "page.html")

@@ -29,12 +29,16 @@ DOORS = {
     "optuna": ("studies/search.py",),
     "psutil": ("workers/",),
     # It unpacks gzip and zstd block by block, which DuckDB does not.
-    "pyarrow": ("store/", "reporting/", "result_tables/", "datasets/readers/_sizes.py"),
+    "pyarrow": (
+        *("store/", "reporting/", "result_tables/", "notebook/rows.py"),
+        "datasets/readers/_sizes.py",
+    ),
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),
     "rich": ("cli/",),
     "tomli_w": ("store/migrations.py", "studies/"),
     "pytest": ("testing/",),
+    "tqdm": ("notebook/progress.py",),
     "torch": (
         *("any_model/", "batches/", "models/", "losses/", "train/", "measure/", "planning/"),
         "testing/",

@@ -5,7 +5,7 @@ from numba import njit
 
 from scalelab.batches._random import below, fold
 
-__all__ = ["MASK", "count_items", "fill_masked", "fill_rows", "fill_targets"]
+__all__ = ["MASK", "count_items", "fill_masked", "fill_rows", "fill_targets", "ids_in_range"]
 
 # Stands in a row where the model is to guess the item.
 MASK = -1
@@ -118,12 +118,18 @@ def fill_masked(
 
 
 @njit(nogil=True, cache=True)
-def count_items(items, starts, ends, counts_V):
-    """Add up how often each item occurs in the histories; False if an id lies outside 1..V-1."""
+def ids_in_range(items, starts, ends, num_items):
+    """Whether every id in the histories lies in 1..num_items."""
     for u in range(len(starts)):
         for i in range(starts[u], ends[u]):
-            item = items[i]
-            if item < 1 or item >= len(counts_V):
+            if items[i] < 1 or items[i] > num_items:
                 return False
-            counts_V[item] += 1
     return True
+
+
+@njit(nogil=True, cache=True)
+def count_items(items, starts, ends, counts_V):
+    """Add up how often each item occurs in the histories, whose ids are in range."""
+    for u in range(len(starts)):
+        for i in range(starts[u], ends[u]):
+            counts_V[items[i]] += 1

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from scalelab.batches._kernels import count_items
+from scalelab.batches._kernels import ids_in_range
 from scalelab.batches._random import stream_key
 from scalelab.batches.batch import NegativeIds
 from scalelab.batches.negatives import Catalog, Places, Source
@@ -37,13 +37,12 @@ def catalog_of(histories: Histories, num_items: int) -> Catalog:
     """The training histories as kernels take them. Raises DataError for an id out of range."""
     items = plain(histories.item_ids, np.int32)
     starts, ends = plain(histories.starts, np.int64), plain(histories.ends, np.int64)
-    counts_V = np.zeros(num_items + 1, np.int64)
-    if not count_items(items, starts, ends, counts_V):
+    if not ids_in_range(items, starts, ends, num_items):
         raise DataError(
             f"a training history holds an item id outside 1..{num_items}",
             "check num_items and the ids that the reader gives",
         )
-    return Catalog(items, starts, ends, counts_V)
+    return Catalog(items, starts, ends, num_items)
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Find the largest among steps or blocks that have several sizes each."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 __all__ = ["not_exceeded"]
@@ -18,16 +18,19 @@ class Sized(Protocol):
 T = TypeVar("T", bound=Sized)
 
 
-def not_exceeded(choices: Iterable[T]) -> tuple[T, ...]:
+def not_exceeded(
+    choices: Iterable[T], more: Callable[[T], tuple[int, ...]] = lambda choice: ()
+) -> tuple[T, ...]:
     """Those that no other one equals or exceeds in every size, by rising sizes; the first of equal
-    ones. What grows with every size is largest at one of them.
+    ones. What grows with every size is largest at one of them. `more` are sizes beside the shape.
     """
-    kept: list[T] = []
+    kept: list[tuple[tuple[Any, ...], T]] = []
     for choice in choices:
-        if not any(_covers(other, choice) for other in kept):
-            kept = [other for other in kept if not _covers(choice, other)] + [choice]
-    return tuple(sorted(kept, key=lambda choice: choice.shape))
+        sizes = (*choice.shape, *more(choice))
+        if not any(_covers(other, sizes) for other, _ in kept):
+            kept = [pair for pair in kept if not _covers(sizes, pair[0])] + [(sizes, choice)]
+    return tuple(choice for _, choice in sorted(kept, key=lambda pair: pair[0]))
 
 
-def _covers(one: Sized, other: Sized) -> bool:
-    return all(a >= b for a, b in zip(one.shape, other.shape, strict=True))
+def _covers(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    return all(a >= b for a, b in zip(one, other, strict=True))

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -123,14 +124,17 @@ class Steps:
             raise IndexError(f"step {first} of {self.num_steps}")
         return first + int(np.argmax(np.diff(self.plan(epoch).position_offsets)[first:]))
 
-    def largest_steps(self, epochs: int, max_steps: int = 0) -> tuple[StepChoice, ...]:
+    def largest_steps(
+        self, epochs: int, max_steps: int = 0, loss_bytes: Callable[[int, int], int] | None = None
+    ) -> tuple[StepChoice, ...]:
         """The steps that may need most memory, among those of `epochs`; with `max_steps` above 0,
         of the epochs that so many steps begin.
 
         Memory grows with rows, positions and sequences, so it is every step that no other one
         equals or exceeds in all three: one as a rule, seldom more than three, in the order of rows.
-        Of equal ones the first. RECE and SCE choose the size of their buckets by the positions, and
-        a slightly smaller step may need a little more there: 0.5 and 2.6 % in a trial.
+        Of equal ones the first. `loss_bytes` (of positions and of places in rows) is given where a
+        loss may need more with fewer positions: then a step counts as well for which it says more
+        than for all larger ones.
 
         All steps are looked at; where that would take more than some ten seconds, it is the largest
         possible step instead.
@@ -146,7 +150,14 @@ class Steps:
                 _FOUND[key] = (StepChoice(None, 0, shape),)
             else:
                 _FOUND[key] = self._search(epochs)
-        return _FOUND[key]
+        if loss_bytes is None:
+            return not_exceeded(_FOUND[key])
+
+        def estimated(choice: StepChoice) -> tuple[int]:
+            shape = choice.shape
+            return (loss_bytes(shape.num_positions, shape.num_rows * shape.max_len),)
+
+        return not_exceeded(_FOUND[key], estimated)
 
     def longest_plan(self) -> EpochPlan:
         """A plan of one step, of the users with the longest histories."""
@@ -179,21 +190,22 @@ class Steps:
         )
 
     def _search(self, epochs: int) -> tuple[StepChoice, ...]:
-        """The largest of so many epochs, with a thread per core."""
+        """The first step of each sizes in so many epochs, with a thread per core."""
         with ThreadPoolExecutor(available_cores()) as pool:
-            parts = list(pool.map(self._largest_of, range(epochs)))
-        return not_exceeded([choice for part in parts for choice in part])
+            found = np.concatenate(list(pool.map(self._distinct_of, range(epochs))))
+        return tuple(
+            StepChoice(epoch, step, BatchShape(rows, self.max_len, sequences, positions))
+            for rows, sequences, positions, epoch, step in _first_of_each(found).tolist()
+        )
 
-    def _largest_of(self, epoch: int) -> tuple[StepChoice, ...]:
+    def _distinct_of(self, epoch: int) -> np.ndarray:
+        """Rows, sequences, positions, epoch and step of the first step of each sizes."""
         plan = self._make_plan(epoch)
-        rows, positions = np.diff(plan.row_offsets), np.diff(plan.position_offsets)
-        # All but the last step have equally many sequences: by falling positions, those count that
-        # have more rows than all before them.
-        order = np.lexsort((-rows[:-1], -positions[:-1]))
-        most_rows = np.maximum.accumulate(np.concatenate([[0], rows[order]]))
-        more = most_rows[1:] > most_rows[:-1]
-        steps = {*order[more].tolist(), self.num_steps - 1}
-        return not_exceeded([StepChoice(epoch, s, self._shape(plan, s)) for s in sorted(steps)])
+        number = self.num_steps
+        sequences = np.full(number, self.size)
+        sequences[-1] = self.num_sequences - (number - 1) * self.size
+        sizes = (np.diff(plan.row_offsets), sequences, np.diff(plan.position_offsets))
+        return _first_of_each(np.stack([*sizes, np.full(number, epoch), np.arange(number)], 1))
 
     def _num_targets(self, counts: np.ndarray) -> np.ndarray:
         """How many targets sequences with so many inputs have, int32."""
@@ -202,6 +214,12 @@ class Steps:
         if self.mask_prob:
             return np.clip(np.rint(self.mask_prob * counts), 1, counts).astype(np.int32)
         return counts
+
+
+def _first_of_each(found: np.ndarray) -> np.ndarray:
+    """The first row of each that agree in the first three columns."""
+    _, first = np.unique(found[:, :3], axis=0, return_index=True)
+    return found[np.sort(first)]
 
 
 def _offsets(sizes: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import typer
 
 from scalelab import api
 from scalelab.cli.options import Budget, Json
-from scalelab.cli.output import clean, console, say, show_json
+from scalelab.cli.output import clean, console, note, say, show_json
 
 __all__ = ["EXAMPLE", "main", "show_answer"]
 
@@ -28,6 +28,8 @@ def main(
         show_json(found)
     else:
         show_answer(found.text)
+        for text in api.data_notes(ledger):
+            note(text)
 
 
 def show_answer(text: str) -> None:

@@ -11,7 +11,7 @@ from scalelab.cli.output import console, grid, note, show_json
 
 __all__ = ["EXAMPLE", "main"]
 
-EXAMPLE = "Example: scalelab compare beauty-losses.duckdb --published published.csv"
+EXAMPLE = "Example: scalelab compare beauty-losses.duckdb"
 
 _MOST = 10
 _COLUMNS = (
@@ -23,7 +23,7 @@ def main(
     ledger: Annotated[Path, typer.Argument(help="A ledger, such as beauty-losses.duckdb.")],
     published: Annotated[
         Path | None,
-        typer.Option(help="Published results (CSV). Default: the file that the study names."),
+        typer.Option(help="Published results (CSV). Default: the study's file, or scalelab's own."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -40,6 +40,9 @@ def main(
         (row["published_protocol"], row["our_protocol"]) for row in rows
     ):
         note(f"protocols: theirs {theirs or 'not stated'}; ours {ours}")
+    if rows:
+        for text in api.data_notes(ledger):
+            note(text)
     missing = api.unmatched(ledger, published)
     for line in missing[:_MOST]:
         note(f"no counterpart: {line}")

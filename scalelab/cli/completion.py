@@ -32,7 +32,7 @@ def complete_setting(incomplete: str) -> _Pairs:
         if found.key == key and found.place == "run":
             words |= dict.fromkeys(found.words, found.meaning)
     section, _, name = key.partition(".")
-    kinds = {"loss": "losses", "model": "models", "negatives": "negatives"}
+    kinds = {"loss": "losses", "model": "models", "table": "tables", "negatives": "negatives"}
     if name == "name" and section in kinds:
         words |= dict(_named(kinds[section], ""))
     if key in ("data.reader", "batch.packer"):

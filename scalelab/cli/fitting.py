@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from scalelab.cli.output import clean
-from scalelab.core.units import format_bytes, format_seconds
+from scalelab.core import for_people
 
 __all__ = ["fitting_columns", "folded", "selects_all", "shared_values", "with_unit"]
 
@@ -16,10 +15,6 @@ _WANTED = (
     "model", "rounds", "n_chunks", "n_extra_chunks", "n_buckets", "train_s", "num_seeds", "seed",
     "test_ndcg_10_std", "valid_ndcg_10", "max_len", "hidden_dim",
 )  # fmt: skip
-# A view of these columns has nothing but bytes in its other columns.
-_COMPONENTS = frozenset({"item_table", "optimizer_state", "activations", "further"})
-_NO_BYTES = frozenset({"run_id", "stage", "kind", "source"})
-_QUALITY = re.compile(r"(^|_)(ndcg|hr|mrr|recall|coverage)(_|$)")
 
 
 def selects_all(sql: str) -> bool:
@@ -28,19 +23,8 @@ def selects_all(sql: str) -> bool:
 
 
 def with_unit(name: str, value: Any, columns: Sequence[str]) -> str:
-    """A value for people: bytes and seconds with a unit, qualities with four digits."""
-    if value is None:
-        return ""
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if "bytes" in name.split("_") or (_COMPONENTS <= set(columns) and name not in _NO_BYTES):
-            return format_bytes(value)
-        if name.endswith(("_s", "_s_std")) and not name.endswith("per_s"):
-            return format_seconds(value)
-        if isinstance(value, float):
-            return f"{value:.4f}" if _QUALITY.search(name) else f"{value:.6g}"
-    return clean(str(value))
+    """A value for people, in which nothing controls the terminal."""
+    return clean(for_people.with_unit(name, value, columns))
 
 
 def shared_values(columns: Mapping[str, Sequence[str]]) -> dict[str, str]:

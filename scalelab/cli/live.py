@@ -17,8 +17,8 @@ from scalelab.cli.finished import (
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.cli.remaining import Remaining
 from scalelab.core.events import Planned, Progress, SweepObserver
-from scalelab.core.notes import note_on_account
 from scalelab.core.records import Outcome, Record
+from scalelab.core.run_notes import notes_on_run
 
 __all__ = ["LiveState", "Running", "Snapshot"]
 
@@ -164,8 +164,7 @@ class LiveState(SweepObserver):
                 pareto_front.add(
                     configuration_of_record(record), without_seed(finished.label), finished
                 )
-        note = note_on_account(record.run.account_error)
-        if note:
+        for note in notes_on_run(record):
             self.on_message(f"{finished.label}: {note}" if finished.label else note)
 
     def on_message(self, text: str) -> None:

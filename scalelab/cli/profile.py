@@ -9,7 +9,7 @@ import typer
 from scalelab import api
 from scalelab.cli.completion import complete_run
 from scalelab.cli.options import Device, Json, Out, Quiet, Set
-from scalelab.cli.output import console, grid, say, show_json
+from scalelab.cli.output import console, grid, note, say, show_json
 from scalelab.core.events import Planned, Progress
 from scalelab.core.units import format_bytes, format_seconds
 
@@ -38,6 +38,13 @@ def main(
     save_model: Annotated[
         Path | None, typer.Option(help="The folder for the weights (safetensors) and the settings.")
     ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Store the run in this ledger, with its timeline: scalelab report FILE draws it.",
+        ),
+    ] = None,
     device: Device = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -59,6 +66,7 @@ def main(
             out=out,
             steps=steps,
             save_model=save_model,
+            ledger=ledger,
             device=device,
             report=report,
         )
@@ -66,6 +74,8 @@ def main(
         show_json(facts)
     else:
         _show(facts)
+        if ledger is not None:
+            note(f"stored in {ledger}; next: scalelab report {ledger} --chart timeline")
     return 0 if facts["outcome"] in ("done", "oom") else 1
 
 

@@ -10,6 +10,7 @@ from scalelab import api
 from scalelab.cli.completion import complete_chart
 from scalelab.cli.options import Json, Out
 from scalelab.cli.output import note, show_json
+from scalelab.core.errors import SpecError
 
 __all__ = ["EXAMPLE", "OutputFormat", "main"]
 
@@ -41,6 +42,24 @@ def main(
         OutputFormat | None,
         typer.Option("--format", help="The format. Default: the ending of --out, else html."),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME@K",
+            help="What charts of quality show, such as hr@10 or mrr@20. Default: ndcg@10.",
+        ),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            help="Write the page again while a sweep runs; an open browser shows it. Ends with the "
+            "sweep (exit code 0), or with Ctrl-C (130).",
+        ),
+    ] = False,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds between two pages of --watch.")
+    ] = 10.0,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,9 +73,27 @@ def main(
 ) -> None:
     """Write the results as one self-contained HTML page that needs no network."""
     chosen = format.value if format else None
-    files = api.report(ledger, out=out, charts=chart, format=chosen, set=settings)
+    if watch:
+        if chart or settings or chosen not in (None, "html"):
+            message = "--watch writes the whole page, not a chart"
+            raise SpecError(message, "leave out --chart, --set and --format")
+        files = _watch(ledger, out, metric, every)
+    else:
+        files = api.report(
+            ledger, out=out, charts=chart, format=chosen, metric=metric, set=settings
+        )
     if as_json:
         show_json({"files": files})
         return
     for file in files:
         note(f"wrote {file}")
+
+
+def _watch(ledger: Path, out: Path | None, metric: str | None, every_s: float) -> list[Path]:
+    """The last page. A line says once that it is written again."""
+    files: list[Path] = []
+    for file in api.watch_report(ledger, out=out, metric=metric, every_s=every_s):
+        if not files:
+            note(f"wrote {file}; again every {every_s:g} s while a sweep writes {ledger}")
+        files = [file]
+    return files

@@ -6,7 +6,14 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from scalelab.core.parts import Part, list_kind
-from scalelab.core.run_sections import DataSpec, LossSpec, ModelSpec, NegativesSpec, PartSpec
+from scalelab.core.run_sections import (
+    DataSpec,
+    ItemTableSpec,
+    LossSpec,
+    ModelSpec,
+    NegativesSpec,
+    PartSpec,
+)
 from scalelab.core.spec import WORKED_OUT, RunSpec
 from scalelab.core.study import StudySpec
 
@@ -20,7 +27,7 @@ def run_schema() -> _Schema:
     """Of a run profile: every section, and for each part the options that it takes."""
     schema = RunSpec.model_json_schema()
     definitions = schema["$defs"]
-    for section in (DataSpec, NegativesSpec, ModelSpec, LossSpec):
+    for section in (DataSpec, NegativesSpec, ModelSpec, ItemTableSpec, LossSpec):
         _add_parts(definitions[section.__name__], section)
     # One source of negatives may be written without a list.
     sources = schema["properties"]["negatives"]
@@ -134,5 +141,5 @@ def _of_definition(run: Mapping[str, Any], prefix: str, definition: _Schema) -> 
 
 
 def _definition(run: Mapping[str, Any], section: str) -> _Schema:
-    names = {"negatives": "NegativesSpec"}
+    names = {"negatives": "NegativesSpec", "table": "ItemTableSpec"}
     return run["$defs"][names.get(section, f"{section.capitalize()}Spec")]

@@ -27,6 +27,7 @@ _EXTRAS = {
 # What a class must have to be a part of its kind; the packages' docstrings say what it is for.
 _REQUIRED = {
     "models": ("forward", "reset_parameters"),
+    "tables": ("forward", "rows_VD", "reset"),
     "losses": ("needs_negatives", "__call__"),
     "packers": ("pack",),
     "negatives": ("bind", "exponent"),

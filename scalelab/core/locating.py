@@ -30,6 +30,7 @@ __all__ = [
 
 KINDS = {
     "models": "scalelab.models",
+    "tables": "scalelab.models.tables",
     "losses": "scalelab.losses",
     "packers": "scalelab.batches.packers",
     "negatives": "scalelab.batches.negatives",
@@ -40,7 +41,7 @@ KINDS = {
 }
 # The generative model is chosen by data.reader as a reader is, and has a package of its own.
 _ELSEWHERE = {("readers", "synthetic"): "scalelab.synthetic.model"}
-_SINGULAR = {"losses": "loss", "negatives": "source of negatives"}
+_SINGULAR = {"losses": "loss", "negatives": "source of negatives", "tables": "item table"}
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 _PACKAGE_ROOT = Path(__file__).parent.parent
 

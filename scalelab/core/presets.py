@@ -4,7 +4,7 @@ from pathlib import Path
 
 from scalelab.core.errors import SpecError, nearest
 
-__all__ = ["find_preset", "preset_names"]
+__all__ = ["find_preset", "preset_names", "shipped_published"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # A wheel carries the presets inside the package; a checkout has them beside it.
@@ -28,6 +28,11 @@ def _shipped(kind: str) -> dict[str, Path]:
 def preset_names(kind: str) -> list[str]:
     """Names of the presets that travel with scalelab; `kind` is runs, devices or studies."""
     return sorted(_shipped(kind))
+
+
+def shipped_published() -> Path:
+    """The table of published results, each with its source, that travels with scalelab."""
+    return next(file for root in _ROOTS if (file := root / "studies" / "published.csv").is_file())
 
 
 def find_preset(kind: str, name: str | Path, beside: Path | None = None) -> Path:

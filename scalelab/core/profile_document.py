@@ -7,8 +7,9 @@ from statistics import median
 from typing import Any
 
 from scalelab.core.memory_kinds import Sizes, reconciled
-from scalelab.core.notes import note_on_account, notes_on_targets
-from scalelab.core.records import Record, Run
+from scalelab.core.notes import notes_on_targets
+from scalelab.core.records import Record
+from scalelab.core.run_notes import notes_on_run
 from scalelab.core.verdicts import at_baseline, still_rising
 
 __all__ = ["profile_document", "write_timeline"]
@@ -41,7 +42,7 @@ def profile_document(record: Record, files: Mapping[str, Path]) -> dict[str, Any
         "tied_targets": run.tied_targets,
         "repeated_targets": run.repeated_targets,
         "account_error": run.account_error,
-        "notes": _notes(run),
+        "notes": _notes(record),
         "memory": memory,
         "predicted": _memory(record, "predicted"),
         "reasons": reasons,
@@ -65,7 +66,8 @@ def profile_document(record: Record, files: Mapping[str, Path]) -> dict[str, Any
     }
 
 
-def _notes(run: Run) -> list[str]:
+def _notes(record: Record) -> list[str]:
+    run = record.run
     data = json.loads(run.spec)["data"]
     on_targets = notes_on_targets(
         run.tied_targets,
@@ -73,8 +75,7 @@ def _notes(run: Run) -> list[str]:
         ties=data.get("ties", "file"),
         exclude_seen=data.get("exclude_seen", True),
     )
-    on_account = note_on_account(run.account_error)
-    return [*on_targets, on_account] if on_account else on_targets
+    return [*on_targets, *notes_on_run(record)]
 
 
 def write_timeline(record: Record, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""Define the sections of a run's TOML file: data, batch, negatives, model, loss, train, device."""
+"""Define the sections of a run's TOML file: data, batch, negatives, model, table, loss and more."""
 
 import re
 from datetime import date, datetime
@@ -26,6 +26,7 @@ __all__ = [
     "BatchSpec",
     "DataSpec",
     "DeviceSpec",
+    "ItemTableSpec",
     "LossSpec",
     "MeasureSpec",
     "ModelSpec",
@@ -139,6 +140,11 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     recent_days: PositiveFloat = 30.0
     """Days before the last training interaction that the recent popularity baseline counts."""
 
+    @property
+    def recent_baseline(self) -> str:
+        """The name of the baseline that counts the last `recent_days`."""
+        return f"popularity_{self.recent_days:g}_days"
+
 
 class BatchSpec(Section, frozen=True):
     """`size` user sequences a step, whatever the packer; rows of `max_len` positions."""
@@ -175,6 +181,18 @@ class ModelSpec(PartSpec, frozen=True, extra="allow"):
 
     name: str = "sasrec"
     """The encoder, see scalelab list models."""
+    table_dtype: Literal["fp32", "bf16"] = "fp32"
+    """Of the numbers of the item table; bf16 needs train.table.update = "streamed"."""
+
+
+class ItemTableSpec(PartSpec, frozen=True, extra="allow"):
+    """How the numbers of the items are kept. `train.table` says how they are updated."""
+
+    kind: ClassVar[str] = "tables"
+    section: ClassVar[str] = "table"
+
+    name: str = "full"
+    """How the item table is kept, see scalelab list tables."""
 
 
 class LossSpec(PartSpec, frozen=True, extra="allow"):

@@ -8,9 +8,11 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
+from scalelab.core.added_options import without_added
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
+from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
 from scalelab.core.presets import find_preset
@@ -18,6 +20,7 @@ from scalelab.core.run_sections import (
     BatchSpec,
     DataSpec,
     DeviceSpec,
+    ItemTableSpec,
     LossSpec,
     MeasureSpec,
     ModelSpec,
@@ -26,7 +29,7 @@ from scalelab.core.run_sections import (
     TableSpec,
     TrainSpec,
 )
-from scalelab.core.table_update import check_table_update
+from scalelab.core.table_update import check_item_table, check_table_update
 from scalelab.core.toml_sections import Section, checked, read_toml
 
 __all__ = [
@@ -35,6 +38,7 @@ __all__ = [
     "DataSpec",
     "DeviceSpec",
     "EvaluateSpec",
+    "ItemTableSpec",
     "LossSpec",
     "MeasureSpec",
     "ModelSpec",
@@ -48,10 +52,6 @@ __all__ = [
 
 # What a spec says of itself, whatever a file gives: no key that people write.
 WORKED_OUT = frozenset({"sources"})
-
-# Keys that came after fingerprints did: where they have their defaults they are left out of a spec,
-# so that it keeps its fingerprint.
-ADDED_TO_TRAIN = ("schedule", "warmup_updates", "clip_norm", "table")
 
 # Names of files that say nothing of what is in them.
 _NO_NAMES = set(
@@ -80,6 +80,8 @@ class RunSpec(Section, frozen=True):
     """Sources of negatives, joined in order; left out where the loss takes none."""
     model: ModelSpec = ModelSpec()
     """The encoder."""
+    table: ItemTableSpec = ItemTableSpec()
+    """The item table."""
     loss: LossSpec = LossSpec()
     """The loss."""
     train: TrainSpec = TrainSpec()
@@ -125,10 +127,12 @@ class RunSpec(Section, frozen=True):
                 "measure": self.measure.model_copy(update={"probes": probes}),
                 "negatives": tuple(n.resolved() for n in self.negatives) if wants else (),
                 "model": self.model.resolved(),
+                "table": self.table.resolved(),
                 "loss": self.loss.resolved(),
             }
         )
         check_table_update(self.train, self.loss.name, loss_class)
+        check_item_table(self.model, self.table, self.train)
         # The constructor is the last check of a loss's options.
         plugins.made("losses", spec.loss.name, **spec.loss.options)
         return spec.model_copy(update={"sources": sources_of(spec.named_parts())})
@@ -140,6 +144,7 @@ class RunSpec(Section, frozen=True):
             "packer": ("packers", self.batch.packer),
             **{f"negatives.{n}": ("negatives", s.name) for n, s in enumerate(self.negatives)},
             "model": ("models", self.model.name),
+            "table": ("tables", self.table.name),
             "loss": ("losses", self.loss.name),
         }
 
@@ -165,14 +170,9 @@ class RunSpec(Section, frozen=True):
         # Left out where they say nothing, so that a spec reads as it did before they were there.
         if not self.sources:
             del sections["sources"]
-        for name, plain in (("measure", MeasureSpec()), ("evaluate", EvaluateSpec())):
-            if getattr(self, name) == plain:
-                del sections[name]
-        if self.data.targets is None:
-            del sections["data"]["targets"]
-        for name in ADDED_TO_TRAIN:
-            if getattr(self.train, name) == TrainSpec.model_fields[name].default:
-                del sections["train"][name]
+        sections = without_later_defaults(self, sections)
+        for name in ("model", "loss"):
+            sections[name] = without_added(name, sections[name])
         return sections
 
     def as_json(self) -> str:
@@ -252,7 +252,9 @@ def with_overrides(sections: dict[str, Any], overrides: Overrides) -> dict[str, 
     return result
 
 
-_PARTS: dict[str, type[PartSpec]] = {"data": DataSpec, "model": ModelSpec, "loss": LossSpec}
+_PARTS: dict[str, type[PartSpec]] = {
+    part.section: part for part in (DataSpec, ModelSpec, ItemTableSpec, LossSpec)
+}
 
 
 def _names_part(key: str) -> str | None:

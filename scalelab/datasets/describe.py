@@ -13,6 +13,7 @@ from scalelab.datasets.load import Dataset, split
 from scalelab.datasets.notes import notes
 from scalelab.datasets.order import tied_share, tied_shares
 from scalelab.datasets.splits import SHORTEST, HeldOut, Split, cut_time
+from scalelab.datasets.statistics import sequence_statistics
 
 __all__ = ["describe", "gini"]
 
@@ -46,6 +47,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             "share_of_top_10_percent": _head_share(counts, 0.1),
         },
         "repeated": {"interactions": repeats, "share": repeats / interactions.num_interactions},
+        "sequence": sequence_statistics(interactions, counts, repeats),
         "dropped_by_filters": dict(interactions.dropped),
         "splits": {name: _sizes(interactions, data, name, found) for name, found in splits.items()},
         "notes": [] if isinstance(chosen, str) else notes(interactions, chosen, data),

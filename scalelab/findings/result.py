@@ -74,10 +74,15 @@ class Answer:
         return as_html(self)
 
 
-def as_html(answer: Answer) -> str:
-    """The same words as `text`, as HTML: a paragraph a sentence, the commands as code."""
+def as_html(answer: Answer, *, on_page: bool = False) -> str:
+    """The same words as `text`, as HTML: a paragraph a sentence, the commands as code.
+
+    The page of a report leaves out the command that writes that page.
+    """
     lines = []
     for line in answer.text.splitlines():
+        if on_page and line.startswith(f"{NEXT}scalelab report"):
+            continue
         if line.startswith(NEXT):
             code = html.escape(line.removeprefix(NEXT))
             lines.append(f"<p>{html.escape(NEXT)}<code>{code}</code></p>")

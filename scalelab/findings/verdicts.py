@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scalelab.core.figures import QUALITY, QUALITY_K
 from scalelab.core.verdicts import (
     AT_BASELINE,
     STILL_RISING,
@@ -38,7 +39,7 @@ SELECT data_fingerprint, protocol, coalesce(any_value(dataset), data_fingerprint
 FROM baselines LEFT JOIN (
     SELECT data_fingerprint, any_value(dataset) AS dataset FROM runs GROUP BY data_fingerprint
 ) AS named USING (data_fingerprint)
-WHERE metric = 'ndcg' AND k = 10
+WHERE metric = $name AND k IS NOT DISTINCT FROM $k
 GROUP BY data_fingerprint, protocol, name
 ORDER BY data_fingerprint, protocol, test DESC NULLS LAST, name
 """
@@ -46,7 +47,7 @@ ORDER BY data_fingerprint, protocol, test DESC NULLS LAST, name
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """NDCG@10 of a ranking that needs no training."""
+    """A metric (NDCG@10 unless another was requested) of a ranking that needs no training."""
 
     dataset: str
     name: str
@@ -84,10 +85,12 @@ class Verdict:
         return "" if count == self.seeds else f" ({count} of {self.seeds} seeds)"
 
 
-def baselines_of(ledger: Ledger) -> dict[tuple[str, str], list[Baseline]]:
-    """The baselines of each data fingerprint and protocol, the best on test first."""
+def baselines_of(
+    ledger: Ledger, name: str = QUALITY, k: int | None = QUALITY_K
+) -> dict[tuple[str, str], list[Baseline]]:
+    """The baselines of each data fingerprint and protocol by a metric, the best on test first."""
     found: dict[tuple[str, str], list[Baseline]] = {}
-    for row in ledger.query(_BASELINES).to_pylist():
+    for row in ledger.query(_BASELINES, {"name": name, "k": k}).to_pylist():
         figures = {name: row[name] for name in ("dataset", "name", "valid", "test")}
         baseline = Baseline(**figures)
         found.setdefault((row["data_fingerprint"], row["protocol"]), []).append(baseline)

@@ -49,7 +49,9 @@ __all__ = [
     "Negatives",
     "Scores",
     "Target",
+    "before_tile",
     "cuda_target",
+    "loss_bytes",
     "needs_popularity",
     "options_used",
     "own_scores",
@@ -62,6 +64,8 @@ __all__ = [
 # On fake tensors a loss runs one tile for many: how many the one at hand stands for. Bytes need not
 # know (tiles leave nothing behind), a count of operations multiplies by it.
 tile_repeats: ContextVar[int] = ContextVar("tile_repeats", default=1)
+# Called before each tile, for who looks at a long step in pieces.
+before_tile: ContextVar[Callable[[], None] | None] = ContextVar("before_tile", default=None)
 
 
 def target_of(tensor: Tensor) -> Target:
@@ -87,7 +91,13 @@ def cuda_target(index: int) -> Target:
     capability = (properties.major, properties.minor)
     triton = importlib.util.find_spec("triton") is not None
     multiprocessors = properties.multi_processor_count
-    return Target("cuda", properties.total_memory, capability, triton, multiprocessors)
+    return Target(
+        kind="cuda",
+        memory_bytes=properties.total_memory,
+        capability=capability,
+        triton=triton,
+        multiprocessors=multiprocessors,
+    )
 
 
 class Negatives(NamedTuple):
@@ -128,6 +138,26 @@ def options_used(loss: "Loss", hidden_ND: Tensor, item_table_VD: Tensor) -> dict
     """
     method = getattr(loss, "options_used", None)
     return {} if method is None else dict(method(hidden_ND, item_table_VD))
+
+
+def loss_bytes(
+    loss: "Loss", item_table_VD: Tensor, num_negatives: int
+) -> Callable[[int, int], int] | None:
+    """By numbers of positions and of places (rows times `max_len`), about how many bytes the loss
+    takes and the encoder at least; None for a loss whose bytes grow with positions.
+
+    Others have a method of this name, which may say None as well. RECE's and SCE's tiles hold whole
+    chunks, whose sizes are rounded, and a fused kernel splits the table less for more positions: a
+    step with fewer may need more.
+    """
+    method = getattr(loss, "loss_bytes", None)
+    if method is None or method(1, num_negatives, item_table_VD) is None:
+        return None
+    # Of any encoder there are the embeddings, the hidden states and the gradients of both.
+    place = 4 * item_table_VD.element_size() * item_table_VD.shape[1]
+    return lambda positions, places: (
+        method(positions, num_negatives, item_table_VD) + places * place
+    )
 
 
 Scores = Callable[[Tensor, Tensor], Tensor]

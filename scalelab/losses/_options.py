@@ -2,9 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
-__all__ = ["IncludePadding", "Kernel", "Reduction", "Regularisation", "RemoveAccidentalHits"]
+__all__ = [
+    "Cosine",
+    "IncludePadding",
+    "Kernel",
+    "Reduction",
+    "Regularisation",
+    "RemoveAccidentalHits",
+    "Temperature",
+    "TopK",
+]
 
 Reduction = Annotated[
     Literal["mean", "sum", "balanced"],
@@ -22,4 +31,12 @@ Regularisation = Annotated[
 Kernel = Annotated[
     Literal["auto", "fused", "tiled"],
     Field(description="fused Triton kernels or tiles of scores; auto: fused where they run"),
+]
+TopK = Annotated[
+    PositiveInt | None,
+    Field(description="only so many of the highest-scored negatives count; left out: all"),
+]
+Temperature = Annotated[float, Field(gt=0, description="scores are divided by it")]
+Cosine = Annotated[
+    bool, Field(description="whether scores are cosines, in training and in evaluation")
 ]

@@ -10,7 +10,7 @@ from torch import Tensor
 from scalelab.losses._rece import Rounds
 from scalelab.losses._tiles import accumulate_dtype_of, tile_numbers, tile_ranges
 
-__all__ = ["Visible"]
+__all__ = ["TileSizes", "Visible", "tile_bytes", "tile_sizes"]
 
 # A tile of logits has about 2 MiB in float32, to stay in the cache: more only where one chunk of
 # positions and the items that it sees have more. Item rows are gathered 8 MiB at a time; where one
@@ -44,6 +44,38 @@ class _Tile(NamedTuple):
     position_ids: Tensor
     logits_GAB: Tensor
     hidden_GAD: Tensor
+
+
+class TileSizes(NamedTuple):
+    """Chunks of positions in a window, positions of each in a tile, items of each in a tile."""
+
+    group: int
+    height: int
+    columns: int
+
+
+def tile_sizes(like: Tensor, *, high: int, wide: int, num_chunks: int, reach: int) -> TileSizes:
+    """How chunks of `high` positions and of `wide` items are tiled; `like` has the width of rows
+    and the device.
+    """
+    depth, window = like.shape[1], (2 * reach + 1) * wide
+    tile = tile_numbers(like, _TILE, _BYTES_A_LOGIT)
+    gathered = tile_numbers(like, _GATHERED, _BYTES_A_NUMBER)
+    columns = min(window, max(1, 2 * gathered // depth))
+    if columns < window or high * window > 4 * tile:
+        return TileSizes(1, max(1, min(high, tile // columns)), columns)
+    space = gathered // (depth * wide) - 2 * reach
+    return TileSizes(max(1, min(num_chunks, tile // (high * window), space)), high, columns)
+
+
+def tile_bytes(like: Tensor, *, high: int, wide: int, num_chunks: int, reach: int) -> int:
+    """About what a tile and its window take: 9 bytes a logit (score, masks, distance), and for each
+    gathered item its row and its gradient in four bytes a number.
+    """
+    group, height, columns = tile_sizes(
+        like, high=high, wide=wide, num_chunks=num_chunks, reach=reach
+    )
+    return 9 * group * height * columns + 8 * like.shape[1] * ((group - 1) * wide + columns)
 
 
 @dataclass(kw_only=True)
@@ -87,17 +119,15 @@ class Visible:
         self.num_chunks, self.high = self.positions[0].slots_CM.shape
         self.wide, self.depth = self.items[0].size, self.hidden_ND.shape[1]
         self.width = 2 * self.reach + 1
-        window = self.width * self.wide
-        tile = tile_numbers(self.hidden_ND, _TILE, _BYTES_A_LOGIT)
-        gathered = tile_numbers(self.hidden_ND, _GATHERED, _BYTES_A_NUMBER)
-        self.columns = min(window, max(1, 2 * gathered // self.depth))
-        self.whole = self.columns == window
-        if self.whole and self.high * window <= 4 * tile:
-            space = gathered // (self.depth * self.wide) - 2 * self.reach
-            self.group = max(1, min(self.num_chunks, tile // (self.high * window), space))
-            self.height = self.high
-        else:
-            self.group, self.height = 1, max(1, min(self.high, tile // self.columns))
+        sizes = tile_sizes(
+            self.hidden_ND,
+            high=self.high,
+            wide=self.wide,
+            num_chunks=self.num_chunks,
+            reach=self.reach,
+        )
+        self.group, self.height, self.columns = sizes
+        self.whole = self.columns == self.width * self.wide
         largest = self.group * self.height * self.columns
         self.buffer = torch.empty(
             largest, dtype=self.accumulate_dtype, device=self.hidden_ND.device
@@ -132,7 +162,9 @@ class Visible:
                     if carry is not None:
                         grad_YD[: carry.shape[0]] = carry
                 for tile in self._tiles(window):
-                    self._tile_gradients(window, tile, lse_P, known, grad_ND, grad_YD)
+                    self._tile_gradients(
+                        window, tile, lse_P, known=known, grad_ND=grad_ND, grad_YD=grad_YD
+                    )
                 if grad_VD is not None and grad_YD is not None:
                     carry = self._hand_over(window, grad_YD, grad_VD)
             if grad_VD is not None and carry is not None:
@@ -145,6 +177,7 @@ class Visible:
         window: _Window,
         tile: _Tile,
         lse_P: Tensor,
+        *,
         known: bool,
         grad_ND: Tensor | None,
         grad_YD: Tensor | None,
@@ -201,7 +234,14 @@ class Visible:
             for left, right in tile_ranges(self.width * self.wide, self.columns, self.hidden_ND):
                 ids_Y = slots[start + left : start + more + right]
                 rows_YD = self.table_VD.index_select(0, ids_Y).to(self.compute_dtype)
-                yield _Window(number, first, stop, right - left, ids_Y, rows_YD)
+                yield _Window(
+                    round=number,
+                    first=first,
+                    stop=stop,
+                    columns=right - left,
+                    ids_Y=ids_Y,
+                    rows_YD=rows_YD,
+                )
 
     def _tiles(self, window: _Window) -> Iterator[_Tile]:
         slots_CM = self.positions[window.round].slots_CM[window.first : window.stop]

@@ -5,13 +5,15 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch, Negatives, target_of
+from scalelab.losses._proposal import Proposal
+from scalelab.losses._rows import Rows, through_unit_rows
+from scalelab.losses._sources import OwnNegatives, RowSums, SharedNegatives, WholeTable
 from scalelab.losses._tiles import (
     accumulate_dtype_of,
-    add_product,
-    add_rows,
     compute_dtype_of,
     loss_with_gradients,
     no_autocast,
@@ -44,14 +46,18 @@ class SampledLoss:
     """A loss over target and negatives, given by the `objective` on their scores.
 
     Empty places, and with `remove_accidental_hits` negatives that equal the target, get the score
-    -inf. `logq` times the log-probability of being drawn is taken off all scores. Only the `top_k`
-    highest negatives are kept.
+    -inf. `logq` times the log-probability of being drawn is taken off the scores (see `Proposal`).
+    Only the `top_k` highest negatives are kept. With `cosine` all vectors count with length 1.
     """
 
     remove_accidental_hits: bool
     # Not annotated: these are options of the losses alone that have fields of these names.
     logq = 0.0
+    logq_of = "source"
+    logq_target = True
     top_k = None
+    temperature = 1.0
+    cosine = False
 
     def objective(self, batch: LossBatch) -> Objective:
         """Losses and gradients from the scores of target and negatives."""
@@ -60,15 +66,19 @@ class SampledLoss:
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions. Raises SpecError where the batch lacks what is needed."""
         check_batch(batch, self.logq, self.top_k)
+        hidden_ND = self.scaled(hidden_ND)
         compute_dtype = compute_dtype_of(hidden_ND)
 
         def compute(
             hidden_ND: Tensor, item_table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
         ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-            sums = _WholeTable(item_table_VD) if table_wanted else None
+            sums = WholeTable(item_table_VD) if table_wanted else None
             with no_autocast(hidden_ND):
-                work = _Work(hidden_ND, item_table_VD, batch, compute_dtype, hidden_wanted, sums)
+                rows = self._rows(item_table_VD, compute_dtype)
+                work = _Work(hidden_ND, rows, batch, hidden_wanted=hidden_wanted, table_sums=sums)
                 total, grad_hidden_ND = work.run(self, self.objective(batch))
+                if self.cosine and sums is not None:
+                    through_unit_rows(sums.grad_VD, item_table_VD)
             return total, grad_hidden_ND, None if sums is None else sums.grad_VD
 
         return loss_with_gradients(compute, hidden_ND, item_table_VD, positions=hidden_ND.shape[0])
@@ -78,6 +88,7 @@ class SampledLoss:
     ) -> tuple[Tensor, TableGradient]:
         """The same mean, and the gradient of the rows of targets and negatives."""
         check_batch(batch, self.logq, self.top_k)
+        hidden_ND = self.scaled(hidden_ND)
         compute_dtype = compute_dtype_of(hidden_ND)
         table_VD = item_table_VD.detach()
         ids = [batch.targets_N, *(source.ids for source in batch.negatives)]
@@ -85,13 +96,27 @@ class SampledLoss:
 
         def compute(hidden_ND: Tensor, hidden_wanted: bool) -> tuple[Tensor, Tensor | None]:
             with no_autocast(hidden_ND):
+                rows = self._rows(table_VD, compute_dtype)
+                touched = gradient.touched
                 work = _Work(
-                    hidden_ND, table_VD, batch, compute_dtype, hidden_wanted, gradient.touched
+                    hidden_ND, rows, batch, hidden_wanted=hidden_wanted, table_sums=touched
                 )
-                return work.run(self, self.objective(batch))
+                found = work.run(self, self.objective(batch))
+                if self.cosine:
+                    through_unit_rows(touched.grad_CD, table_VD, touched.ids_C)
+                return found
 
         positions = hidden_ND.shape[0]
         return streamed_loss(compute, hidden_ND, gradient, positions=positions), gradient
+
+    def scaled(self, hidden_ND: Tensor) -> Tensor:
+        """The hidden states whose inner products with rows are the scores."""
+        if self.cosine:
+            hidden_ND = functional.normalize(hidden_ND, dim=1)
+        return hidden_ND if self.temperature == 1 else hidden_ND / self.temperature
+
+    def _rows(self, item_table_VD: Tensor, compute_dtype: torch.dtype) -> Rows:
+        return Rows(item_table_VD, compute_dtype, self.cosine)
 
 
 class _SampledRows(TableGradient):
@@ -101,17 +126,6 @@ class _SampledRows(TableGradient):
     def single_rows(self) -> RowGradient:
         assert self.scale is not None, "the backward pass of the loss has not run"
         return RowGradient(self.touched.ids_C, self.touched.grad_CD.mul_(self.scale))
-
-
-class _WholeTable:
-    def __init__(self, item_table_VD: Tensor) -> None:
-        self.grad_VD = torch.zeros_like(item_table_VD)
-
-    def add(self, ids_M: Tensor, rows_MD: Tensor) -> None:
-        add_rows(self.grad_VD, ids_M, rows_MD)
-
-
-_RowSums = _WholeTable | TouchedRows
 
 
 def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:
@@ -134,21 +148,20 @@ class _Work:
     def __init__(
         self,
         hidden_ND: Tensor,
-        item_table_VD: Tensor,
+        rows: Rows,
         batch: LossBatch,
-        compute_dtype: torch.dtype,
+        *,
         hidden_wanted: bool,
-        table_sums: _RowSums | None,
+        table_sums: RowSums | None,
     ) -> None:
-        self.hidden_ND, self.item_table_VD, self.batch = hidden_ND, item_table_VD, batch
-        self.compute_dtype, self.accumulate_dtype = compute_dtype, accumulate_dtype_of(hidden_ND)
+        self.hidden_ND, self.rows, self.batch = hidden_ND, rows, batch
+        self.compute_dtype = rows.compute_dtype
+        self.accumulate_dtype = accumulate_dtype_of(hidden_ND)
         self.grad_hidden_ND = torch.empty_like(hidden_ND) if hidden_wanted else None
         self.table_sums = table_sums
         self.total = hidden_ND.new_zeros((), dtype=self.accumulate_dtype)
         self.shared = [
-            _Shared(source.ids.long(), item_table_VD, compute_dtype)
-            if source.per == "batch"
-            else None
+            SharedNegatives(source.ids.long(), rows) if source.per == "batch" else None
             for source in batch.negatives
         ]
         floats, depth = 0, hidden_ND.shape[1]
@@ -163,6 +176,9 @@ class _Work:
 
     def run(self, loss: SampledLoss, objective: Objective) -> tuple[Tensor, Tensor | None]:
         """Sum of the losses and of the gradients of the hidden states over positions."""
+        self.proposal = Proposal(
+            batch=self.batch, strength=loss.logq, of=loss.logq_of, target=loss.logq_target
+        )
         for start, stop in tile_ranges(self.hidden_ND.shape[0], self.tile, self.hidden_ND):
             self._add(start, stop, loss, objective)
         if self.table_sums is not None:
@@ -173,27 +189,22 @@ class _Work:
 
     def _add(self, start: int, stop: int, loss: SampledLoss, objective: Objective) -> None:
         """Take in the positions `start:stop`."""
-        logq, top_k = loss.logq, loss.top_k
+        top_k = loss.top_k
         hidden_TD = self.hidden_ND[start:stop].to(self.compute_dtype)
         targets_T = self.batch.targets_N[start:stop].long()
-        rows_TD = self.item_table_VD.index_select(0, targets_T).to(self.compute_dtype)
+        rows_TD = self.rows.of(targets_T)
         target_T = (hidden_TD.to(self.accumulate_dtype) * rows_TD.to(self.accumulate_dtype)).sum(1)
-        if logq:
-            target_T -= logq * self.batch.negatives[0].exponent * self._log_popularity(targets_T)
+        off_T = self.proposal.of_targets(targets_T)
+        if off_T is not None:
+            target_T -= off_T
+        del off_T
         found = [
             self._own(source, start, stop) if shared is None else shared
             for source, shared in zip(self.batch.negatives, self.shared, strict=True)
         ]
         scores = [
-            self._scores(
-                negatives,
-                hidden_TD,
-                targets_T,
-                exponent=source.exponent,
-                remove_accidental_hits=loss.remove_accidental_hits,
-                logq=logq,
-            )
-            for negatives, source in zip(found, self.batch.negatives, strict=True)
+            self._scores(each, number, hidden_TD, targets_T, loss.remove_accidental_hits)
+            for number, each in enumerate(found)
         ]
         negative_TK = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
         del scores
@@ -201,7 +212,7 @@ class _Work:
             negative_TK, places_TK = negative_TK.topk(top_k, 1, sorted=False)
             ids = [each.ids.expand(stop - start, -1) for each in found]
             chosen_TK = (ids[0] if len(ids) == 1 else torch.cat(ids, 1)).gather(1, places_TK)
-            found = [_Own(chosen_TK, self.item_table_VD, self.compute_dtype)]
+            found = [OwnNegatives(chosen_TK, self.rows)]
             del ids, places_TK
         score_gradients = objective(target_T, negative_TK)
         self.total += score_gradients.loss.sum()
@@ -220,73 +231,28 @@ class _Work:
             for each, score_grad_TW in zip(found, score_grad_TK.split(widths, 1), strict=True):
                 each.to_table(score_grad_TW, hidden_TD, self.table_sums)
 
-    def _own(self, source: Negatives, start: int, stop: int) -> "_Own":
+    def _own(self, source: Negatives, start: int, stop: int) -> OwnNegatives:
         if source.per == "position":
-            return _Own(source.ids[start:stop].long(), self.item_table_VD, self.compute_dtype)
+            return OwnNegatives(source.ids[start:stop].long(), self.rows)
         assert self.batch.sequence_N is not None
         sequence_T = self.batch.sequence_N[start:stop]
         ids_TK = source.ids.index_select(0, sequence_T).long()
-        return _Own(ids_TK, self.item_table_VD, self.compute_dtype)
+        return OwnNegatives(ids_TK, self.rows)
 
     def _scores(
         self,
-        found: "_Own | _Shared",
+        found: OwnNegatives | SharedNegatives,
+        source: int,
         hidden_TD: Tensor,
         targets_T: Tensor,
-        *,
-        exponent: float,
         remove_accidental_hits: bool,
-        logq: float,
     ) -> Tensor:
         score_TK = found.scores(hidden_TD).to(self.accumulate_dtype)
-        if logq and exponent:
-            score_TK -= logq * exponent * self._log_popularity(found.ids)
+        off = self.proposal.of_negatives(found.ids, source)
+        if off is not None:
+            score_TK -= off
+        del off
         score_TK.masked_fill_(found.ids == self.batch.pad_id, -torch.inf)
         if remove_accidental_hits:
             score_TK.masked_fill_(found.ids == targets_T.unsqueeze(1), -torch.inf)
         return score_TK
-
-    def _log_popularity(self, ids: Tensor) -> Tensor:
-        assert self.batch.log_popularity_V is not None
-        return self.batch.log_popularity_V[ids]
-
-
-class _Shared:
-    """Negatives of the whole batch: one matrix product, nothing gathered per position."""
-
-    def __init__(self, ids: Tensor, item_table_VD: Tensor, compute_dtype: torch.dtype) -> None:
-        self.ids = ids
-        self.rows_KD = item_table_VD.index_select(0, ids).to(compute_dtype)
-        self.grad_KD: Tensor | None = None
-
-    def scores(self, hidden_TD: Tensor) -> Tensor:
-        return hidden_TD @ self.rows_KD.T
-
-    def to_hidden(self, score_grad_TK: Tensor) -> Tensor:
-        return score_grad_TK @ self.rows_KD
-
-    def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, sums: _RowSums) -> None:
-        if self.grad_KD is None:
-            self.grad_KD = torch.zeros_like(self.rows_KD, dtype=accumulate_dtype_of(self.rows_KD))
-        add_product(self.grad_KD, score_grad_TK.T, hidden_TD)
-
-
-class _Own:
-    """Negatives of each position of a tile, (T, K) ids: their rows are gathered."""
-
-    def __init__(self, ids: Tensor, item_table_VD: Tensor, compute_dtype: torch.dtype) -> None:
-        self.ids = ids
-        rows_MD = item_table_VD.index_select(0, ids.flatten())
-        self.rows_TKD = rows_MD.view(*ids.shape, rows_MD.shape[1]).to(compute_dtype)
-
-    def scores(self, hidden_TD: Tensor) -> Tensor:
-        # With the hidden state on the right MKL takes eight times as long.
-        return torch.bmm(hidden_TD.unsqueeze(1), self.rows_TKD.transpose(1, 2)).squeeze(1)
-
-    def to_hidden(self, score_grad_TK: Tensor) -> Tensor:
-        return torch.bmm(score_grad_TK.unsqueeze(1), self.rows_TKD).squeeze(1)
-
-    def to_table(self, score_grad_TK: Tensor, hidden_TD: Tensor, sums: _RowSums) -> None:
-        # The rows are no longer needed: their memory takes the gradients.
-        grad_TKD = torch.mul(score_grad_TK.unsqueeze(2), hidden_TD.unsqueeze(1), out=self.rows_TKD)
-        sums.add(self.ids.flatten(), grad_TKD.flatten(0, 1))

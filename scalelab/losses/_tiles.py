@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scalelab.losses import LossBatch, target_of, tile_repeats
+from scalelab.losses import LossBatch, before_tile, target_of, tile_repeats
 
 __all__ = [
     "Compute",
@@ -83,7 +83,10 @@ def tile_ranges(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]
     """
     starts = range(0, total, size)
     if not isinstance(like, torch._subclasses.FakeTensor) or len(starts) <= 3:
+        announce = before_tile.get()
         for start in starts:
+            if announce is not None:
+                announce()
             yield start, min(start + size, total)
         return
     around = tile_repeats.get()

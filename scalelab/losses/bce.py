@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import binary
-from scalelab.losses._options import Reduction, RemoveAccidentalHits
+from scalelab.losses._options import Reduction, RemoveAccidentalHits, TopK
 from scalelab.losses._sampled import Objective, SampledLoss
 
 __all__ = ["BCE"]
@@ -24,6 +24,7 @@ class BCE(SampledLoss):
 
     reduction: Reduction = "mean"
     remove_accidental_hits: RemoveAccidentalHits = True
+    top_k: TopK = None
 
     needs_negatives: ClassVar[bool] = True
 

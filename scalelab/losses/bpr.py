@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import num_negatives
-from scalelab.losses._options import RemoveAccidentalHits
+from scalelab.losses._options import RemoveAccidentalHits, TopK
 from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients
 
 __all__ = ["BPR"]
@@ -23,6 +23,7 @@ class BPR(SampledLoss):
     """
 
     remove_accidental_hits: RemoveAccidentalHits = True
+    top_k: TopK = None
 
     needs_negatives: ClassVar[bool] = True
 

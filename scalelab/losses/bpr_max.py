@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import elu, softmax, through_elu
-from scalelab.losses._options import Regularisation, RemoveAccidentalHits
+from scalelab.losses._options import Regularisation, RemoveAccidentalHits, TopK
 from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients
 
 __all__ = ["BPRMax"]
@@ -31,6 +31,7 @@ class BPRMax(SampledLoss):
         Field(ge=0, description="ELU on all scores (GRU4Rec's elu_param); 0: none"),
     ] = 0.0
     remove_accidental_hits: RemoveAccidentalHits = True
+    top_k: TopK = None
 
     needs_negatives: ClassVar[bool] = True
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import binary
-from scalelab.losses._options import Reduction, RemoveAccidentalHits
+from scalelab.losses._options import Reduction, RemoveAccidentalHits, TopK
 from scalelab.losses._sampled import Objective, SampledLoss
 
 __all__ = ["GBCE"]
@@ -29,6 +29,7 @@ class GBCE(SampledLoss):
     ] = 0.75
     reduction: Reduction = "mean"
     remove_accidental_hits: RemoveAccidentalHits = True
+    top_k: TopK = None
 
     needs_negatives: ClassVar[bool] = True
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch
 from scalelab.losses._rece import rounds
-from scalelab.losses._rece_tiles import Visible
+from scalelab.losses._rece_tiles import Visible, tile_bytes
 from scalelab.losses._tiles import (
     accumulate_dtype_of,
     add_rows,
@@ -130,6 +130,21 @@ class RECE:
         """The numbers that "auto" and "paper" stand for on such operands."""
         n_buckets = self._num_buckets(hidden_ND.shape[0], item_table_VD.shape[0])
         return {"n_buckets": n_buckets, "n_chunks": self._num_chunks(n_buckets)}
+
+    def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int:
+        """About what it takes: rows of positions, of their targets and gradients, and tiles."""
+        num_rows, depth = item_table_VD.shape
+        n_chunks = self._num_chunks(self._num_buckets(positions, num_rows))
+        reach = self.n_extra_chunks
+        if reach >= n_chunks - 1:
+            n_chunks, reach = 1, 0
+        return 12 * depth * positions + tile_bytes(
+            item_table_VD,
+            high=-(-positions // n_chunks),
+            wide=-(-num_rows // n_chunks),
+            num_chunks=n_chunks,
+            reach=reach,
+        )
 
     def _num_chunks(self, n_buckets: int) -> int:
         return n_buckets if self.n_chunks == "auto" else self.n_chunks

@@ -24,9 +24,9 @@ from scalelab.losses._tiles import (
 
 __all__ = ["SCE"]
 
-# Numbers in a tile of logits, 2 MiB of float32 to stay in the cache, and of scores on centres, 16
-# MiB: there every tile goes through the whole table, and a few large tiles read it less often.
-_TILE = 2**19
+# Numbers in a tile of logits and item rows, 4 MiB of float32 to stay in the cache; of scores on
+# centres, 16 MiB: there every tile goes through the whole table, so few and large ones are better.
+_TILE = 2**20
 _SCORES = 2**22
 
 
@@ -116,14 +116,31 @@ class SCE:
         ) -> tuple[Tensor, Tensor | None, Tensor | None]:
             with no_autocast(hidden_ND):
                 buckets = self._buckets(hidden_ND, table_VD, batch)
-                problem = _Problem(hidden_ND, table_VD, batch.targets_N, buckets, compute_dtype)
+                problem = _Problem(
+                    hidden_ND=hidden_ND,
+                    table_VD=table_VD,
+                    targets_N=batch.targets_N,
+                    buckets=buckets,
+                    compute_dtype=compute_dtype,
+                )
                 return _loss(problem, hidden_wanted, table_wanted)
 
         return loss_with_gradients(compute, hidden_ND, item_table_VD)
 
     def options_used(self, hidden_ND: Tensor, item_table_VD: Tensor) -> dict[str, int]:
         """The numbers that "auto" stands for on such operands; no bucket holds more than all."""
-        num_positions = hidden_ND.shape[0]
+        return self._options_at(hidden_ND.shape[0])
+
+    def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int:
+        """About what it takes: rows of positions, of their targets and gradients, and in tiles the
+        scores, softmaxes and masks of logits, the rows of items and their gradients.
+        """
+        n_buckets, size = self._options_at(positions).values()
+        depth = item_table_VD.shape[1]
+        buckets = _buckets_a_tile(item_table_VD, n_buckets, size, self.bucket_size_y)
+        return 12 * (depth * positions + buckets * self.bucket_size_y * (size + depth))
+
+    def _options_at(self, num_positions: int) -> dict[str, int]:
         auto = max(1, round(2 * math.sqrt(num_positions)))
         size = auto if self.bucket_size_x == "auto" else self.bucket_size_x
         return {
@@ -133,7 +150,7 @@ class SCE:
 
     def _buckets(self, hidden_ND: Tensor, table_VD: Tensor, batch: LossBatch) -> _Buckets:
         num_positions, depth = hidden_ND.shape
-        n_buckets, size = self.options_used(hidden_ND, table_VD).values()
+        n_buckets, size = self._options_at(num_positions).values()
         shape = (num_positions, n_buckets) if self.mix_x else (n_buckets, depth)
         random = batch.given.get("random")
         if random is None:
@@ -205,7 +222,7 @@ def _loss(
     weight_BX = weight_BX / _pick(sharing_N, buckets.positions).mul_(counted_N.sum())
     grad_ND = torch.zeros_like(hidden_ND, dtype=accumulate_dtype) if hidden_wanted else None
     grad_VD = torch.zeros_like(table_VD) if table_wanted else None
-    _gradients(problem, lse_BX, weight_BX, grad_ND, grad_VD)
+    _gradients(problem, lse_BX, weight_BX, grad_ND=grad_ND, grad_VD=grad_VD)
 
     # Through the target itself: its softmax less one.
     factor_N1 = torch.expm1(-worst_N).div_(counted_N.sum()).unsqueeze(1)
@@ -232,6 +249,7 @@ def _gradients(
     problem: _Problem,
     lse_BX: Tensor,
     weight_BX: Tensor,
+    *,
     grad_ND: Tensor | None,
     grad_VD: Tensor | None,
 ) -> None:
@@ -256,13 +274,8 @@ def _tiles(problem: _Problem) -> Iterator[_Tile]:
     hidden_ND, table_VD, targets_N, (positions, items), compute_dtype = problem
     targets_N = targets_N.to(torch.int32)
     num_buckets, size_x = positions.shape
-    size_y, depth = items.shape[1], hidden_ND.shape[1]
-    logits = size_x * size_y
-    # All that a bucket takes on a GPU: logits in two types and a mask; rows of both sides as they
-    # are, in bfloat16, their gradients twice; the sorted ids of those that are added up.
-    bucket_bytes = 9 * logits + (size_x + size_y) * (16 * depth + 64)
-    numbers = tile_numbers(hidden_ND, _TILE, -(-bucket_bytes // logits))
-    step = max(1, min(num_buckets, numbers // logits))
+    size_y = items.shape[1]
+    step = _buckets_a_tile(hidden_ND, num_buckets, size_x, size_y)
     for start, stop in tile_ranges(num_buckets, step, hidden_ND):
         of_x, of_y = positions[start:stop], items[start:stop]
         hidden_GXD = _pick(hidden_ND, of_x).to(compute_dtype)
@@ -272,8 +285,24 @@ def _tiles(problem: _Problem) -> Iterator[_Tile]:
         )
         is_target = of_y.unsqueeze(1) == _pick(targets_N, of_x).unsqueeze(2)
         yield _Tile(
-            start, stop, hidden_GXD, rows_GYD, logits_GXY.masked_fill_(is_target, -torch.inf)
+            start=start,
+            stop=stop,
+            hidden_GXD=hidden_GXD,
+            rows_GYD=rows_GYD,
+            logits_GXY=logits_GXY.masked_fill_(is_target, -torch.inf),
         )
+
+
+def _buckets_a_tile(like: Tensor, num_buckets: int, size_x: int, size_y: int) -> int:
+    """Buckets of a tile; `like` has the width of rows and the device."""
+    depth, logits = like.shape[1], size_x * size_y
+    # Item rows count as logits do: else a step with fewer positions would gather more of them.
+    numbers = logits + size_y * depth
+    # All that a bucket takes on a GPU: logits in two types and a mask; rows of both sides as they
+    # are, in bfloat16, their gradients twice; the sorted ids of those that are added up.
+    bucket_bytes = 9 * logits + (size_x + size_y) * (16 * depth + 64)
+    in_tile = tile_numbers(like, _TILE, -(-bucket_bytes // numbers)) // numbers
+    return max(1, min(num_buckets, in_tile))
 
 
 def _pick(values: Tensor, ids: Tensor) -> Tensor:

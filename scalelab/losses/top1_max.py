@@ -8,7 +8,7 @@ from torch import Tensor
 
 from scalelab.losses import LossBatch
 from scalelab.losses._objectives import softmax
-from scalelab.losses._options import Regularisation, RemoveAccidentalHits
+from scalelab.losses._options import Regularisation, RemoveAccidentalHits, TopK
 from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients
 
 __all__ = ["TOP1Max"]
@@ -25,6 +25,7 @@ class TOP1Max(SampledLoss):
 
     reg: Regularisation = 1.0
     remove_accidental_hits: RemoveAccidentalHits = True
+    top_k: TopK = None
 
     needs_negatives: ClassVar[bool] = True
 

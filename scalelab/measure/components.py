@@ -7,7 +7,7 @@ storage became: a buffer that becomes a gradient counts as one from its allocati
 """
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -47,7 +47,7 @@ class Account(TorchDispatchMode, Observer):
         self._phases: list[Phase] = []
         self._forward_ranges: list[tuple[int, int, str]] = []
         self._range_starts: list[int] = []
-        self._parts: tuple[nn.Module, Tensor, tuple[torch.optim.Optimizer, ...]] | None = None
+        self._parts: tuple[nn.Module, set[int], tuple[torch.optim.Optimizer, ...]] | None = None
         # An in-place alias that is not decided yet: (old storage, the one that may replace it).
         self._alias: tuple[int, int] | None = None
         self._in_place = InPlaceRules()
@@ -82,12 +82,16 @@ class Account(TorchDispatchMode, Observer):
                     self._storages[key].component = component
 
     def label_training(
-        self, model: nn.Module, item_table: Tensor, *optimizers: torch.optim.Optimizer
+        self, model: nn.Module, table: Sequence[Tensor], *optimizers: torch.optim.Optimizer
     ) -> None:
-        """Parameters, buffers, gradients and optimizer state of one training, now and later."""
-        self._parts = (model, item_table, optimizers)
+        """Parameters, buffers, gradients and optimizer state of one training, now and later.
+
+        `table` are the tensors of the item table.
+        """
+        of_table = {tensor.untyped_storage()._cdata for tensor in table}
+        self._parts = (model, of_table, optimizers)
         for tensor in [*model.parameters(), *model.buffers()]:
-            is_table = tensor.untyped_storage()._cdata == item_table.untyped_storage()._cdata
+            is_table = tensor.untyped_storage()._cdata in of_table
             self.label("item_table" if is_table else "encoder_parameters", [tensor])
         self._label_gradients()
         self._label_state()
@@ -95,11 +99,10 @@ class Account(TorchDispatchMode, Observer):
     def _label_gradients(self) -> None:
         if self._parts is None:
             return
-        model, item_table, _ = self._parts
-        table = item_table.untyped_storage()._cdata
+        model, of_table, _ = self._parts
         for parameter in model.parameters():
             if parameter.grad is not None:
-                is_table = parameter.untyped_storage()._cdata == table
+                is_table = parameter.untyped_storage()._cdata in of_table
                 component = "item_table_gradient" if is_table else "encoder_gradients"
                 self.label(component, [parameter.grad])
 

@@ -20,12 +20,14 @@ from scalelab.batches.batch import Batch
 from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
-from scalelab.losses import target_of
+from scalelab.core.spec import NegativesSpec
+from scalelab.losses import loss_bytes, target_of
 from scalelab.measure import compiled
 from scalelab.measure.components import Account
 from scalelab.measure.probes import missing
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.torch_allocator import TorchAllocator
+from scalelab.models.tables import tensors_of
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
@@ -41,6 +43,7 @@ __all__ = [
     "last_known",
     "memory_rows",
     "micro_steps",
+    "num_negatives",
     "step_of",
     "training_pass",
 ]
@@ -64,7 +67,7 @@ def batch_tensors(batch: Batch) -> list[Tensor]:
 def label_parts(account: Account, parts: Parts) -> None:
     """Label parameters, gradients, optimizer state and popularity, now and later."""
     table: Any = parts.model.item_table_VD
-    account.label_training(parts.model, table, *parts.optimizers)
+    account.label_training(parts.model, tensors_of(table), *parts.optimizers)
     if parts.log_popularity_V is not None:
         account.label("other", [parts.log_popularity_V])
 
@@ -189,8 +192,17 @@ def last_known(device: str, account: Account | None, known: Sequence[Memory]) ->
 
 def largest_steps(trainer: Trainer) -> tuple[StepChoice, ...]:
     """The steps of a run that may need most memory."""
-    train = trainer.spec.train
-    return trainer.loader.largest_steps(train.epochs, train.max_steps)
+    train, parts = trainer.spec.train, trainer.parts
+    table: Any = parts.model.item_table_VD
+    # The type of the products, which autocast decides, decides tiles as well.
+    with parts.autocast():
+        estimated = loss_bytes(parts.loss, table, num_negatives(trainer.spec.negatives))
+        return trainer.loader.largest_steps(train.epochs, train.max_steps, estimated)
+
+
+def num_negatives(sources: Sequence[NegativesSpec]) -> int:
+    """How many negatives all sources together have, each for what it draws them for."""
+    return sum(source.num_negatives for source in sources)
 
 
 def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
@@ -214,7 +226,7 @@ def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Calla
 
     def step() -> None:
         for update in micro_steps(trainer.parts.accumulate):
-            trainer.step(batch, epoch + 1, choice.step, update)
+            trainer.step(batch, epoch + 1, choice.step, update=update)
 
     with trainer.randomness(epoch):
         yield batch, step

@@ -3,6 +3,7 @@
 import json
 from typing import cast
 
+import torch
 from torch import Tensor
 
 from scalelab.batches.steps import StepChoice
@@ -23,7 +24,9 @@ def resolved_of(trainer: Trainer, step: StepChoice) -> str:
     """
     table_VD = cast("Tensor", trainer.parts.model.item_table_VD).detach()
     # One number stands for all of them: nobody reads the hidden states.
-    hidden_ND = table_VD.new_empty(1).expand(step.shape.num_positions, table_VD.shape[1])
+    hidden_ND = torch.empty(1, device=table_VD.device).expand(
+        step.shape.num_positions, table_VD.shape[1]
+    )
     used = trainer.spec.loss.options | options_used(trainer.parts.loss, hidden_ND, table_VD)
     if "kernel" in used:
         used["kernel"] = kernels_used.get(trainer.spec.loss.name, "tiled")

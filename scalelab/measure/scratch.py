@@ -18,8 +18,11 @@ from torch.autograd import (
 )
 from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 
+from scalelab.losses import before_tile
+
 __all__ = ["observed", "observed_on_cuda", "peak_of", "product_bytes"]
 
+_TILES_A_PIECE = 256
 # A stand-in for a product has at most this many elements in each of its three matrices.
 _MOST_ELEMENTS = 1 << 23
 
@@ -43,18 +46,39 @@ def peak_of(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> int
 
 def _recorded(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int, int]:
     """(result, bytes that are alive afterwards, bytes at the peak), both beyond those before."""
+    record = _Record()
+    token = before_tile.set(record.turn_page)
     _enable_profiler_legacy(_config())
     try:
         result = func(*args, **kwargs)
     finally:
-        threads = _disable_profiler_legacy()
-    held = peak = 0
-    for events in threads:
-        for event in events:
-            if event.kind() == "memory_alloc":
-                held += event.cpu_memory_usage()
-                peak = max(peak, held)
-    return result, held, peak
+        before_tile.reset(token)
+        record.read(_disable_profiler_legacy())
+    return result, record.held, record.peak
+
+
+class _Record:
+    """Bytes held and their peak. A step of many tiles is read in pieces: the profiler keeps a
+    kilobyte of every operation, which for ten million items would be two gigabytes.
+    """
+
+    def __init__(self) -> None:
+        self.held = self.peak = self._tiles = 0
+
+    def turn_page(self) -> None:
+        """Called before each tile: read what has been recorded now and then."""
+        self._tiles += 1
+        if self._tiles % _TILES_A_PIECE == 0:
+            self.read(_disable_profiler_legacy())
+            _enable_profiler_legacy(_config())
+
+    def read(self, threads: list[list[Any]]) -> None:
+        """Take in the events of a piece."""
+        for events in threads:
+            for event in events:
+                if event.kind() == "memory_alloc":
+                    self.held += event.cpu_memory_usage()
+                    self.peak = max(self.peak, self.held)
 
 
 def observed_on_cuda(
@@ -102,14 +126,15 @@ def _product_bytes(
             (size + 1) // 2 if size == most else size for size in (count, rows, inner, columns)
         )
     with _disable_current_modes(), torch.no_grad():
-        first = _zeros(count, rows, inner, dtype, turned[0])
-        second = _zeros(count, inner, columns, dtype, turned[1])
+        first = _zeros((count, rows, inner), dtype, turned[0])
+        second = _zeros((count, inner, columns), dtype, turned[1])
         if not batch:
             return observed(torch.mm, (first[0], second[0]), {})[1]
         return observed(torch.bmm, (first, second), {})[1]
 
 
-def _zeros(count: int, rows: int, columns: int, dtype: torch.dtype, turned: bool) -> torch.Tensor:
+def _zeros(shape: tuple[int, int, int], dtype: torch.dtype, turned: bool) -> torch.Tensor:
+    count, rows, columns = shape
     if turned:
         return torch.zeros(count, columns, rows, dtype=dtype).transpose(1, 2)
-    return torch.zeros(count, rows, columns, dtype=dtype)
+    return torch.zeros(shape, dtype=dtype)

@@ -17,10 +17,10 @@ in the group `scalelab.models`. All of them keep this contract:
   (0..S-1, over the whole step) of the sequence; `positions_BL` counts from 0 within each sequence.
   Nothing may cross a segment, packed and padded rows give the same states, and padding contributes
   nothing; states on padding are finite and otherwise free.
-- A model that looks items up in `item_table_VD` does so with the `ItemTable` of the tree or with a
-  module of its own that has the same `weight`, `keep_lookups` and `take_lookups`, if its table is
-  to be updated with `train.table.update = "streamed"`; any other lookup has a gradient of the
-  table's size, which that update refuses.
+- A model gets its table from `item_table(num_items, hidden_dim)` of `scalelab.models.tables`, looks
+  items up by calling it, and has `item_table_VD` return its `rows_VD`. One that makes its table
+  itself cannot be trained with another kind of table or type (`[table]`, `model.table_dtype`), and
+  not with `train.table.update = "streamed"` where its lookup has a gradient of the table's size.
 - `objective` is "next" where the model predicts the item after each position, which is the default:
   a state may then not depend on later items. It is "masked" where the model predicts items that are
   masked in its input; a masked item has a negative id. Such a model has an option `mask_prob`, the

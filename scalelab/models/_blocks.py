@@ -1,22 +1,20 @@
-"""Provide what encoders share: item table with lookup, attention within segments, feed-forward."""
+"""Provide what encoders share: attention within segments, feed-forward."""
 
 from contextlib import nullcontext
-from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from scalelab.core.target import kind_of_device
 from scalelab.models._options import Activation
+from scalelab.models._positions import DistanceBias, rotated
 
 __all__ = [
+    "ACTIVATIONS",
     "Attention",
     "Block",
     "FeedForward",
-    "ItemTable",
     "check_transformer",
     "reset_layers",
     "segment_mask",
@@ -25,81 +23,7 @@ __all__ = [
 # What CUDA may take. Left to itself it takes cuDNN's attention on some GPUs, which is built anew
 # for every new number of rows, and whose memory nobody can predict.
 _KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-_ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
-
-
-class _Waiting(list[tuple[Tensor, Tensor]]):
-    """Items and gradients of their rows, to be added to the table's own gradient.
-
-    With `are_taken` there is none: whoever updates the table takes them.
-    """
-
-    are_taken = False
-
-
-class _LookUp(torch.autograd.Function):
-    """Rows of the table; their gradient waits in `sink` until the table's own gradient is there."""
-
-    @staticmethod
-    def forward(ctx: Any, table_VD: Tensor, ids_BL: Tensor, sink: list[Any]) -> Tensor:
-        ctx.save_for_backward(ids_BL)
-        ctx.sink = sink
-        return F.embedding(ids_BL, table_VD)
-
-    @staticmethod
-    def backward(ctx: Any, grad_BLD: Tensor) -> tuple[None, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (ids_BL,) = ctx.saved_tensors
-        ctx.sink.append((ids_BL.view(-1), grad_BLD.reshape(-1, grad_BLD.size(-1))))
-        return None, None, None
-
-
-def _add_waiting(waiting: _Waiting, weight: Tensor) -> None:
-    while waiting and not waiting.are_taken:
-        ids, grad = waiting.pop()
-        assert weight.grad is not None
-        grad = grad.to(weight.grad.dtype)
-        if kind_of_device(weight.device.type) == "cuda":
-            # `index_add_` would add in another order each time, and so give other bits.
-            weight.grad.index_put_((ids.long(),), grad, accumulate=True)
-        else:
-            weight.grad.index_add_(0, ids, grad)
-
-
-class ItemTable(nn.Module):
-    """One table, looked up by the encoder and scored by the loss, with one gradient.
-
-    Autograd would give the lookup a second gradient of the size of the table. Here the lookup's
-    rows are added to the gradient that the loss formed, by a hook that runs once that is complete;
-    so a training step holds exactly one. The loss must send a dense gradient, as all of ours do.
-    """
-
-    def __init__(self, num_items: int, hidden_dim: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_items + 1, hidden_dim))
-        self._waiting = _Waiting()
-        # The hook must not hold this module: the weight would hold itself, for good.
-        self.weight.register_post_accumulate_grad_hook(partial(_add_waiting, self._waiting))
-
-    def forward(self, ids_BL: Tensor) -> Tensor:
-        """Embeddings of `ids_BL`, (B, L, D)."""
-        return _LookUp.apply(self.weight, ids_BL, self._waiting)  # pyright: ignore[reportReturnType]
-
-    def keep_lookups(self) -> None:
-        """From now on the table gets no gradient: what lookups send waits for `take_lookups`."""
-        self._waiting.are_taken = True
-
-    def take_lookups(self) -> list[tuple[Tensor, Tensor]]:
-        """What lookups have sent since the last update, for who updates the table row by row."""
-        taken = list(self._waiting)
-        self._waiting.clear()
-        return taken
-
-    @torch.no_grad()
-    def reset(self, std: float, generator: Generator | None) -> None:
-        """Normal(0, std) everywhere but in the padding row, which is zero and stays so."""
-        self._waiting.clear()
-        self.weight.normal_(0.0, std, generator=generator)
-        self.weight[0].zero_()
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
 def segment_mask(segments_BL: Tensor, causal: bool = True) -> Tensor:
@@ -116,20 +40,28 @@ def segment_mask(segments_BL: Tensor, causal: bool = True) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention under a mask."""
+    """Multi-head self-attention under a mask.
 
-    def __init__(self, hidden_dim: int, num_heads: int, dropout: float) -> None:
+    With `max_len` above 0 scores get a learned bias per head and distance.
+    """
+
+    def __init__(self, hidden_dim: int, num_heads: int, dropout: float, max_len: int = 0) -> None:
         super().__init__()
+        self.distance_bias = DistanceBias(num_heads, max_len) if max_len else None
         self.num_heads = num_heads
         self.dropout = dropout
         self.query_key_value = nn.Linear(hidden_dim, 3 * hidden_dim)
         self.out = nn.Linear(hidden_dim, hidden_dim)
 
-    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
-        """(B, L, D) to (B, L, D)."""
+    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor, turn_by_BL: Tensor | None = None) -> Tensor:
+        """(B, L, D) to (B, L, D); `turn_by_BL` are positions by which queries and keys turn."""
         B, L, D = x_BLD.shape
         heads = self.query_key_value(x_BLD).view(B, L, 3, self.num_heads, D // self.num_heads)
         query, key, value = heads.permute(2, 0, 3, 1, 4)
+        if turn_by_BL is not None:
+            query, key = rotated(query, turn_by_BL), rotated(key, turn_by_BL)
+        if self.distance_bias is not None:
+            mask_B1LL = self.distance_bias(mask_B1LL).to(query.dtype)
         dropout = self.dropout if self.training else 0.0
         with sdpa_kernel(_KERNELS) if query.is_cuda else nullcontext():
             mixed = F.scaled_dot_product_attention(
@@ -145,7 +77,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.inner = nn.Linear(hidden_dim, inner_dim)
         self.outer = nn.Linear(inner_dim, hidden_dim)
-        self.activation = _ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]
 
     def forward(self, x_BLD: Tensor) -> Tensor:
         """(B, L, D) to (B, L, D)."""
@@ -164,21 +96,26 @@ class Block(nn.Module):
         dropout: float,
         norm_first: bool,
         activation: Activation,
+        max_len: int = 0,
     ) -> None:
         super().__init__()
         self.norm_first = norm_first
-        self.attention = Attention(hidden_dim, num_heads, dropout)
+        self.attention = Attention(hidden_dim, num_heads, dropout, max_len)
         self.feed_forward = FeedForward(hidden_dim, inner_dim, activation)
         self.attention_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
         self.feed_forward_norm = nn.LayerNorm(hidden_dim, eps=1e-8)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor) -> Tensor:
+    def forward(self, x_BLD: Tensor, mask_B1LL: Tensor, turn_by_BL: Tensor | None = None) -> Tensor:
         """(B, L, D) to (B, L, D)."""
         if self.norm_first:
-            x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD), mask_B1LL))
+            x_BLD = x_BLD + self.dropout(
+                self.attention(self.attention_norm(x_BLD), mask_B1LL, turn_by_BL)
+            )
             return x_BLD + self.dropout(self.feed_forward(self.feed_forward_norm(x_BLD)))
-        x_BLD = self.attention_norm(x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL)))
+        x_BLD = self.attention_norm(
+            x_BLD + self.dropout(self.attention(x_BLD, mask_B1LL, turn_by_BL))
+        )
         return self.feed_forward_norm(x_BLD + self.dropout(self.feed_forward(x_BLD)))
 
 
@@ -191,6 +128,8 @@ def reset_layers(model: nn.Module, std: float, generator: Generator | None) -> N
             module.bias.zero_()
         elif isinstance(module, nn.LayerNorm):
             module.reset_parameters()
+        elif isinstance(module, DistanceBias):
+            module.reset(std, generator)
 
 
 def check_transformer(

@@ -9,7 +9,6 @@ from torch import Generator, Tensor, nn
 from scalelab.models import EncoderInput, Objective
 from scalelab.models._blocks import (
     Block,
-    ItemTable,
     check_transformer,
     reset_layers,
     segment_mask,
@@ -23,6 +22,7 @@ from scalelab.models._options import (
     NumBlocks,
     NumHeads,
 )
+from scalelab.models.tables import item_table
 
 __all__ = ["BERT4Rec"]
 
@@ -73,7 +73,7 @@ class BERT4Rec(nn.Module):
         if not 0.0 < mask_prob <= 1.0:
             raise ValueError(f"mask_prob must lie in (0, 1], got {mask_prob}")
         self.init_std = init_std
-        self.items = ItemTable(num_items, hidden_dim)
+        self.items = item_table(num_items, hidden_dim)
         self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
         self.mask = nn.Parameter(torch.empty(hidden_dim))
         inner = inner_dim or 4 * hidden_dim
@@ -105,7 +105,7 @@ class BERT4Rec(nn.Module):
     @property
     def item_table_VD(self) -> Tensor:
         """The item table, (V, D), tied: the encoder looks items up in it too."""
-        return self.items.weight
+        return self.items.rows_VD
 
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""

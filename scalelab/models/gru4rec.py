@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
-from scalelab.models._blocks import ItemTable
 from scalelab.models._options import Dropout, HiddenDim, InitStd
+from scalelab.models.tables import item_table
 
 __all__ = ["GRU4Rec"]
 
@@ -44,7 +44,7 @@ class GRU4Rec(nn.Module):
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         self.max_len = max_len
         self.init_std = init_std
-        self.items = ItemTable(num_items, hidden_dim)
+        self.items = item_table(num_items, hidden_dim)
         between = dropout if num_blocks > 1 else 0.0
         self.recurrence = nn.GRU(
             hidden_dim, hidden_dim, num_layers=num_blocks, batch_first=True, dropout=between
@@ -63,7 +63,7 @@ class GRU4Rec(nn.Module):
     @property
     def item_table_VD(self) -> Tensor:
         """The item table, (V, D), tied: the encoder looks items up in it too."""
-        return self.items.weight
+        return self.items.rows_VD
 
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""

@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
-from scalelab.models._blocks import ItemTable, segment_mask
+from scalelab.models._blocks import segment_mask
 from scalelab.models._options import Dropout, HiddenDim, InitStd, NumBlocks, NumHeads
+from scalelab.models.tables import item_table
 
 __all__ = ["HSTU"]
 
@@ -79,7 +80,7 @@ class HSTU(nn.Module):
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         self.init_std = init_std
-        self.items = ItemTable(num_items, hidden_dim)
+        self.items = item_table(num_items, hidden_dim)
         self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
         self.blocks = nn.ModuleList(
             _Block(hidden_dim=hidden_dim, num_heads=num_heads, max_len=max_len, dropout=dropout)
@@ -107,7 +108,7 @@ class HSTU(nn.Module):
     @property
     def item_table_VD(self) -> Tensor:
         """The item table, (V, D), tied: the encoder looks items up in it too."""
-        return self.items.weight
+        return self.items.rows_VD
 
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""

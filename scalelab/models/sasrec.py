@@ -1,6 +1,6 @@
 """Encode histories by causal self-attention (SASRec, Kang & McAuley, 2018)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -9,11 +9,11 @@ from torch import Generator, Tensor, nn
 from scalelab.models import EncoderInput
 from scalelab.models._blocks import (
     Block,
-    ItemTable,
     check_transformer,
     reset_layers,
     segment_mask,
 )
+from scalelab.models._ligr import LiGRBlock
 from scalelab.models._options import (
     Activation,
     Dropout,
@@ -23,6 +23,7 @@ from scalelab.models._options import (
     NumBlocks,
     NumHeads,
 )
+from scalelab.models.tables import item_table
 
 __all__ = ["SASRec"]
 
@@ -37,8 +38,14 @@ class SASRec(nn.Module):
     item of every history has the last position, as in rows padded on the left, and the fault is
     there: an earlier state depends on how many items follow it. On amazon-beauty "end" ranks
     better all the same (test NDCG@10 0.0563 against 0.0548), since there the query has a position
-    that was trained for every user. What that paper proposes, positions counted from the
-    prediction, is not an option.
+    that was trained for every user. `positions` = "relative" is what that paper proposes: a bias of
+    attention by the distance back from the prediction, per block and head, learned, and no other
+    positions. "rotary" turns queries and keys by their positions, "none" knows only what came
+    before what. With these three an earlier state never depends on what follows it.
+
+    `block` = "ligr" takes the block of LiGR, as eSASRec does: gates on both residuals and a gated
+    feed-forward layer (SwiGLU where `activation` is "silu"), an inner width of 4 times `hidden_dim`
+    where `inner_dim` is 0.
 
     `norm` = "pre" is the paper's (its Eq. 5 and section III-B); "post" normalises the embeddings
     and after each residual, as S3-Rec and RecBole do. `inner_dim` = 0 means `hidden_dim`, the
@@ -65,8 +72,15 @@ class SASRec(nn.Module):
         init_std: InitStd = 0.02,
         align: Annotated[
             Literal["start", "end"],
-            Field(description="the end of a history from which positions are counted"),
+            Field(description="the end of a history from which absolute positions are counted"),
         ] = "start",
+        positions: Annotated[
+            Literal["absolute", "relative", "rotary", "none"],
+            Field(description="what the encoder knows of positions; relative: to the prediction"),
+        ] = "absolute",
+        block: Annotated[
+            Literal["sasrec", "ligr"], Field(description="the block: SASRec's or that of eSASRec")
+        ] = "sasrec",
     ) -> None:
         super().__init__()
         check_transformer(
@@ -77,20 +91,31 @@ class SASRec(nn.Module):
             dropout=dropout,
             init_std=init_std,
         )
+        if align == "end" and positions != "absolute":
+            raise ValueError(f'align = "end" must be left out with positions = "{positions}"')
+        if positions == "rotary" and (hidden_dim // num_heads) % 2:
+            raise ValueError("rotary positions: hidden_dim / num_heads must be even")
+        if block == "ligr" and norm == "post":
+            raise ValueError('norm must be "pre" with block = "ligr"')
         self.init_std = init_std
+        self.rotary = positions == "rotary"
+        self.max_len = max_len
         self.align_end = align == "end"
-        self.items = ItemTable(num_items, hidden_dim)
-        self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))
-        inner = inner_dim or hidden_dim
+        self.items = item_table(num_items, hidden_dim)
+        self.positions = (
+            nn.Parameter(torch.empty(max_len, hidden_dim)) if positions == "absolute" else None
+        )
+        sizes: dict[str, Any] = {
+            "hidden_dim": hidden_dim,
+            "num_heads": num_heads,
+            "dropout": dropout,
+            "activation": activation,
+            "max_len": max_len if positions == "relative" else 0,
+        }
         self.blocks = nn.ModuleList(
-            Block(
-                hidden_dim=hidden_dim,
-                num_heads=num_heads,
-                inner_dim=inner,
-                dropout=dropout,
-                norm_first=norm == "pre",
-                activation=activation,
-            )
+            LiGRBlock(inner_dim=inner_dim or 4 * hidden_dim, **sizes)
+            if block == "ligr"
+            else Block(inner_dim=inner_dim or hidden_dim, norm_first=norm == "pre", **sizes)
             for _ in range(num_blocks)
         )
         self.norm = nn.LayerNorm(hidden_dim, eps=1e-8)
@@ -102,13 +127,14 @@ class SASRec(nn.Module):
     def reset_parameters(self, generator: Generator | None) -> None:
         """Draw all weights anew, in place: matrices normal, biases 0, norms 1."""
         self.items.reset(self.init_std, generator)
-        self.positions.normal_(0.0, self.init_std, generator=generator)
+        if self.positions is not None:
+            self.positions.normal_(0.0, self.init_std, generator=generator)
         reset_layers(self, self.init_std, generator)
 
     @property
     def item_table_VD(self) -> Tensor:
         """The item table, (V, D), tied: the encoder looks items up in it too."""
-        return self.items.weight
+        return self.items.rows_VD
 
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""
@@ -120,18 +146,19 @@ class SASRec(nn.Module):
         segments = inputs.segments_BL.flatten().long()
         length = segments.new_zeros(inputs.num_sequences + 1)
         length.scatter_add_(0, segments, torch.ones_like(segments))
-        first_BL = (self.positions.size(0) - length)[inputs.segments_BL.long()]
+        first_BL = (self.max_len - length)[inputs.segments_BL.long()]
         # Padding has no position; any will do.
         return torch.where(inputs.segments_BL > 0, first_BL + inputs.positions_BL, 0)
 
     def encode(self, x_BLD: Tensor, positions_BL: Tensor, segments_BL: Tensor) -> Tensor:
         """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""
-        is_item_BL1 = (segments_BL > 0).unsqueeze(-1)
-        x_BLD = x_BLD + nn.functional.embedding(positions_BL, self.positions) * is_item_BL1
+        if self.positions is not None:
+            is_item_BL1 = (segments_BL > 0).unsqueeze(-1)
+            x_BLD = x_BLD + nn.functional.embedding(positions_BL, self.positions) * is_item_BL1
         if self.norm_first:
             x_BLD = self.norm(x_BLD)
         x_BLD = self.dropout(x_BLD)
         mask_B1LL = segment_mask(segments_BL)
         for block in self.blocks:
-            x_BLD = block(x_BLD, mask_B1LL)
+            x_BLD = block(x_BLD, mask_B1LL, positions_BL if self.rotary else None)
         return x_BLD if self.norm_first else self.norm(x_BLD)

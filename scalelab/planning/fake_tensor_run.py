@@ -17,13 +17,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 from scalelab.batches.batch import Batch, BatchShape, NegativeIds
 from scalelab.batches.histories import BlockShape, HistoryBatch
 from scalelab.batches.moving import packing
+from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
 from scalelab.core.target import kind_of_device
-from scalelab.losses import Target, needs_popularity
+from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_target
 from scalelab.measure.components import Account
-from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
+from scalelab.measure.passes import batch_tensors, label_parts, micro_steps, num_negatives
 from scalelab.measure.workspaces import predicted, predicted_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces
@@ -73,11 +74,23 @@ class FakeTensorRun:
             updates = micro_steps(parts.accumulate)
             with cost or nullcontext():
                 for update in updates:
-                    training_step(parts, batch, _announcing(account), update)
+                    training_step(parts, batch, _announcing(account), update=update)
             account.start_window()
             for update in updates:
-                training_step(parts, batch, _announcing(account), update)
+                training_step(parts, batch, _announcing(account), update=update)
         return account
+
+    def largest_steps(self, steps: Steps) -> tuple[StepChoice, ...]:
+        """The steps of the run that may need most memory on the target."""
+        parts, train = self._parts, self._spec.train
+        table: Any = parts.model.item_table_VD
+        before = predicted_target.set(self._target)
+        try:
+            with parts.autocast():
+                estimated = loss_bytes(parts.loss, table, num_negatives(self._spec.negatives))
+                return steps.largest_steps(train.epochs, train.max_steps, estimated)
+        finally:
+            predicted_target.reset(before)
 
     @property
     def hidden_dim(self) -> int:

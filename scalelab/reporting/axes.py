@@ -21,12 +21,12 @@ def axis_of(
 ) -> dict[str, Any]:
     """Keywords of a channel: title, a scale with a stated domain, and ticks at round places.
 
-    `unit` is byte, s, count or empty. Log where the numbers span more than a factor of eight,
+    `unit` is byte, s, count or empty. Log where the numbers span more than a factor of four,
     unless `log` says otherwise; `zero` makes a linear scale start there.
     """
     low, high = (min(found), max(found)) if found else (1.0, 2.0)
     if log is None:
-        log = not zero and low > 0 and high / low > 8
+        log = not zero and low > 0 and high / low > 4
     if log:
         margin = (high / low) ** 0.06 if high > low else 1.5
         start, end = low / margin, high * margin

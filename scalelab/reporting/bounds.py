@@ -10,20 +10,20 @@ from scalelab.reporting import axes, theme
 
 __all__ = ["draw", "heights"]
 
-_SPANNED = ("test_ndcg_10", "test_low", "test_high")
+_SPANNED = ("test_quality", "test_low", "test_high")
 
 
 def heights(rows: pa.Table) -> list[float]:
     """What the axis of quality must span: points, their spreads, and the bounds not far above."""
     found = [n for name in _SPANNED for n in theme.numbers(rows, name)]
     high = max(found, default=1.0)
-    bounds = [*theme.numbers(rows, "oracle_ndcg_10")[:1], *_baselines(rows).values()]
+    bounds = [*theme.numbers(rows, "oracle_quality")[:1], *_baselines(rows).values()]
     return [high, *(bound for bound in bounds if bound <= 2 * high)]
 
 
 def draw(chart_data: theme.ChartData, rows: pa.Table, up: dict[str, Any]) -> list[alt.Chart]:
     """A line for each bound on the axis `up`, and words for those beyond its ends."""
-    oracle = theme.numbers(rows, "oracle_ndcg_10")[:1]
+    oracle = theme.numbers(rows, "oracle_quality")[:1]
     found = {f"oracle {value:.3g}": value for value in oracle}
     found |= {f"{name} {value:.3g}": value for name, value in _baselines(rows).items()}
     places = {words: axes.position(up["scale"], value) for words, value in found.items()}
@@ -31,8 +31,8 @@ def draw(chart_data: theme.ChartData, rows: pa.Table, up: dict[str, Any]) -> lis
     shown = {words: found[words] for words, place in places.items() if 0 <= place <= 1}
     if shown:
         lines = chart_data.chart(
-            pa.table({"bound": list(shown), "test_ndcg_10": list(shown.values())})
-        ).encode(y="test_ndcg_10:Q")
+            pa.table({"bound": list(shown), "test_quality": list(shown.values())})
+        ).encode(y="test_quality:Q")
         text = lines.mark_text(align="left", dx=4, dy=-6, fontSize=10, color="#555555")
         layers += [
             lines.mark_rule(strokeDash=[5, 4], color="#777777"),

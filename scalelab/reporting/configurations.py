@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.findings.differences import KEY, Key, describe, key_of
 from scalelab.findings.verdicts import verdicts_of
+from scalelab.reporting.quality import configurations_by, metric_of
 from scalelab.reporting.selection import MOST, SHOWN, ids, num_configurations
+from scalelab.reporting.shared_parts import without_shared
 from scalelab.reporting.views import Keys
 from scalelab.store.ledger import Ledger
 
@@ -16,9 +19,9 @@ __all__ = ["Column", "Configurations", "Row", "collect"]
 
 _ROWS = f"""
 SELECT {", ".join(KEY)}, dataset, num_items, model, loss, spec::VARCHAR AS spec, num_seeds,
-    valid_ndcg_10, test_ndcg_10, test_ndcg_10_std, peak_bytes, predicted_peak_bytes, train_s,
-    tokens_per_s
-FROM configurations WHERE configuration IN ({SHOWN})
+    valid_ndcg_10, test_ndcg_10, test_ndcg_10_std, test_quality, peak_bytes,
+    predicted_peak_bytes, train_s, tokens_per_s
+FROM {{configurations}} WHERE configuration IN ({SHOWN})
 ORDER BY dataset, num_items, valid_ndcg_10 DESC NULLS LAST, {", ".join(KEY)}
 """
 # A column, its heading, and how its values are written.
@@ -27,6 +30,7 @@ _COLUMNS = {
     "valid_ndcg_10": ("valid NDCG@10", "{:.4f}".format),
     "test_ndcg_10": ("test NDCG@10", "{:.4f}".format),
     "test_ndcg_10_std": ("std", "{:.4f}".format),
+    "test_quality": ("", "{:.4f}".format),
     "peak_bytes": ("training peak", format_bytes),
     "predicted_peak_bytes": ("predicted", format_bytes),
     "train_s": ("training", format_seconds),
@@ -64,12 +68,15 @@ class Configurations:
     rows: list[Row]
     total: int
     usual: str
+    shared: str
     settings: dict[str, Any]
 
     @property
     def words(self) -> str:
         """What the table holds."""
         words = "Means over seeds, the best on validation first."
+        if self.shared:
+            words += f" All data: {self.shared}."
         if self.total > MOST:
             words += (
                 f" There are {self.total:,} configurations; the page holds {len(self.rows):,}: "
@@ -78,9 +85,13 @@ class Configurations:
         return f"{words} Where a row does not name it: {self.usual}." if self.usual else words
 
 
-def collect(ledger: Ledger, keys: Keys) -> Configurations:
-    """The configurations of a ledger with their figures, the best on validation first."""
-    rows = ledger.query(_ROWS).to_pylist()
+def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurations:
+    """The configurations of a ledger with their figures, the best on validation first.
+
+    A metric other than NDCG@10 has a column of its own. Raises SpecError for an unknown one.
+    """
+    shown = metric_of(ledger, metric or QUALITY_KEY)
+    rows = ledger.query(_ROWS.format(configurations=configurations_by(shown))).to_pylist()
     described, verdicts = describe(rows), verdicts_of(ledger, ids(rows))
     fronts = {
         key_of(row)
@@ -91,18 +102,25 @@ def collect(ledger: Ledger, keys: Keys) -> Configurations:
     for row in rows:
         if row["valid_ndcg_10"] is not None:
             best.setdefault(key_of(row)[1:], key_of(row))
-    several = len({described[key_of(row)].data for row in rows}) > 1
+    data = list(dict.fromkeys(described[key_of(row)].data for row in rows))
+    several = len(data) > 1
+    shorter, shared = without_shared(data)
+    named = dict(zip(data, shorter, strict=True))
     figures = [name for name in _COLUMNS if any(row[name] is not None for row in rows)]
+    if shown.is_usual:
+        figures = [name for name in figures if name != "test_quality"]
     notes = {key: verdict.words for key, verdict in verdicts.items() if verdict.words}
     columns = [Column(text="data", is_number=False)] if several else []
     columns.append(Column(text="configuration", is_number=False))
-    columns += [Column(text=_COLUMNS[name][0], is_number=True) for name in figures]
+    columns += [
+        Column(text=_COLUMNS[name][0] or f"test {shown.title}", is_number=True) for name in figures
+    ]
     columns.append(Column(text="note", is_number=False))
     found = []
     for row in rows:
         key = key_of(row)
         own = described[key]
-        values: list[tuple[str, Any]] = [(own.data, own.data)] if several else []
+        values: list[tuple[str, Any]] = [(named[own.data], own.data)] if several else []
         values.append((own.label, own.label))
         values += [(_text(name, row[name]), row[name]) for name in figures]
         values.append((notes.get(key, ""), notes.get(key, "")))
@@ -128,6 +146,7 @@ def collect(ledger: Ledger, keys: Keys) -> Configurations:
         rows=found,
         total=num_configurations(ledger),
         usual=described[key_of(rows[0])].usual if rows else "",
+        shared=shared,
         settings=_settings([(keys.of(key_of(row)), row["spec"]) for row in rows], bests),
     )
 

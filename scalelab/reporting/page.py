@@ -12,14 +12,15 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from scalelab.core import plugins
-from scalelab.core.chart_names import name_and_options
+from scalelab.core.chart_names import by_metric, name_and_options
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import absolute, locate, short
+from scalelab.findings.data_notes import data_notes
 from scalelab.findings.result import as_html
 from scalelab.findings.sentences import answer
 from scalelab.reporting import sections
 from scalelab.reporting.configurations import collect
-from scalelab.reporting.looks import split_looks
+from scalelab.reporting.looks import drawn_for, split_looks
 from scalelab.reporting.theme import DARK, colour_of
 from scalelab.reporting.views import Keys, split
 from scalelab.reporting.written import WrittenFiles
@@ -30,6 +31,11 @@ __all__ = ["chart_names", "draw", "page", "report", "save_chart"]
 
 Chart = str | dict[str, Any]
 _DEFAULT: tuple[Chart, ...] = ("pareto", "breakdown", "learning")
+# A loss with several numbers of negatives.
+_VARIED_NEGATIVES = """
+SELECT loss FROM configurations WHERE num_negatives > 0
+GROUP BY data_fingerprint, device, loss HAVING count(DISTINCT num_negatives) > 1 LIMIT 1
+"""
 _FORMATS = ("html", "png", "svg", "pdf", "json")
 
 
@@ -40,23 +46,26 @@ def report(
     charts: Sequence[Chart] | None = None,
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
-) -> list[Path]:
+    metric: str | None = None,
+    refresh_s: float | None = None,
+) -> WrittenFiles:
     """Writes one page, or where `charts` or another `format` than html is requested, single charts.
 
     `out` is the page's file (default: the ledger's name with .html), a chart's file where there is
     one chart, or a folder for several. Its name decides the format where none is given. `options`
-    are those of each chart. Returns the files. Raises SpecError for an unknown chart, option or
-    format, and for a format that contradicts the file's name; LedgerError where a file cannot be
-    written.
+    are those of each chart, `metric` is what charts of quality show; with `refresh_s` the page
+    loads itself again so often. Returns the files. Raises SpecError for an unknown chart, option,
+    metric or format, and for a format that contradicts the file's name; LedgerError where a file
+    cannot be written.
     """
     format = format_of(format, out, _FORMATS, "html")
     if charts is None and format == "html":
         file = _in_folder(out, f"{ledger.path.stem}.html") or ledger.path.with_suffix(".html")
-        _write(file, page(ledger).encode())
+        _write(file, page(ledger, metric=metric, refresh_s=refresh_s).encode())
         return WrittenFiles([file])
     # A chart's file on the command line is looked for in the working folder.
     chosen = absolute(list(charts), Path.cwd()) if charts else chart_names(ledger)
-    named = [name_and_options(chart) for chart in chosen]
+    named = [by_metric(chart, metric, is_named=bool(charts)) for chart in chosen]
     drawn = [draw(ledger, name, **own, **(options or {})) for name, own in named]
     if out is not None and len(named) == 1 and not out.is_dir():
         files = [out]
@@ -80,15 +89,25 @@ def _stems(named: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
 
 
 def chart_names(ledger: Ledger) -> list[Chart]:
-    """The charts that the studies of the ledger name, in their order, else the usual ones."""
+    """The charts that the studies of the ledger name, in their order, else the usual ones.
+
+    That of the timeline is among them where a run has one.
+    """
     found: list[Chart] = []
     for row in ledger.query("SELECT spec_toml FROM studies ORDER BY created_at").to_pylist():
         try:
-            charts = tomllib.loads(row["spec_toml"]).get("charts", _DEFAULT)
+            charts = tomllib.loads(row["spec_toml"]).get("charts", ())
         except tomllib.TOMLDecodeError:
-            charts = _DEFAULT
+            charts = ()
         found += [chart for chart in charts if chart not in found]
-    return found or list(_DEFAULT)
+    if found in ([], list(_DEFAULT)):  # a study is stored with its default charts
+        found = list(_DEFAULT)
+        if ledger.query(_VARIED_NEGATIVES).num_rows:
+            found.append({"name": "scaling", "by": "num_negatives"})
+    is_named = any(name_and_options(chart)[0] == "timeline" for chart in found)
+    if not is_named and ledger.query("FROM timeline LIMIT 1").num_rows:
+        found.append("timeline")
+    return found
 
 
 def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
@@ -99,6 +118,7 @@ def draw(ledger: Ledger, name: str, **options: Any) -> alt.Chart:
 def _draw(ledger: Ledger, name: str, options: dict[str, Any]) -> tuple[alt.Chart, str]:
     """The chart, and what it shows in words where it says so."""
     looks, options = split_looks(options)
+    options = drawn_for(looks, plugins.options("charts", name), options)
     checked = plugins.check_options("charts", name, options)
     chart = plugins.made("charts", name, **checked)
     place = locate("charts", name)
@@ -130,20 +150,28 @@ def save_chart(chart: alt.Chart, file: Path, format: str) -> None:
 
 
 def page(
-    ledger: Ledger, charts: Sequence[Chart] | None = None, *, refresh_s: float | None = None
+    ledger: Ledger,
+    charts: Sequence[Chart] | None = None,
+    *,
+    metric: str | None = None,
+    refresh_s: float | None = None,
 ) -> str:
-    """The whole report as one HTML document; with `refresh_s` it loads itself again so often."""
+    """The whole report as one HTML document; with `refresh_s` it loads itself again so often.
+
+    `metric` is what its charts of quality show, and a column of its table.
+    """
     chosen = list(charts) if charts else chart_names(ledger)
     made = ledger.query("SELECT created_by FROM meta").to_pylist()[0]["created_by"]
     keys = Keys()
-    found = collect(ledger, keys)
+    found = collect(ledger, keys, metric)
     return _rendered(
         title=sections.title(ledger),
-        answer=as_html(answer(ledger)),
+        answer=as_html(answer(ledger), on_page=True),
+        notes=data_notes(ledger),
         head=sections.head(ledger),
         configurations=found,
         losses=[(name, colour_of(name)) for name in sorted({row.loss for row in found.rows})],
-        charts=[_drawn_or_reason(ledger, chart, keys) for chart in chosen],
+        charts=[_drawn_or_reason(ledger, by_metric(chart, metric), keys) for chart in chosen],
         sections=sections.sections(ledger),
         studies=sections.studies(ledger),
         source=f"Drawn from {ledger.path.name}, created by {made}. This page needs no network.",
@@ -151,9 +179,11 @@ def page(
     )
 
 
-def _drawn_or_reason(ledger: Ledger, chart: Chart, keys: Keys) -> dict[str, Any]:
+def _drawn_or_reason(
+    ledger: Ledger, chart: tuple[str, dict[str, Any]], keys: Keys
+) -> dict[str, Any]:
     """A chart that is not there (a ledger may come from another machine) must not cost the page."""
-    name, options = name_and_options(chart)
+    name, options = chart
     try:
         drawn, finding = _draw(ledger, name, options)
         return _chart(short(name), drawn.to_dict(), keys, finding)
@@ -190,6 +220,7 @@ def _rendered(**content: Any) -> str:
     empty = {
         "head": None,
         "answer": "",
+        "notes": [],
         "configurations": None,
         "losses": [],
         "sections": [],

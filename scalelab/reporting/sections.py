@@ -110,7 +110,9 @@ def sections(ledger: Ledger) -> list[Section]:
 
 
 def plain_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """A table whose first row holds the headings."""
+    """A table whose first row holds the headings; columns without any value are left out."""
+    empty = {name for name in rows[0] if len(rows) > 1 and not any(row[name] for row in rows[1:])}
+    rows = [{name: row[name] for name in row if name not in empty} for row in rows]
     heads = [Cell(text=str(value), style="") for value in rows[0].values()]
     styles = ["wide" if head.text in _WIDE else "" for head in heads]
     body = [

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from scalelab.core.errors import DataError
+from scalelab.core.presets import shipped_published
 from scalelab.store.ledger import Ledger
 
 __all__ = ["compare", "published_of", "unmatched"]
@@ -36,7 +37,7 @@ _SCHEMA = pa.schema(
 )
 _CROSS_ENTROPIES = frozenset({"cross_entropy", "dense_ce", "linear_ce", "cut_ce", "liger_ce"})
 _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax"}
-_SPLITS = ("leave-one-out", "global time", "temporal")
+_SPLITS = ("leave-one-out", "global time", "temporal", "sessions")
 _GB = 10**9
 _OURS = """
 SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
@@ -78,21 +79,26 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     for line in theirs:
         metric = line["metric"].strip().lower()
         own = _best(ours, line)
-        found = [] if own is None else figures.get(_key(own, metric), [])
+        found = [] if own is None else _figures_of(own, metric, figures)
         if own is not None and found:
             rows.append(_row(line, metric, own, found))
     rows.sort(key=lambda row: (row["dataset"], row["model"], row["loss"], row["metric"]))
     return pa.Table.from_pylist(rows, _SCHEMA)
 
 
-def unmatched(ledger: Ledger, published: Path) -> list[str]:
-    """The published figures without a row in `compare`, one line each, with the reason."""
+def unmatched(ledger: Ledger, published: Path, *, own_data_only: bool = False) -> list[str]:
+    """The published figures without a row in `compare`, one line each, with the reason; with
+    `own_data_only` those on data sets that the ledger has runs on.
+    """
     ours = ledger.query(_OURS).to_pylist()
+    data_sets = {_plain(own["dataset"]) for own in ours}
     found = compare(ledger, published).to_pylist()
     names = ("dataset", "model", "loss")
     known = {(*(row[n] for n in names), row["metric"], row["published_protocol"]) for row in found}
     lines: dict[str, None] = {}
     for line in _published(published):
+        if own_data_only and _plain(line["dataset"]) not in data_sets:
+            continue
         metric = line["metric"].strip().lower()
         if (*(line[n] for n in names), metric, line.get("protocol")) not in known:
             what = ", ".join(line[n] for n in names)
@@ -117,7 +123,8 @@ def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
 
 
 def published_of(ledger: Ledger) -> Path:
-    """The file that the newest study of the ledger names as `published`. Raises DataError."""
+    """The file that the newest study of the ledger names as `published`, else the one that
+    travels with scalelab."""
     rows = ledger.query("SELECT spec_toml FROM studies ORDER BY created_at DESC").to_pylist()
     for row in rows:
         try:
@@ -126,7 +133,7 @@ def published_of(ledger: Ledger) -> Path:
             continue
         if named:
             return Path(str(named))
-    raise DataError("no study of the ledger names published results", "add --published FILE")
+    return shipped_published()
 
 
 def _row(
@@ -205,12 +212,11 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
 
 
 def _same_split(ours: str, published: str) -> bool:
-    """Only the same kind of split, at the same quantile, compares; one not named fits all.
-
-    Ours takes one target a user: what a paper averages over several targets is another figure.
+    """Only the same kind of split, at the same quantile, with the same targets, compares; a split
+    that is not named fits all that have one target per user.
     """
     words = published.lower()
-    if "successive" in words or "all targets" in words:
+    if _targets_published(words) != _targets_of(ours):
         return False
     kind = next((kind for kind in _SPLITS if kind in words), None)
     if kind is None:
@@ -221,9 +227,31 @@ def _same_split(ours: str, published: str) -> bool:
     return ours.lower().startswith(kind)
 
 
-def _key(own: dict[str, Any], metric: str) -> tuple[str, str | None, str]:
-    # With one target a user, recall is the hit rate.
-    return own["configuration"], own["device"], metric.replace("recall@", "hr@")
+def _targets_published(words: str) -> str:
+    """What is ranked of a held-out window, in the words of `data.targets`."""
+    if "all targets" in words:
+        return "all"
+    successive = "successive" in words or ("sessions" in words and "last" not in words)
+    return "successive" if successive else "last"
+
+
+def _targets_of(ours: str) -> str:
+    named = re.search(r", targets (\w+)", ours)
+    if named:
+        return named[1]
+    return "successive" if ours.startswith("sessions") else "last"
+
+
+def _figures_of(
+    own: dict[str, Any], metric: str, figures: dict[tuple[str, str | None, str], list[float]]
+) -> list[float]:
+    """The values over seeds. Where one list has one target, recall is the hit rate: older ledgers
+    hold that alone."""
+    metrics = [metric]
+    if _targets_of(own["protocol"]) != "all":
+        metrics.append(metric.replace("recall@", "hr@"))
+    found = (figures.get((own["configuration"], own["device"], name)) for name in metrics)
+    return next((values for values in found if values), [])
 
 
 def _plain(name: str) -> str:

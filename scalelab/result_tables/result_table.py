@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from scalelab.core.errors import SpecError
+from scalelab.findings.data_notes import data_notes
 from scalelab.findings.verdicts import baselines_of
 from scalelab.result_tables.candidates import (
     COSTS,
@@ -16,6 +17,7 @@ from scalelab.result_tables.candidates import (
     candidates,
     check_metrics,
 )
+from scalelab.result_tables.frames import as_pandas, as_polars
 from scalelab.result_tables.grouping import DATASET, Grouped, group
 from scalelab.result_tables.marks import marks_of
 from scalelab.result_tables.notes import notes_of
@@ -91,8 +93,12 @@ class ResultTable:
         return self.document("csv")
 
     def to_pandas(self) -> Any:
-        """The raw figures as a pandas DataFrame, one per row."""
-        return self.figures.to_pandas()
+        """The raw figures as a pandas DataFrame, one per row. Raises MissingExtra."""
+        return as_pandas(self.figures)
+
+    def to_polars(self) -> Any:
+        """The raw figures as a polars DataFrame, one per row. Raises MissingExtra."""
+        return as_polars(self.figures)
 
     def document(self, format: str) -> str:
         """The table as markdown, latex, html or csv. Raises SpecError."""
@@ -168,7 +174,10 @@ def make_table(
         columns=tuple(grouped.columns.values()),
         metrics=shown,
         lines=tuple(lines),
-        notes=tuple(notes_of(grouped, significance, has_baselines=bool(baselines))),
+        notes=(
+            *notes_of(grouped, significance, has_baselines=bool(baselines)),
+            *data_notes(ledger, {o.columns["data_fingerprint"] for o in grouped.chosen.values()}),
+        ),
         figures=_tidy(grouped, rows, columns, shown, marks, significance),
     )
 

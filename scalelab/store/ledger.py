@@ -98,10 +98,10 @@ class Ledger:
         with self._open(write=True) as connection, _transaction(connection, self.path):
             _replace_baselines(connection, table_of_baselines(_unique(baselines)))
 
-    def baselines_known(self) -> set[tuple[str, str]]:
-        """Data fingerprint and protocol of those whose baselines are stored."""
-        rows = self.query("SELECT DISTINCT data_fingerprint, protocol FROM baselines")
-        return {(row["data_fingerprint"], row["protocol"]) for row in rows.to_pylist()}
+    def baselines_known(self) -> set[tuple[str, str, str]]:
+        """Data fingerprint, protocol and name of the baselines that are stored."""
+        rows = self.query("SELECT DISTINCT data_fingerprint, protocol, name FROM baselines")
+        return {tuple(row.values()) for row in rows.to_pylist()}
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
         """The rows that `sql` selects. It reads the ledger, nothing else, and never writes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scalelab.core.errors import LedgerError
 
-__all__ = ["driver_lock", "lock_path"]
+__all__ = ["driver_lock", "is_locked", "lock_path"]
 
 
 def lock_path(ledger: Path) -> Path:
@@ -37,6 +37,25 @@ def driver_lock(ledger: Path) -> Generator[None, None, None]:
         # Removed while held: a process that has just opened the file sees that, and tries again.
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def is_locked(ledger: Path) -> bool:
+    """Whether a sweep writes `ledger` now. Raises LedgerError."""
+    try:
+        import fcntl
+
+        descriptor = os.open(lock_path(ledger), os.O_RDONLY)
+    except (ModuleNotFoundError, FileNotFoundError):
+        return False  # no sweep can run here, or none does
+    except OSError as error:
+        raise LedgerError(f"cannot read {lock_path(ledger)}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _acquire(path: Path, ledger: Path) -> int:

@@ -210,6 +210,7 @@ SELECT
     round(avg(peak_bytes))::BIGINT AS peak_bytes,
     stddev_samp(peak_bytes) AS peak_bytes_std,
     max(peak_bytes) AS peak_bytes_max,
+    max(eval_peak_bytes) AS eval_peak_bytes_max,
     round(avg(predicted_peak_bytes))::BIGINT AS predicted_peak_bytes,
     max(host_rss_bytes) AS host_rss_bytes,
     avg(train_s) AS train_s,
@@ -311,16 +312,11 @@ CREATE OR REPLACE MACRO size_in_bytes(size) AS CASE
 END;
 
 -- The best configuration, chosen on validation, whose every seed ended well and stayed within `budget`
--- bytes in training and evaluation: one row for each data set, protocol, device and results version.
+-- bytes, in training and in evaluation: one row for each data set, protocol, device and results version.
 CREATE OR REPLACE MACRO best_under_budget(budget) AS TABLE
 SELECT * FROM configurations
-WHERE peak_bytes_max <= size_in_bytes(budget) AND num_lost = 0 AND valid_ndcg_10 IS NOT NULL
-    AND NOT EXISTS (
-        SELECT 1 FROM results
-        WHERE results.configuration = configurations.configuration
-            AND results.device IS NOT DISTINCT FROM configurations.device
-            AND results.eval_peak_bytes > size_in_bytes(budget)
-    )
+WHERE peak_bytes_max <= size_in_bytes(budget) AND eval_peak_bytes_max <= size_in_bytes(budget)
+    AND num_lost = 0 AND valid_ndcg_10 IS NOT NULL
 QUALIFY row_number() OVER (
     PARTITION BY {comparable}
     ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration

@@ -11,12 +11,9 @@ from scalelab.core.errors import (
     PredictionUnsupported,
     ScalelabError,
     SpecError,
-    nearest,
 )
-from scalelab.core.presets import find_preset, preset_names
-from scalelab.core.spec import RunSpec, with_overrides
-from scalelab.core.study import StudySpec
-from scalelab.core.toml_sections import read_toml
+from scalelab.core.given import GivenRun, GivenStudy, run_or_study_of
+from scalelab.core.spec import RunSpec
 from scalelab.core.units import parse_bytes
 from scalelab.studies.grid import Configuration, expand
 
@@ -53,7 +50,7 @@ class Scale:
 
 
 def predict_configurations(
-    run_or_study: str | Path,
+    run_or_study: GivenRun | GivenStudy,
     overrides: Mapping[str, Any],
     *,
     on: str | Path | None = None,
@@ -103,18 +100,17 @@ def predict_configurations(
 
 
 def configurations_of(
-    run_or_study: str | Path, overrides: Mapping[str, Any], without: str | None = None
+    run_or_study: GivenRun | GivenStudy,
+    overrides: Mapping[str, Any],
+    without: str | None = None,
 ) -> tuple[list[Configuration], int | None]:
     """The configurations (of a run, one) and the study's memory budget. Raises SpecError.
 
     Those of a study that differ in the key `without` only are one.
     """
-    path = _file_of(run_or_study)
-    sections, name = read_toml(path), str(run_or_study)
-    if "base" not in sections:
-        spec = RunSpec.build(with_overrides(sections, dict(overrides)), where=name)
-        return [Configuration(spec=spec, label="")], None
-    study = StudySpec.from_sections(sections, path, name)
+    study = run_or_study_of(run_or_study, overrides)
+    if isinstance(study, RunSpec):
+        return [Configuration(spec=study, label="")], None
     memory = study.budget.memory
     budget_bytes = parse_bytes(memory) if memory is not None else None
     found = expand(study, overrides)
@@ -137,19 +133,6 @@ def _same_without(configurations: list[Configuration], key: str) -> list[Configu
         ]
         once.setdefault(str(sections), Configuration(spec=each.spec, label=" ".join(words)))
     return list(once.values())
-
-
-def _file_of(name: str | Path) -> Path:
-    """The TOML file of a run or a study; a run's preset wins over a file of the same name."""
-    runs, studies = preset_names("runs"), preset_names("studies")
-    if str(name) in runs:
-        return find_preset("runs", name)
-    if str(name) not in studies and not Path(name).exists():
-        raise SpecError(
-            f"no run profile, no study and no file called {str(name)!r}",
-            nearest(str(name), [*runs, *studies]),
-        )
-    return find_preset("studies", name)
 
 
 class Predictor:
@@ -255,6 +238,7 @@ class Predictor:
             "memory": {},
             "evaluation": {},
             "needed_bytes": None,
+            "host_rss_bytes": None,
             "seconds": {"step": None, "evaluation": None, "run": None},
             "fits": None,
             "limit_bytes": limit_bytes(device, self._limit(device)),

@@ -4,7 +4,7 @@ import math
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import cache
@@ -17,6 +17,7 @@ from scalelab.core.units import format_seconds
 from scalelab.store.writer import LedgerWriter
 from scalelab.sweeping.device_memory import find_device
 from scalelab.sweeping.jobs import Job
+from scalelab.sweeping.known_baselines import KnownBaselines
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.running import Running, unfinished_record
 from scalelab.sweeping.signals import StopSignals
@@ -36,8 +37,8 @@ class Driver:
     """The loop of a sweep. Single-threaded; the ledger's writer has a thread of its own.
 
     `gpus` gives the UUIDs of this machine's GPUs; it is called when the first run needs one.
-    `with_baselines` are the data fingerprints and protocols whose baselines are stored; the first
-    run of another brings them along.
+    `with_baselines` are those that are stored; the first run of another data set or protocol brings
+    its own along.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Driver:
         total_s: float | None = None,
         pruning: MedianRule | None = None,
         gpus: Callable[[], Sequence[str]] = tuple,
-        with_baselines: Collection[tuple[str, str]] = (),
+        with_baselines: KnownBaselines | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.outcomes: dict[str, Outcome] = {}
@@ -69,7 +70,7 @@ class Driver:
         self._total_s = math.inf if total_s is None else total_s
         self._pruning = pruning
         self._gpus = cache(gpus)
-        self._with_baselines = set(with_baselines)
+        self._with_baselines = with_baselines or KnownBaselines()
         self._sharing_announced = False
         self._clock = clock
         self._began_s = clock()
@@ -142,7 +143,7 @@ class Driver:
         running = self._running.pop(record.run.run_id)
         job = running.job
         if running.task.baselines and not record.baselines:
-            self._with_baselines.discard(_protocol_of(running.task))
+            self._with_baselines.discard(running.task.data_fingerprint, running.task.spec)
         forecast = job.forecast
         if record.run.outcome is Outcome.DONE:
             self._num_measured += 1
@@ -160,7 +161,7 @@ class Driver:
         running = self._running.pop(run_id)
         job = running.job
         if running.task.baselines:
-            self._with_baselines.discard(_protocol_of(running.task))
+            self._with_baselines.discard(running.task.data_fingerprint, running.task.spec)
         self._losses[job.fingerprint] += 1
         if self._losses[job.fingerprint] >= _MOST_LOSSES:
             reason = f"lost {_MOST_LOSSES} times; the last time: {why}"
@@ -227,8 +228,8 @@ class Driver:
         task = self._task(job)
         if self._executor.shares_memory and device != "cpu":
             task = self._on_gpu(task, device)
-        if _protocol_of(task) not in self._with_baselines:
-            self._with_baselines.add(_protocol_of(task))
+        if not self._with_baselines.has(task.data_fingerprint, task.spec):
+            self._with_baselines.add(task.data_fingerprint, task.spec)
             task = replace(task, baselines=True)
         self._running[task.run_id] = Running(
             job=job,
@@ -293,8 +294,3 @@ class Driver:
             self._receipts.popleft()
             receipt.result()
             self._observer.on_run_end(record)
-
-
-def _protocol_of(task: Task) -> tuple[str, str]:
-    """Which baselines the task is to be compared with."""
-    return task.data_fingerprint or "", task.spec.protocol

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from scalelab.core.records import Baseline
 from scalelab.core.spec import DataSpec, RunSpec
 from scalelab.studies.forecast import Forecast, forecast
 from scalelab.sweeping import this_machine
@@ -25,4 +26,5 @@ class Hooks:
     check_device: Callable[[Sequence[RunSpec]], None] = this_machine.check_device
     forecast: ForecastFunction = forecast
     on_this_machine: Callable[[RunSpec], RunSpec] = this_machine.on_this_machine
+    baselines: Callable[[RunSpec, str], Sequence[Baseline]] = this_machine.baselines
     gpus: Callable[[], Sequence[str]] = this_machine.gpu_uuids

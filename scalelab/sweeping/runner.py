@@ -28,6 +28,7 @@ from scalelab.sweeping.final_seeds import best_configurations, check_final_seeds
 from scalelab.sweeping.halving import check_halving, first_round, run_rounds
 from scalelab.sweeping.hooks import Hooks
 from scalelab.sweeping.jobs import Job, Planner, in_order, outcomes_to_rerun
+from scalelab.sweeping.known_baselines import KnownBaselines, add_missing
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.result import SweepResult
 from scalelab.sweeping.signals import StopSignals, count_stop_signals
@@ -107,6 +108,7 @@ class _Sweep:
     hooks: Hooks
     threads: int
     on_this_machine: bool
+    baselines: KnownBaselines = field(default_factory=KnownBaselines)
     jobs: dict[str, Job] = field(default_factory=dict)
     _executor_open: bool = False
     _old_runs: Mapping[int | None, int] = field(default_factory=dict[int | None, int])
@@ -142,6 +144,7 @@ class _Sweep:
             toml = as_toml(self.study, self.overrides)
             ledger.add_study(self.study_id, self.study.name, toml, utc_now())
             planner = self._planner(ledger.attempts())
+            self.baselines = KnownBaselines(ledger.baselines_known())
             driver = Driver(
                 executor=executor,
                 writer=writer,
@@ -153,7 +156,7 @@ class _Sweep:
                 total_s=self.total_s,
                 pruning=MedianRule() if self.study.prune == "median" else None,
                 gpus=self.hooks.gpus,
-                with_baselines=ledger.baselines_known(),
+                with_baselines=self.baselines,
             )
             if executor.blocking:
                 stops.on_signal = lambda count: executor.stop(now=count > 1)
@@ -198,6 +201,7 @@ class _Sweep:
     ) -> None:
         with stops.ending_at_once():  # nothing runs yet
             jobs = self._plan(planner, configurations)
+            add_missing(jobs, self.baselines, Ledger(self.ledger), self.hooks.baselines)
         self._open_executor(executor, driver, jobs)
         driver.add(jobs)
         driver.run()

@@ -6,9 +6,10 @@ torch is imported by the functions that need it: a sweep that cannot lock its le
 import logging
 from collections.abc import Sequence
 
+from scalelab.core.records import Baseline
 from scalelab.core.spec import DataSpec, RunSpec
 
-__all__ = ["check_device", "fingerprint", "gpu_uuids", "on_this_machine"]
+__all__ = ["baselines", "check_device", "fingerprint", "gpu_uuids", "on_this_machine"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -18,6 +19,22 @@ def fingerprint(data: DataSpec) -> str:
     from scalelab.datasets import load
 
     return load.fingerprint(data)
+
+
+def baselines(spec: RunSpec, data_fingerprint: str) -> tuple[Baseline, ...]:
+    """The baselines of a run's data set and protocol. Raises DataError."""
+    from scalelab.train.baselines import baseline_rows
+    from scalelab.train.data import load_data
+
+    data = load_data(spec)
+    return baseline_rows(
+        data.interactions,
+        data.split,
+        spec.data,
+        data_fingerprint=data_fingerprint,
+        protocol=spec.protocol,
+        ks=spec.evaluate.ks,
+    )
 
 
 def on_this_machine(spec: RunSpec) -> RunSpec:

@@ -14,5 +14,6 @@ here and nowhere else in scalelab.
 from scalelab.testing.charts import ChartContract
 from scalelab.testing.losses import LossContract
 from scalelab.testing.models import ModelContract
+from scalelab.testing.tables import TableContract
 
-__all__ = ["ChartContract", "LossContract", "ModelContract"]
+__all__ = ["ChartContract", "LossContract", "ModelContract", "TableContract"]

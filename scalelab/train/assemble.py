@@ -1,15 +1,19 @@
 """Make a trainer with all its parts from a spec: the one place that knows parts by name."""
 
+from typing import Any
+
 import numpy as np
 import torch
+from torch import nn
 
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
-from scalelab.core.spec import RunSpec
+from scalelab.core.spec import ItemTableSpec, RunSpec
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
+from scalelab.models.tables import making
 from scalelab.train.baselines import popularity_metrics
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
@@ -28,20 +32,8 @@ def build_parts(
     `seed` None leaves weights to torch's own generator, which is all that fake tensors can use.
     """
     device = torch.device(spec.device.name)
-    seeded = [device] if device.type == "cuda" else []
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
-    model_class = plugins.load("models", spec.model.name)
-    try:
-        # Layers draw weights of their own before ours; that must not move the process's generator.
-        with torch.random.fork_rng(devices=seeded), torch.device(device):
-            model = model_class(
-                num_items=num_items,
-                max_len=spec.batch.max_len,
-                generator=draw,
-                **spec.model.options,
-            )
-    except ValueError as error:
-        raise SpecError(f"model {spec.model.name!r}: {error}") from error
+    model = _built_model(spec, num_items, device, draw)
     if spec.train.compile:
         if not callable(getattr(model, "encode", None)):
             message = f"{locate('models', spec.model.name)} has no `encode` that could be compiled"
@@ -64,6 +56,47 @@ def build_parts(
         bf16=spec.train.precision == "bf16",
         accumulate=spec.train.accumulate,
     )
+
+
+def _built_model(
+    spec: RunSpec, num_items: int, device: torch.device, draw: torch.Generator | None
+) -> Any:
+    model_class, table_class = (
+        plugins.load(kind, name)
+        for kind, name in (("models", spec.model.name), ("tables", spec.table.name))
+    )
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[spec.model.table_dtype]
+
+    def make_table(num_items: int, hidden_dim: int) -> nn.Module:
+        options = spec.table.options
+        try:
+            return table_class(num_items=num_items, hidden_dim=hidden_dim, dtype=dtype, **options)
+        except ValueError as error:
+            raise SpecError(f"item table {spec.table.name!r}: {error}") from error
+
+    seeded = [device] if device.type == "cuda" else []
+    try:
+        # Layers draw weights of their own before ours; that must not move the process's generator.
+        with (
+            torch.random.fork_rng(devices=seeded),
+            torch.device(device),
+            making(make_table) as made,
+        ):
+            model = model_class(
+                num_items=num_items,
+                max_len=spec.batch.max_len,
+                generator=draw,
+                **spec.model.options,
+            )
+    except ValueError as error:
+        raise SpecError(f"model {spec.model.name!r}: {error}") from error
+    if not made.is_made and (spec.table != ItemTableSpec() or spec.model.table_dtype != "fp32"):
+        raise SpecError(
+            f"{locate('models', spec.model.name)} makes its item table itself, a full one in fp32",
+            'leave out [table] and model.table_dtype, or make it with "item_table" of '
+            "scalelab.models.tables",
+        )
+    return model
 
 
 def evaluator_of(spec: RunSpec, num_items: int) -> Evaluator:
@@ -107,7 +140,9 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
     )
-    parts = build_parts(spec, num_items, loader.log_popularity, seed=spec.train.seed)
+    wanted = needs_popularity(plugins.made("losses", spec.loss.name, **spec.loss.options))
+    log_popularity = loader.log_popularity if wanted else None
+    parts = build_parts(spec, num_items, log_popularity, seed=spec.train.seed)
     return Trainer(
         spec=spec,
         parts=parts,

@@ -9,8 +9,9 @@ Each baseline gives an item a score that counts something in the training histor
 
 The protocol is that of a model: all items are ranked, seen items are left out where
 `data.exclude_seen` says so, and equal scores share their ranks (see `scalelab.train.ranking`).
-No list is made, so there is no coverage. Most scores are 0 and only the others are kept: a
-user's cost grows with the history, not with the catalog.
+Coverage is of the lists of items that were counted at all: the others are level, so no list names
+one before another. There, of equal counts the smaller item number comes first. Most scores are 0
+and only the others are kept: a user's cost grows with the history, not with the catalog.
 """
 
 import time
@@ -36,13 +37,15 @@ _DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 
 class _Scores:
     """Counts above 0, sparse: list r has `items[offsets[r]:offsets[r + 1]]`, ascending, with their
     `counts`; `ordered` holds the same counts of each list in ascending order. One list serves all
-    users, or there is one per last item (0..num_items).
+    users, or there is one per last item (0..num_items). `ranked` are the items of each list by
+    falling count.
     """
 
     offsets: np.ndarray
     items: np.ndarray
     counts: np.ndarray
     ordered: np.ndarray
+    ranked: np.ndarray
 
     @property
     def per_last_item(self) -> bool:
@@ -69,7 +72,7 @@ def baseline_rows(
         made_s = time.perf_counter() - began
         for which, held_out in (("valid", split.valid), ("test", split.test)):
             began = time.perf_counter()
-            metrics = _metrics(scores, held_out, split.num_items, data, ks)
+            metrics = _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
             seconds = made_s + time.perf_counter() - began
             rows += [
                 Baseline(
@@ -92,7 +95,7 @@ def popularity_metrics(
 ) -> dict[str, float]:
     """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking `held_out` by occurrences in training."""
     scores = _counted(_items_of(split.train), split.num_items)
-    return _metrics(scores, held_out, split.num_items, data, ks)
+    return _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
 
 
 def _baselines(
@@ -103,7 +106,7 @@ def _baselines(
     times = interactions.times
     if times is not None and not interactions.time_is_order and interactions.time_unit in _DAY:
         recent = data.recent_days * _DAY[interactions.time_unit]
-        found[f"popularity_{data.recent_days:g}_days"] = lambda: _counted(
+        found[data.recent_baseline] = lambda: _counted(
             _recent_items(train, times, recent), num_items
         )
     found["last_item_follower"] = lambda: _followers(train, num_items)
@@ -122,14 +125,18 @@ def _recent_items(histories: Histories, times: np.ndarray, duration: float) -> n
 
 def _counted(items: np.ndarray, num_items: int) -> _Scores:
     """One list for all users: how often each item occurs among `items`."""
-    occurrences = np.bincount(items, minlength=num_items + 1)
-    some = np.flatnonzero(occurrences)
-    counts = occurrences[some]
+    if len(items) < num_items:  # less memory than an entry an item
+        some, counts = np.unique(items, return_counts=True)
+    else:
+        occurrences = np.bincount(items, minlength=num_items + 1)
+        some = np.flatnonzero(occurrences)
+        counts = occurrences[some]
     return _Scores(
         offsets=np.array([0, len(some)], np.int64),
         items=some.astype(np.int32),
         counts=counts,
         ordered=np.sort(counts),
+        ranked=some[np.argsort(-counts, kind="stable")].astype(np.int32),
     )
 
 
@@ -147,6 +154,7 @@ def _followers(histories: Histories, num_items: int) -> _Scores:
         items=after.astype(np.int32),
         counts=counts,
         ordered=counts[np.lexsort((counts, before))],
+        ranked=after[np.lexsort((-counts, before))].astype(np.int32),
     )
 
 
@@ -158,7 +166,7 @@ def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _metrics(
-    scores: _Scores, held_out: HeldOut, num_items: int, data: DataSpec, ks: tuple[int, ...]
+    scores: _Scores, held_out: HeldOut, data: DataSpec, *, num_items: int, ks: tuple[int, ...]
 ) -> dict[str, float]:
     rows = held_out.evaluated(data.max_eval_users)
     if len(rows) == 0:
@@ -186,7 +194,43 @@ def _metrics(
         repeated,
     )
     groups = held_out.users[rows] if held_out.as_sets else None
-    return ranking_metrics(above, ties, repeated if data.exclude_seen else None, ks, groups)
+    metrics = ranking_metrics(above, ties, repeated if data.exclude_seen else None, ks, groups)
+    best = _best_ranks(
+        np.ascontiguousarray(histories.item_ids),
+        histories.starts[rows],
+        histories.ends[rows],
+        num_items,
+        data.exclude_seen,
+        scores.per_last_item,
+        scores.offsets,
+        scores.ranked,
+        max(ks),
+    )
+    return metrics | {f"coverage@{k}": float((best <= k).sum() / num_items) for k in ks}
+
+
+@njit(nogil=True, cache=True)
+def _best_ranks(
+    item_ids, starts, ends, num_items, exclude_seen, per_last_item, offsets, ranked, longest
+):
+    """The best rank (from 1) of each item in anybody's list; above `longest` where in none."""
+    best = np.full(num_items + 1, longest + 1, np.int64)
+    found_by = np.zeros(num_items + 1, np.int64)
+    for user in range(len(starts)):
+        if exclude_seen:
+            for at in range(starts[user], ends[user]):
+                found_by[item_ids[at]] = user + 1
+        row = item_ids[ends[user] - 1] if per_last_item else 0
+        rank = 0
+        for at in range(offsets[row], offsets[row + 1]):
+            item = ranked[at]
+            if exclude_seen and found_by[item] == user + 1:
+                continue
+            rank += 1
+            if rank > longest:
+                break
+            best[item] = min(best[item], rank)
+    return best
 
 
 @njit(nogil=True, cache=True)
@@ -207,8 +251,6 @@ def _rank(
     repeated,
 ):
     """How many items stand above each target and how many, itself included, level with it."""
-    # The user (from 1) whose history an item was last found in: a repeat is taken out once.
-    found_by = np.zeros(num_items + 1, np.int64)
     for user in range(len(targets)):
         target = targets[user]
         row = item_ids[ends[user] - 1] if per_last_item else 0
@@ -220,12 +262,11 @@ def _rank(
         else:
             level = num_items - (end - begin)
         repeated[user] = False
-        for at in range(starts[user], ends[user]):
-            item = item_ids[at]
+        # A repeat is taken out once.
+        for item in np.unique(item_ids[starts[user] : ends[user]]):
             if item == target:
                 repeated[user] = True
-            elif exclude_seen and found_by[item] != user + 1:
-                found_by[item] = user + 1
+            elif exclude_seen:
                 seen_score = _count_of(item, items, counts, begin, end)
                 higher -= seen_score > score
                 level -= seen_score == score

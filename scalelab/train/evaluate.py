@@ -23,6 +23,10 @@ from scalelab.train.scoring import Scorer
 __all__ = ["BlockChoice", "Diverged", "Evaluator"]
 
 _CPU_BLOCK = 16 * MIB
+# Fewer would make thin products.
+_FEWEST_USERS = 8
+# Where the scores of so few are too many: users at once, and scores at once by `most_bytes`.
+_PANEL_USERS, _PANEL_SHARE = 64, 32
 
 
 class Diverged(Exception):
@@ -58,16 +62,26 @@ class Evaluator:
     packer: str = "first_fit"
     ks: tuple[int, ...] = KS
     block_bytes: int = 0
+    most_bytes: int = 512 * MIB
     scores: Scores | None = None
 
     def block_users(self, hidden_dim: int, target: Target | None) -> int:
         """Users scored at once on `target` (None: a CPU); at least 8, so that a very large catalog
         still uses a matrix product.
         """
+        if self.panel_numbers:
+            return _PANEL_USERS
         on_gpu = target is not None and target.kind == "cuda"
         space = self.block_bytes or (target.tile_bytes // 4 if target and on_gpu else _CPU_BLOCK)
         largest = max(4 * (self.num_items + 1), 4 * 4 * self.max_len * hidden_dim)
-        return max(8, space // largest)
+        return max(_FEWEST_USERS, space // largest)
+
+    @property
+    def panel_numbers(self) -> int:
+        """Scores that are held at once where those of few users are too many; else 0."""
+        if 4 * _FEWEST_USERS * (self.num_items + 1) <= self.most_bytes:
+            return 0
+        return self.most_bytes // _PANEL_SHARE
 
     def largest_blocks(
         self, lengths: Mapping[str, np.ndarray], *, block_users: int
@@ -136,7 +150,7 @@ class Evaluator:
                 histories,
                 packer=self.packer,
                 max_len=self.max_len,
-                size=len(scorer.buffer),
+                size=scorer.block_users,
                 masked=self.masked,
                 first=block or 0,
             )
@@ -155,7 +169,7 @@ class Evaluator:
         above, ties = scorer.kept()
         repeated = np.concatenate(repeated_n)
         missed = repeated if self.exclude_seen else None
-        first = 0 if block is None else block * len(scorer.buffer)
+        first = 0 if block is None else block * scorer.block_users
         users = users[first : first + len(above)]
         groups = users if held_out.as_sets else None
         metrics = ranking_metrics(above, ties, missed, self.ks, groups) | scorer.coverage()

@@ -54,6 +54,7 @@ def unpack_parts(spec: RunSpec, packed: PartFiles) -> RunSpec:
                 source.model_copy(update={"name": moved(source.name)}) for source in spec.negatives
             ),
             "model": spec.model.model_copy(update={"name": moved(spec.model.name)}),
+            "table": spec.table.model_copy(update={"name": moved(spec.table.name)}),
             "loss": spec.loss.model_copy(update={"name": moved(spec.loss.name)}),
             "measure": spec.measure.model_copy(update={"probes": probes}),
         }

@@ -45,42 +45,75 @@ def items(folder: Path) -> dict[str, object]:
     return {"synthesize": made, "train_200_steps": trained, "limit_gib": 12}
 
 
-# Settings of the item table's update, and the GiB that the whole process may take.
+_SHARED_NEGATIVES = {
+    "loss.name": "sampled_softmax",
+    "negatives.per": "batch",
+    "negatives.num_negatives": "8192",
+}
+# Settings of 10 steps of 256 positions, and the GiB that the whole process may take.
 STREAMED = {
-    "rowwise_adagrad": ({"loss.name": "cross_entropy"}, 3.6),
-    "adamw": ({"loss.name": "cross_entropy"}, 8.4),
-    "lazy_adam": (
+    "rowwise_adagrad": ({"train.table.optimizer": "rowwise_adagrad"}, 3.6),
+    "adamw": ({"train.table.optimizer": "adamw"}, 8.4),
+    "lazy_adam": ({"train.table.optimizer": "lazy_adam", **_SHARED_NEGATIVES}, 8.4),
+    "bf16": ({"train.table.optimizer": "rowwise_adagrad", "model.table_dtype": "bf16"}, 2.4),
+    "product_quantised": (
+        {"train.table.optimizer": "adam", "table.name": "product_quantised"},
+        2.4,
+    ),
+    "hundred_million": (
         {
-            "loss.name": "sampled_softmax",
-            "negatives.per": "batch",
-            "negatives.num_negatives": "8192",
+            "train.table.optimizer": "rowwise_adagrad",
+            "model.table_dtype": "bf16",
+            "data.num_items": "100000000",
+            "model.hidden_dim": "16",
+            **_SHARED_NEGATIVES,
         },
-        8.4,
+        6.0,
     ),
 }
 
 
-def streamed(folder: Path, rule: str) -> dict[str, object]:
+def streamed(name: str) -> dict[str, object]:
     """10^7 items x 64, 10 steps of 256 positions, 200 users evaluated, and the prediction."""
-    loss, limit = STREAMED[rule]
-    changes = {
+    changes, limit = STREAMED[name]
+    settings = {
         "data.num_items": "10000000",
         "data.num_interactions": "1000000",
         "data.num_users": "100000",
         "data.max_eval_users": "200",
         "batch.size": "256",
+        "loss.name": "cross_entropy",
         "loss.train_on": "last",
         "model.hidden_dim": "64",
         "train.max_steps": "10",
         "train.table.update": "streamed",
-        "train.table.optimizer": rule,
         "measure.probes": '["step_timer", "host_rss"]',
         "device.name": "cpu",
+        **changes,
     }
-    changes |= loss
-    sets = [f"--set={key}={value}" for key, value in changes.items()]
-    out = ("--json", "--out", str(folder / "out"))
-    return {"profile": scalelab("profile", "sasrec-synthetic", *sets, *out), "limit_gib": limit}
+    sets = [f"--set={key}={value}" for key, value in settings.items()]
+    (plan,) = json.loads(output("plan", "sasrec-synthetic", *sets, "--json"))
+    start = time.perf_counter()
+    facts = json.loads(output("profile", "sasrec-synthetic", *sets, "--json", "--quiet"))
+    return {
+        "name": name,
+        "limit_gib": limit,
+        "peak_rss_gib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / GIB,
+        "predicted_rss_gib": plan["host_rss_bytes"] / GIB,
+        "requested": {
+            stage: [plan[key]["requested"]["total"], facts["memory"][stage]["requested"]["total"]]
+            for stage, key in (("train", "memory"), ("eval", "evaluation"))
+        },
+        "time": facts["time"],
+        "outcome": facts["outcome"],
+        "wall_s": time.perf_counter() - start,
+    }
+
+
+def output(*words: str) -> str:
+    """What a command prints."""
+    command = [sys.executable, "-m", "scalelab", *words]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def rows(folder: Path) -> dict[str, object]:
@@ -99,8 +132,8 @@ def rows(folder: Path) -> dict[str, object]:
 def main() -> None:
     jobs = {"items": items, "rows": rows}
     with tempfile.TemporaryDirectory() as folder:
-        job, _, rule = sys.argv[1].partition(":")
-        result = streamed(Path(folder), rule) if job == "streamed" else jobs[job](Path(folder))
+        job, _, name = sys.argv[1].partition(":")
+        result = streamed(name) if job == "streamed" else jobs[job](Path(folder))
         print(json.dumps(result, indent=1))
 
 

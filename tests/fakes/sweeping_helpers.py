@@ -63,5 +63,6 @@ def hooks(**changes):
         "modules": lambda specs: [],
         "fingerprint": data_fingerprint,
         "forecast": no_forecast,
+        "baselines": lambda spec, data_fingerprint: (),
     }
     return runner.Hooks(**{**plain, **changes})

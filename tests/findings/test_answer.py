@@ -11,6 +11,7 @@ from scalelab import api
 from scalelab.core.errors import SpecError
 from scalelab.core.records import Baseline, Memory, Metric, Outcome, Stopped, UserRanks
 from scalelab.core.units import MIB
+from scalelab.findings.result import as_html
 from scalelab.findings.sentences import answer
 from scalelab.reporting import page
 from scalelab.store.ledger import Ledger
@@ -617,7 +618,11 @@ def test_the_page_opens_with_it_and_the_notebook_shows_it(made, ledger):
     text = page.page(ledger)
     start = text.index('<section id="answer"')
     assert start < text.index('class="chart"')
-    assert found._repr_html_() in text[start:]
+    # Nobody needs the command that wrote the page on that page.
+    assert "scalelab report" in found._repr_html_()
+    assert as_html(found, on_page=True) in text[start:]
+    assert "scalelab report" not in text[start : text.index('class="tiles"')]
+    assert found._repr_html_().startswith(as_html(found, on_page=True).partition("<p>Next")[0][:80])
     assert str(found) == found.text
     assert json.loads(json.dumps(found.sentences[0].best.settings))["batch.size"] == 32
 

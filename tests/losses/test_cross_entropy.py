@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalelab.losses import LossBatch, cross_entropy
-from scalelab.losses.cross_entropy import CrossEntropy, _Work  # noqa: PLC2701
+from scalelab.losses import LossBatch, _tiled_softmax  # noqa: PLC2701
+from scalelab.losses._tiled_softmax import Tile, TiledSoftmax  # noqa: PLC2701
+from scalelab.losses.cross_entropy import CrossEntropy
 from scalelab.losses.dense_ce import DenseCE
 from scalelab.losses.rece import RECE
 
@@ -70,9 +71,9 @@ def test_equals_dense_in_tiles_of_any_size(
     )
     wanted = gradients(DenseCE(include_padding=include_padding), hidden_ND, items_VD, batch, -2.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cross_entropy, "_ROWS", rows)
-        patch.setattr(cross_entropy, "_COLUMNS", columns)
-        patch.setattr(cross_entropy, "_FEWEST_ROWS", fewest)
+        patch.setattr(_tiled_softmax, "_ROWS", rows)
+        patch.setattr(_tiled_softmax, "_COLUMNS", columns)
+        patch.setattr(_tiled_softmax, "_FEWEST_ROWS", fewest)
         tiled = CrossEntropy(tile_mib=room * 8 / 2**20, include_padding=include_padding)
         ours = gradients(tiled, hidden_ND, items_VD, batch, -2.5)
         with torch.no_grad():
@@ -188,13 +189,17 @@ def test_softmaxes_of_tiles_are_put_together_by_their_log_sums():
     scores[1:] = scores[1:].log()
     hidden_ND = torch.ones(1, 1, dtype=torch.float64)
     table_VD = scores[:, None].clone()
-    options = CrossEntropy(include_padding=True)
-    batch = LossBatch(targets_N=torch.tensor([2]), num_items=2)
-    work = _Work(options, hidden_ND, table_VD, batch, torch.float64)
-    work.keeps, work.rows, work.columns = True, 1, 2
-    loss, grad_hidden_ND, grad_table_VD = work.run(hidden_wanted=True, table_wanted=True)
-    softmax = torch.tensor([1 / 8, 2 / 8, 5 / 8], dtype=torch.float64)
+    softmax = TiledSoftmax(
+        hidden_ND,
+        table_VD,
+        torch.tensor([2]),
+        pad_id=None,
+        compute_dtype=torch.float64,
+        tile=Tile(keeps=True, positions=1, table_rows=2, size=3),
+    )
+    loss, grad_hidden_ND, grad_table_VD = softmax.run(hidden_wanted=True, table_wanted=True)
+    wanted = torch.tensor([1 / 8, 2 / 8, 5 / 8], dtype=torch.float64)
     assert float(loss) == pytest.approx(math.log(8) - math.log(5))
     one_hot = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    assert torch.allclose(grad_table_VD[:, 0], softmax - one_hot)
-    assert torch.allclose(grad_hidden_ND[0, 0], (softmax - one_hot) @ scores)
+    assert torch.allclose(grad_table_VD[:, 0], wanted - one_hot)
+    assert torch.allclose(grad_hidden_ND[0, 0], (wanted - one_hot) @ scores)

@@ -51,6 +51,10 @@ def top1_max(p, n):
     return (s * (torch.sigmoid(n - p) + 0.5 * torch.sigmoid(n * n))).sum()
 
 
+def of_top_3(formula):
+    return lambda p, n: formula(p, n.sort(descending=True).values[:3])
+
+
 FORMULAS = [
     (bce_mean, "bce", {}),
     (bce_sum, "bce", {"reduction": "sum"}),
@@ -60,6 +64,11 @@ FORMULAS = [
     (top1, "top1", {"reg": 0.5}),
     (bpr_max, "bpr_max", {"reg": 0.3, "elu": 0.7}),
     (top1_max, "top1_max", {"reg": 0.5}),
+    (of_top_3(bce_mean), "bce", {"top_k": 3}),
+    (of_top_3(bpr), "bpr", {"top_k": 3}),
+    (of_top_3(bpr_max), "bpr_max", {"reg": 0.3, "elu": 0.7, "top_k": 3}),
+    (of_top_3(top1), "top1", {"reg": 0.5, "top_k": 3}),
+    (of_top_3(top1_max), "top1_max", {"reg": 0.5, "top_k": 3}),
 ]
 
 
@@ -155,6 +164,9 @@ def test_logq_changes_nothing_for_uniform_draws_and_lowers_what_is_drawn_often()
         ("gbce", {"t": 1.5}, "t must lie in"),
         ("sampled_softmax", {"logq": -1.0}, "logq must not be negative"),
         ("sampled_softmax", {"top_k": 0}, "top_k must be at least 1"),
+        ("sampled_softmax", {"temperature": 0.0}, "temperature must be above 0"),
+        ("sampled_softmax", {"logq": 1.0, "logq_target": False}, "needs logq_of"),
+        ("sampled_softmax", {"logq_of": "mixture"}, "corrects nothing with logq = 0"),
         ("bpr_max", {"reg": -1.0}, "reg must not be negative"),
         ("bpr_max", {"elu": -1.0}, "elu must not be negative"),
         ("top1", {"reg": -1.0}, "reg must not be negative"),

@@ -9,6 +9,7 @@ import pytest
 from scalelab.core.events import Stage
 from scalelab.core.records import Memory, Outcome
 from scalelab.core.spec import RunSpec
+from scalelab.measure import scratch
 from scalelab.measure.account_check import account_error
 from scalelab.measure.passes import training_pass
 from scalelab.measure.session import run
@@ -56,3 +57,27 @@ def test_on_cuda_the_allocator_has_counted_in_its_own_pass(
     )
     assert account_error(trainer, account, choice, [counted]) == pytest.approx(1.0, rel=1e-4)
     assert account_error(trainer, account, choice, []) is None
+
+
+def test_a_step_of_many_tiles_is_counted_in_pieces(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No piece holds the events of the whole step, and the count is the same."""
+    changes = {"train.table.update": "streamed", "data.num_items": 30_000, "batch.size": 8}
+    trainer = assemble(small(changes))
+    account, choice = training_pass(trainer)
+    lengths: list[list[int]] = []
+    read = scratch._Record.read
+
+    def noted(record: Any, threads: list[list[Any]]) -> None:
+        lengths[-1].append(sum(map(len, threads)))
+        read(record, threads)
+
+    monkeypatch.setattr(scratch._Record, "read", noted)
+    for tiles in (10**9, 7):
+        monkeypatch.setattr(scratch, "_TILES_A_PIECE", tiles)
+        lengths.append([])
+        assert account_error(trainer, account, choice, []) == 0.0
+    whole, pieces = lengths
+    assert len(whole) == 1 < len(pieces)
+    assert max(pieces) < whole[0] / 2

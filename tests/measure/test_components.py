@@ -47,7 +47,7 @@ VARIANTS = [
     pytest.param(
         {"train.compile": True},
         # torch's compiler warns of its own doings.
-        marks=pytest.mark.filterwarnings("ignore"),
+        marks=[pytest.mark.filterwarnings("ignore"), pytest.mark.slow],
         id="compiled",
     ),
     {"batch.packer": "pad_left", "loss.train_on": "last"},
@@ -67,7 +67,7 @@ def test_the_peak_is_the_profilers_own_count(
 
     def window() -> None:
         for update in micro_steps(trainer.parts.accumulate):
-            trainer.step(batch, 1, 0, update)
+            trainer.step(batch, 1, 0, update=update)
 
     window()
     account = account_of(trainer)
@@ -124,7 +124,7 @@ def test_every_byte_is_named_by_where_it_came_from() -> None:
     run = _Announced()
     run.step()
     account = Account(run=lambda func, args, kwargs: (func(*args, **kwargs), 0))
-    account.label_training(run.model, run.table, run.optimizer)
+    account.label_training(run.model, [run.table], run.optimizer)
     account.label("batch", [run.x])
     with account:
         run.step(account)
@@ -146,7 +146,7 @@ def test_the_timeline_ends_where_it_began() -> None:
     run = _Announced()
     run.step()
     account = Account()
-    account.label_training(run.model, run.table, run.optimizer)
+    account.label_training(run.model, [run.table], run.optimizer)
     account.label("batch", [run.x])
     floor = account.peak_bytes
     with account:
@@ -182,7 +182,7 @@ class _Early(torch.autograd.Function):
 def test_a_gradient_formed_in_the_forward_pass_is_a_gradient_from_the_start() -> None:
     run = _Announced()
     account = Account()
-    account.label_training(run.model, run.table, run.optimizer)
+    account.label_training(run.model, [run.table], run.optimizer)
     with account:
         account.on_phase_start(Phase.LOSS)
         loss = _Early.apply(run.table)
@@ -215,7 +215,7 @@ def test_a_sparse_gradient_counts_indices_and_values() -> None:
     embedding = nn.Embedding(10_000, 16, sparse=True)
     optimizer = torch.optim.SGD(embedding.parameters())
     account = Account()
-    account.label_training(embedding, embedding.weight, optimizer)
+    account.label_training(embedding, [embedding.weight], optimizer)
     ids = torch.arange(50)
     account.label("batch", [ids])
     with account:

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC2701
 
 from scalelab.core.target import Target, predicted_target
-from scalelab.models._blocks import ItemTable  # noqa: PLC2701
+from scalelab.models.tables.full import Full
 
 
 class Heard(TorchDispatchMode):
@@ -22,7 +22,7 @@ class Heard(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def backward(table: ItemTable) -> set[str]:
+def backward(table: Full) -> set[str]:
     ids = torch.tensor([[3, 1, 3], [2, 3, 0]], dtype=torch.int32)
     scored = table.weight.sum() + table(ids).pow(2).sum()
     with Heard() as heard:
@@ -34,7 +34,7 @@ def backward(table: ItemTable) -> set[str]:
     ("kind", "added_by"), [("cpu", "aten::index_add_"), ("cuda", "aten::index_put_")]
 )
 def test_cuda_adds_rows_without_atomics(kind: str, added_by: str) -> None:
-    table = ItemTable(4, 2)
+    table = Full(num_items=4, hidden_dim=2, dtype=torch.float32)
     table.reset(1.0, torch.Generator().manual_seed(0))
     token = predicted_target.set(Target(kind))
     try:

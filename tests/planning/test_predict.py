@@ -14,6 +14,7 @@ from scalelab.measure.session import run
 from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble
+from scalelab.train.evaluate import Evaluator
 
 Small = Callable[[dict[str, Any]], RunSpec]
 
@@ -30,6 +31,8 @@ def _runnable(kind: str) -> list[str]:
     return found
 
 
+BF16 = {"model.table_dtype": "bf16"}
+QUANTISED = {"table": {"name": "product_quantised", "num_parts": 4, "num_codes": 32}}
 VARIANTS = [
     *({"loss.name": loss} for loss in _runnable("losses")),
     *({"model.name": model, "train.precision": "bf16"} for model in _runnable("models")),
@@ -51,12 +54,18 @@ VARIANTS = [
             ("adamw", "sampled_softmax", {"data.num_items": 40_000, "batch.size": 8}),
             ("rowwise_adagrad", "gbce", {"train.table.weight_decay": 0.1}),
             ("adam", "bpr_max", {"train.accumulate": 3, "train.table.clip_value": 0.1}),
+            ("adamw", "cross_entropy", BF16),
+            ("rowwise_adagrad", "cross_entropy", {**BF16, "data.num_items": 40_000}),
+            ("lazy_adam", "sampled_softmax", BF16),
+            ("adam", "cross_entropy", QUANTISED),
+            ("rowwise_adagrad", "bce", {**QUANTISED, "train.accumulate": 3}),
         )
     ),
     {"train.table.optimizer": "rowwise_adam", "train.ema_decay": 0.99},
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", VARIANTS, ids=lambda c: "-".join(map(str, c.values())))
 def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: Small) -> None:
     spec = small(changes)
@@ -70,6 +79,7 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
     assert sum(predicted.values()) == 2 * predicted["total"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -77,6 +87,8 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
         {"data.exclude_seen": True},
         {"data.max_eval_users": 40, "train.ema_decay": 0.99, "batch.max_len": 7},
         {"data.num_items": 30_000, "batch.size": 4},
+        {"train.table.update": "streamed", **BF16},
+        {"train.table.update": "streamed", **QUANTISED},
     ],
     ids=lambda c: "-".join(map(str, c.values())),
 )
@@ -92,6 +104,21 @@ def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: S
         **{name: count for name, count in account.peak_components().items() if count},
     }
     assert {row.stage for row in prediction.rows()} == {"train", "eval"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"train.table.update": "streamed", **BF16}])
+def test_panels_of_scores_are_predicted_and_bound_the_memory(
+    changes: dict[str, Any], small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = predict(small(changes | {"data.num_items": 50_000_000, "loss.name": "bce"}))
+    assert huge.evaluation["requested"]["evaluation_workspace"] < 150 * 2**20
+    monkeypatch.setattr(Evaluator, "panel_numbers", 64 * 130)
+    spec = small(changes)
+    trainer = assemble(spec)
+    training_pass(trainer)
+    account, _ = evaluation_pass(trainer)
+    predicted = predict(spec, load_device("cpu")).evaluation["requested"]
+    assert predicted["total"] == account.peak_bytes
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])

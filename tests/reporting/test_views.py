@@ -97,7 +97,7 @@ def test_learning_draws_one_seed_a_configuration_over_epochs_and_clock(fake, tmp
         (n, 2.5 * n, 0) for n in range(1, 5)
     ]
     curve = [m.value for m in records[0].metrics if (m.split, m.name, m.k) == ("valid", "ndcg", 10)]
-    assert [row["valid_ndcg_10"] for row in rows] == curve
+    assert [row["valid_quality"] for row in rows] == curve
     spec = Learning().draw(Learning().rows(ledger)).to_dict()
     assert len(spec["vconcat"][0]["hconcat"]) == 2
 

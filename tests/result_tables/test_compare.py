@@ -1,5 +1,6 @@
 """Ours beside published results: the right rows, the right numbers, clear refusals."""
 
+import csv
 import json
 import statistics
 from dataclasses import replace
@@ -7,6 +8,8 @@ from dataclasses import replace
 import pytest
 
 from scalelab.core.errors import DataError
+from scalelab.core.presets import shipped_published
+from scalelab.core.records import Metric
 from scalelab.result_tables.compare import compare, published_of, unmatched
 from scalelab.store.ledger import Ledger
 
@@ -118,11 +121,20 @@ SPLITS = {
         "full ranking",
     ],
 }
-NEVER = [
-    "global time split, quantile 0.9, successive targets, validation by time",
-    "time split, all targets of the test window",
-    "last event of test sessions",
-]
+SEVERAL = {
+    "global time 0.9, targets successive, seen excluded": [
+        "global time split, quantile 0.9, successive targets, validation by time"
+    ],
+    "sessions 0.9, seen included": ["test sessions"],
+    "sessions 0.9, targets last, seen included": [
+        "last event of test sessions",
+        "",
+        "full ranking",
+    ],
+    "sessions 0.9, targets all, seen included": ["sessions, all targets of each"],
+}
+SPLITS |= SEVERAL
+NEVER = ["time split, all targets of the test window"]
 
 
 @pytest.mark.parametrize("ours", SPLITS)
@@ -184,9 +196,44 @@ def test_what_has_no_counterpart_is_said_with_the_reason(fake, ledger, published
     ]
 
 
+@pytest.mark.parametrize("metric", ["recall@20", "hr@20"])
+def test_recall_is_the_hit_rate_where_a_list_has_one_target(fake, ledger, published, metric):
+    """Older ledgers hold no recall."""
+    one = made(fake, 0, loss="dense_ce")
+    own = Metric(split="test", epoch=1, name=metric.partition("@")[0], k=20, value=0.25)
+    several = replace(made(fake, 1, loss="gbce"), metrics=(own,))
+    protocol = "sessions 0.9, targets all, seen included"
+    several = replace(several, run=replace(several.run, protocol=protocol))
+    ledger.append([replace(one, metrics=(own,)), several])
+    rows = compare(
+        ledger,
+        published(
+            "p,amazon-beauty,leave-one-out,sasrec,ce,,recall@20,0.5",
+            'p,amazon-beauty,"sessions, all targets",sasrec,gbce,,recall@20,0.5',
+        ),
+    ).to_pylist()
+    found = {row["loss"]: row["ours"] for row in rows}
+    assert found["ce"] == 0.25
+    assert ("gbce" in found) == (metric == "recall@20")
+
+
+def test_the_table_that_travels_along_names_a_source_for_every_figure(fake, ledger):
+    with shipped_published().open(encoding="utf-8") as stream:
+        lines = list(csv.DictReader(stream))
+    assert len(lines) > 400
+    for line in lines:
+        assert line["source"]
+        assert line["protocol"]
+        assert float(line["value"]) > 0
+    ledger.append([made(fake, 0, loss="dense_ce")])
+    assert compare(ledger, shipped_published()).num_rows > 0
+    missing = unmatched(ledger, shipped_published(), own_data_only=True)
+    assert missing
+    assert all(line.startswith("amazon-beauty, ") for line in missing)
+
+
 def test_the_study_names_the_file(fake, ledger):
-    with pytest.raises(DataError, match="no study of the ledger names published results"):
-        published_of(ledger)
+    assert published_of(ledger) == shipped_published()
     when = fake.record().run.started_at
     ledger.add_study("one", "first", 'published = "theirs.csv"', when)
     assert str(published_of(ledger)) == "theirs.csv"

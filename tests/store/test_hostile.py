@@ -36,6 +36,9 @@ def files_of(folder):
         "EXPORT DATABASE '{}/exported'",
         "ATTACH '{}/other.duckdb'",
         "CALL enable_logging(storage = 'file', storage_path = '{}/log')",
+        "FROM Enable_Logging /* */ (storage = 'file', storage_path = '{}/log')",
+        "WITH a AS (FROM enable_logging(storage = 'file', storage_path = '{}/log')) FROM a",
+        "FROM query('FROM enable_logging(storage = ''file'', storage_path = ''{}/log'')')",
         "SET enable_external_access = true",
         "LOAD '{}/evil.duckdb_extension'",
         "PRAGMA profiling_output = '{}/profile'",
@@ -56,7 +59,10 @@ def test_a_query_reads_the_ledger_and_nothing_else(folder, sql):
     assert files_of(folder) == before
 
 
-@pytest.mark.parametrize("sql", ["DESCRIBE runs", "FROM runs", "SHOW TABLES", "VALUES (1)"])
+@pytest.mark.parametrize(
+    "sql",
+    ["DESCRIBE runs", "FROM runs", "SHOW TABLES", "VALUES (1)", "SELECT 'enable_logging()'"],
+)
 def test_a_query_may_ask_in_every_way(folder, sql):
     Ledger(folder / "a.duckdb").query(sql)
 

@@ -59,6 +59,7 @@ def expected(
     interactions: Interactions, split: Split, name: str, which: str, exclude_seen: bool
 ) -> dict[str, float]:
     held_out = getattr(split, which)
+    shown = {k: set() for k in KS}
     sums = {f"{metric}@{k}": 0.0 for metric in ("hr", "recall", "ndcg", "mrr") for k in KS}
     for user, target in enumerate(held_out.targets.tolist()):
         history = held_out.histories[user].tolist()
@@ -66,6 +67,10 @@ def expected(
         candidates = set(range(1, interactions.num_items + 1))
         if exclude_seen:
             candidates -= set(history)
+        counted = [item for item in sorted(candidates) if scores[item] > 0]
+        counted.sort(key=lambda item: -scores[item])
+        for k in KS:
+            shown[k] |= set(counted[:k])
         if target not in candidates:
             continue
         above = sum(scores[item] > scores[target] for item in candidates)
@@ -77,7 +82,8 @@ def expected(
                     gains = {"ndcg": 1 / np.log2(1 + rank), "mrr": 1 / rank}
                     gain = gains.get(metric, 1.0)
                     sums[key] += gain / ties
-    return {key: value / len(held_out) for key, value in sums.items()}
+    found = {key: value / len(held_out) for key, value in sums.items()}
+    return found | {f"coverage@{k}": len(shown[k]) / interactions.num_items for k in KS}
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
@@ -105,7 +111,7 @@ def test_rows_say_whose_they_are() -> None:
     interactions, split = problem(1)
     rows = baseline_rows(interactions, split, DataSpec(), data_fingerprint="d", protocol="p")
     assert {(row.data_fingerprint, row.protocol) for row in rows} == {("d", "p")}
-    assert {row.metric for row in rows} == {"hr", "recall", "ndcg", "mrr"}
+    assert {row.metric for row in rows} == {"hr", "recall", "ndcg", "mrr", "coverage"}
     assert {row.k for row in rows} == set(KS)
     assert all(row.seconds >= 0 for row in rows)
     assert len({(row.name, row.split, row.metric, row.k) for row in rows}) == len(rows)

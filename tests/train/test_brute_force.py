@@ -143,7 +143,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_metrics_and_coverage_are_those_of_a_ranking_of_every_item() -> None:
-    exact = repeated = short = above_catalog = 0
+    exact = repeated = short = above_catalog = panels = 0
     for seed in range(200):
         problem = problem_of(seed)
         evaluator = Evaluator(
@@ -152,7 +152,10 @@ def test_metrics_and_coverage_are_those_of_a_ranking_of_every_item() -> None:
             exclude_seen=problem.exclude_seen,
             ks=problem.ks,
             block_bytes=1 if seed % 2 else 0,
+            # A third of them in panels of a few items.
+            most_bytes=2**29 if seed % 3 else 32 * (problem.num_items + 1) - 1,
         )
+        panels += evaluator.panel_numbers > 0
         found = evaluator(Given(problem), held_out(problem))
         for name, value in expected_metrics(problem).items():
             assert found[name] == pytest.approx(value, abs=1e-12), (seed, name)
@@ -170,6 +173,7 @@ def test_metrics_and_coverage_are_those_of_a_ranking_of_every_item() -> None:
         above_catalog += largest > problem.num_items
     # The problems are what they are meant to be.
     assert min(exact, repeated, short) > 100
+    assert panels == 67
     assert above_catalog > 30
 
 

@@ -81,11 +81,19 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize("block_bytes", [1, 10**7])
-def test_metrics_are_those_of_a_plain_ranking(exclude_seen: bool, block_bytes: int) -> None:
+@pytest.mark.parametrize("most_bytes", [2**20, 2**10])
+def test_metrics_are_those_of_a_plain_ranking(
+    exclude_seen: bool, block_bytes: int, most_bytes: int
+) -> None:
     model, data = LastItem(), held_out()
     evaluator = Evaluator(
-        num_items=NUM_ITEMS, max_len=5, exclude_seen=exclude_seen, block_bytes=block_bytes
+        num_items=NUM_ITEMS,
+        max_len=5,
+        exclude_seen=exclude_seen,
+        block_bytes=block_bytes,
+        most_bytes=most_bytes,
     )
+    assert (evaluator.panel_numbers > 0) == (most_bytes == 2**10)
     found = evaluator(model, data)
     for name, value in plain(model, data, exclude_seen).items():
         assert found[name] == pytest.approx(value, abs=1e-12), name

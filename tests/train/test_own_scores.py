@@ -56,7 +56,7 @@ def ranks(model, scores, targets_S):
     )
     with torch.no_grad():
         scorer = Scorer(model, settings, USERS)
-        scorer.width = 400  # several blocks of items, the last one smaller
+        scorer.scores.width = 400  # several blocks of items, the last one smaller
         return scorer.rank(batch, targets_S, torch.empty(0, dtype=torch.int64))
 
 

@@ -11,21 +11,25 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from scalelab.batches._kernels import count_items
+
 __all__ = ["Catalog", "Draw", "Places", "Source"]
 
 
 class Catalog(NamedTuple):
-    """Training histories (items int32; starts, ends int64, one per user), counts of items (V,)."""
+    """Training histories (items int32; starts, ends int64, one per user)."""
 
     items: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
-    counts_V: np.ndarray
+    num_items: int
 
     @property
-    def num_items(self) -> int:
-        """Items without padding."""
-        return len(self.counts_V) - 1
+    def counts_V(self) -> np.ndarray:
+        """How often each item occurs, int64; counted at each call, as few sources need it."""
+        counts_V = np.zeros(self.num_items + 1, np.int64)
+        count_items(self.items, self.starts, self.ends, counts_V)
+        return counts_V
 
 
 class Places(NamedTuple):

@@ -50,6 +50,8 @@ class Popularity:
             check_something_left(catalog, weights_V > 0)
         cells = np.empty(catalog.num_items, np.uint64)
         _fill_alias_cells(weights_V, cells)
+        if not reject:  # only a draw that is repeated too often looks at the weights
+            weights_V = np.empty(0)
 
         def draw(places: Places, ids: np.ndarray) -> None:
             histories = (catalog.items, catalog.starts, catalog.ends)

@@ -28,7 +28,9 @@ class Uniform:
     def bind(self, catalog: Catalog, *, reject: bool) -> Draw:
         """See `Source.bind`."""
         if reject:
-            check_something_left(catalog, np.arange(catalog.num_items + 1) > 0)
+            drawable_V = np.ones(catalog.num_items + 1, np.bool_)
+            drawable_V[0] = False
+            check_something_left(catalog, drawable_V)
 
         def draw(places: Places, ids: np.ndarray) -> None:
             histories = (catalog.items, catalog.starts, catalog.ends)

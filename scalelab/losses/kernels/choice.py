@@ -2,6 +2,7 @@
 
 import logging
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,9 +11,16 @@ from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import Target, target_of
 from scalelab.losses._options import Kernel
-from scalelab.losses.kernels.fused import Problem, Shared, fused_loss, product_precision
+from scalelab.losses._tiles import compute_dtype_of
+from scalelab.losses.kernels.fused import (
+    Problem,
+    Shared,
+    fused_bytes,
+    fused_loss,
+    product_precision,
+)
 
-__all__ = ["kernels_used", "refusal_of", "runs_fused"]
+__all__ = ["fused_bytes_of", "kernels_used", "refusal_of", "runs_fused"]
 
 # "fused" or "tiled" by the name of the loss, as it ran last in this process.
 kernels_used: dict[str, str] = {}
@@ -28,8 +36,8 @@ def runs_fused(
     kernel: Kernel,
     hidden_ND: Tensor,
     item_table_VD: Tensor,
-    compute_dtype: torch.dtype,
     *,
+    compute_dtype: torch.dtype,
     shared: bool = False,
 ) -> bool:
     """Whether the loss called `name` runs by the kernels; `shared` for shared negatives.
@@ -48,13 +56,33 @@ def runs_fused(
             )
         fused = reason is None
     if fused and kernel == "auto" and not fake:
-        index = hidden_ND.device.index or 0
-        fused = _is_right(
-            index, compute_dtype, product_precision(compute_dtype), hidden_ND.shape[1], shared
+        case = _Case(
+            index=hidden_ND.device.index or 0,
+            compute_dtype=compute_dtype,
+            precision=product_precision(compute_dtype),
+            depth=hidden_ND.shape[1],
+            shared=shared,
         )
+        fused = _is_right(case)
     if not fake:
         kernels_used[name] = "fused" if fused else "tiled"
     return fused
+
+
+def fused_bytes_of(
+    name: str,
+    kernel: Kernel,
+    num_positions: int,
+    num_rows: int,
+    item_table_VD: Tensor,
+    *,
+    shared: bool = False,
+) -> int | None:
+    """About what the kernels take for so many rows of the softmax; None where tiles run."""
+    compute_dtype = compute_dtype_of(item_table_VD)
+    if not runs_fused(name, kernel, item_table_VD, item_table_VD, compute_dtype, shared=shared):
+        return None
+    return fused_bytes(num_positions, num_rows, item_table_VD, compute_dtype)
 
 
 def refusal_of(hidden_ND: Tensor) -> type[SpecError]:
@@ -81,29 +109,37 @@ def _unsupported(target: Target, item_table_VD: Tensor, compute_dtype: torch.dty
     return None
 
 
+class _Case(NamedTuple):
+    """What the kernels are compared for, once each: a GPU, types, a width, a kind of negatives."""
+
+    index: int
+    compute_dtype: torch.dtype
+    precision: str
+    depth: int
+    shared: bool
+
+
 @cache
-def _is_right(
-    index: int, compute_dtype: torch.dtype, precision: str, depth: int, shared: bool
-) -> bool:
-    device = torch.device("cuda", index)
-    with _disable_current_modes(), torch.random.fork_rng([index]):
+def _is_right(case: _Case) -> bool:
+    with _disable_current_modes(), torch.random.fork_rng([case.index]):
         try:
             # Twice: the second time the kernels are launched as in every later step.
-            error = max(_error(device, compute_dtype, depth, shared) for _ in range(2))
+            error = max(_error(case) for _ in range(2))
         except torch.OutOfMemoryError:  # that says nothing of the kernels
             raise
         except Exception as error:  # Triton fails in many ways on a GPU that it does not know
             _LOG.warning("fused kernels are not used: %s: %s", type(error).__name__, error)
             return False
-    if not error <= _TOLERANCE[precision]:
+    if not error <= _TOLERANCE[case.precision]:
         _LOG.warning("fused kernels are not used: their relative error is %.1e", error)
         return False
     return True
 
 
 @torch.enable_grad()
-def _error(device: torch.device, compute_dtype: torch.dtype, depth: int, shared: bool) -> float:
+def _error(case: _Case) -> float:
     """Largest relative error of the loss and both gradients on a small problem."""
+    device, depth, shared = torch.device("cuda", case.index), case.depth, case.shared
     torch.manual_seed(0)
     num_positions, num_rows, num_negatives = 150, 700, 300
     hidden_ND = torch.randn(num_positions, depth, device=device, requires_grad=True)
@@ -114,7 +150,7 @@ def _error(device: torch.device, compute_dtype: torch.dtype, depth: int, shared:
     bias_N = torch.randn(num_positions, device=device)
     negatives = Shared(ids_K, bias_K, bias_N, skip_target=True) if shared else None
     with torch.autocast("cuda", enabled=False):
-        loss = fused_loss(hidden_ND, table_VD, Problem(targets_N, compute_dtype, 0, negatives))
+        loss = fused_loss(hidden_ND, table_VD, Problem(targets_N, case.compute_dtype, 0, negatives))
         found = (loss, *torch.autograd.grad(loss, (hidden_ND, table_VD)))
         hidden, table = (x.detach().double().requires_grad_() for x in (hidden_ND, table_VD))
         score_NV = hidden @ table.T

@@ -16,7 +16,7 @@ from scalelab.losses._tiles import add_rows
 from scalelab.losses.kernels import ops
 from scalelab.losses.kernels.tiles import num_splits, tiles_for
 
-__all__ = ["Problem", "Shared", "fused_loss", "product_precision"]
+__all__ = ["Problem", "Shared", "fused_bytes", "fused_loss", "product_precision"]
 
 
 class Shared(NamedTuple):
@@ -52,6 +52,18 @@ def fused_loss(hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem) -> Te
     recording = torch.is_grad_enabled()
     wanted = recording and (hidden_ND.requires_grad or item_table_VD.requires_grad)
     return _Fused.apply(hidden_ND, item_table_VD, problem, wanted)  # pyright: ignore
+
+
+def fused_bytes(num_positions: int, num_rows: int, like: Tensor, compute_dtype: torch.dtype) -> int:
+    """About what the forward pass allocates: of each split its sums, and operand and gradient of
+    the hidden states. More positions may have fewer splits. `like` has their width and device.
+    """
+    precision, depth = product_precision(compute_dtype), like.shape[1]
+    tiles = tiles_for(target_of(like).capability, precision, depth)
+    splits, _ = num_splits(tiles, num_positions, num_rows)
+    parts = 6 if precision == "bf16x6" else 0
+    beside = depth * (compute_dtype.itemsize + parts + like.element_size())
+    return num_positions * (4 * splits * (depth + 2) + beside)
 
 
 def product_precision(compute_dtype: torch.dtype) -> str:
@@ -91,14 +103,34 @@ class _Fused(torch.autograd.Function):
         sums = torch.empty(splits, num_positions, depth, **new) if wanted else None
         operand = _operand(inner_ND, precision)
         ops.forward(
-            operand, rows, bias, ids, targets_N, top, total, sums, pad_id, per_split, precision
+            hidden=operand,
+            rows=rows,
+            bias=bias,
+            ids=ids,
+            targets=targets_N,
+            top=top,
+            total=total,
+            sums=sums,
+            pad_id=pad_id,
+            per_split=per_split,
+            precision=precision,
         )
         lse_N, loss_N = torch.empty(num_positions, **new), torch.empty(num_positions, **new)
         grad_ND = torch.empty_like(hidden_ND) if wanted else None
         ops.combine(
-            inner_ND, item_table_VD, targets_N, target_bias, top, total, sums, lse_N, loss_N,
-            grad_ND, 1 / num_positions, shared is None,
-        )  # fmt: skip
+            hidden=inner_ND,
+            rows=item_table_VD,
+            targets=targets_N,
+            target_bias=target_bias,
+            top=top,
+            total=total,
+            sums=sums,
+            lse=lse_N,
+            loss=loss_N,
+            grad_hidden=grad_ND,
+            position_weight=1 / num_positions,
+            target_among_rows=shared is None,
+        )
         if wanted:
             beside = (None, None) if shared is None else (inner_ND, loss_N)
             ctx.save_for_backward(
@@ -120,9 +152,19 @@ class _Fused(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_rows = torch.empty_like(rows)
             ops.table(
-                operand, rows, bias, ids, targets_N, lse_N, scale, grad_rows, position_weight,
-                ctx.pad_id, ctx.shared is None, ctx.precision,
-            )  # fmt: skip
+                hidden=operand,
+                rows=rows,
+                bias=bias,
+                ids=ids,
+                targets=targets_N,
+                lse=lse_N,
+                scale=scale,
+                grad_rows=grad_rows,
+                position_weight=position_weight,
+                pad_id=ctx.pad_id,
+                target_among_rows=ctx.shared is None,
+                precision=ctx.precision,
+            )
             grad_VD = grad_rows
             if ctx.shared is not None:
                 grad_VD = torch.zeros_like(table_VD)

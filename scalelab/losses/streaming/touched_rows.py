@@ -1,12 +1,13 @@
 """Add up gradients of some rows of the item table, each row once, without a pass over the table."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor  # noqa: PLC2701
 
-from scalelab.losses._tiles import add_rows
+from scalelab.losses._tiles import accumulate_dtype_of, add_rows
 
 __all__ = ["TouchedByTile", "TouchedRows"]
 
@@ -16,10 +17,10 @@ class TouchedRows:
 
     How many different rows M ids name is known to the device alone, so there is memory for as many
     as they may be, C = min(M, V + 1). Places that stay empty come last: their id is V, which no row
-    has, and their gradient is 0.
+    has, and their gradient is 0. Of the table only shape, type and device count.
     """
 
-    def __init__(self, ids: Sequence[Tensor], table_VD: Tensor) -> None:
+    def __init__(self, ids: Sequence[Tensor], table_VD: Any) -> None:
         self.num_rows = table_VD.shape[0]
         all_M = torch.cat([each.flatten().long() for each in ids])
         sorted_M = all_M.sort().values
@@ -31,7 +32,7 @@ class TouchedRows:
         self.ids_C = torch.full_like(all_M[:space], self.num_rows)
         self.ids_C.scatter_(0, place_M, sorted_M)
         # Not `new_zeros`: a count of operations would take the table for read.
-        depth, dtype, device = table_VD.shape[1], table_VD.dtype, table_VD.device
+        depth, dtype, device = table_VD.shape[1], accumulate_dtype_of(table_VD), table_VD.device
         self.grad_CD = torch.zeros((space, depth), dtype=dtype, device=device)
 
     def add(self, ids_M: Tensor, rows_MD: Tensor) -> None:

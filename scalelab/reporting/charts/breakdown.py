@@ -12,6 +12,7 @@ from scalelab.core.units import format_bytes
 from scalelab.findings.differences import KEY, Key, describe, key_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
+from scalelab.reporting.shared_parts import findings, without_shared
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Breakdown"]
@@ -151,20 +152,18 @@ class Breakdown:
 
     def finding(self, rows: pa.Table) -> str:
         """Which configuration takes least, which most, and what takes most of it."""
-        bars: dict[Key, list[dict[str, Any]]] = {}
+        groups: dict[str, dict[Key, list[dict[str, Any]]]] = {}
         for row in rows.to_pylist():
             if not row["is_mark"]:
-                bars.setdefault(key_of(row), []).append(row)
-        places = {(bar[0]["data"], bar[0]["device"]) for bar in bars.values()}
-        if len(bars) < 2 or len(places) > 1:
-            return ""
-        least, *_, most = sorted(bars.values(), key=lambda bar: bar[0]["bar_order"])
-        large = max(most, key=lambda row: row["bytes"])
-        low, high = least[0]["total"], most[0]["total"]
-        return (
-            f"From {format_bytes(low)} ({least[0]['label']}) to {format_bytes(high)} "
-            f"({most[0]['label']}), {high / low:.3g} times as much; there "
-            f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}."
+                place = f"{row['data']}, {row['device'] or 'not run'}"
+                groups.setdefault(place, {}).setdefault(key_of(row), []).append(row)
+        names, _ = without_shared(list(groups))
+        return findings(
+            [
+                (name, _extremes(list(bars.values())))
+                for name, bars in zip(names, groups.values(), strict=True)
+                if len(bars) > 1
+            ]
         )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
@@ -249,3 +248,14 @@ def _have_one_scale(rows: pa.Table) -> bool:
 
 def _named(label: str, num_seeds: int) -> str:
     return label if num_seeds == 1 else f"{label} ({num_seeds} seeds)"
+
+
+def _extremes(bars: list[list[dict[str, Any]]]) -> str:
+    least, *_, most = sorted(bars, key=lambda bar: bar[0]["bar_order"])
+    large = max(most, key=lambda row: row["bytes"])
+    low, high = least[0]["total"], most[0]["total"]
+    return (
+        f"From {format_bytes(low)} ({least[0]['label']}) to {format_bytes(high)} "
+        f"({most[0]['label']}), {high / low:.3g} times as much; there "
+        f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}."
+    )

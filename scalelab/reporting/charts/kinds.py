@@ -63,6 +63,22 @@ class Kinds:
         text = [reason or "not read" if n is None else format_bytes(n) for n, reason in found]
         return rows.append_column("text", pa.array(text, pa.string()))
 
+    def finding(self, rows: pa.Table) -> str:
+        """How far the kinds of memory are apart in the largest run."""
+        read = [row for row in rows.to_pylist() if row["bytes"]]
+        if not read:
+            return ""
+        first = max(
+            (row for row in read if row["kind"] == "requested"),
+            default=None,
+            key=lambda row: row["bytes"],
+        )
+        if first is None:
+            return ""
+        own = [row for row in read if row["run_id"] == first["run_id"]]
+        parts = [f"{row['kind'].replace('_', ' ')} {row['text']}" for row in own]
+        return f"One run, {first['label']}, has different peaks by kind: {', '.join(parts)}."
+
     def draw(self, rows: pa.Table) -> alt.Chart:
         """Horizontal bars by kind, one panel a run; a word in place of a bar that was not read."""
         title = "Kinds of memory, side by side"

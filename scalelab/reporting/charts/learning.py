@@ -11,8 +11,9 @@ from pydantic import Field
 from scalelab.findings.differences import KEY, describe, key_of
 from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
-from scalelab.reporting.charts._options import Height, Study, Width
+from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import look_of
+from scalelab.reporting.quality import metric_of, note_on
 from scalelab.reporting.selection import ids
 from scalelab.store.ledger import Ledger
 
@@ -52,10 +53,10 @@ clocks AS (
     WHERE split = 'train' AND name = 'wall_s' GROUP BY run_id, epoch
 )
 SELECT {", ".join(f"chosen.{name}" for name in KEY)}, dataset, num_items, loss, seed, of_place,
-    spec::VARCHAR AS spec, metrics.epoch, metrics.value AS valid_ndcg_10, clocks.at_s
+    spec::VARCHAR AS spec, metrics.epoch, metrics.value AS valid_quality, clocks.at_s
 FROM chosen
 JOIN metrics ON metrics.run_id = chosen.run_id AND metrics.split = 'valid'
-    AND metrics.name = 'ndcg' AND metrics.k = 10
+    AND metrics.name = $name AND metrics.k IS NOT DISTINCT FROM $k
 LEFT JOIN clocks ON clocks.run_id = chosen.run_id AND clocks.epoch = metrics.epoch
 ORDER BY dataset, num_items, {", ".join(f"chosen.{name}" for name in KEY[1:])},
     chosen.loss, chosen.turn, metrics.epoch
@@ -66,24 +67,27 @@ _ADDED = {
     "usual": pa.string(),
     "is_rising": pa.bool_(),
     "num_left_out": pa.int64(),
+    "metric": pa.string(),
 }
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
     alt.Tooltip("epoch:Q"),
     alt.Tooltip("at_s:Q", title="seconds of training", format=",.1f"),
-    alt.Tooltip("valid_ndcg_10:Q", title="validation NDCG@10", format=".4f"),
+    alt.Tooltip("metric:N"),
+    alt.Tooltip("valid_quality:Q", title="validation", format=".4f"),
     alt.Tooltip("seed:Q"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learning:
-    """Validation NDCG@10 after each epoch: which runs had ended learning, and which learn fast.
+    """Validation quality after each epoch: which runs had ended learning, and which learn fast.
 
     A line is one run: of each configuration that with the smallest seed. At most `most` lines for
     each data set and device, the best of each loss first.
     """
 
+    metric: Metric = "ndcg@10"
     study: Study = None
     most: Annotated[int, Field(ge=1, description="most lines of a panel, the best first")] = 12
     width: Width = 430
@@ -91,7 +95,9 @@ class Learning:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each line and epoch."""
-        table = ledger.query(_ROWS, {"study": self.study, "most": self.most})
+        metric = metric_of(ledger, self.metric)
+        parameters = {"study": self.study, "most": self.most, "name": metric.name, "k": metric.k}
+        table = ledger.query(_ROWS, parameters)
         rows = table.to_pylist()
         described = describe(rows)
         verdicts = verdicts_of(ledger, ids(rows)) if rows else {}
@@ -104,6 +110,7 @@ class Learning:
                 "usual": described[key_of(row)].usual,
                 "is_rising": verdicts[key_of(row)].still_rising > 0,
                 "num_left_out": total,
+                "metric": metric.title,
             }
             for row in rows
         ]
@@ -138,7 +145,7 @@ class Learning:
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations are left out, the best of each loss kept")
-        subtitle += theme.unnamed(rows)
+        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         # The labels of one data set may be those of another.
@@ -158,13 +165,15 @@ class Learning:
         if field == "epoch":
             across["axis"].tickMinStep = 1
             across["axis"].values = [n for n in across["axis"].values if n == int(n)]
-        up = axes.quality_axis(theme.numbers(rows, "valid_ndcg_10"), "validation NDCG@10")
+        up = axes.quality_axis(
+            theme.numbers(rows, "valid_quality"), f"validation {rows['metric'][0].as_py()}"
+        )
         look = look_of(
             dict(zip(rows["label"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "label"
         )
         base = chart_data.chart(rows.filter(pc.field(field).is_valid())).encode(
             x=alt.X(f"{field}:Q", **across),
-            y=alt.Y("valid_ndcg_10:Q", **up),
+            y=alt.Y("valid_quality:Q", **up),
             color=look.color,
             detail="configuration:N",
         )

@@ -10,13 +10,16 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.differences import describe, key_of
 from scalelab.findings.verdicts import baselines_of, verdicts_of
 from scalelab.reporting import axes, bounds, theme
 from scalelab.reporting.budgets import budget_layers, budgets_of
-from scalelab.reporting.charts._options import Height, Study, Width
+from scalelab.reporting.charts._options import Height, Metric, Study, Width
+from scalelab.reporting.front_sentence import front_sentence
 from scalelab.reporting.labels import Label, along_steps, place
+from scalelab.reporting.quality import configurations_by, fronts_by, metric_of, note_on
 from scalelab.reporting.selection import SHOWN, ids
+from scalelab.reporting.shared_parts import findings, without_shared
 from scalelab.reporting.views import PRINTED
 from scalelab.store.ledger import Ledger
 
@@ -25,19 +28,19 @@ __all__ = ["Pareto"]
 _ROWS = f"""
 SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
     loss,
-    batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_ndcg_10,
-    test_ndcg_10, test_ndcg_10 - test_ndcg_10_std AS test_low,
-    test_ndcg_10 + test_ndcg_10_std AS test_high, oracle_ndcg_10, peak_kind, peak_bytes,
+    batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_quality,
+    test_quality, test_quality - test_quality_std AS test_low,
+    test_quality + test_quality_std AS test_high, oracle_quality, peak_kind, peak_bytes,
     peak_bytes_std, train_s, spec::VARCHAR AS spec,
     row_number() OVER (
         PARTITION BY data_fingerprint, protocol, device, results_version, threads, loss
-        ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
+        ORDER BY valid_quality DESC, peak_bytes, configuration
     ) = 1 AS is_best_of_loss
-FROM configurations
-WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
+FROM {{configurations}}
+WHERE valid_quality IS NOT NULL AND test_quality IS NOT NULL
     AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
-    AND configuration IN ({SHOWN})
+    AND (configuration IN ({SHOWN}) OR list_contains($more, configuration))
 ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version, threads,
     peak_bytes, configuration
 """
@@ -56,11 +59,13 @@ _ADDED = {
     "time": pa.string(),
     "budget_bytes": pa.int64(),
     "budget_s": pa.float64(),
+    "metric": pa.string(),
 }
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
-    alt.Tooltip("test_ndcg_10:Q", title="test NDCG@10", format=".4f"),
-    alt.Tooltip("valid_ndcg_10:Q", title="validation NDCG@10", format=".4f"),
+    alt.Tooltip("metric:N"),
+    alt.Tooltip("test_quality:Q", title="test", format=".4f"),
+    alt.Tooltip("valid_quality:Q", title="validation", format=".4f"),
     alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
     alt.Tooltip("peak:N", title="training peak"),
     alt.Tooltip("time:N", title="training time"),
@@ -70,13 +75,14 @@ _TOOLTIP = (
 
 @dataclass(frozen=True, kw_only=True)
 class Pareto:
-    """Test NDCG@10 of every configuration against its training peak and time.
+    """Test quality of every configuration against its training peak and time.
 
     The Pareto fronts are chosen on validation. One row of panels for each data set, protocol and
     device: across those nothing is comparable. At most `max_comparisons` rows, those with most
     points.
     """
 
+    metric: Metric = "ndcg@10"
     study: Study = None
     max_comparisons: Annotated[
         int,
@@ -87,21 +93,26 @@ class Pareto:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row per configuration, with its comparison and whether it is on the Pareto fronts."""
-        table = ledger.query(_ROWS, {"study": self.study})
+        metric = metric_of(ledger, self.metric)
+        fronts = fronts_by(ledger, metric)
+        # Where there are very many, the page holds those on the Pareto fronts of NDCG@10.
+        more = [] if metric.is_usual else sorted({key[0] for front in fronts for key in front})
+        sql = _ROWS.format(configurations=configurations_by(metric))
+        table = ledger.query(sql, {"study": self.study, "more": more})
         rows = table.to_pylist()
         if not rows:
             return theme.with_columns(table.drop_columns(["spec"]), [], _ADDED)
         described = describe(rows)
-        verdicts, baselines = verdicts_of(ledger, ids(rows)), baselines_of(ledger)
+        verdicts = verdicts_of(ledger, ids(rows))
+        baselines = baselines_of(ledger, metric.name, metric.k)
         budgets = budgets_of(ledger, self.study)
-        fronts = {view: _keys(ledger, view) for view in ("pareto_memory", "pareto_time")}
         orders: dict[tuple[Any, ...], int] = {}
         numbers: dict[int, int] = {}
         added = []
         for row in rows:
             key = key_of(row)
             order = orders.setdefault(key[1:], len(orders) + 1)
-            on_memory, on_time = (key in fronts[view] for view in fronts)
+            on_memory, on_time = (key in front for front in fronts)
             is_on_one = on_memory or on_time
             numbers[order] = numbers.get(order, 0) + is_on_one
             found = baselines.get((row["data_fingerprint"], row["protocol"]), [])
@@ -120,28 +131,24 @@ class Pareto:
                     "time": format_seconds(row["train_s"]),
                     "budget_bytes": budgets.get("memory"),
                     "budget_s": budgets.get("time"),
+                    "metric": metric.title,
                     "baselines": json.dumps({b.words: b.test for b in found if b.test is not None}),
                 }
             )
         return theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
 
     def finding(self, rows: pa.Table) -> str:
-        """What the ends of the Pareto front of memory are, where there is one comparison."""
-        front = [row for row in rows.to_pylist() if row["on_memory_front"]]
-        if len({row["comparison_order"] for row in front}) != 1:
-            return ""
-        front.sort(key=lambda row: row["peak_bytes"])
-        least, most = front[0], front[-1]
-        if least is most:
-            return (
-                f"{least['label']} is best on validation and takes the least memory, "
-                f"{least['peak']}: the Pareto front is this one configuration."
-            )
-        return (
-            f"The Pareto front of memory has {len(front)} of {rows.num_rows} configurations: from "
-            f"{least['label']} (test NDCG@10 {least['test_ndcg_10']:.4f} at {least['peak']}) to "
-            f"{most['label']} ({most['test_ndcg_10']:.4f} at {most['peak']})."
-        )
+        """What the ends of the Pareto front of memory are, in each comparison."""
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for row in rows.to_pylist():
+            groups.setdefault(row["comparison"], []).append(row)
+        names, _ = without_shared(list(groups))
+        found = [
+            (name, words)
+            for name, group in zip(names, groups.values(), strict=True)
+            if (words := front_sentence(group))
+        ]
+        return findings(found)
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """For each comparison a panel of memory, one of time, and the configurations by number."""
@@ -165,7 +172,7 @@ class Pareto:
             subtitle.append("hollow: ended at a baseline, below one, or while still rising")
         if len(kept) < len(sizes):
             subtitle.append(f"{len(sizes) - len(kept)} smaller comparisons are left out")
-        subtitle += theme.unnamed(rows)
+        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=36), chart_data)
 
@@ -184,9 +191,9 @@ class Pareto:
         is_on = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
         losses = theme.values(rows, "loss")
         across = axes.axis_of(theme.numbers(rows, cost), title, unit=unit)
-        up = axes.quality_axis(bounds.heights(rows), "test NDCG@10")
+        up = axes.quality_axis(bounds.heights(rows), f"test {rows['metric'][0].as_py()}")
         base = chart_data.chart(rows).encode(
-            x=alt.X(f"{cost}:Q", **across), y=alt.Y("test_ndcg_10:Q", **up)
+            x=alt.X(f"{cost}:Q", **across), y=alt.Y("test_quality:Q", **up)
         )
         colour = theme.loss_color(losses)
         line = (
@@ -219,7 +226,7 @@ class Pareto:
             chart_data.chart(names)
             .properties(name=theme.view_name(PRINTED, chart_data, names))
             .mark_text(fontSize=11, fontWeight="bold")
-            .encode(x=alt.X(f"{cost}:Q"), y="test_ndcg_10:Q", text="loss:N", color=colour)
+            .encode(x=alt.X(f"{cost}:Q"), y="test_quality:Q", text="loss:N", color=colour)
         )
         lines = bounds.draw(chart_data, rows, up)
         budget = "budget_bytes" if cost == "peak_bytes" else "budget_s"
@@ -233,7 +240,7 @@ class Pareto:
         columns = {
             "number": [str(row["number"]) for row in rows.to_pylist()],
             "label": rows["label"].to_pylist(),
-            "quality": [f"{value:.4f}" for value in rows["test_ndcg_10"].to_pylist()],
+            "quality": [f"{value:.4f}" for value in rows["test_quality"].to_pylist()],
             "memory": [format_bytes(value) for value in rows["peak_bytes"].to_pylist()],
             "time": [format_seconds(value) for value in rows["train_s"].to_pylist()],
             "verdict": [value or "" for value in rows["verdict"].to_pylist()],
@@ -244,7 +251,7 @@ class Pareto:
             {
                 "number": "no.",
                 "label": "Pareto front",
-                "quality": "test NDCG@10",
+                "quality": f"test {rows['metric'][0].as_py()}" if rows.num_rows else "",
                 "verdict": "note",
             },
             widths=(30, 380, 95, 75, 75, 300),
@@ -258,7 +265,7 @@ class Pareto:
         spots = [
             (
                 axes.position(across, row[cost]) * self.width,
-                (1 - axes.position(up, row["test_ndcg_10"])) * self.height,
+                (1 - axes.position(up, row["test_quality"])) * self.height,
             )
             for row in data
         ]
@@ -274,7 +281,7 @@ class Pareto:
             {
                 "loss": [label.text for label in placed],
                 cost: [axes.value_at(across, (p.x + p.dx) / self.width) for p in placed],
-                "test_ndcg_10": [axes.value_at(up, 1 - (p.y + p.dy) / self.height) for p in placed],
+                "test_quality": [axes.value_at(up, 1 - (p.y + p.dy) / self.height) for p in placed],
             }
         )
 
@@ -282,8 +289,3 @@ class Pareto:
 def _machine(row: dict[str, Any]) -> str:
     threads = "" if row["threads"] is None else f", {row['threads']} threads"
     return f"{row['device'] or 'unknown device'}{threads}"
-
-
-def _keys(ledger: Ledger, view: str) -> set[tuple[Any, ...]]:
-    """What names the configurations of a view."""
-    return {key_of(row) for row in ledger.query(f"SELECT {', '.join(KEY)} FROM {view}").to_pylist()}

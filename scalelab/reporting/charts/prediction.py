@@ -49,6 +49,19 @@ class Prediction:
         kinds = dict.fromkeys(("data", "label", "usual"), pa.string())
         return theme.with_columns(table.drop_columns(["spec"]), added, kinds)
 
+    def finding(self, rows: pa.Table) -> str:
+        """How far off predictions are, and where they are furthest off."""
+        found = [row for row in rows.to_pylist() if row["error_percent"] is not None]
+        if not found:
+            return ""
+        errors = sorted(abs(row["error_percent"]) for row in found)
+        worst = max(found, key=lambda row: abs(row["error_percent"]))
+        return (
+            f"Half of {len(errors)} predicted peaks are within {errors[len(errors) // 2]:.2g} % of "
+            f"the measured ones; the furthest off is {worst['label']} ({worst['kind']}), by "
+            f"{worst['error_percent']:+.2g} %."
+        )
+
     def draw(self, rows: pa.Table) -> alt.Chart:
         """Left the two against each other with the line of equality, right the error by loss."""
         title = "Predicted against measured peaks"

@@ -15,8 +15,9 @@ from scalelab.core.units import format_bytes, format_seconds
 from scalelab.findings.differences import Settings, key_of, labels, settings_of
 from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
-from scalelab.reporting.charts._options import Height, Study, Width
+from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import Look, look_of
+from scalelab.reporting.quality import configurations_by, metric_of, note_on
 from scalelab.reporting.selection import SHOWN, ids
 from scalelab.store.ledger import Ledger
 
@@ -40,9 +41,9 @@ _KEYS = {
 _ROWS = f"""
 SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
     loss,
-    batch_size, max_len, hidden_dim, num_negatives, num_items, num_seeds, valid_ndcg_10,
-    test_ndcg_10, peak_kind, peak_bytes, train_s, spec::VARCHAR AS spec
-FROM configurations
+    batch_size, max_len, hidden_dim, num_negatives, num_items, num_seeds, valid_quality,
+    test_quality, peak_kind, peak_bytes, train_s, spec::VARCHAR AS spec
+FROM {{configurations}}
 WHERE peak_bytes IS NOT NULL AND train_s IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
     AND configuration IN ({SHOWN})
@@ -59,6 +60,7 @@ _ADDED = {
     "num_left_out": pa.int64(),
     "peak": pa.string(),
     "time": pa.string(),
+    "metric": pa.string(),
 }
 _TOOLTIP = (
     alt.Tooltip("line:N", title="the same along the line"),
@@ -66,14 +68,15 @@ _TOOLTIP = (
     alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
     alt.Tooltip("peak:N", title="training peak"),
     alt.Tooltip("time:N", title="training time"),
-    alt.Tooltip("test_ndcg_10:Q", format=".4f"),
+    alt.Tooltip("metric:N"),
+    alt.Tooltip("test_quality:Q", title="test", format=".4f"),
     alt.Tooltip("verdict:N", title="note"),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """How memory, time and test NDCG@10 change with one setting, all other settings being equal.
+    """How memory, time and test quality change with one setting, all other settings being equal.
 
     A line joins configurations that differ in nothing but the setting, each the mean over its
     seeds. `by` = auto takes the first of catalog size, batch size, length, width and negatives that
@@ -87,6 +90,7 @@ class Scaling:
             description="setting on the horizontal axis; auto: the first of these that varies alone"
         ),
     ] = "auto"
+    metric: Metric = "ndcg@10"
     study: Study = None
     most_lines: Annotated[int, Field(ge=1, description="most lines, those with most points")] = 16
     width: Width = 290
@@ -94,7 +98,9 @@ class Scaling:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each configuration on a line; without any line, for each configuration."""
-        table = ledger.query(_ROWS, {"study": self.study})
+        metric = metric_of(ledger, self.metric)
+        sql = _ROWS.format(configurations=configurations_by(metric))
+        table = ledger.query(sql, {"study": self.study})
         rows = table.to_pylist()
         settings = [settings_of(row["spec"]) for row in rows]
         names = list(_KEYS) if self.by == "auto" else [self.by]
@@ -119,12 +125,35 @@ class Scaling:
                 "num_left_out": len(rows) - len(places),
                 "peak": format_bytes(rows[place]["peak_bytes"]),
                 "time": format_seconds(rows[place]["train_s"]),
+                "metric": metric.title,
             }
             for number, line in enumerate(lines)
             for place in line
         ]
         shown = table.drop_columns(["spec"]).take(pa.array(places, pa.int64()))
         return theme.with_columns(shown, added, _ADDED)
+
+    def finding(self, rows: pa.Table) -> str:
+        """What the whole range of the setting changes along the longest line."""
+        lines: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in rows.to_pylist():
+            lines.setdefault((row["place"], row["line"]), []).append(row)
+        longest = max(lines.values(), default=[], key=len)
+        if len(longest) < 2:
+            return ""
+        low, high = longest[0], longest[-1]
+        quality = (
+            f", and the test {low['metric']} goes from {low['test_quality']:.4f} to "
+            f"{high['test_quality']:.4f}"
+            if None not in (low["test_quality"], high["test_quality"])
+            else ""
+        )
+        return (
+            f"{low['line']}, from {low['value']:,.0f} to {high['value']:,.0f} "
+            f"{_TITLES[low['setting']]}: the training peak is "
+            f"{high['peak_bytes'] / low['peak_bytes']:.3g} times as large, the training time "
+            f"{high['train_s'] / low['train_s']:.3g} times as long{quality}."
+        )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """A row of panels per data set and device: training peak, training time, quality."""
@@ -147,7 +176,7 @@ class Scaling:
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations that are on no such line are left out")
-        subtitle += theme.unnamed(rows)
+        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
         heading = alt.TitleParams(f"Growth with {_TITLES[setting]}", subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 
@@ -170,7 +199,7 @@ class Scaling:
         shown = [
             ("peak_bytes", "byte", f"training peak ({kinds})"),
             ("train_s", "s", "training time"),
-            ("test_ndcg_10", "", "test NDCG@10"),
+            ("test_quality", "", f"test {rows['metric'][0].as_py()}"),
         ]
         panels = [
             self._panel(chart_data, rows, look, across, *field)

@@ -75,6 +75,20 @@ class Timeline:
         order = [places.get(name, len(places)) for name in rows["component"].to_pylist()]
         return rows.append_column("component_order", pa.array(order, pa.int64()))
 
+    def finding(self, rows: pa.Table) -> str:
+        """In which phase the peak lies, and what takes most of it."""
+        found = rows.to_pylist()
+        if not found:
+            return ""
+        peak = found[0]["peak_bytes"]
+        event = next(row["event"] for row in found if row["live_bytes"] == peak)
+        at_peak = [row for row in found if row["event"] == event]
+        large = max(at_peak, key=lambda row: row["bytes"])
+        return (
+            f"The peak of the step, {format_bytes(peak)}, lies in the phase {large['phase']}: "
+            f"{large['component'].replace('_', ' ')} takes {large['bytes'] / peak:.0%} of it."
+        )
+
     def draw(self, rows: pa.Table) -> alt.Chart:
         """Stacked steps over the events, borders and names of phases above, the peak as a line."""
         title = "Memory through one training step"

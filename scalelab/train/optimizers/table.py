@@ -3,6 +3,9 @@
 A streamed update meets each row once: its gradient is formed, its weights and its state are
 updated, the gradient is forgotten. Rows whose gradient is 0 are not visited where the rule leaves
 them as they are and the loss does not reach all rows (see `Rule.moves_untouched`).
+
+A table in bf16 has no copy in float32: rows are updated in float32 and rounded up or down by
+chance, so that what is less than half a step of bf16 is not lost on average.
 """
 
 from collections.abc import Callable
@@ -15,14 +18,19 @@ from torch.optim import Optimizer
 from scalelab.core.errors import SpecError
 from scalelab.losses import tile_repeats
 from scalelab.losses.streaming.table_gradient import RowGradient, TableGradient
-from scalelab.losses.streaming.tiles import tile_ranges
+from scalelab.losses.streaming.tiles import accumulate_dtype_of, tile_numbers, tile_ranges
 from scalelab.losses.streaming.touched_rows import TouchedByTile, TouchedRows
+from scalelab.models.tables import ComposedRows
+from scalelab.train.optimizers.rounding import StochasticRounding
 from scalelab.train.optimizers.rules import RULES, Rates
 
 __all__ = ["TableOptimizer", "TakeLookups"]
 
 # Numbers of a tile: 1 MiB of float32, which stays in a CPU's caches with its gradient and state.
 _TILE_NUMBERS = 2**18
+# What one of them takes on a GPU: gradient, a copy of the row in float32, random bits, temporaries.
+_NUMBER_BYTES = 24
+Rows = Tensor | ComposedRows
 TakeLookups = Callable[[], list[tuple[Tensor, Tensor]]]
 
 
@@ -42,9 +50,11 @@ class TableOptimizer(Optimizer):
         clip_value: float,
         streamed: bool,
         take_lookups: TakeLookups = list,
+        seed: int = 0,
     ) -> None:
         super().__init__([table_VD], {"lr": learning_rate})
         self.table_VD, self.streamed = table_VD, streamed
+        self._rounding = StochasticRounding(seed)
         self._rule, self._weight_decay, self._clip_value = RULES[rule](), weight_decay, clip_value
         self._take_lookups = take_lookups
         self._collected: list[TableGradient] = []
@@ -64,7 +74,11 @@ class TableOptimizer(Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take state in; how many updates there were is a part of it."""
-        super().load_state_dict(state_dict)
+        # Torch's own way would turn the state into the type of the table.
+        super().load_state_dict({**state_dict, "state": {}})
+        for values in state_dict["state"].values():
+            device = self.table_VD.device
+            self.state[self.table_VD] = {name: each.to(device) for name, each in values.items()}
         self._number = None
 
     @torch.no_grad()
@@ -78,24 +92,32 @@ class TableOptimizer(Optimizer):
             raise SpecError(
                 "the model sends the item table a gradient of its whole size, so that its update "
                 "cannot be streamed",
-                'write train.table.update = "dense", or look items up with an ItemTable of '
-                "scalelab.models",
+                'write train.table.update = "dense", or get the table from item_table of '
+                "scalelab.models.tables",
             )
-        collected, self._collected = self._collected, []
-        parts = [gradient.single_rows() for gradient in collected]
-        parts += [RowGradient(*lookup) for lookup in self._take_lookups()]
-        touched = TouchedRows([part.ids_M for part in parts], self.table_VD) if parts else None
-        while parts:
-            part = parts.pop()
-            assert touched is not None
-            touched.add(part.ids_M, part.rows_MD)
-            del part
-        touches_all = [gradient for gradient in collected if gradient.touches_all]
+        touches_all, touched = self._gathered(self.table_VD, self._take_lookups())
         rates = self._rates()
         if touches_all or self._rule.moves_untouched(self._weight_decay):
             self._walk(rates, touches_all, touched, None)
         elif touched is not None:
             self._visit(rates, touched)
+
+    def _gathered(
+        self, rows_VD: Rows, lookups: list[tuple[Tensor, Tensor]]
+    ) -> tuple[list[TableGradient], TouchedRows | None]:
+        """What was collected: the gradients that reach all rows, and those of single rows."""
+        collected, self._collected = self._collected, []
+        parts = [gradient.single_rows() for gradient in collected]
+        parts += [RowGradient(*lookup) for lookup in lookups]
+        touched = TouchedRows([part.ids_M for part in parts], rows_VD) if parts else None
+        # The lookups' own list would hold what is let go below.
+        lookups.clear()
+        while parts:
+            part = parts.pop()
+            assert touched is not None
+            touched.add(part.ids_M, part.rows_MD)
+            del part
+        return [gradient for gradient in collected if gradient.touches_all], touched
 
     def _rates(self) -> Rates:
         state = self._state()
@@ -117,17 +139,18 @@ class TableOptimizer(Optimizer):
             counted = tile_repeats.set(0)
             # Torch's own counters are float32 too, and on the device where the kernel is fused.
             state["step"] = torch.zeros((), dtype=torch.float32, device=table_VD.device)
-            state |= {name: torch.zeros_like(table_VD) for name in rule.full}
-            state |= {name: table_VD.new_zeros(table_VD.shape[0]) for name in rule.by_row}
+            like = {"dtype": accumulate_dtype_of(table_VD), "device": table_VD.device}
+            state |= {name: torch.zeros(table_VD.shape, **like) for name in rule.full}
+            state |= {name: torch.zeros(table_VD.shape[0], **like) for name in rule.by_row}
             tile_repeats.reset(counted)
         return state
 
     def _row_state(self) -> dict[str, Tensor]:
         return {name: self._state()[name] for name in (*self._rule.full, *self._rule.by_row)}
 
-    def _tile_rows(self) -> int:
-        num_rows, depth = self.table_VD.shape
-        return max(1, min(num_rows, _TILE_NUMBERS // depth))
+    def _tile_rows(self, num_rows: int, depth: int) -> int:
+        numbers = tile_numbers(self.table_VD, _TILE_NUMBERS, _NUMBER_BYTES)
+        return max(1, min(num_rows, numbers // depth))
 
     def _walk(
         self,
@@ -137,17 +160,19 @@ class TableOptimizer(Optimizer):
         whole_VD: Tensor | None,
     ) -> None:
         """Update all rows, one tile after the other."""
-        num_rows, width = self.table_VD.shape[0], self._tile_rows()
+        num_rows, width = self.table_VD.shape[0], self._tile_rows(*self.table_VD.shape)
         tiles = None if touched is None else TouchedByTile(touched, width)
         state = self._row_state()
         for first, last in tile_ranges(num_rows, width, self.table_VD):
-            rows_WD = self.table_VD[first:last]
+            own_WD = self.table_VD[first:last]
+            rows_WD = own_WD.to(accumulate_dtype_of(self.table_VD))
             grad_WD = torch.zeros_like(rows_WD) if whole_VD is None else whole_VD[first:last]
             for gradient in gradients:
                 gradient.add_tile(grad_WD, first, last)
             if tiles is not None:
                 tiles.add(grad_WD, first)
             self._update(rows_WD, grad_WD, {k: v[first:last] for k, v in state.items()}, rates)
+            self._rounding.write(own_WD, rows_WD, rates.number, first)
 
     def _visit(self, rates: Rates, touched: TouchedRows) -> None:
         """Update the touched rows alone. Empty places stand for the padding row.
@@ -155,11 +180,13 @@ class TableOptimizer(Optimizer):
         That row has no gradient, so that nothing happens to it, however often it is visited.
         """
         ids_C, state = touched.ids_C % touched.num_rows, self._row_state()
-        for start, stop in tile_ranges(ids_C.shape[0], self._tile_rows(), self.table_VD):
+        width = self._tile_rows(*self.table_VD.shape)
+        for start, stop in tile_ranges(ids_C.shape[0], width, self.table_VD):
             ids_W = ids_C[start:stop]
-            rows_WD = self.table_VD.index_select(0, ids_W)
+            rows_WD = self.table_VD.index_select(0, ids_W).to(accumulate_dtype_of(self.table_VD))
             of_rows = {name: value.index_select(0, ids_W) for name, value in state.items()}
             self._update(rows_WD, touched.grad_CD[start:stop], of_rows, rates)
+            rows_WD = self._rounding.rounded(rows_WD, self.table_VD.dtype, rates.number, start)
             self.table_VD.index_copy_(0, ids_W, rows_WD)
             for name, value in of_rows.items():
                 state[name].index_copy_(0, ids_W, value)

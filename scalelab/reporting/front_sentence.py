@@ -1,0 +1,26 @@
+"""Say in words from which configuration to which the Pareto front of memory goes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["front_sentence"]
+
+
+def front_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The ends of the Pareto front among the rows of one comparison; "" where there is none."""
+    front = [row for row in rows if row["on_memory_front"]]
+    if not front:
+        return ""
+    front.sort(key=lambda row: row["peak_bytes"])
+    least, most = front[0], front[-1]
+    if least is most:
+        return (
+            f"{least['label']} is best on validation and takes the least memory, "
+            f"{least['peak']}: the Pareto front is this one configuration."
+        )
+    return (
+        f"The Pareto front of memory has {len(front)} of {len(rows)} configurations: from "
+        f"{least['label']} (test {least['metric']} {least['test_quality']:.4f} at "
+        f"{least['peak']}) to {most['label']} "
+        f"({most['test_quality']:.4f} at {most['peak']})."
+    )
