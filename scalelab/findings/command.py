@@ -113,7 +113,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _varied(sections: Mapping[str, Any]) -> frozenset[str]:
-    found = {key for keys in sections.get("cells", []) for key in keys}
+    found = {key for keys in sections.get("cells", ()) for key in keys}
     found |= {*sections.get("axes", {})}
     if "halving" in sections:  # it sets the epochs of each round
         found.add("train.epochs")
