@@ -11,6 +11,7 @@ from scalelab.core.memory_kinds import limited_kind, peak_kind
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
+from scalelab.datasets.earlier import earlier_lengths
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.losses import Target
 from scalelab.measure.components import Account
@@ -205,6 +206,7 @@ def predict(
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
         evaluated = data.evaluated(spec.data.max_eval_users)
+        evaluated |= earlier_lengths(evaluated["test"], spec.evaluate.positions)
         blocks = []
         for choice in evaluator.largest_blocks(
             evaluated,

@@ -9,6 +9,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
+from scalelab.datasets.earlier import earlier_targets
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.models.tables import making
@@ -141,8 +142,15 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     wanted = needs_popularity(plugins.made("losses", spec.loss.name, **spec.loss.options))
     log_popularity = loader.log_popularity if wanted else None
     parts = build_parts(spec, num_items, log_popularity, seed=spec.train.seed)
+    earlier = earlier_targets(
+        data.interactions,
+        data.split,
+        data.split.test.evaluated(spec.data.max_eval_users),
+        spec.evaluate.positions,
+    )
     return Trainer(
         spec=spec,
+        earlier=earlier,
         parts=parts,
         loader=loader,
         data=data,
