@@ -102,15 +102,19 @@ def _show_one(document: dict[str, Any]) -> None:
     """Memory by kind, seconds, and memory by component."""
     screen = console()
     kinds = [kind for kind in _KINDS if kind in document["memory"]]
-    columns = ("configuration", *kinds, "evaluation", "per step", "evaluation takes", "per run")
+    on_cpu = document["host_rss_bytes"] is not None
+    process = ("host_rss",) if on_cpu else ()
+    times = ("per step", "evaluation takes", "per run")
+    columns = ("configuration", *kinds, "evaluation", *process, *times)
     seconds = document["seconds"]
     row = (
         document["label"] or "this run",
         *(_total(document["memory"], kind) for kind in kinds),
         _total(document["evaluation"], "requested"),
+        *(format_bytes(document["host_rss_bytes"]) for _ in process),
         *(format_range(**seconds[name]) for name in ("step", "evaluation", "run")),
     )
-    numbers = " ".join([*kinds, "evaluation"])
+    numbers = " ".join([*kinds, "evaluation", *process])
     if fits_terminal(columns, [row], right=numbers):
         screen.print(grid(columns, [row], right=numbers))
     else:

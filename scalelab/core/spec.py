@@ -12,6 +12,7 @@ from scalelab.core.added_options import without_added
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
+from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
 from scalelab.core.presets import find_preset
@@ -52,10 +53,6 @@ __all__ = [
 
 # What a spec says of itself, whatever a file gives: no key that people write.
 WORKED_OUT = frozenset({"sources"})
-
-# Keys that came after fingerprints did: where they have their defaults they are left out of a spec,
-# so that it keeps its fingerprint.
-ADDED_TO_TRAIN = ("schedule", "warmup_updates", "clip_norm", "table")
 
 # Names of files that say nothing of what is in them.
 _NO_NAMES = set(
@@ -180,23 +177,9 @@ class RunSpec(Section, frozen=True):
         # Left out where they say nothing, so that a spec reads as it did before they were there.
         if not self.sources:
             del sections["sources"]
-        added = (
-            ("measure", MeasureSpec()),
-            ("evaluate", EvaluateSpec()),
-            ("table", ItemTableSpec()),
-        )
-        for name, default in added:
-            if getattr(self, name) == default:
-                del sections[name]
+        sections = without_later_defaults(self, sections)
         for name in ("model", "loss"):
             sections[name] = without_added(name, sections[name])
-        if self.data.targets is None:
-            del sections["data"]["targets"]
-        if self.model.table_dtype == "fp32":
-            del sections["model"]["table_dtype"]
-        for name in ADDED_TO_TRAIN:
-            if getattr(self.train, name) == TrainSpec.model_fields[name].default:
-                del sections["train"][name]
         return sections
 
     def as_json(self) -> str:

@@ -58,7 +58,7 @@ def check_item_table(model: ModelSpec, table: ItemTableSpec, train: TrainSpec) -
         return
     if not is_streamed(train):
         raise SpecError(
-            f"the item table {table.name!r} makes rows when they are asked for, and a dense update "
+            f"the item table {table.name!r} makes rows when a loss needs them, and a dense update "
             "needs the gradient of all rows at once",
             f'{streamed}, or table.name = "full"',
         )

@@ -91,7 +91,13 @@ def cuda_target(index: int) -> Target:
     capability = (properties.major, properties.minor)
     triton = importlib.util.find_spec("triton") is not None
     multiprocessors = properties.multi_processor_count
-    return Target("cuda", properties.total_memory, capability, triton, multiprocessors)
+    return Target(
+        kind="cuda",
+        memory_bytes=properties.total_memory,
+        capability=capability,
+        triton=triton,
+        multiprocessors=multiprocessors,
+    )
 
 
 class Negatives(NamedTuple):

@@ -162,7 +162,9 @@ class Visible:
                     if carry is not None:
                         grad_YD[: carry.shape[0]] = carry
                 for tile in self._tiles(window):
-                    self._tile_gradients(window, tile, lse_P, known, grad_ND, grad_YD)
+                    self._tile_gradients(
+                        window, tile, lse_P, known=known, grad_ND=grad_ND, grad_YD=grad_YD
+                    )
                 if grad_VD is not None and grad_YD is not None:
                     carry = self._hand_over(window, grad_YD, grad_VD)
             if grad_VD is not None and carry is not None:
@@ -175,6 +177,7 @@ class Visible:
         window: _Window,
         tile: _Tile,
         lse_P: Tensor,
+        *,
         known: bool,
         grad_ND: Tensor | None,
         grad_YD: Tensor | None,
@@ -231,7 +234,14 @@ class Visible:
             for left, right in tile_ranges(self.width * self.wide, self.columns, self.hidden_ND):
                 ids_Y = slots[start + left : start + more + right]
                 rows_YD = self.table_VD.index_select(0, ids_Y).to(self.compute_dtype)
-                yield _Window(number, first, stop, right - left, ids_Y, rows_YD)
+                yield _Window(
+                    round=number,
+                    first=first,
+                    stop=stop,
+                    columns=right - left,
+                    ids_Y=ids_Y,
+                    rows_YD=rows_YD,
+                )
 
     def _tiles(self, window: _Window) -> Iterator[_Tile]:
         slots_CM = self.positions[window.round].slots_CM[window.first : window.stop]

@@ -75,7 +75,7 @@ class SampledLoss:
             sums = WholeTable(item_table_VD) if table_wanted else None
             with no_autocast(hidden_ND):
                 rows = self._rows(item_table_VD, compute_dtype)
-                work = _Work(hidden_ND, rows, batch, hidden_wanted, sums)
+                work = _Work(hidden_ND, rows, batch, hidden_wanted=hidden_wanted, table_sums=sums)
                 total, grad_hidden_ND = work.run(self, self.objective(batch))
                 if self.cosine and sums is not None:
                     through_unit_rows(sums.grad_VD, item_table_VD)
@@ -97,10 +97,12 @@ class SampledLoss:
         def compute(hidden_ND: Tensor, hidden_wanted: bool) -> tuple[Tensor, Tensor | None]:
             with no_autocast(hidden_ND):
                 rows = self._rows(table_VD, compute_dtype)
-                work = _Work(hidden_ND, rows, batch, hidden_wanted, gradient.touched)
+                touched = gradient.touched
+                work = _Work(
+                    hidden_ND, rows, batch, hidden_wanted=hidden_wanted, table_sums=touched
+                )
                 found = work.run(self, self.objective(batch))
                 if self.cosine:
-                    touched = gradient.touched
                     through_unit_rows(touched.grad_CD, table_VD, touched.ids_C)
                 return found
 
@@ -148,6 +150,7 @@ class _Work:
         hidden_ND: Tensor,
         rows: Rows,
         batch: LossBatch,
+        *,
         hidden_wanted: bool,
         table_sums: RowSums | None,
     ) -> None:

@@ -17,7 +17,12 @@ def product_into(out_TW: Tensor, hidden_TD: Tensor, rows_WD: Tensor, pad_place: 
 
 
 def softmax_into(
-    softmax_TW: Tensor, lse_T: Tensor, hidden_TD: Tensor, rows_WD: Tensor, pad_place: int | None
+    hidden_TD: Tensor,
+    rows_WD: Tensor,
+    pad_place: int | None,
+    *,
+    softmax_TW: Tensor,
+    lse_T: Tensor,
 ) -> None:
     """Softmax within the tile, and its log-sum-exp: the largest softmax is exp(top - lse)."""
     product_into(softmax_TW, hidden_TD, rows_WD, pad_place)

@@ -133,7 +133,8 @@ class TiledSoftmax:
                     self._kept(size, first, last),
                     self._of_tile(lse_GT, first, size),
                 )
-                softmax_into(softmax_TW, tile_T, hidden_TD, rows_WD, self._pad_place(first))
+                pad_place = self._pad_place(first)
+                softmax_into(hidden_TD, rows_WD, pad_place, softmax_TW=softmax_TW, lse_T=tile_T)
                 both_T = torch.logaddexp(lse_T, tile_T)
                 if hidden_wanted:
                     mean_TD.mul_(_share(lse_T, both_T))

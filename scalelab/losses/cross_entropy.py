@@ -59,7 +59,9 @@ class CrossEntropy:
         """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""
         compute_dtype = compute_dtype_of(hidden_ND)
         pad_id = None if self.include_padding else batch.pad_id
-        if runs_fused("cross_entropy", self.kernel, hidden_ND, item_table_VD, compute_dtype):
+        if runs_fused(
+            "cross_entropy", self.kernel, hidden_ND, item_table_VD, compute_dtype=compute_dtype
+        ):
             masked = -1 if pad_id is None else pad_id
             problem = Problem(batch.targets_N.long(), compute_dtype, masked)
             with no_autocast(hidden_ND):

@@ -124,7 +124,12 @@ class SampledSoftmax(SampledLoss):
         if self.top_k is None and not self.cosine and same_for_all and batch.negatives:
             name = "sampled_softmax"
             return runs_fused(
-                name, self.kernel, hidden_ND, item_table_VD, compute_dtype, shared=True
+                name,
+                self.kernel,
+                hidden_ND,
+                item_table_VD,
+                compute_dtype=compute_dtype,
+                shared=True,
             )
         if self.kernel == "fused":
             raise refusal_of(hidden_ND)(

@@ -116,7 +116,13 @@ class SCE:
         ) -> tuple[Tensor, Tensor | None, Tensor | None]:
             with no_autocast(hidden_ND):
                 buckets = self._buckets(hidden_ND, table_VD, batch)
-                problem = _Problem(hidden_ND, table_VD, batch.targets_N, buckets, compute_dtype)
+                problem = _Problem(
+                    hidden_ND=hidden_ND,
+                    table_VD=table_VD,
+                    targets_N=batch.targets_N,
+                    buckets=buckets,
+                    compute_dtype=compute_dtype,
+                )
                 return _loss(problem, hidden_wanted, table_wanted)
 
         return loss_with_gradients(compute, hidden_ND, item_table_VD)
@@ -216,7 +222,7 @@ def _loss(
     weight_BX = weight_BX / _pick(sharing_N, buckets.positions).mul_(counted_N.sum())
     grad_ND = torch.zeros_like(hidden_ND, dtype=accumulate_dtype) if hidden_wanted else None
     grad_VD = torch.zeros_like(table_VD) if table_wanted else None
-    _gradients(problem, lse_BX, weight_BX, grad_ND, grad_VD)
+    _gradients(problem, lse_BX, weight_BX, grad_ND=grad_ND, grad_VD=grad_VD)
 
     # Through the target itself: its softmax less one.
     factor_N1 = torch.expm1(-worst_N).div_(counted_N.sum()).unsqueeze(1)
@@ -243,6 +249,7 @@ def _gradients(
     problem: _Problem,
     lse_BX: Tensor,
     weight_BX: Tensor,
+    *,
     grad_ND: Tensor | None,
     grad_VD: Tensor | None,
 ) -> None:
@@ -278,7 +285,11 @@ def _tiles(problem: _Problem) -> Iterator[_Tile]:
         )
         is_target = of_y.unsqueeze(1) == _pick(targets_N, of_x).unsqueeze(2)
         yield _Tile(
-            start, stop, hidden_GXD, rows_GYD, logits_GXY.masked_fill_(is_target, -torch.inf)
+            start=start,
+            stop=stop,
+            hidden_GXD=hidden_GXD,
+            rows_GYD=rows_GYD,
+            logits_GXY=logits_GXY.masked_fill_(is_target, -torch.inf),
         )
 
 

@@ -228,7 +228,7 @@ def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Calla
 
     def step() -> None:
         for update in micro_steps(trainer.parts.accumulate):
-            trainer.step(batch, epoch + 1, choice.step, update)
+            trainer.step(batch, epoch + 1, choice.step, update=update)
 
     with trainer.randomness(epoch):
         yield batch, step

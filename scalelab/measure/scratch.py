@@ -126,14 +126,15 @@ def _product_bytes(
             (size + 1) // 2 if size == most else size for size in (count, rows, inner, columns)
         )
     with _disable_current_modes(), torch.no_grad():
-        first = _zeros(count, rows, inner, dtype, turned[0])
-        second = _zeros(count, inner, columns, dtype, turned[1])
+        first = _zeros((count, rows, inner), dtype, turned[0])
+        second = _zeros((count, inner, columns), dtype, turned[1])
         if not batch:
             return observed(torch.mm, (first[0], second[0]), {})[1]
         return observed(torch.bmm, (first, second), {})[1]
 
 
-def _zeros(count: int, rows: int, columns: int, dtype: torch.dtype, turned: bool) -> torch.Tensor:
+def _zeros(shape: tuple[int, int, int], dtype: torch.dtype, turned: bool) -> torch.Tensor:
+    count, rows, columns = shape
     if turned:
         return torch.zeros(count, columns, rows, dtype=dtype).transpose(1, 2)
-    return torch.zeros(count, rows, columns, dtype=dtype)
+    return torch.zeros(shape, dtype=dtype)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -125,7 +126,7 @@ def run(
                 if baselines:
                     state.baselines = baselines_of(trainer, state.row)
                 _measure(trainer, state, limits, timeline=timeline, out=out)
-                ended = _train(trainer, state, limits, report, stop, keep)
+                ended = _train(trainer, state, limits, report=report, stop=stop, keep=keep)
             if ended is Outcome.DONE and save_model is not None:
                 _save(trainer, save_model)
         except Exception as error:
@@ -206,6 +207,7 @@ def _train(
     trainer: Trainer,
     state: _State,
     limits: Limits,
+    *,
     report: Callable[[Progress], None],
     stop: Stop,
     keep: Path | None,
@@ -229,7 +231,12 @@ def _train(
                 trainer.fit(stop_request, keep=keep, keep_when=listeners.every(60.0), fit=fit)
             finally:
                 here_s = time.perf_counter() - begun - clock.evaluate_s
-                _note_training(trainer, state, fit, counter.positions, here_s, waited)
+                here = _Here(
+                    positions=counter.positions,
+                    seconds=here_s,
+                    wait_s=trainer.loader.wait_s - waited,
+                )
+                _note_training(state, fit, here)
                 train_s = clock.before("train") + here_s
                 state.row = replace(state.row, train_s=train_s)
             if fit.stopped == "request":
@@ -252,10 +259,16 @@ def _train(
     return Outcome.DONE
 
 
-def _note_training(
-    trainer: Trainer, state: _State, fit: Fit, positions: int, here_s: float, waited: float
-) -> None:
-    """What training has found, and its rates over the `here_s` seconds of this process."""
+class _Here(NamedTuple):
+    """What this process did of the training, which another may have begun."""
+
+    positions: int
+    seconds: float
+    wait_s: float
+
+
+def _note_training(state: _State, fit: Fit, here: _Here) -> None:
+    """What training has found, and its rates in this process."""
     for epoch, metrics in fit.history:
         state.metrics += listeners.metric_rows("valid", epoch, metrics)
     for epoch, loss, wall_s in fit.epoch_ends:
@@ -265,8 +278,8 @@ def _note_training(
         best_epoch=fit.best_epoch,
         epochs=fit.epoch,
         stopped=_STOPPED.get(fit.stopped or ""),
-        tokens_per_s=positions / here_s if positions else None,
-        wait_fraction=(trainer.loader.wait_s - waited) / here_s if positions else None,
+        tokens_per_s=here.positions / here.seconds if here.positions else None,
+        wait_fraction=here.wait_s / here.seconds if here.positions else None,
     )
 
 

@@ -91,7 +91,15 @@ class Cost(TorchDispatchMode):
         if count is not None:
             flops = int(count(*args, **(kwargs or {}), out_val=result))
         moved, kernels = _moved(func, args, result), _kernels(func, args)
-        self.pieces.append(Piece(flops, moved, _precision(func, args), kernels, tile_repeats.get()))
+        self.pieces.append(
+            Piece(
+                flops=flops,
+                num_bytes=moved,
+                precision=_precision(func, args),
+                kernels=kernels,
+                times=tile_repeats.get(),
+            )
+        )
         return result
 
     @property

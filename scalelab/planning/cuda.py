@@ -151,7 +151,7 @@ def _attention(
             size = query.size(-2), key.size(-2)
             bias = _as_bias(torch.ones(size, dtype=torch.bool).tril(), query)
         with torch.autocast("cpu", enabled=False):
-            return _plain(query, key, value, bias, dropout_p, scale)
+            return _plain(query, key, value, bias=bias, dropout_p=dropout_p, scale=scale)
     if bias is not None:
         bias = _aligned(bias).expand(*query.shape[:3], key.size(2))
     attend: Callable[..., Any] = torch.ops.aten._scaled_dot_product_efficient_attention
@@ -190,6 +190,7 @@ def _plain(
     query: Tensor,
     key: Tensor,
     value: Tensor,
+    *,
     bias: Tensor | None,
     dropout_p: float,
     scale: float | None,

@@ -74,10 +74,10 @@ class FakeTensorRun:
             updates = micro_steps(parts.accumulate)
             with cost or nullcontext():
                 for update in updates:
-                    training_step(parts, batch, _announcing(account), update)
+                    training_step(parts, batch, _announcing(account), update=update)
             account.start_window()
             for update in updates:
-                training_step(parts, batch, _announcing(account), update)
+                training_step(parts, batch, _announcing(account), update=update)
         return account
 
     def largest_steps(self, steps: Steps) -> tuple[StepChoice, ...]:

@@ -30,6 +30,7 @@ def memory_kinds(
     account: Account,
     device: DeviceProfile,
     limit: int,
+    *,
     kept: list[tuple[int, int]],
     after: Account | None = None,
 ) -> Held:

@@ -23,6 +23,7 @@ from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_tensor_run import FakeTensorRun
+from scalelab.planning.host import resident_bytes
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_prob
@@ -42,7 +43,8 @@ class Prediction:
     is evaluated. What fits only because the allocator gives cached segments back is shown as the
     allocator then holds it, `without_limit_bytes` as it would be held without a limit. `overflow`
     is the first allocation that would not fit. `largest_step` and `largest_block` say which they
-    are. `evaluation_s` are the seconds of ranking all test users once.
+    are. `evaluation_s` are the seconds of ranking all test users once. `host_rss_bytes` is the
+    resident memory of the whole process, for a CPU alone.
     """
 
     device: str
@@ -60,6 +62,7 @@ class Prediction:
     overflow: Overflow | None
     largest_step: StepChoice
     largest_block: BlockChoice | None
+    host_rss_bytes: int | None
 
     @property
     def fits(self) -> bool:
@@ -91,6 +94,7 @@ class Prediction:
             "memory": self.memory,
             "evaluation": self.evaluation,
             "needed_bytes": self.needed_bytes,
+            "host_rss_bytes": self.host_rss_bytes,
             "num_items": self.num_items,
             "num_users": self.num_users,
             "steps_per_epoch": self.steps_per_epoch,
@@ -200,7 +204,7 @@ def predict(
         ]
         largest, largest_step = max(found, key=lambda pair: pair[0].account.peak_bytes)
         memory, without_limit, overflow = memory_kinds(
-            largest.account, device, limit, largest.workspaces
+            largest.account, device, limit, kept=largest.workspaces
         )
         evaluation: MemoryKinds = {}
         block_cost, largest_block = Cost(), None
@@ -218,7 +222,7 @@ def predict(
         if blocks:
             account, block_cost, largest_block = max(blocks, key=lambda each: each[0].peak_bytes)
             evaluation, held, too_much = memory_kinds(
-                account, device, limit, largest.workspaces, after=largest.account
+                account, device, limit, kept=largest.workspaces, after=largest.account
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
     step = step_seconds(cost, device, spec.train.precision)
@@ -241,7 +245,17 @@ def predict(
         overflow=overflow,
         largest_step=largest_step,
         largest_block=largest_block,
+        host_rss_bytes=_host_rss(device, data, memory, evaluation),
     )
+
+
+def _host_rss(
+    device: DeviceProfile, data: LengthsOnly, memory: MemoryKinds, evaluation: MemoryKinds
+) -> int | None:
+    if device.kind != "cpu":
+        return None
+    peaks = [kinds["requested"]["total"] for kinds in (memory, evaluation) if kinds]
+    return resident_bytes(data, max(peaks))
 
 
 def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
@@ -271,4 +285,10 @@ def target_for(device: DeviceProfile) -> Target | None:
     if device.kind != "cuda":
         return None
     triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
-    return Target("cuda", device.memory_bytes, device.capability, triton, device.multiprocessors)
+    return Target(
+        kind="cuda",
+        memory_bytes=device.memory_bytes,
+        capability=device.capability,
+        triton=triton,
+        multiprocessors=device.multiprocessors,
+    )

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.units import format_bytes
+from scalelab.findings.bootstrap import DRAWS, LEVEL
 from scalelab.findings.differences import settings_of
 from scalelab.result_tables.bibtex import Source, sources_of
 from scalelab.result_tables.candidates import study_ids
+from scalelab.result_tables.names import metric_name
 from scalelab.result_tables.rendering import escape_latex, escape_markdown
 from scalelab.store.ledger import Ledger
 
@@ -19,7 +22,8 @@ _RUNS = """
 SELECT r.dataset, r.protocol, r.num_users, r.num_items, r.num_interactions, r.model, r.loss,
     r.configuration, r.seed, r.spec::VARCHAR AS spec, r.data_fingerprint, e.host,
     coalesce(e.device, r.device) AS device, e.device_bytes, e.driver, e.torch, e.python, e.scalelab,
-    e."commit" AS revision, coalesce(e.threads, r.threads) AS threads, r.peak_kind
+    e."commit" AS revision, coalesce(e.threads, r.threads) AS threads, r.peak_kind,
+    r.run_id IN (SELECT run_id FROM user_ranks) AS has_ranks
 FROM results AS r LEFT JOIN environments AS e ON e.run_id = r.run_id
 WHERE $ids IS NULL OR list_contains($ids, r.study_id)
 ORDER BY r.dataset, r.num_items, r.model, r.loss
@@ -96,10 +100,25 @@ def _sentences(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield _training(runs)
     yield _seeds(runs)
     yield (
-        "The weights with the best NDCG@10 on the validation split were kept. "
+        f"The weights with the best {_kept_by(runs)} on the validation split were kept. "
         "All choices between configurations were made on validation; we report test results."
     )
+    yield from _tests(runs)
     yield from _machine(runs)
+
+
+def _kept_by(runs: Sequence[dict[str, Any]]) -> str:
+    """The metric that chose the epoch; what a spec does not name has its default."""
+    keys = {settings_of(run["spec"]).get("evaluate.metric", QUALITY_KEY) for run in runs}
+    return _or(sorted(metric_name(key) for key in keys))
+
+
+def _tests(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if len(_distinct(runs, "configuration")) > 1 and all(run["has_ranks"] for run in runs):
+        yield (
+            "Differences to the first on validation were tested by a paired bootstrap over the "
+            f"test users ({DRAWS:,} drawings) with Holm's correction, at p < {LEVEL:g}."
+        )
 
 
 def _data(runs: Sequence[dict[str, Any]]) -> str:

@@ -7,6 +7,7 @@ from scalelab.core.units import GIB, KIB, MIB
 from scalelab.result_tables.candidates import COSTS
 from scalelab.result_tables.grouping import DATASET
 from scalelab.result_tables.marks import DIGITS
+from scalelab.result_tables.names import metric_name
 from scalelab.result_tables.result_table import Entry, ResultTable
 
 __all__ = ["Printed", "PrintedLine", "PrintedTable", "printed"]
@@ -63,7 +64,7 @@ def printed(table: ResultTable) -> PrintedTable:
         row_names=tuple(_WORDS.get(name, name) for name in table.row_names),
         groups=tuple(_group(table, texts) for texts in table.columns),
         metrics=tuple(
-            f"{_NAMES[name]} ({scale[1]})" if name in COSTS else _metric(name)
+            f"{_NAMES[name]} ({scale[1]})" if name in COSTS else metric_name(name)
             for name, scale in zip(table.metrics, scales, strict=True)
         ),
         lines=tuple(
@@ -79,10 +80,6 @@ def printed(table: ResultTable) -> PrintedTable:
         ),
         notes=table.notes,
     )
-
-
-def _metric(name: str) -> str:
-    return name.capitalize() if name.startswith(("recall", "coverage")) else name.upper()
 
 
 def _group(table: ResultTable, texts: Sequence[str]) -> str:

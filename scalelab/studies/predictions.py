@@ -238,6 +238,7 @@ class Predictor:
             "memory": {},
             "evaluation": {},
             "needed_bytes": None,
+            "host_rss_bytes": None,
             "seconds": {"step": None, "evaluation": None, "run": None},
             "fits": None,
             "limit_bytes": limit_bytes(device, self._limit(device)),

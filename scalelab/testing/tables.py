@@ -33,7 +33,7 @@ class TableContract:
         self.table(num_items=NUM_ITEMS, hidden_dim=DIM, dtype=torch.float32)
 
     def test_says_whether_it_makes_rows(self) -> None:
-        """The loss is asked for a method `streamed` before anything is built."""
+        """The run is refused with a loss that cannot stream before anything is built."""
         makes_rows = getattr(self.table, "makes_rows", False)
         assert isinstance(self.build().rows_VD, ComposedRows if makes_rows else Tensor)
 

@@ -72,7 +72,7 @@ def baseline_rows(
         made_s = time.perf_counter() - began
         for which, held_out in (("valid", split.valid), ("test", split.test)):
             began = time.perf_counter()
-            metrics = _metrics(scores, held_out, split.num_items, data, ks)
+            metrics = _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
             seconds = made_s + time.perf_counter() - began
             rows += [
                 Baseline(
@@ -95,7 +95,7 @@ def popularity_metrics(
 ) -> dict[str, float]:
     """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking `held_out` by occurrences in training."""
     scores = _counted(_items_of(split.train), split.num_items)
-    return _metrics(scores, held_out, split.num_items, data, ks)
+    return _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
 
 
 def _baselines(
@@ -166,7 +166,7 @@ def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def _metrics(
-    scores: _Scores, held_out: HeldOut, num_items: int, data: DataSpec, ks: tuple[int, ...]
+    scores: _Scores, held_out: HeldOut, data: DataSpec, *, num_items: int, ks: tuple[int, ...]
 ) -> dict[str, float]:
     rows = held_out.evaluated(data.max_eval_users)
     if len(rows) == 0:

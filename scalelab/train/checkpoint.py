@@ -57,6 +57,7 @@ def save_state(
     folder: Path,
     model: nn.Module,
     optimizers: Sequence[Optimizer],
+    *,
     facts: dict[str, Any],
     best_epoch: int | None,
 ) -> None:

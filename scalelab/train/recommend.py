@@ -88,7 +88,7 @@ def top_lists(
                 masked=kept.evaluator.masked,
             ):
                 seen = None if include_seen else _seen(histories, batch.users_S.numpy())
-                values_Sk, items_Sk = _top(kept, batch, seen, k, score_bytes)
+                values_Sk, items_Sk = _top(kept, batch, seen, k=k, score_bytes=score_bytes)
                 yield _lists(batch.users_S.numpy() + first, values_Sk, items_Sk)
 
 
@@ -113,6 +113,7 @@ def _top(
     kept: KeptModel,
     batch: HistoryBatch,
     seen: tuple[np.ndarray, np.ndarray] | None,
+    *,
     k: int,
     score_bytes: int,
 ) -> tuple[Tensor, Tensor]:

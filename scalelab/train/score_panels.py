@@ -37,7 +37,7 @@ class ScorePanels:
         self.columns = -(-wanted // self.chunk) * self.chunk
         # Columns that are looked at together where a second block of all scores has no space.
         self.width = LANES * self.chunk
-        # Of several panels the last number is no score: see `take_out`.
+        # Behind several panels one number stays unused: see `take_out`.
         self._flat = torch.full(
             (users * self.columns + (not self.is_one),),
             -torch.inf,

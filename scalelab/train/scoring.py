@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor  # noqa: PLC2701
 
 from scalelab.batches.histories import HistoryBatch
 from scalelab.batches.moving import moved
@@ -135,8 +136,9 @@ class Scorer:
         self._note_shown(top_Sk, items_Sk, target_score_S1)
         cut_S1 = top_Sk[:, -1:] == target_score_S1
         ties_S = (top_Sk == target_score_S1).sum(1)
-        if self.on_gpu or bool(cut_S1.any()):
-            # Where a tie is cut off at the k-th place it is counted in a second walk.
+        # Where a tie is cut off at the k-th place, all are counted in a second walk.
+        # A GPU is not waited for, and fake tensors have no ties.
+        if self.on_gpu or (not isinstance(cut_S1, FakeTensor) and bool(cut_S1.any())):
             all_S = torch.zeros_like(ties_S)
             for _, scores_SP in self._panels(hidden_SD, targets_S, seen, None):
                 all_S += (scores_SP == target_score_S1).count_nonzero(1)

@@ -82,6 +82,7 @@ def training_step(
     parts: Parts,
     batch: Batch,
     announce: Announce,
+    *,
     update: bool = True,
     share: float | None = None,
 ) -> Tensor:

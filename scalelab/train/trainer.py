@@ -121,7 +121,13 @@ class Trainer:
         return batch if self.parts.device.type == "cpu" else batch.to(self.parts.device)
 
     def step(
-        self, batch: Batch, epoch: int, step: int, update: bool = True, share: float | None = None
+        self,
+        batch: Batch,
+        epoch: int,
+        step: int,
+        *,
+        update: bool = True,
+        share: float | None = None,
     ) -> Tensor:
         """One announced step on a batch that is on the device; the detached loss.
 
@@ -131,7 +137,7 @@ class Trainer:
             observer.on_step_start(epoch, step)
         if not self.parts.model.training:  # it walks through all modules
             self.parts.model.train()
-        loss = training_step(self.parts, batch, self.announce, update, share)
+        loss = training_step(self.parts, batch, self.announce, update=update, share=share)
         positions = batch.targets_N.numel()
         for observer in self.observers:
             observer.on_step_end(epoch, step, positions)
@@ -214,7 +220,7 @@ class Trainer:
                 update = (number + 1) % train.accumulate == 0 or final
                 if update:
                     set_rates(self.parts.optimizers, train, fit.updates, self.loader.num_steps)
-                loss = self.step(batch, fit.epoch + 1, number, update, share)
+                loss = self.step(batch, fit.epoch + 1, number, update=update, share=share)
                 total += loss.double() * batch.targets_N.numel()
                 positions += batch.targets_N.numel()
                 fit.steps += 1
@@ -275,7 +281,9 @@ class Trainer:
         if not math.isfinite(fit.best_metric):
             facts["best_metric"] = None
         parts = self.parts
-        checkpoint.save_state(folder, parts.model, parts.optimizers, facts, fit.best_epoch)
+        checkpoint.save_state(
+            folder, parts.model, parts.optimizers, facts=facts, best_epoch=fit.best_epoch
+        )
 
     def _resume(self, fit: Fit, folder: Path) -> None:
         facts: dict[str, Any] | None = checkpoint.load_state(

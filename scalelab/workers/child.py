@@ -35,6 +35,7 @@ class Child:
         task: Task,
         pid: int,
         connection: Connection,
+        *,
         on_progress: Callable[[Progress], None],
         kills: OomKills | None = None,
     ) -> None:

@@ -37,7 +37,7 @@ def supervise(
     server = ForkServer(run, modules, threads)
     try:
         pid, connection = server.fork()
-        child = Child(task, pid, connection, on_progress)
+        child = Child(task, pid, connection, on_progress=on_progress)
         handled = None
         while True:
             open_pipes = [] if child.disconnected else [child.connection]

@@ -50,7 +50,7 @@ def papers_step(trainer: Trainer, number: int, update: bool = True) -> Tensor:
 
 
 def our_step(trainer: Trainer, number: int, update: bool = True) -> Tensor:
-    return trainer.step(trainer.loader.batch(0, number), 1, number, update)
+    return trainer.step(trainer.loader.batch(0, number), 1, number, update=update)
 
 
 def gradients(trainer: Trainer) -> Tensor:

@@ -57,6 +57,7 @@ def test_json_is_one_document_with_what_was_chosen_and_why_not(scalelab: Callabl
     assert Path(found["study"]["file"]).is_file()
 
 
+@pytest.mark.slow
 def test_what_leaves_too_little_free_is_left_out(scalelab: Callable) -> None:
     # Large steps and few users to rank: training decides, and losses differ.
     large = ("--set", "batch.size=64", "--set", "data.max_eval_users=4")
@@ -153,6 +154,7 @@ def test_items_of_files_are_planned_for_with_the_lengths_of_the_file(
     assert large["largest_step"]["positions"] == own["largest_step"]["positions"] * 128 // 40
 
 
+@pytest.mark.slow
 def test_a_key_that_the_study_varies_is_solved_once(scalelab: Callable, tmp_path: Path) -> None:
     study = tmp_path / "batches.toml"
     study.write_text('base = "sasrec-synthetic"\n[axes]\n"batch.size" = [16, 32, 64]\n')

@@ -23,6 +23,7 @@ def flat(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_it_is_the_same_everywhere_and_its_command_can_be_typed(
     scalelab: Callable, study: Path
 ) -> None:

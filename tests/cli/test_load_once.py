@@ -32,7 +32,7 @@ STUDY = 'base = "base.toml"\nrepeats = 2\n[axes]\n"batch.size" = [16, 32]\n'
 @pytest.mark.parametrize(
     "command",
     [
-        ("sweep", "study.toml", "--executor", "inline"),
+        pytest.param(("sweep", "study.toml", "--executor", "inline"), marks=pytest.mark.slow),
         ("sweep", "study.toml", "--dry-run"),
         ("plan", "study.toml"),
     ],

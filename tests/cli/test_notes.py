@@ -51,6 +51,7 @@ def test_profile_prints_the_note_on_ties_once(scalelab: Callable, tied: Path) ->
     assert document["notes"] == [line for line in done.out.splitlines() if line.startswith("ties")]
 
 
+@pytest.mark.slow
 def test_the_results_of_a_sweep_have_the_note_once_for_a_data_set(
     scalelab: Callable, tied: Path
 ) -> None:

@@ -50,7 +50,7 @@ def test_a_plan_is_one_line_for_each_configuration(
     ("budget", "expected"),
     [
         ("8GiB", "The largest batch.size is 3,000: what limits it is the number of users"),
-        ("300MiB", "does not fit 300 MiB."),
+        pytest.param("300MiB", "does not fit 300 MiB.", marks=pytest.mark.slow),
     ],
 )
 def test_a_solution_says_what_limits_it_and_shows_nothing_above_the_limit(

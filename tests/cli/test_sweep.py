@@ -94,6 +94,7 @@ def test_a_set_that_is_wrong_names_the_nearest_key(scalelab: Callable, study: Pa
     assert not Path("tiny.duckdb").exists()
 
 
+@pytest.mark.slow
 def test_in_a_terminal_only_the_results_stay(study: Path) -> None:
     written, code = run_in_terminal(
         ["-m", "scalelab", "sweep", str(study), "--executor", "inline"], width=80, height=24
@@ -108,6 +109,7 @@ def test_in_a_terminal_only_the_results_stay(study: Path) -> None:
     assert len(lines) == len(set(lines)) or max(map(len, lines)) <= 80
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_keeps_what_it_has_and_goes_on(study: Path) -> None:
     """Ctrl-C once: exit code 130, the ledger readable; typed again, it finishes."""
     command = [sys.executable, "-m", "scalelab", "sweep", str(study), "--set", "train.epochs=30"]

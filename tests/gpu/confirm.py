@@ -43,6 +43,7 @@ SECTIONS = {
     "reproducible": 6,
     "resume": 12,
     "largest": 8,
+    "catalog": 60,
 }
 # Slow to import, wanted by every section; none of them touches CUDA, as the product's own server,
 # which forks as well, relies on.

@@ -47,7 +47,7 @@ VARIANTS = [
     pytest.param(
         {"train.compile": True},
         # torch's compiler warns of its own doings.
-        marks=pytest.mark.filterwarnings("ignore"),
+        marks=[pytest.mark.filterwarnings("ignore"), pytest.mark.slow],
         id="compiled",
     ),
     {"batch.packer": "pad_left", "loss.train_on": "last"},
@@ -67,7 +67,7 @@ def test_the_peak_is_the_profilers_own_count(
 
     def window() -> None:
         for update in micro_steps(trainer.parts.accumulate):
-            trainer.step(batch, 1, 0, update)
+            trainer.step(batch, 1, 0, update=update)
 
     window()
     account = account_of(trainer)

@@ -186,6 +186,7 @@ def test_a_budget_on_a_gpu_limits_what_is_reserved(small: Small) -> None:
     assert predict(small({}), load_device("h100"), budget_bytes=reserved // 2).reason is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", plugins.available("losses"))
 def test_every_loss_has_a_row_on_a_gpu(name: str) -> None:
     changes = {"loss.name": name, "data.num_users": 400, "data.num_items": 2000}
@@ -212,6 +213,7 @@ def test_a_plan_is_for_the_device_that_the_run_names(
     assert "--on" in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "limit_s"),
     [

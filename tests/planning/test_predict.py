@@ -14,6 +14,7 @@ from scalelab.measure.session import run
 from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble
+from scalelab.train.evaluate import Evaluator
 
 Small = Callable[[dict[str, Any]], RunSpec]
 
@@ -64,6 +65,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", VARIANTS, ids=lambda c: "-".join(map(str, c.values())))
 def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: Small) -> None:
     spec = small(changes)
@@ -77,6 +79,7 @@ def test_the_predicted_peak_is_the_measured_one(changes: dict[str, Any], small: 
     assert sum(predicted.values()) == 2 * predicted["total"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -101,6 +104,21 @@ def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: S
         **{name: count for name, count in account.peak_components().items() if count},
     }
     assert {row.stage for row in prediction.rows()} == {"train", "eval"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"train.table.update": "streamed", **BF16}])
+def test_panels_of_scores_are_predicted_and_bound_the_memory(
+    changes: dict[str, Any], small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = predict(small(changes | {"data.num_items": 50_000_000, "loss.name": "bce"}))
+    assert huge.evaluation["requested"]["evaluation_workspace"] < 150 * 2**20
+    monkeypatch.setattr(Evaluator, "panel_numbers", 64 * 130)
+    spec = small(changes)
+    trainer = assemble(spec)
+    training_pass(trainer)
+    account, _ = evaluation_pass(trainer)
+    predicted = predict(spec, load_device("cpu")).evaluation["requested"]
+    assert predicted["total"] == account.peak_bytes
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])

@@ -19,6 +19,7 @@ def _measured(spec: RunSpec) -> int:
     return max(training_pass(trainer)[0].peak_bytes, evaluation_pass(trainer)[0].peak_bytes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "changes", "budget"),
     [

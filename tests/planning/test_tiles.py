@@ -79,6 +79,7 @@ def counted(
     return cost, account.peak_bytes - operands - given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_items", "memory", "device"),
     [
@@ -113,7 +114,7 @@ def test_tiles_are_predicted_as_cuda_dispatches_them(
     assert predicted_bytes == pytest.approx(bytes_there, rel=1e-3)
 
 
-@pytest.mark.parametrize("num_items", [20_000, 1_000_000])
+@pytest.mark.parametrize("num_items", [20_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[2]}")
 def test_a_tile_on_a_gpu_takes_no_more_than_it_may(case: Any, num_items: int) -> None:
     target = GPU._replace(memory_bytes=64 * GIB)

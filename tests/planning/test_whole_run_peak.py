@@ -44,6 +44,7 @@ def peak_of_every_step(spec: RunSpec) -> dict[tuple[int, int], int]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -112,6 +113,7 @@ def by_activity(small: Small, tmp_path: Path) -> RunSpec:
     return RunSpec.build(tables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_no_block_of_evaluation_needs_more(by_activity: RunSpec, exclude_seen: bool) -> None:
     spec = by_activity.with_({"data.exclude_seen": exclude_seen, "train.epochs": 1})

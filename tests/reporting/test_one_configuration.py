@@ -114,6 +114,7 @@ def mean(rows, name):
     return sum(row[name] for row in rows) / len(rows)
 
 
+@pytest.mark.slow
 def test_a_bar_of_the_breakdown_is_the_mean_over_the_seeds_of_one_configuration(varied, runs):
     rows = Breakdown(source="both").rows(varied).to_pylist()
     seen = {}

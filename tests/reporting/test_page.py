@@ -66,10 +66,14 @@ def test_the_page_fetches_nothing(read, written):
 def test_the_page_carries_every_chart_of_the_study(read):
     found = [json.loads(text) for kind, text in read.scripts if kind == "application/json"]
     charts = [one for one in found if "views" in one]
-    assert len(charts) == 2
+    assert len(charts) == 3  # those that the study names, and the timeline that a run has
     assert all(chart["views"] and chart["datasets"] for chart in charts)
     words = " ".join(read.words)
-    for title in ("Quality against memory and time", "Memory at the training peak, by component"):
+    for title in (
+        "Quality against memory and time",
+        "Memory at the training peak, by component",
+        "Memory through one training step",
+    ):
         assert title in words
     assert any("vegaEmbed" in text and len(text) > 500_000 for _, text in read.scripts)
 

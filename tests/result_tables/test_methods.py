@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scalelab.core.locating import available
+from scalelab.core.records import UserRanks
 from scalelab.result_tables.bibtex import all_sources, sources_of
 from scalelab.result_tables.documents import bibtex
 from scalelab.result_tables.methods import methods_of
@@ -72,8 +73,21 @@ def test_one_is_singular_and_several_are_joined_by_commas(fake, tmp_path):
         spec = json.loads(one.run.spec)
         spec["model"] |= {"num_blocks": 1, "num_heads": heads}
         spec["train"] |= {"epochs": 1, "patience": 1}
+        spec["evaluate"] = {"metric": "recall@20"}
         run = replace(one.run, spec=json.dumps(spec), fingerprint=f"f{index}")
         ledger.append([replace(one, run=run)])
+    assert "bootstrap" not in methods_of(ledger).text
     text = methods_of(ledger).text
+    assert "The weights with the best Recall@20 on" in text
     assert "width 64, 1 block, 1, 2 or 4 heads" in text
     assert "at most 1 epoch, ended after 1 evaluation without improvement." in text
+
+
+def test_it_names_the_test_where_the_ranks_of_all_are_kept(fake, tmp_path):
+    ledger = Ledger.create_or_open(tmp_path / "l.duckdb")
+    for index, loss in enumerate(("bce", "rece")):
+        one = fake.record(index=index, loss=loss)
+        ledger.append([replace(one, user_ranks=UserRanks(ranks=(1, 2, 3)))])
+    text = methods_of(ledger).text
+    assert "a paired bootstrap over the test users (3,000 drawings) with Holm's correction" in text
+    assert "The weights with the best NDCG@10 on" in text

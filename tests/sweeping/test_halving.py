@@ -69,7 +69,9 @@ class StopsAt(RecordingObserver):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("number", [3, 7, 9, 11])
+@pytest.mark.parametrize(
+    "number", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 9, 11))]
+)
 def test_interrupted_in_any_round_it_goes_on_where_it_was(halved, sweep, tmp_path, number):
     stopped = sweep(halved, observer=StopsAt(number))
     assert stopped.interrupted

@@ -82,6 +82,7 @@ def test_a_changed_study_runs_only_what_is_new(study, sweep, observer):
     assert len(observer.started) == 4
 
 
+@pytest.mark.slow
 def test_rerun_repeats_just_the_outcomes_it_names(study, sweep):
     fakes = hooks(modules=lambda specs: ["scalelab.measure.session"])
     kinds = ["ok", "raise", "greedy", "nan"]
@@ -303,6 +304,7 @@ def test_the_median_rule_ends_hopeless_runs_and_says_so(study, sweep, tmp_path):
     assert done[0]["worst"] is not None
 
 
+@pytest.mark.slow
 def test_queries_never_fail_and_lose_nothing_while_a_sweep_writes(study, sweep, tmp_path):
     path = tmp_path / "fake.duckdb"
     sweep(study())

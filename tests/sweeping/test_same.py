@@ -47,6 +47,7 @@ def studied(tmp_path_factory):
     return swept
 
 
+@pytest.mark.slow
 def test_metrics_and_requested_bytes_are_identical(studied):
     alone = studied("inline", 1)
     assert {row["what"] for row in alone} >= {"metric", "measuredtrain", "predictedtrain"}

@@ -89,6 +89,7 @@ def test_every_worker_has_a_gpu_of_its_own(study, sweep, tmp_path, observer, mon
     assert shared == []
 
 
+@pytest.mark.slow
 def test_two_workers_on_one_gpu_are_told_of_once(study, sweep, tmp_path, observer, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-aaaa")
     seen, shared = _seen(study, sweep, tmp_path, observer, workers=2, gpus=GPUS[:1])
@@ -97,6 +98,7 @@ def test_two_workers_on_one_gpu_are_told_of_once(study, sweep, tmp_path, observe
     assert "cuda:0" in shared[0]
 
 
+@pytest.mark.slow
 def test_a_run_that_names_its_gpu_sees_them_all(study, sweep, tmp_path, observer, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     seen, _ = _seen(study, sweep, tmp_path, observer, workers=2, gpus=GPUS, device="cuda:1")

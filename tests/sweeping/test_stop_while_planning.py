@@ -11,7 +11,7 @@ from scalelab.store.ledger import Ledger
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("executor", ["inline", "processes"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("processes", marks=pytest.mark.slow)])
 def test_a_signal_ends_the_predictions(study, sweep, tmp_path, observer, number, executor):
     predicted = []
 

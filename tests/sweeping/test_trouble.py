@@ -87,6 +87,7 @@ def test_runs_start_and_end_while_somebody_holds_the_ledger(study, sweep, tmp_pa
     assert counts(path) == {"done": 12}
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_the_sweep_with_one_line_and_loses_nothing(
     study, sweep, tmp_path
 ):

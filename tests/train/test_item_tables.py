@@ -155,7 +155,7 @@ class Own(GRU4Rec):
     ("changes", "words"),
     [
         ({"model.table_dtype": "bf16"}, "lose most of what is added"),
-        ({"table.name": "product_quantised"}, "makes rows when they are asked for"),
+        ({"table.name": "product_quantised"}, "makes rows when a loss needs them"),
         (QUANTISED | {"train.table.optimizer": "lazy_adam"}, "shared by all rows"),
         (QUANTISED | {"loss.name": "dense_ce"}, "cannot be streamed"),
         ({"table.name": "quantised"}, "no item table called"),

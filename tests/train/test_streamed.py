@@ -56,9 +56,8 @@ def trained(spec: RunSpec, steps: int, dtype: torch.dtype) -> Trainer:
     for epoch in range(steps):
         for step in range(trainer.loader.num_steps):
             with trainer.randomness(number):
-                trainer.step(
-                    trainer.loader.batch(epoch, step), 1, 1, (number + 1) % accumulate == 0
-                )
+                update = (number + 1) % accumulate == 0
+                trainer.step(trainer.loader.batch(epoch, step), 1, 1, update=update)
             number += 1
             if number == steps:
                 return trainer
@@ -74,6 +73,7 @@ def distances(left: Trainer, right: Trainer) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["gru4rec", "untied"])
 @pytest.mark.parametrize("loss", STREAMED)
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_streamed_adamw_is_dense_adamw(
 RULES = ["adam", "sgd", "rowwise_adagrad", "rowwise_adam"]
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+@pytest.mark.parametrize("loss", [pytest.param("cross_entropy", marks=pytest.mark.slow), "bce"])
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_gives_the_same_streamed_and_dense(small: Small, rule: str, loss: str) -> None:
     changes: dict[str, Any] = {

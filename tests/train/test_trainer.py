@@ -26,13 +26,23 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(left[key], right[key]) for key in left)
 
 
-@pytest.mark.parametrize("loss", ["dense_ce", "cross_entropy", "sampled_softmax", "bce"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "cross_entropy",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("dense_ce", "sampled_softmax", "bce")
+        ),
+    ],
+)
 def test_training_beats_chance_by_far(small: Small, loss: str) -> None:
     trainer = assemble(small({"loss.name": loss, "train.epochs": 12}))
     trainer.fit()
     assert trainer.evaluate("test")["hr@10"] > 2.5 * 10 / trainer.parts.num_items
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", plugins.available("models"))
 def test_every_model_learns_what_comes_next(model: str, tmp_path: Path) -> None:
     """Each user walks round the same circle of 25 items, from a start of their own."""

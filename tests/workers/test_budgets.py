@@ -47,7 +47,7 @@ def test_host_memory_ends_a_run_on_the_cpu_only(device, expected, monkeypatch):
     signals = []
     monkeypatch.setattr(child, "anonymous_bytes", lambda pid: 3 * 2**30)
     monkeypatch.setattr(child.os, "kill", lambda pid, number: signals.append(number))
-    watched = child.Child(_task(device), os.getpid(), ours, lambda progress: None)
+    watched = child.Child(_task(device), os.getpid(), ours, on_progress=lambda progress: None)
     theirs.send(("started", 2**30))
     watched.drain_messages()
     watched.enforce_limits()

@@ -57,6 +57,7 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["profile", "numpy", "scalelab"])
 def test_nothing_is_imported_from_the_working_folder(tmp_path, study, name):
     hostile = tmp_path / "hostile"
@@ -77,6 +78,7 @@ def test_nothing_is_imported_from_the_working_folder(tmp_path, study, name):
     assert not (hostile / "imported").exists()
 
 
+@pytest.mark.slow
 def test_python_m_does_not_import_from_the_working_folder(tmp_path):
     (tmp_path / "numpy.py").write_text("raise SystemExit(7)\n")
     (tmp_path / "profile.py").write_text("raise SystemExit(7)\n")
@@ -156,6 +158,7 @@ def mark(tmp_path):
     return str(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grandchild", "grandchild-kill", "grandchild-forever"])
 def test_what_a_run_has_started_ends_with_the_run(study, sweep, monkeypatch, mark, kind):
     monkeypatch.setenv(MARK, mark)
@@ -176,6 +179,7 @@ def test_what_a_run_has_started_ends_with_the_run(study, sweep, monkeypatch, mar
     assert left_behind == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["driver", "server"])
 def test_what_a_run_has_started_ends_with_driver_or_server(tmp_path, mark, victim):
     base = tmp_path / "base.toml"

@@ -129,6 +129,7 @@ def alive(pid):
     return status_of(pid)[:1] not in ([], ["Z"])
 
 
+@pytest.mark.slow
 def test_no_worker_outlives_its_driver(drive):
     driver = drive(number=4, epochs=100, seconds=1.0)
     driver.wait_for("start", 2)
@@ -142,6 +143,7 @@ def test_no_worker_outlives_its_driver(drive):
     assert not [pid for pid in family if alive(pid)]
 
 
+@pytest.mark.slow
 def test_a_driver_killed_twenty_times_loses_and_repeats_nothing(drive, ledger):
     number, chance = 30, random.Random(5)
     stored, left = {}, number
@@ -173,7 +175,7 @@ def test_a_driver_killed_twenty_times_loses_and_repeats_nothing(drive, ledger):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("executor", ["processes", "inline"])
+@pytest.mark.parametrize("executor", ["processes", pytest.param("inline", marks=pytest.mark.slow)])
 def test_one_signal_lets_runs_finish_their_epoch(drive, ledger, number, executor):
     driver = drive(number=6, epochs=50, seconds=0.3, executor=executor)
     running = 1 if executor == "inline" else 2
@@ -189,6 +191,7 @@ def test_one_signal_lets_runs_finish_their_epoch(drive, ledger, number, executor
     assert all(row["epochs"] == row["n"] >= 1 for row in rows(ledger, counted))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["processes", "inline"])
 def test_a_second_signal_ends_the_runs_at_once(drive, ledger, executor):
     driver = drive(number=2, epochs=1, seconds=300.0, executor=executor)
@@ -202,6 +205,7 @@ def test_a_second_signal_ends_the_runs_at_once(drive, ledger, executor):
     assert {row["outcome"] for row in rows(ledger)} == {"interrupted"}
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_refused(drive, ledger, study, sweep):
     driver = drive(number=2, epochs=100, seconds=0.1)
     driver.wait_for("start", 1)
@@ -217,6 +221,7 @@ def worker_of(driver):
     return worker
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs_before", [0, 2])
 def test_a_run_that_somebody_else_kills_runs_again(drive, ledger, epochs_before):
     driver = drive(number=1, epochs=5, seconds=0.5)

@@ -82,7 +82,7 @@ def born(kills):
         limits=Limits(),
     )
     ours, theirs = multiprocessing.Pipe()
-    started = child.Child(task, os.getpid(), ours, lambda progress: None, kills)
+    started = child.Child(task, os.getpid(), ours, on_progress=lambda progress: None, kills=kills)
     theirs.close()
     return started
 

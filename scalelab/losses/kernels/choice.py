@@ -2,6 +2,7 @@
 
 import logging
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,8 +36,8 @@ def runs_fused(
     kernel: Kernel,
     hidden_ND: Tensor,
     item_table_VD: Tensor,
-    compute_dtype: torch.dtype,
     *,
+    compute_dtype: torch.dtype,
     shared: bool = False,
 ) -> bool:
     """Whether the loss called `name` runs by the kernels; `shared` for shared negatives.
@@ -55,10 +56,14 @@ def runs_fused(
             )
         fused = reason is None
     if fused and kernel == "auto" and not fake:
-        index = hidden_ND.device.index or 0
-        fused = _is_right(
-            index, compute_dtype, product_precision(compute_dtype), hidden_ND.shape[1], shared
+        case = _Case(
+            index=hidden_ND.device.index or 0,
+            compute_dtype=compute_dtype,
+            precision=product_precision(compute_dtype),
+            depth=hidden_ND.shape[1],
+            shared=shared,
         )
+        fused = _is_right(case)
     if not fake:
         kernels_used[name] = "fused" if fused else "tiled"
     return fused
@@ -104,29 +109,37 @@ def _unsupported(target: Target, item_table_VD: Tensor, compute_dtype: torch.dty
     return None
 
 
+class _Case(NamedTuple):
+    """What the kernels are compared for, once each: a GPU, types, a width, a kind of negatives."""
+
+    index: int
+    compute_dtype: torch.dtype
+    precision: str
+    depth: int
+    shared: bool
+
+
 @cache
-def _is_right(
-    index: int, compute_dtype: torch.dtype, precision: str, depth: int, shared: bool
-) -> bool:
-    device = torch.device("cuda", index)
-    with _disable_current_modes(), torch.random.fork_rng([index]):
+def _is_right(case: _Case) -> bool:
+    with _disable_current_modes(), torch.random.fork_rng([case.index]):
         try:
             # Twice: the second time the kernels are launched as in every later step.
-            error = max(_error(device, compute_dtype, depth, shared) for _ in range(2))
+            error = max(_error(case) for _ in range(2))
         except torch.OutOfMemoryError:  # that says nothing of the kernels
             raise
         except Exception as error:  # Triton fails in many ways on a GPU that it does not know
             _LOG.warning("fused kernels are not used: %s: %s", type(error).__name__, error)
             return False
-    if not error <= _TOLERANCE[precision]:
+    if not error <= _TOLERANCE[case.precision]:
         _LOG.warning("fused kernels are not used: their relative error is %.1e", error)
         return False
     return True
 
 
 @torch.enable_grad()
-def _error(device: torch.device, compute_dtype: torch.dtype, depth: int, shared: bool) -> float:
+def _error(case: _Case) -> float:
     """Largest relative error of the loss and both gradients on a small problem."""
+    device, depth, shared = torch.device("cuda", case.index), case.depth, case.shared
     torch.manual_seed(0)
     num_positions, num_rows, num_negatives = 150, 700, 300
     hidden_ND = torch.randn(num_positions, depth, device=device, requires_grad=True)
@@ -137,7 +150,7 @@ def _error(device: torch.device, compute_dtype: torch.dtype, depth: int, shared:
     bias_N = torch.randn(num_positions, device=device)
     negatives = Shared(ids_K, bias_K, bias_N, skip_target=True) if shared else None
     with torch.autocast("cuda", enabled=False):
-        loss = fused_loss(hidden_ND, table_VD, Problem(targets_N, compute_dtype, 0, negatives))
+        loss = fused_loss(hidden_ND, table_VD, Problem(targets_N, case.compute_dtype, 0, negatives))
         found = (loss, *torch.autograd.grad(loss, (hidden_ND, table_VD)))
         hidden, table = (x.detach().double().requires_grad_() for x in (hidden_ND, table_VD))
         score_NV = hidden @ table.T

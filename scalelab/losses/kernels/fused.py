@@ -103,14 +103,34 @@ class _Fused(torch.autograd.Function):
         sums = torch.empty(splits, num_positions, depth, **new) if wanted else None
         operand = _operand(inner_ND, precision)
         ops.forward(
-            operand, rows, bias, ids, targets_N, top, total, sums, pad_id, per_split, precision
+            hidden=operand,
+            rows=rows,
+            bias=bias,
+            ids=ids,
+            targets=targets_N,
+            top=top,
+            total=total,
+            sums=sums,
+            pad_id=pad_id,
+            per_split=per_split,
+            precision=precision,
         )
         lse_N, loss_N = torch.empty(num_positions, **new), torch.empty(num_positions, **new)
         grad_ND = torch.empty_like(hidden_ND) if wanted else None
         ops.combine(
-            inner_ND, item_table_VD, targets_N, target_bias, top, total, sums, lse_N, loss_N,
-            grad_ND, 1 / num_positions, shared is None,
-        )  # fmt: skip
+            hidden=inner_ND,
+            rows=item_table_VD,
+            targets=targets_N,
+            target_bias=target_bias,
+            top=top,
+            total=total,
+            sums=sums,
+            lse=lse_N,
+            loss=loss_N,
+            grad_hidden=grad_ND,
+            position_weight=1 / num_positions,
+            target_among_rows=shared is None,
+        )
         if wanted:
             beside = (None, None) if shared is None else (inner_ND, loss_N)
             ctx.save_for_backward(
@@ -132,9 +152,19 @@ class _Fused(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             grad_rows = torch.empty_like(rows)
             ops.table(
-                operand, rows, bias, ids, targets_N, lse_N, scale, grad_rows, position_weight,
-                ctx.pad_id, ctx.shared is None, ctx.precision,
-            )  # fmt: skip
+                hidden=operand,
+                rows=rows,
+                bias=bias,
+                ids=ids,
+                targets=targets_N,
+                lse=lse_N,
+                scale=scale,
+                grad_rows=grad_rows,
+                position_weight=position_weight,
+                pad_id=ctx.pad_id,
+                target_among_rows=ctx.shared is None,
+                precision=ctx.precision,
+            )
             grad_VD = grad_rows
             if ctx.shared is not None:
                 grad_VD = torch.zeros_like(table_VD)

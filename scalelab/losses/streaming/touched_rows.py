@@ -1,6 +1,7 @@
 """Add up gradients of some rows of the item table, each row once, without a pass over the table."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +17,10 @@ class TouchedRows:
 
     How many different rows M ids name is known to the device alone, so there is memory for as many
     as they may be, C = min(M, V + 1). Places that stay empty come last: their id is V, which no row
-    has, and their gradient is 0.
+    has, and their gradient is 0. Of the table only shape, type and device count.
     """
 
-    def __init__(self, ids: Sequence[Tensor], table_VD: Tensor) -> None:
+    def __init__(self, ids: Sequence[Tensor], table_VD: Any) -> None:
         self.num_rows = table_VD.shape[0]
         all_M = torch.cat([each.flatten().long() for each in ids])
         sorted_M = all_M.sort().values

@@ -11,9 +11,9 @@ this contract:
 - `table(ids_BL)` returns the rows of items, (B, L, D), in float32 at least. Row 0 is padding: it is
   zero and never gets a gradient.
 - `rows_VD` is what losses score with and evaluation ranks with: a parameter of the table's size, or
-  `ComposedRows`, which are made when they are asked for. A class says the latter by a true
+  `ComposedRows`, which are made when a loss needs them. A class says the latter by a true
   `makes_rows`; it needs `train.table.update = "streamed"` and so a loss with a method `streamed`,
-  which asks for slices of rows and for rows by their ids, and for nothing else.
+  which reads slices of rows and rows by their ids, and nothing else.
 - `reset(std, generator)` draws all numbers anew, in place, those of `__init__` again for the same
   generator: rows with the deviation `std`.
 - `keep_lookups()` and `take_lookups()`, of a table whose rows are a parameter: see `Full`.
@@ -41,7 +41,7 @@ _Make = Callable[[int, int], Any]
 
 @dataclass
 class MadeTable:
-    """Whether a model has asked for its table."""
+    """Whether a model has made its table."""
 
     make: _Make
     is_made: bool = False

@@ -13,7 +13,7 @@ class ComposedRows:
     """Rows of an item table, in the place of the (V, D) tensor that would hold them all.
 
     Item v has the codes `codes_VM[v]`, one for each of M parts of its row; part m is the codeword
-    `codewords_CP[m * (C / M) + codes_VM[v, m]]`. Row 0 is zero. Losses that stream ask for
+    `codewords_CP[m * (C / M) + codes_VM[v, m]]`. Row 0 is zero. Losses that stream read
     `rows[first:last]` and `rows.index_select(0, ids)`, and for shape, type and device.
     """
 

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from scalelab.core.errors import SpecError
 from scalelab.losses import tile_repeats
 from scalelab.losses.streaming.table_gradient import RowGradient, TableGradient
-from scalelab.losses.streaming.tiles import accumulate_dtype_of, tile_ranges
+from scalelab.losses.streaming.tiles import accumulate_dtype_of, tile_numbers, tile_ranges
 from scalelab.losses.streaming.touched_rows import TouchedByTile, TouchedRows
 from scalelab.models.tables import ComposedRows
 from scalelab.train.optimizers.rounding import StochasticRounding
@@ -28,6 +28,8 @@ __all__ = ["TableOptimizer", "TakeLookups"]
 
 # Numbers of a tile: 1 MiB of float32, which stays in a CPU's caches with its gradient and state.
 _TILE_NUMBERS = 2**18
+# What one of them takes on a GPU: gradient, a copy of the row in float32, random bits, temporaries.
+_NUMBER_BYTES = 24
 Rows = Tensor | ComposedRows
 TakeLookups = Callable[[], list[tuple[Tensor, Tensor]]]
 
@@ -147,7 +149,8 @@ class TableOptimizer(Optimizer):
         return {name: self._state()[name] for name in (*self._rule.full, *self._rule.by_row)}
 
     def _tile_rows(self, num_rows: int, depth: int) -> int:
-        return max(1, min(num_rows, _TILE_NUMBERS // depth))
+        numbers = tile_numbers(self.table_VD, _TILE_NUMBERS, _NUMBER_BYTES)
+        return max(1, min(num_rows, numbers // depth))
 
     def _walk(
         self,

@@ -103,7 +103,14 @@ class Cluster:
             reference = (
                 ray.remote(max_calls=1, max_retries=0)(_work)
                 .options(**resources)
-                .remote(task, self._run, self._modules, self._threads, self._mailbox, transfers)
+                .remote(
+                    task,
+                    self._run,
+                    self._modules,
+                    threads=self._threads,
+                    mailbox=self._mailbox,
+                    transfers=transfers,
+                )
             )
         self._tasks[reference] = task
 
@@ -242,7 +249,13 @@ class _Mailbox:
 
 
 def _work(
-    task: Task, run: str, modules: Sequence[str], threads: int, mailbox: Any, transfers: list[Any]
+    task: Task,
+    run: str,
+    modules: Sequence[str],
+    *,
+    threads: int,
+    mailbox: Any,
+    transfers: list[Any],
 ) -> Record:
     """Run one task on its node, in a process of its own, so that each way to end gives a record."""
     reference, part_files = transfers

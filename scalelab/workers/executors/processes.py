@@ -51,7 +51,9 @@ class Processes:
     def submit(self, task: Task) -> None:
         """Fork a process for the task. Raises ForkServerDied where no server stays alive."""
         pid, connection = self._fork()
-        self._children[pid] = Child(task, pid, connection, self._on_progress, self._kills)
+        self._children[pid] = Child(
+            task, pid, connection, on_progress=self._on_progress, kills=self._kills
+        )
 
     def _fork(self) -> tuple[int, Connection]:
         num_deaths = 0

@@ -8,7 +8,7 @@ from call import MIB, Call
 
 import scalelab
 
-__all__ = ["run", "study_text"]
+__all__ = ["compare_runs", "run", "study_text"]
 
 LARGE = "data.num_items"
 CELLS: list[dict[str, Any]] = [
@@ -86,13 +86,18 @@ def run(call: Call) -> None:
     )
     call.note(counts=dict(result.counts))
     call.check("the driver of a sweep has no CUDA context", not torch.cuda.is_initialized())
+    compare_runs(call, ledger, len(cells))
+
+
+def compare_runs(call: Call, ledger: Any, count: int) -> None:
+    """Hold what was measured in each run of a ledger against its prediction."""
     runs = _runs(ledger)
     for found in runs:
         _compare(call, found)
     silent = [_label(json.loads(found["spec"])) for found in runs if not _predicted(found)]
     call.note(without_prediction=silent)
     done = sum(found["outcome"] == "done" for found in runs)
-    call.check(f"all {len(cells)} runs are done", done == len(cells), f"{done} done")
+    call.check(f"all {count} runs are done", done == count, f"{done} done")
 
 
 def _runs(ledger: Any) -> list[dict[str, Any]]:
@@ -123,6 +128,9 @@ def _label(spec: dict[str, Any]) -> str:
         *negatives,
         *([batch["packer"]] if batch["packer"] != "first_fit" else []),
         *([train["optimizer"]] if train["optimizer"] != "adam" else []),
+        *([f"table {train['table']['optimizer']}"] if "table" in train else []),
+        *([f"table {model['table_dtype']}"] if "table_dtype" in model else []),
+        *([spec["table"]["name"]] if "table" in spec else []),
         *([f"accumulate {train['accumulate']}"] if train["accumulate"] > 1 else []),
         *([f"ema {train['ema_decay']}"] if train["ema_decay"] else []),
     ]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("triton", reason="the extra triton is not installed")
 # What numpy from 2.4 on says to the interpreter of Triton 3.6, which takes int() of an array of
 # one number.
