@@ -26,7 +26,7 @@ from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.host import resident_bytes
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
-from scalelab.train.assemble import evaluator_of, mask_prob
+from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.precision import check_precision, products_in
 
@@ -180,6 +180,7 @@ def predict(
         seed=spec.train.seed,
         train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
+        mask_last_prob=mask_last_prob(spec),
     )
     target = target_for(device)
     evaluator = evaluator_of(spec, data.num_items)
