@@ -227,11 +227,7 @@ def _train(
                 trainer.fit(stop_request, keep=keep, keep_when=listeners.every(60.0), fit=fit)
             finally:
                 here_s = time.perf_counter() - begun - clock.evaluate_s
-                here = _Here(
-                    positions=counter.positions,
-                    seconds=here_s,
-                    wait_s=trainer.loader.wait_s - waited,
-                )
+                here = _Here(counter.positions, here_s, trainer.loader.wait_s - waited)
                 _note_training(state, fit, here)
                 state.row = replace(state.row, train_s=clock.before("train") + here_s)
             if fit.stopped == "request":
