@@ -25,7 +25,7 @@ DOORS = {
     "duckdb": ("store/", "datasets/readers/"),
     "jinja2": ("reporting/page.py", "result_tables/rendering.py"),
     "liger_kernel": ("losses/liger_ce.py",),
-    "numba": ("batches/", "datasets/", "synthetic/", "train/baselines.py"),
+    "numba": ("batches/", "datasets/", "synthetic/", "train/baseline_kernels.py"),
     "optuna": ("studies/search.py",),
     "psutil": ("workers/",),
     # It unpacks gzip and zstd block by block, which DuckDB does not.
@@ -266,7 +266,7 @@ RIGHT = {
     "cell": ("cli/output.py", "reporting/sections.py"),
     "cells": (
         *("cli/output.py", "cli/results.py", "core/json_schema.py", "core/renamed.py"),
-        *("core/ranges.py", "core/study.py", "studies/search.py"),
+        *("core/ranges.py", "core/study.py", "findings/command.py", "studies/search.py"),
     ),
     "form": ("core/renamed.py",),
 }
