@@ -1,12 +1,11 @@
 """Train a model: epochs, early stopping, evaluation, with every phase announced."""
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import left_plateau
+from scalelab.datasets.splits import HeldOut
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
@@ -27,8 +27,7 @@ from scalelab.train.step import Parts, training_step
 
 __all__ = ["Diverged", "Fit", "Trainer"]
 
-# Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's
-# end.
+# Steps between two looks at the loss, which wait for the device.
 _LOOK_EVERY = 50
 
 
@@ -60,7 +59,7 @@ class Trainer:
     """A run that can take single steps, fit, and evaluate. Owns no clock and prints nothing.
 
     `popularity` is what ranking items by how often they occur in training has on validation, in the
-    metric that chooses the epoch.
+    metric that chooses the epoch. `earlier` are training targets that are ranked for too.
     """
 
     spec: RunSpec
@@ -69,6 +68,7 @@ class Trainer:
     data: Data
     evaluator: Evaluator
     popularity: float
+    earlier: dict[str, HeldOut] = field(default_factory=dict)
     observers: list[Observer] = field(default_factory=list)
 
     def reset(self) -> None:
@@ -142,18 +142,18 @@ class Trainer:
         return loss
 
     def evaluate(self, split: str, block: int | None = None) -> dict[str, float]:
-        """Metrics on `valid` or `test`, or on one block of its users only."""
+        """Metrics on `valid`, `test` or a name of `earlier`, or on one block of its users only."""
         return self.ranked(split, block)[0]
 
     def ranked(
         self, split: str, block: int | None = None
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """The metrics, and the rank of each user's target, as `Evaluator.ranked` has it."""
-        held_out = getattr(self.data.split, split)
+        held_out, max_users = self.earlier.get(split), 0  # their users are chosen already
+        if held_out is None:
+            held_out, max_users = getattr(self.data.split, split), self.spec.data.max_eval_users
         with self.announce(Phase.EVALUATE), products_in("fp32"):
-            return self.evaluator.ranked(
-                self.parts.model, held_out, self.spec.data.max_eval_users, block=block
-            )
+            return self.evaluator.ranked(self.parts.model, held_out, max_users, block=block)
 
     def fit(
         self,
@@ -176,7 +176,7 @@ class Trainer:
         train = self.spec.train
         fit = Fit() if fit is None else fit
         with ExitStack() as stack:
-            folder = keep or Path(stack.enter_context(_temporary_folder()))
+            folder = keep or Path(stack.enter_context(TemporaryDirectory(prefix="scalelab-")))
             if keep is not None:
                 self._resume(fit, keep)
             while fit.stopped is None:
@@ -233,8 +233,7 @@ class Trainer:
     def _shares(self, epoch: int, end: int) -> Iterator[float]:
         """What share of its window's positions each step holds, up to step `end` of the epoch.
 
-        The loader knows them beforehand. They are read only after the first batch: then the epoch
-        is planned.
+        They are read only after the first batch: then the epoch is planned.
         """
         offsets = self.loader.plan(epoch).position_offsets
         accumulate = self.spec.train.accumulate
@@ -284,9 +283,7 @@ class Trainer:
         )
 
     def _resume(self, fit: Fit, folder: Path) -> None:
-        facts: dict[str, Any] | None = checkpoint.load_state(
-            folder, self.parts.model, self.parts.optimizers
-        )
+        facts = checkpoint.load_state(folder, self.parts.model, self.parts.optimizers)
         if facts is None:
             return
         for name in ("history", "epoch_ends"):
@@ -295,10 +292,6 @@ class Trainer:
             facts["best_metric"] = -math.inf
         for name, value in facts.items():
             setattr(fit, name, value)
-
-
-def _temporary_folder() -> AbstractContextManager[str]:
-    return tempfile.TemporaryDirectory(prefix="scalelab-")
 
 
 def _must_be_finite(total: Tensor, epoch: int, step: int) -> None:
