@@ -21,7 +21,7 @@ def without_later_defaults(spec: BaseModel, sections: dict[str, Any]) -> dict[st
         if getattr(spec, name) == type(spec).model_fields[name].default:
             del sections[name]
     for name, keys in _KEYS.items():
-        section = getattr(spec, name)
+        section: BaseModel = getattr(spec, name)
         for key in keys:
             if getattr(section, key) == type(section).model_fields[key].default:
                 del sections[name][key]

@@ -72,15 +72,17 @@ def runs_fused(
 def fused_bytes_of(
     name: str,
     kernel: Kernel,
-    num_positions: int,
-    num_rows: int,
     item_table_VD: Tensor,
     *,
+    num_positions: int,
+    num_rows: int,
     shared: bool = False,
 ) -> int | None:
     """About what the kernels take for so many rows of the softmax; None where tiles run."""
     compute_dtype = compute_dtype_of(item_table_VD)
-    if not runs_fused(name, kernel, item_table_VD, item_table_VD, compute_dtype, shared=shared):
+    if not runs_fused(
+        name, kernel, item_table_VD, item_table_VD, compute_dtype=compute_dtype, shared=shared
+    ):
         return None
     return fused_bytes(num_positions, num_rows, item_table_VD, compute_dtype)
 
