@@ -84,7 +84,7 @@ def fill_masked(
     max_len,
     key,
     users,
-    last_only,
+    is_last,
     item_ids,
     valid_N,
     targets_N,
@@ -93,7 +93,7 @@ def fill_masked(
     """Choose `num_targets[q]` items of sequence q as targets and write `MASK` in their places.
 
     Every choice is equally likely (Knuth's selection sampling) and depends on `key` and user alone;
-    with `last_only` it is the last item. `item_ids` holds the rows as `fill_rows` wrote them.
+    where `is_last[q]` it is the last item. `item_ids` holds the rows as `fill_rows` wrote them.
     """
     n = 0
     for step in range(len(row_offsets) - 1):
@@ -104,7 +104,7 @@ def fill_masked(
             wanted = num_targets[q]
             for i in range(count[q]):
                 left = count[q] - i
-                if last_only:
+                if is_last[q]:
                     chosen = left == 1
                 else:
                     chosen = below(fold(stream, i), np.uint64(left)) < np.uint64(wanted)
@@ -115,6 +115,13 @@ def fill_masked(
                     sequence_N[n] = q % size
                     wanted -= 1
                     n += 1
+
+
+@njit(nogil=True, cache=True)
+def choose_evenly(key, users, share, chosen):
+    """Mark users (bool), each with the probability `share`, by `key` and user alone."""
+    for q in range(len(users)):
+        chosen[q] = fold(key, users[q]) < np.uint64(share * 2.0**63) * np.uint64(2)
 
 
 @njit(nogil=True, cache=True)

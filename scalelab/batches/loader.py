@@ -47,10 +47,16 @@ class Loader(Steps):
         seed: int,
         train_on: str = "all",
         mask_prob: float = 0.0,
+        mask_last_prob: float = 0.0,
         threads: int = 1,
     ) -> None:
         super().__init__(
-            histories.lengths, batch=batch, seed=seed, train_on=train_on, mask_prob=mask_prob
+            histories.lengths,
+            batch=batch,
+            seed=seed,
+            train_on=train_on,
+            mask_prob=mask_prob,
+            mask_last_prob=mask_last_prob,
         )
         check_negatives(negatives, min(self.size, self.num_sequences))
         self.num_items = num_items
@@ -131,7 +137,8 @@ class Loader(Steps):
         offsets = plan.position_offsets[steps.start : steps.stop + 1]
         offsets = offsets - offsets[0]
         sequence_offsets = np.minimum(np.arange(len(steps) + 1) * self.size, len(users))
-        num_targets = self._num_targets(counts)
+        is_last = plan.is_last[some]
+        num_targets = self._num_targets(counts, is_last)
         items, first = self._catalog.items, self._catalog.ends[users] - counts
         if not self.mask_prob:  # the very last item is a target only
             first = first - 1
@@ -142,7 +149,7 @@ class Loader(Steps):
         positions = [np.empty(offsets[-1], dtype) for dtype in dtypes]
         if self.mask_prob:
             key = stream_key(self.seed, epoch, _MASKS)
-            where = (*places, row_offsets, self.size, max_len, key, users, self.last_only)
+            where = (*places, row_offsets, self.size, max_len, key, users, is_last)
             fill_masked(counts, num_targets, *where, rows[0], *positions)
         else:
             how = (self.size, max_len, self.last_only)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scalelab.batches._kernels import choose_evenly
 from scalelab.batches._random import permute, stream_key
 from scalelab.batches.batch import BatchShape
 from scalelab.batches.largest import not_exceeded
@@ -21,6 +22,8 @@ from scalelab.core.spec import BatchSpec
 __all__ = ["EpochPlan", "StepChoice", "Steps"]
 
 _KEPT_PLANS = 2
+# Of the stream of numbers that says which sequences mask their last item alone.
+_LAST = -2
 # Sequences that are packed at most to find the largest steps, about 50 ns each: 10 seconds.
 _MOST_SEARCHED = 200_000_000
 # What was found: the runs of a study that differ in their loss or model have the same steps.
@@ -28,17 +31,19 @@ _FOUND: dict[tuple[Any, ...], tuple["StepChoice", ...]] = {}
 
 
 class EpochPlan(NamedTuple):
-    """Sequences in the order of the epoch: user, number of inputs, row in the step, first column.
+    """Sequences in the order of the epoch: user, number of inputs, row in the step, first column,
+    and whether the last item alone is a target.
 
-    The first four are int32, one entry per sequence. Step t has rows `row_offsets[t]` to
-    `row_offsets[t + 1]` of the epoch and its positions with a target lie between `position_offsets`
-    likewise (both int64).
+    The first four are int32, one entry per sequence, the fifth bool. Step t has rows
+    `row_offsets[t]` to `row_offsets[t + 1]` of the epoch and its positions with a target lie
+    between `position_offsets` likewise (both int64).
     """
 
     users: np.ndarray
     counts: np.ndarray
     row: np.ndarray
     column: np.ndarray
+    is_last: np.ndarray
     row_offsets: np.ndarray
     position_offsets: np.ndarray
 
@@ -62,8 +67,8 @@ class Steps:
     the last `max_len + 1` items: all but the last are inputs, all but the first are targets; with
     `train_on` "last" only the last target counts. With `mask_prob` above 0 the last `max_len`
     items are inputs, and of these that share, at least one, are masked targets (BERT4Rec's cloze
-    task); with "last" the last one. Raises SpecError for a name that does not exist and DataError
-    where no user has two items.
+    task); with "last" the last one, and so with the probability `mask_last_prob` in an epoch.
+    Raises SpecError for a name that does not exist and DataError where no user has two items.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Steps:
         seed: int,
         train_on: str = "all",
         mask_prob: float = 0.0,
+        mask_last_prob: float = 0.0,
     ) -> None:
         if train_on not in ("all", "last"):
             raise SpecError(f"invalid train_on: {train_on!r}", "there are: all, last")
@@ -83,6 +89,7 @@ class Steps:
         self.seed = seed
         self.last_only = train_on == "last"
         self.mask_prob = mask_prob
+        self.mask_last_prob = mask_last_prob
         self._packer: Packer = plugins.load("packers", batch.packer)()
         self._taking_part = np.flatnonzero(lengths >= 2).astype(np.int32)
         if len(self._taking_part) == 0:
@@ -143,7 +150,7 @@ class Steps:
             epochs = min(epochs, -(-max_steps // self.num_steps))
         counts = hashlib.blake2b(self._counts[self._taking_part].tobytes()).digest()
         how = (repr(self._packer), self.size, self.max_len, self.last_only, self.mask_prob)
-        key = (counts, *how, self.seed, epochs)
+        key = (counts, *how, self.mask_last_prob, self.seed, epochs)
         if key not in _FOUND:
             if epochs * self.num_sequences > _MOST_SEARCHED:
                 shape = self._shape(self.longest_plan(), 0)
@@ -178,15 +185,23 @@ class Steps:
     def _make_plan(self, epoch: int) -> EpochPlan:
         users = self._taking_part.copy()
         permute(users, stream_key(self.seed, epoch, 0))
-        return self._plan_of(users)
+        return self._plan_of(users, epoch)
 
-    def _plan_of(self, users: np.ndarray) -> EpochPlan:
+    def _plan_of(self, users: np.ndarray, epoch: int | None = None) -> EpochPlan:
         counts = self._counts[users]
         packed = self._packer.pack(counts, max_len=self.max_len, size=self.size)
         begins = np.arange(0, len(users), self.size)
-        positions = np.add.reduceat(self._num_targets(counts), begins, dtype=np.int64)
+        is_last = self._masks_last(users, epoch)
+        num_targets = self._num_targets(counts, is_last)
+        positions = np.add.reduceat(num_targets, begins, dtype=np.int64)
         return EpochPlan(
-            users, counts, packed.row, packed.column, _offsets(packed.num_rows), _offsets(positions)
+            users,
+            counts,
+            packed.row,
+            packed.column,
+            is_last,
+            _offsets(packed.num_rows),
+            _offsets(positions),
         )
 
     def _search(self, epochs: int) -> tuple[StepChoice, ...]:
@@ -207,13 +222,22 @@ class Steps:
         sizes = (np.diff(plan.row_offsets), sequences, np.diff(plan.position_offsets))
         return _first_of_each(np.stack([*sizes, np.full(number, epoch), np.arange(number)], 1))
 
-    def _num_targets(self, counts: np.ndarray) -> np.ndarray:
+    def _masks_last(self, users: np.ndarray, epoch: int | None) -> np.ndarray:
+        """Of which users the last item alone is a target in the epoch (None: of none that need
+        not), bool.
+        """
+        chosen = np.full(len(users), self.last_only)
+        if self.mask_last_prob and epoch is not None and not self.last_only:
+            key = stream_key(self.seed, epoch, _LAST)
+            choose_evenly(key, users, self.mask_last_prob, chosen)
+        return chosen
+
+    def _num_targets(self, counts: np.ndarray, is_last: np.ndarray) -> np.ndarray:
         """How many targets sequences with so many inputs have, int32."""
-        if self.last_only:
-            return np.ones_like(counts)
         if self.mask_prob:
-            return np.clip(np.rint(self.mask_prob * counts), 1, counts).astype(np.int32)
-        return counts
+            share = np.clip(np.rint(self.mask_prob * counts), 1, counts).astype(np.int32)
+            return np.where(is_last, np.int32(1), share)
+        return np.ones_like(counts) if self.last_only else counts
 
 
 def _first_of_each(found: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ _TOP_K = {"top_k": None}
 # By section and part: options that are left out of a spec where they have this value, which is
 # their default.
 _ADDED: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("model", "bert4rec"): {"mask_last_prob": 0.0},
     ("model", "sasrec"): {"positions": "absolute", "block": "sasrec"},
     ("loss", "bce"): _TOP_K,
     ("loss", "gbce"): _TOP_K,

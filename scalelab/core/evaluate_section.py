@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from scalelab.core.figures import METRICS, QUALITY_K, QUALITY_KEY
 from scalelab.core.toml_sections import Section
@@ -33,6 +33,9 @@ class EvaluateSpec(Section, frozen=True):
     """Lengths of the lists whose metrics are stored; 10 and that of evaluate.metric always are."""
     metric: Annotated[str, AfterValidator(_is_metric)] = QUALITY_KEY
     """Validation metric that chooses the epoch: ndcg, hr, recall or mrr, such as mrr@20."""
+
+    positions: NonNegativeInt = 0
+    """Training targets before the held-out ones that are ranked after training too; 0: none."""
 
     @property
     def ks(self) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
 from scalelab.core.presets import find_preset
+from scalelab.core.protocol import protocol_of
 from scalelab.core.run_sections import (
     BatchSpec,
     DataSpec,
@@ -131,6 +132,12 @@ class RunSpec(Section, frozen=True):
                 "loss": self.loss.resolved(),
             }
         )
+        if self.evaluate.positions and self.data.split != "leave_one_out":
+            raise SpecError(
+                f"evaluate.positions = {self.evaluate.positions}: only leave-one-out trains on the "
+                "positions before its targets",
+                'write data.split = "leave_one_out", or leave evaluate.positions out',
+            )
         check_table_update(self.train, self.loss.name, loss_class)
         check_item_table(self.model, self.table, self.train)
         # The constructor is the last check of a loss's options.
@@ -202,30 +209,7 @@ class RunSpec(Section, frozen=True):
     @property
     def protocol(self) -> str:
         """What makes two qualities comparable: split, seen items, filters."""
-        data = self.data
-        cut = f"{data.quantile:g}" if data.cut == "" else f"{data.cut}"
-        until = f" to {data.valid_cut}" if data.valid_cut != "" else ""
-        split = {
-            "leave_one_out": "leave-one-out",
-            "temporal": f"temporal {cut}",
-            "global_time": f"global time {cut}{until}",
-            # Numbers of sessions are whole.
-            "sessions": f"sessions {cut}{until}".replace(".0 ", " ").removesuffix(".0"),
-        }[data.split]
-        usual = "successive" if data.split == "sessions" else "last"
-        if data.targets not in (None, usual):
-            split += f", targets {data.targets}"
-        seen = "seen excluded" if data.exclude_seen else "seen included"
-        parts = [split, seen]
-        if data.min_item_count > 1 or data.min_user_count > 1:
-            parts.append(f"{data.min_user_count}/{data.min_item_count}-core (users/items)")
-        if data.drop != "none":
-            parts.append(f"{data.drop} repeats dropped")
-        if data.ties != "file":
-            parts.append("ties by hash")
-        if data.max_eval_users:
-            parts.append(f"{data.max_eval_users} users evaluated")
-        return ", ".join(parts)
+        return protocol_of(self.data)
 
 
 def with_overrides(sections: dict[str, Any], overrides: Overrides) -> dict[str, Any]:

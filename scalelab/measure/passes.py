@@ -206,14 +206,16 @@ def num_negatives(sources: Sequence[NegativesSpec]) -> int:
 
 
 def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
-    """The blocks of validation and test that may need most memory."""
+    """The blocks of all that is ranked for that may need most memory."""
     table: Any = trainer.parts.model.item_table_VD
     split = trainer.data.split
+    lengths = {
+        name: part.histories.lengths[part.evaluated(trainer.spec.data.max_eval_users)]
+        for name, part in (("valid", split.valid), ("test", split.test))
+    }
+    lengths |= {name: part.histories.lengths for name, part in trainer.earlier.items()}
     return trainer.evaluator.largest_blocks(
-        {
-            name: part.histories.lengths[part.evaluated(trainer.spec.data.max_eval_users)]
-            for name, part in (("valid", split.valid), ("test", split.test))
-        },
+        lengths,
         block_users=trainer.evaluator.block_users(table.size(1), target_of(table)),
     )
 

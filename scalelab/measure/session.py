@@ -245,6 +245,9 @@ def _train(
             if ranks is not None:
                 state.ranks = UserRanks(ranks=tuple(ranks.tolist()))
             state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
+            for split in trainer.earlier:
+                found = trainer.evaluate(split)
+                state.metrics += listeners.metric_rows(split, fit.best_epoch or fit.epoch, found)
             state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
     finally:
         eval_s = clock.before("evaluate") + clock.evaluate_s

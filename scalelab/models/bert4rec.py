@@ -34,7 +34,9 @@ class BERT4Rec(nn.Module):
     least one), masked in the input, in place of the next items, and guesses them from what stands
     on both sides. It is evaluated on a masked place behind the history. Every loss takes its
     states; the paper's is cross-entropy over all items ("Turning dross into gold loss", section 3).
-    `train_on` "last" masks the last item alone.
+    `train_on` "last" masks the last item alone. `mask_last_prob` is how often a history is masked
+    so in an epoch, in place of a share of its items, since that is what evaluation needs. The
+    original adds such a sample to ten others of each history, which is 1 / 11.
 
     As in the paper: post-norm blocks with GELU, an inner width of four times `hidden_dim`
     (`inner_dim` = 0), and a layer with GELU and norm before the scores (its Eq. 7); its bias for
@@ -58,6 +60,10 @@ class BERT4Rec(nn.Module):
             float,
             Field(gt=0, le=1, description="share of the positions that are masked and predicted"),
         ] = 0.2,
+        mask_last_prob: Annotated[
+            float,
+            Field(ge=0, le=1, description="how often the last item of a history is masked alone"),
+        ] = 0.0,
         activation: Activation = "gelu",
         init_std: InitStd = 0.02,
     ) -> None:
@@ -72,6 +78,8 @@ class BERT4Rec(nn.Module):
         )
         if not 0.0 < mask_prob <= 1.0:
             raise ValueError(f"mask_prob must lie in (0, 1], got {mask_prob}")
+        if not 0.0 <= mask_last_prob <= 1.0:
+            raise ValueError(f"mask_last_prob must lie in [0, 1], got {mask_last_prob}")
         self.init_std = init_std
         self.items = item_table(num_items, hidden_dim)
         self.positions = nn.Parameter(torch.empty(max_len, hidden_dim))

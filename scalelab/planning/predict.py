@@ -11,6 +11,7 @@ from scalelab.core.memory_kinds import limited_kind, peak_kind
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import format_bytes
+from scalelab.datasets.earlier import earlier_lengths
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.losses import Target
 from scalelab.measure.components import Account
@@ -25,7 +26,7 @@ from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.host import resident_bytes
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
-from scalelab.train.assemble import evaluator_of, mask_prob
+from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.precision import check_precision, products_in
 
@@ -179,6 +180,7 @@ def predict(
         seed=spec.train.seed,
         train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
+        mask_last_prob=mask_last_prob(spec),
     )
     target = target_for(device)
     evaluator = evaluator_of(spec, data.num_items)
@@ -209,6 +211,7 @@ def predict(
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
         evaluated = data.evaluated(spec.data.max_eval_users)
+        evaluated |= earlier_lengths(evaluated["test"], spec.evaluate.positions)
         blocks = []
         for choice in evaluator.largest_blocks(
             evaluated,

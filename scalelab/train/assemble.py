@@ -11,6 +11,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
+from scalelab.datasets.earlier import earlier_targets
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.models.tables import making
@@ -21,7 +22,15 @@ from scalelab.train.optimizers.build import build_optimizers
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
-__all__ = ["Data", "assemble", "build_parts", "evaluator_of", "load_data", "mask_prob"]
+__all__ = [
+    "Data",
+    "assemble",
+    "build_parts",
+    "evaluator_of",
+    "load_data",
+    "mask_last_prob",
+    "mask_prob",
+]
 
 
 def build_parts(
@@ -125,6 +134,11 @@ def mask_prob(spec: RunSpec) -> float:
     return share
 
 
+def mask_last_prob(spec: RunSpec) -> float:
+    """How often the last item of a sequence is masked alone; 0 where a model has no such option."""
+    return float(spec.model.options.get("mask_last_prob", 0.0)) if mask_prob(spec) else 0.0
+
+
 def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     """A trainer ready to fit. Raises SpecError or DataError before anything large is allocated."""
     spec.check_sources()
@@ -139,12 +153,20 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         seed=spec.train.seed,
         train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
+        mask_last_prob=mask_last_prob(spec),
     )
     wanted = needs_popularity(plugins.made("losses", spec.loss.name, **spec.loss.options))
     log_popularity = loader.log_popularity if wanted else None
     parts = build_parts(spec, num_items, log_popularity, seed=spec.train.seed)
+    earlier = earlier_targets(
+        data.interactions,
+        data.split,
+        data.split.test.evaluated(spec.data.max_eval_users),
+        spec.evaluate.positions,
+    )
     return Trainer(
         spec=spec,
+        earlier=earlier,
         parts=parts,
         loader=loader,
         data=data,

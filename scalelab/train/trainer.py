@@ -17,6 +17,7 @@ from scalelab.batches.loader import Loader
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import left_plateau
+from scalelab.datasets.splits import HeldOut
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
@@ -60,7 +61,7 @@ class Trainer:
     """A run that can take single steps, fit, and evaluate. Owns no clock and prints nothing.
 
     `popularity` is what ranking items by how often they occur in training has on validation, in the
-    metric that chooses the epoch.
+    metric that chooses the epoch. `earlier` are training targets that are ranked for too.
     """
 
     spec: RunSpec
@@ -69,6 +70,7 @@ class Trainer:
     data: Data
     evaluator: Evaluator
     popularity: float
+    earlier: dict[str, HeldOut] = field(default_factory=dict)
     observers: list[Observer] = field(default_factory=list)
 
     def reset(self) -> None:
@@ -142,18 +144,18 @@ class Trainer:
         return loss
 
     def evaluate(self, split: str, block: int | None = None) -> dict[str, float]:
-        """Metrics on `valid` or `test`, or on one block of its users only."""
+        """Metrics on `valid`, `test` or a name of `earlier`, or on one block of its users only."""
         return self.ranked(split, block)[0]
 
     def ranked(
         self, split: str, block: int | None = None
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """The metrics, and the rank of each user's target, as `Evaluator.ranked` has it."""
-        held_out = getattr(self.data.split, split)
+        held_out, max_users = self.earlier.get(split), 0  # their users are chosen already
+        if held_out is None:
+            held_out, max_users = getattr(self.data.split, split), self.spec.data.max_eval_users
         with self.announce(Phase.EVALUATE), products_in("fp32"):
-            return self.evaluator.ranked(
-                self.parts.model, held_out, self.spec.data.max_eval_users, block=block
-            )
+            return self.evaluator.ranked(self.parts.model, held_out, max_users, block=block)
 
     def fit(
         self,

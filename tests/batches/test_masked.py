@@ -78,6 +78,34 @@ def test_the_last_item_alone_is_masked_where_asked(make):
 
 
 @pytest.mark.parametrize("packer", plugins.available("packers"))
+def test_now_and_then_the_last_item_alone_is_masked(packer, make):
+    loaded = loader(make, packer=packer, mask_last_prob=0.25)
+    alone, all_of_them = 0, 0
+    for epoch in range(6):
+        # `of_users` compares the sizes of each step with those known beforehand.
+        for user, (seen, targets) in of_users(loaded, epoch).items():
+            whole = SEQUENCES[user][-MAX_LEN:]
+            wanted = [MASK if place in targets else item for place, item in enumerate(whole)]
+            assert seen == wanted
+            if round(0.3 * len(whole)) > 1:  # else one item is masked anyway
+                is_last = targets == {len(whole) - 1: whole[-1]}
+                assert is_last or len(targets) == round(0.3 * len(whole))
+                alone, all_of_them = alone + is_last, all_of_them + 1
+    spread = (0.25 * 0.75 / all_of_them) ** 0.5
+    assert abs(alone / all_of_them - 0.25) < 4 * spread
+
+
+def test_the_largest_step_counts_the_sequences_that_mask_one_item(make):
+    loaded = loader(make, mask_last_prob=0.5)
+    sizes = [loaded.shape(e, s) for e in range(4) for s in range(loaded.num_steps)]
+    most = max(size.num_positions for size in sizes)
+    assert max(choice.shape.num_positions for choice in loaded.largest_steps(4)) == most
+    plain = loader(make)
+    steps = range(plain.num_steps)
+    assert most < max(plain.shape(e, s).num_positions for e in range(4) for s in steps)
+
+
+@pytest.mark.parametrize("packer", plugins.available("packers"))
 def test_evaluation_asks_for_a_masked_place_behind_the_history(packer, make):
     histories = make.histories_of(SEQUENCES)
     seen = {}

@@ -20,6 +20,7 @@ BASE = {
 }
 SOFTMAX = {"loss.name": "sampled_softmax", "loss.logq": 1.0, "loss.logq_of": "mixture"}
 OPTIONS = {
+    "bert4rec": {"model.name": "bert4rec", "model.mask_last_prob": 0.5, "model.hidden_dim": 16},
     **{
         f"{positions}, {block}": {"model.positions": positions, "model.block": block}
         for positions in ("relative", "rotary", "none")

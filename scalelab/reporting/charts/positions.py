@@ -1,0 +1,143 @@
+"""Draw the quality of rankings at each of the last positions of the histories."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import altair as alt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.reporting import axes, theme
+from scalelab.reporting.charts._options import Height, Metric, Study, Width
+from scalelab.reporting.lines import look_of
+from scalelab.reporting.quality import metric_of, note_on
+from scalelab.store.ledger import Ledger
+
+__all__ = ["Positions"]
+
+# One row a configuration and position: means over the last attempt of each seed, at the epoch whose
+# weights were kept. `position` counts back from the test target, which has 0; validation has -1.
+_ROWS = f"""
+WITH latest AS (
+    SELECT * FROM results SEMI JOIN (
+        SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
+        FROM results GROUP BY fingerprint, device
+    ) AS newest USING (run_id)
+    WHERE ($study IS NULL OR study_id = $study)
+),
+found AS (
+    SELECT {", ".join(f"latest.{name}" for name in KEY)},
+        any_value(dataset) AS dataset, any_value(num_items) AS num_items, any_value(loss) AS loss,
+        any_value(spec)::VARCHAR AS spec, avg(valid_ndcg_10) AS chosen_by,
+        CASE metrics.split WHEN 'test' THEN 0 WHEN 'valid' THEN -1
+            ELSE -1 - try_cast(metrics.split[7:] AS BIGINT) END AS position,
+        avg(metrics.value) AS quality
+    FROM latest JOIN metrics ON metrics.run_id = latest.run_id
+    WHERE metrics.name = $name AND metrics.k IS NOT DISTINCT FROM $k
+        AND metrics.epoch = latest.best_epoch
+        AND (metrics.split IN ('valid', 'test') OR starts_with(metrics.split, 'train-'))
+    GROUP BY {", ".join(f"latest.{name}" for name in KEY)}, metrics.split
+),
+counted AS (
+    SELECT *, min(position) OVER one AS furthest,
+        dense_rank() OVER (
+            PARTITION BY {", ".join(KEY[1:])} ORDER BY chosen_by DESC, configuration
+        ) AS place_in_order
+    FROM found WINDOW one AS (PARTITION BY {", ".join(KEY)})
+)
+SELECT * EXCLUDE (furthest, chosen_by, place_in_order) FROM counted
+WHERE furthest < -1 AND place_in_order <= $most
+ORDER BY dataset, num_items, {", ".join(KEY[1:])}, place_in_order, position
+"""
+_ADDED = {"place": pa.string(), "label": pa.string(), "usual": pa.string(), "metric": pa.string()}
+_NAMES = "datum.value == 0 ? 'test' : datum.value == -1 ? 'valid' : 'train' + (datum.value + 1)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Positions:
+    """Quality at each of the last positions: training targets, then validation, then test.
+
+    It needs runs with `evaluate.positions` above 0. A fall from the last training position to
+    validation says how much of the fit does not carry over (Figure 3 of the CCE paper).
+    """
+
+    metric: Metric = "ndcg@10"
+    study: Study = None
+    most: Annotated[int, Field(ge=1, description="most lines of a panel, the best first")] = 12
+    width: Width = 430
+    height: Height = 280
+
+    def rows(self, ledger: Ledger) -> pa.Table:
+        """One row for each line and position."""
+        metric = metric_of(ledger, self.metric)
+        parameters = {"study": self.study, "most": self.most, "name": metric.name, "k": metric.k}
+        table = ledger.query(_ROWS, parameters)
+        rows = table.to_pylist()
+        described = describe(rows)
+        added = [
+            {
+                "place": f"{described[key_of(row)].data}, {row['device'] or 'unknown device'}",
+                "label": described[key_of(row)].label,
+                "usual": described[key_of(row)].usual,
+                "metric": metric.title,
+            }
+            for row in rows
+        ]
+        return theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
+
+    def finding(self, rows: pa.Table) -> str:
+        """What the best configuration has at the last training position and on test."""
+        lines: dict[object, dict[int, float]] = {}
+        for row in rows.to_pylist():
+            lines.setdefault(key_of(row), {})[row["position"]] = row["quality"]
+        both = [line for line in lines.values() if -2 in line and 0 in line]
+        if not both:
+            return ""
+        return (
+            f"From the last training position to test {rows['metric'][0].as_py()} goes from "
+            f"{both[0][-2]:.4f} to {both[0][0]:.4f}, for the configuration that is best on "
+            "validation."
+        )
+
+    def draw(self, rows: pa.Table) -> alt.Chart:
+        """For each data set and device a panel."""
+        title = "Quality by position"
+        if not rows.num_rows:
+            return theme.nothing_to_show(title)
+        chart_data = theme.ChartData()
+        panels = [
+            self._panel(chart_data, rows.filter(pc.field("place") == place), place)
+            for place in dict.fromkeys(rows["place"].to_pylist())
+        ]
+        subtitle = ["training targets have been trained on; means over seeds"]
+        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
+        heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
+        drawn = alt.vconcat(*panels, title=heading, spacing=30)
+        return theme.themed(drawn.resolve_scale(color="independent"), chart_data)
+
+    def _panel(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> Any:
+        up = axes.quality_axis(theme.numbers(rows, "quality"), rows["metric"][0].as_py())
+        look = look_of(
+            dict(zip(rows["label"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "label"
+        )
+        axis = alt.Axis(labelExpr=_NAMES, tickMinStep=1, grid=False)
+        base = chart_data.chart(rows).encode(
+            x=alt.X("position:Q", title="position", axis=axis, scale=alt.Scale(nice=False)),
+            y=alt.Y("quality:Q", **up),
+            color=look.color,
+            detail="configuration:N",
+        )
+        tooltip = [
+            alt.Tooltip("label:N", title="configuration"),
+            alt.Tooltip("position:Q"),
+            alt.Tooltip("metric:N"),
+            alt.Tooltip("quality:Q", format=".4f"),
+        ]
+        lines = base.mark_line(strokeWidth=1.6).encode(strokeDash=look.dash)
+        points = base.mark_point(size=36, opacity=1).encode(fill=look.fill, tooltip=tooltip)
+        titled = alt.TitleParams(place, fontSize=12, offset=8)
+        return alt.layer(lines, points, title=titled).properties(
+            width=self.width, height=self.height
+        )
