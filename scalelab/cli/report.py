@@ -66,8 +66,8 @@ def main(
             "--set",
             metavar="OPTION=VALUE",
             help="Set an option of the charts: those that scalelab list charts shows, and "
-            "title=..., font_size=8, inches=3.3 (the width on paper, no letter below 7 points). May be "
-            "repeated.",
+            "title=..., font_size=8, inches=3.3 (the width on paper, no letter below 7 points). "
+            "May be repeated.",
         ),
     ] = None,
     as_json: Json = False,
