@@ -25,7 +25,7 @@ DOORS = {
     "duckdb": ("store/", "datasets/readers/"),
     "jinja2": ("reporting/page.py", "result_tables/rendering.py"),
     "liger_kernel": ("losses/liger_ce.py",),
-    "numba": ("batches/", "datasets/", "synthetic/", "train/baselines.py"),
+    "numba": ("batches/", "datasets/", "synthetic/", "train/baseline_kernels.py"),
     "optuna": ("studies/search.py",),
     "psutil": ("workers/",),
     # It unpacks gzip and zstd block by block, which DuckDB does not.
@@ -363,3 +363,22 @@ def test_no_package_holds_more_than_a_tenth_of_the_code() -> None:
         lines[file.partition("/")[0]] += len(text.splitlines())
     too_large = {name: n for name, n in lines.items() if n > lines.total() / 10}
     assert not too_large, f"split what has more than one task: {too_large}"
+
+
+# What calls these gives them no names: autograd, torch in place of a function of its own, and what
+# numba and Triton compile.
+POSITIONAL = ("forward", "_attention")
+ROOMS_OF_TENSORS = ("losses/", "measure/", "planning/", "train/", "workers/")
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith(ROOMS_OF_TENSORS)])
+def test_five_values_or_more_are_passed_by_name(file: str) -> None:
+    for node in ast.walk(tree(file)):
+        if not isinstance(node, ast.FunctionDef) or node.name in POSITIONAL:
+            continue
+        compiled = any("jit" in ast.unparse(decorator) for decorator in node.decorator_list)
+        if compiled or file == "losses/kernels/ops.py":
+            continue
+        names = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args)]
+        names = [name for name in names if name not in ("self", "cls", "ctx")]
+        assert len(names) < 5, f"{file}:{node.lineno} takes {', '.join(names)} by position"

@@ -20,7 +20,8 @@ from scalelab.core.records import Outcome
 from scalelab.core.units import format_bytes, format_range, format_seconds
 
 if TYPE_CHECKING:
-    from scalelab.api import Answer, SweepResult
+    from scalelab.api import Answer
+    from scalelab.api_run import SweepResult
 
 __all__ = ["as_document", "show_dry_run", "show_results"]
 

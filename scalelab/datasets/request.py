@@ -52,7 +52,8 @@ def _of_text(file: Path) -> str:
             if file.suffix == ".gz"
             else file.open(errors="replace") as lines
         ):
-            words = [lines.readline(_LONGEST_LINE).split() for _ in range(1000)]
+            begun = [lines.readline(_LONGEST_LINE) for _ in range(1000)]
+            words = [line.removeprefix("\ufeff").split() for line in begun]
     except (OSError, EOFError):
         return "sequences"
     words = [line for line in words if line]

@@ -203,7 +203,13 @@ class _Work:
             for source, shared in zip(self.batch.negatives, self.shared, strict=True)
         ]
         scores = [
-            self._scores(each, number, hidden_TD, targets_T, loss.remove_accidental_hits)
+            self._scores(
+                each,
+                number,
+                hidden_TD,
+                targets_T,
+                remove_accidental_hits=loss.remove_accidental_hits,
+            )
             for number, each in enumerate(found)
         ]
         negative_TK = scores[0] if len(scores) == 1 else torch.cat(scores, 1)
@@ -245,6 +251,7 @@ class _Work:
         source: int,
         hidden_TD: Tensor,
         targets_T: Tensor,
+        *,
         remove_accidental_hits: bool,
     ) -> Tensor:
         score_TK = found.scores(hidden_TD).to(self.accumulate_dtype)

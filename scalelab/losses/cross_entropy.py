@@ -52,8 +52,13 @@ class CrossEntropy:
 
     def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int | None:
         """About what the fused kernel takes, in whose sums fewer positions have more parts."""
-        rows = len(item_table_VD)
-        return fused_bytes_of("cross_entropy", self.kernel, positions, rows, item_table_VD)
+        return fused_bytes_of(
+            "cross_entropy",
+            self.kernel,
+            item_table_VD,
+            num_positions=positions,
+            num_rows=len(item_table_VD),
+        )
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:
         """Mean over the N positions of -log softmax(hidden @ table.T)[target]."""

@@ -94,7 +94,12 @@ class SampledSoftmax(SampledLoss):
         if self.top_k is not None:
             return None
         return fused_bytes_of(
-            "sampled_softmax", self.kernel, positions, negatives, item_table_VD, shared=True
+            "sampled_softmax",
+            self.kernel,
+            item_table_VD,
+            num_positions=positions,
+            num_rows=negatives,
+            shared=True,
         )
 
     def streamed(

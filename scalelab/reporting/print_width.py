@@ -93,11 +93,11 @@ def _no_smaller(value: Any) -> None:
 def _break_titles(spec: Spec, config: Spec, width: float) -> None:
     usual = config.get("title", {})
     for part in _parts(spec):
-        title = part.get("title")
-        if not title:
+        given = part.get("title")
+        if not given:
             continue
-        if isinstance(title, str):
-            title = part["title"] = {"text": title}
+        title: dict[str, Any] = {"text": given} if isinstance(given, str) else given
+        part["title"] = title
         for name, size in (("text", "fontSize"), ("subtitle", "subtitleFontSize")):
             if title.get(name):
                 letters = title.setdefault(size, max(_LEAST, usual.get(size, 8.0)))

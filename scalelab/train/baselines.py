@@ -19,13 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from scalelab.core.errors import DataError
 from scalelab.core.records import Baseline
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.interactions import Histories, Interactions
 from scalelab.datasets.splits import HeldOut, Split
+from scalelab.train.baseline_kernels import best_places, count_from, rank_targets
 from scalelab.train.ranking import KS, ranking_metrics
 
 __all__ = ["baseline_rows", "popularity_metrics"]
@@ -35,21 +35,26 @@ _DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scores:
-    """Counts above 0, sparse: list r has `items[offsets[r]:offsets[r + 1]]`, ascending, with their
-    `counts`; `ordered` holds the same counts of each list in ascending order. One list serves all
-    users, or there is one per last item (0..num_items). `ranked` are the items of each list by
-    falling count.
+    """Counts above 0, sparse: `items`, ascending, with their `counts`; `ordered` holds the same
+    counts in ascending order, `ranked` the items by falling count. One list serves all users, or
+    there is one per last item: one behind the other, `before` says whose each count is.
     """
 
-    offsets: np.ndarray
     items: np.ndarray
     counts: np.ndarray
     ordered: np.ndarray
     ranked: np.ndarray
+    before: np.ndarray | None = None
 
-    @property
-    def per_last_item(self) -> bool:
-        return len(self.offsets) > 2
+    def lists(self, last_items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the lists of users with such last items begin and end."""
+        if self.before is None:
+            begins = np.zeros(len(last_items), np.int64)
+            return begins, np.full_like(begins, len(self.items))
+        begins, ends = (
+            np.searchsorted(self.before, last_items, side) for side in ("left", "right")
+        )
+        return begins.astype(np.int64), ends.astype(np.int64)
 
 
 def baseline_rows(
@@ -132,7 +137,6 @@ def _counted(items: np.ndarray, num_items: int) -> _Scores:
         some = np.flatnonzero(occurrences)
         counts = occurrences[some]
     return _Scores(
-        offsets=np.array([0, len(some)], np.int64),
         items=some.astype(np.int32),
         counts=counts,
         ordered=np.sort(counts),
@@ -147,14 +151,12 @@ def _followers(histories: Histories, num_items: int) -> _Scores:
     pairs = histories.item_ids[first].astype(np.int64) * width + histories.item_ids[first + 1]
     pairs, counts = np.unique(pairs, return_counts=True)
     before, after = np.divmod(pairs, width)
-    offsets = np.zeros(width + 1, np.int64)
-    np.cumsum(np.bincount(before, minlength=width), out=offsets[1:])
     return _Scores(
-        offsets=offsets,
         items=after.astype(np.int32),
         counts=counts,
         ordered=counts[np.lexsort((counts, before))],
         ranked=after[np.lexsort((-counts, before))].astype(np.int32),
+        before=before,
     )
 
 
@@ -177,15 +179,17 @@ def _metrics(
     histories = held_out.histories
     above, ties = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64)
     repeated = np.empty(len(rows), np.bool_)
-    _rank(
-        np.ascontiguousarray(histories.item_ids),
-        histories.starts[rows],
-        histories.ends[rows],
+    item_ids, starts = np.ascontiguousarray(histories.item_ids), histories.starts[rows]
+    ends = histories.ends[rows]
+    lists = scores.lists(item_ids[ends - 1])
+    rank_targets(
+        item_ids,
+        starts,
+        ends,
         held_out.targets[rows],
         num_items,
         data.exclude_seen,
-        scores.per_last_item,
-        scores.offsets,
+        *lists,
         scores.items,
         scores.counts,
         scores.ordered,
@@ -194,107 +198,13 @@ def _metrics(
         repeated,
     )
     groups = held_out.users[rows] if held_out.as_sets else None
-    metrics = ranking_metrics(above, ties, repeated if data.exclude_seen else None, ks, groups)
-    best = _best_ranks(
-        np.ascontiguousarray(histories.item_ids),
-        histories.starts[rows],
-        histories.ends[rows],
-        num_items,
-        data.exclude_seen,
-        scores.per_last_item,
-        scores.offsets,
-        scores.ranked,
-        max(ks),
+    metrics = ranking_metrics(
+        above, ties, repeated if data.exclude_seen else None, ks, groups=groups
     )
-    return metrics | {f"coverage@{k}": float((best <= k).sum() / num_items) for k in ks}
-
-
-@njit(nogil=True, cache=True)
-def _best_ranks(
-    item_ids, starts, ends, num_items, exclude_seen, per_last_item, offsets, ranked, longest
-):
-    """The best rank (from 1) of each item in anybody's list; above `longest` where in none."""
-    best = np.full(num_items + 1, longest + 1, np.int64)
-    found_by = np.zeros(num_items + 1, np.int64)
-    for user in range(len(starts)):
-        if exclude_seen:
-            for at in range(starts[user], ends[user]):
-                found_by[item_ids[at]] = user + 1
-        row = item_ids[ends[user] - 1] if per_last_item else 0
-        rank = 0
-        for at in range(offsets[row], offsets[row + 1]):
-            item = ranked[at]
-            if exclude_seen and found_by[item] == user + 1:
-                continue
-            rank += 1
-            if rank > longest:
-                break
-            best[item] = min(best[item], rank)
-    return best
-
-
-@njit(nogil=True, cache=True)
-def _rank(
-    item_ids,
-    starts,
-    ends,
-    targets,
-    num_items,
-    exclude_seen,
-    per_last_item,
-    offsets,
-    items,
-    counts,
-    ordered,
-    above,
-    ties,
-    repeated,
-):
-    """How many items stand above each target and how many, itself included, level with it."""
-    for user in range(len(targets)):
-        target = targets[user]
-        row = item_ids[ends[user] - 1] if per_last_item else 0
-        begin, end = offsets[row], offsets[row + 1]
-        score = _count_of(target, items, counts, begin, end)
-        higher = end - _first_above(score, ordered, begin, end)
-        if score > 0:
-            level = end - higher - _first_above(score - 1, ordered, begin, end)
-        else:
-            level = num_items - (end - begin)
-        repeated[user] = False
-        # A repeat is taken out once.
-        for item in np.unique(item_ids[starts[user] : ends[user]]):
-            if item == target:
-                repeated[user] = True
-            elif exclude_seen:
-                seen_score = _count_of(item, items, counts, begin, end)
-                higher -= seen_score > score
-                level -= seen_score == score
-        above[user] = higher
-        ties[user] = level
-
-
-@njit(nogil=True, cache=True)
-def _count_of(item, items, counts, begin, end):
-    """The count of `item` in the list that lies at begin..end-1; 0 where it is not in it."""
-    low, high = begin, end
-    while low < high:
-        middle = (low + high) // 2
-        if items[middle] < item:
-            low = middle + 1
-        else:
-            high = middle
-    return counts[low] if low < end and items[low] == item else 0
-
-
-@njit(nogil=True, cache=True)
-def _first_above(score, ordered, begin, end):
-    """The first place of begin..end-1 with a count above `score`; `end` where there is none."""
-    low, high = begin, end
-    while low < high:
-        middle = (low + high) // 2
-        if ordered[middle] <= score:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    longest = max(ks)
+    places = best_places(
+        item_ids, starts, ends, num_items, data.exclude_seen, *lists, scores.ranked, longest
+    )
+    for k in ks:
+        metrics[f"coverage@{k}"] = count_from(places, longest + 1 - k) / num_items
+    return metrics

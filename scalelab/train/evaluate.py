@@ -130,13 +130,14 @@ class Evaluator:
             starts=held_out.histories.starts[rows],
             ends=held_out.histories.ends[rows],
         )
-        return self._evaluate(model, histories, held_out, rows, block)
+        return self._evaluate(model, histories, held_out, rows=rows, block=block)
 
     def _evaluate(
         self,
         model: nn.Module,
         histories: Histories,
         held_out: HeldOut,
+        *,
         rows: np.ndarray,
         block: int | None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
@@ -172,7 +173,7 @@ class Evaluator:
         first = 0 if block is None else block * scorer.block_users
         users = users[first : first + len(above)]
         groups = users if held_out.as_sets else None
-        metrics = ranking_metrics(above, ties, missed, self.ks, groups) | scorer.coverage()
+        metrics = ranking_metrics(above, ties, missed, self.ks, groups=groups) | scorer.coverage()
         num_users = len(np.unique(users))
         metrics |= {
             "num_users": num_users,

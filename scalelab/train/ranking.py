@@ -36,6 +36,7 @@ def ranking_metrics(
     ties: np.ndarray,
     missed: np.ndarray | None,
     ks: tuple[int, ...],
+    *,
     groups: np.ndarray | None = None,
 ) -> dict[str, float]:
     """`hr@k`, `recall@k`, `ndcg@k` and `mrr@k`, means over lists.
@@ -48,7 +49,8 @@ def ranking_metrics(
     ranks = np.arange(1, max(ks) + 1)
     gains = {"hr": np.ones(len(ranks)), "ndcg": 1 / np.log2(1 + ranks), "mrr": 1 / ranks}
     if groups is not None:
-        return _of_lists(above, ties, counted, ks, begins_of_runs(groups), gains)
+        begins = begins_of_runs(groups)
+        return _of_lists(above, ties, counted, ks, begins=begins, gains=gains)
     metrics = {
         f"{name}@{k}": float((_expected(gain, above, ties, k) * counted).mean())
         for name, gain in gains.items()
@@ -70,6 +72,7 @@ def _of_lists(
     ties: np.ndarray,
     counted: np.ndarray,
     ks: tuple[int, ...],
+    *,
     begins: np.ndarray,
     gains: dict[str, np.ndarray],
 ) -> dict[str, float]:

@@ -456,6 +456,8 @@ def test_parts_must_agree(tmp_path):
         ("1 5 4.0 20\n1 6 3.0 10\n", "lines", [2, 1]),
         ("1 5 6 7\n2 5\n", "sequences", [1, 2, 3, 1]),
         ("1 5 6\n2 6 5\n", "sequences", [1, 2, 2, 1]),
+        ("\ufeff1 5\n1 6\n2 5\n", "lines", [1, 2, 1]),
+        ("u1 a\r\nu1 b\r\nu2 a\r\n", "lines", [1, 2, 1]),
     ],
 )
 def test_a_text_file_is_lines_of_interactions_or_of_users(tmp_path, text, reader, read):
@@ -466,6 +468,30 @@ def test_a_text_file_is_lines_of_interactions_or_of_users(tmp_path, text, reader
         spec = request(tmp_path / name, None, {}).spec
         assert spec.reader == reader
         assert load(spec).item_ids.tolist() == read
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message", "stated", "read"),
+    [
+        ("a.txt", "user item\n1 5\n1 6\n", "seems to be a header", None, None),
+        ("b.txt", "userId movieId ts\nu1 a 20\nu1 b 19\n", "seems to be a header", None, None),
+        ("c.txt", "u i\n1 5\n1 6\n", "seems to be a header", None, None),
+        ("d.txt", "1 5 4\n1 6 3\n2 5 5\n", "may be a rating", "order", [1, 2, 1]),
+        ("e.txt", "1 5 4.5\n1 6 0.5\n2 5 5\n", "may be a rating", 3, [2, 1, 1]),
+        ("f.txt", "1 5 1600000000 4\n1 6 1500000000 3\n", "may be a rating", 3, [2, 1]),
+        ("g.dat", "1,2014-04-07T10:51:09.277Z,2145,0\n", "items would be dates", None, None),
+    ],
+)
+def test_what_a_line_holds_is_never_guessed(tmp_path, name, text, message, stated, read):
+    from scalelab.datasets.request import request
+
+    reader = "movielens" if name.endswith(".dat") else "lines"
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        request(tmp_path / name, reader, {}).load()
+    if stated is not None:
+        found = request(tmp_path / name, reader, {"time": stated}).load()
+        assert found.item_ids.tolist() == read
 
 
 @pytest.mark.parametrize(

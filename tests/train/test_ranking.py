@@ -106,7 +106,7 @@ def test_a_list_with_several_targets_has_the_metrics_of_all_orders_of_equal_scor
     flat = [target for one in lists for target in one]
     groups = np.repeat(np.arange(len(lists)), [len(one) for one in lists])
     above, ties, missed = (np.array(column) for column in zip(*flat, strict=True))
-    found = ranking_metrics(above, ties, missed, (k, 2), groups)
+    found = ranking_metrics(above, ties, missed, (k, 2), groups=groups)
     for name in ("hr", "recall", "ndcg", "mrr"):
         plain = [lists_by_force(*map(list, zip(*one, strict=True)), k=k)[name] for one in lists]
         assert found[f"{name}@{k}"] == pytest.approx(np.mean(plain), abs=1e-12), name
@@ -117,7 +117,7 @@ def test_lists_of_one_target_each_are_what_they_are_without_lists() -> None:
     above, ties = rng.integers(0, 30, 200), rng.integers(1, 5, 200)
     missed = rng.random(200) < 0.2
     alone = ranking_metrics(above, ties, missed, (1, 7, 20))
-    listed = ranking_metrics(above, ties, missed, (1, 7, 20), np.arange(200))
+    listed = ranking_metrics(above, ties, missed, (1, 7, 20), groups=np.arange(200))
     assert listed == pytest.approx(alone, abs=1e-12)
     assert alone["recall@7"] == alone["hr@7"]
 

@@ -1,9 +1,11 @@
 """Read a text file with one interaction per line, separated by blanks or tabs, without a header."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import duckdb
 from pydantic import Field
 
 from scalelab.core.errors import DataError
@@ -18,6 +20,10 @@ __all__ = ["Lines"]
 
 # The places of user, item and time from 1, by the number of words in a line.
 _PLACES = {2: (1, 2, 0), 3: (1, 2, 3), 4: (1, 2, 4)}
+# Ratings go up to ten as a rule; times do not, but for positions in short histories.
+_RATING = 10
+_USERS = ("user", "uid", "session", "customer", "reviewer", "visitor")
+_ITEMS = ("item", "iid", "movie", "product", "article", "asin", "track", "song", "book", "business")
 _FORMATS = "`user item`, `user item time` or `user item rating time`"
 
 
@@ -64,7 +70,10 @@ class Lines:
                     "fix or remove this line",
                 )
             user, item, time = _PLACES[width]
+            _check_header(connection, source)
             time = self._time(time, width)
+            if time and str(self.time) == "0":
+                _check_rating(connection, source, time)
             return read_rows(
                 connection,
                 f"SELECT words[{user}] AS u, words[{item}] AS i, "
@@ -83,3 +92,37 @@ class Lines:
             raise DataError(f"data.time = {place!r} is not a place in a line of {width} words",
                             'write a place from 1, or "order"')  # fmt: skip
         return int(place) or usual
+
+
+def _check_header(connection: duckdb.DuckDBPyConnection, source: Location) -> None:
+    """A first line of names would be an interaction of a user called user."""
+    number = r"'-?[0-9.]+'"
+    (first, others) = one(
+        connection,
+        "SELECT min_by(words, n), count(*) FILTER (n > (SELECT min(n) FROM words) AND NOT "
+        f"(regexp_full_match(words[1], {number}) AND regexp_full_match(words[2], {number}))) "
+        "FROM words",
+    )
+    names = [re.sub("[^a-z]", "", word.lower()) for word in first[:2]]
+    named = names[0].startswith(_USERS) and names[1].startswith(_ITEMS)
+    if named or (others == 0 and not any(re.search("[0-9]", word) for word in first[:2])):
+        raise DataError(
+            f"{source}: the first line seems to be a header: {shown(' '.join(first))!r}",
+            'remove it, or read the file with data.reader = "table" as .csv or .tsv',
+        )
+
+
+def _check_rating(connection: duckdb.DuckDBPyConnection, source: Location, time: int) -> None:
+    """Small numbers may as well be ratings, which would sort each history."""
+    value = f"TRY_CAST(words[{time}] AS DOUBLE)"
+    (small, known, rows) = one(
+        connection,
+        f"SELECT count(*) FILTER ({value} BETWEEN -{_RATING} AND {_RATING}), count({value}), "
+        "count(*) FROM words",
+    )
+    if small == known == rows:
+        raise DataError(
+            f"{source}: word {time} of each line may be a rating, not a time: no value is above "
+            f"{_RATING}",
+            f'set data.time = {time} if it is the time, or data.time = "order"',
+        )

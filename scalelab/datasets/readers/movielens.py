@@ -1,5 +1,6 @@
 """Read a MovieLens ratings file, with `::`, tabs or commas between its fields."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from scalelab.datasets.readers._rows import read_rows
 __all__ = ["Movielens"]
 
 _FIELDS = 4
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _HEADERS = (("user", "userid", "user_id"), ("movie", "movieid", "movie_id", "item", "item_id"))
 
 
@@ -47,6 +49,12 @@ class Movielens:
                     "expected user::item::rating::time, or the same with tabs or commas",
                 )
             cells = [cell.strip(' "').lower() for cell in first.split(delimiter)]
+            if _DATE.match(cells[1]):
+                raise DataError(
+                    f"{source} is not a MovieLens ratings file: its items would be dates such as "
+                    f"{shown(cells[1])!r}",
+                    'set data.reader = "sessions" for Yoochoose\'s clicks',
+                )
             header = not cells[2].replace(".", "", 1).isdigit()
             if header and any(cells[n] not in usual for n, usual in enumerate(_HEADERS)):
                 raise DataError(

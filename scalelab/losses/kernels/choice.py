@@ -72,10 +72,10 @@ def runs_fused(
 def fused_bytes_of(
     name: str,
     kernel: Kernel,
-    num_positions: int,
-    num_rows: int,
     item_table_VD: Tensor,
     *,
+    num_positions: int,
+    num_rows: int,
     shared: bool = False,
 ) -> int | None:
     """About what the kernels take for so many rows of the softmax; None where tiles run."""

@@ -1,0 +1,106 @@
+"""Rank targets by counts that are kept sparse: a user's cost grows with the history alone."""
+
+import numpy as np
+from numba import njit
+
+__all__ = ["best_places", "count_from", "rank_targets"]
+
+
+@njit(nogil=True, cache=True)
+def best_places(
+    item_ids, starts, ends, num_items, exclude_seen, begins, list_ends, ranked, longest
+):
+    """`longest` + 1 less the best rank (from 1) of each item in anybody's list; 0 where in none.
+
+    Zeros that nobody writes to take no memory, so that a large catalog costs what is shown of it.
+    """
+    best = np.zeros(num_items + 1, np.int32)
+    for user in range(len(starts)):
+        seen = np.unique(item_ids[starts[user] : ends[user]])
+        rank = 0
+        for at in range(begins[user], list_ends[user]):
+            item = ranked[at]
+            if exclude_seen:
+                place = np.searchsorted(seen, item)
+                if place < len(seen) and seen[place] == item:
+                    continue
+            rank += 1
+            if rank > longest:
+                break
+            best[item] = max(best[item], longest + 1 - rank)
+    return best
+
+
+@njit(nogil=True, cache=True)
+def count_from(values, least):
+    """How many are `least` or more."""
+    count = 0
+    for value in values:
+        count += value >= least
+    return count
+
+
+@njit(nogil=True, cache=True)
+def rank_targets(
+    item_ids,
+    starts,
+    ends,
+    targets,
+    num_items,
+    exclude_seen,
+    begins,
+    list_ends,
+    items,
+    counts,
+    ordered,
+    above,
+    ties,
+    repeated,
+):
+    """How many items stand above each target and how many, itself included, level with it."""
+    for user in range(len(targets)):
+        target = targets[user]
+        begin, end = begins[user], list_ends[user]
+        score = _count_of(target, items, counts, begin, end)
+        higher = end - _first_above(score, ordered, begin, end)
+        if score > 0:
+            level = end - higher - _first_above(score - 1, ordered, begin, end)
+        else:
+            level = num_items - (end - begin)
+        repeated[user] = False
+        # A repeat is taken out once.
+        for item in np.unique(item_ids[starts[user] : ends[user]]):
+            if item == target:
+                repeated[user] = True
+            elif exclude_seen:
+                seen_score = _count_of(item, items, counts, begin, end)
+                higher -= seen_score > score
+                level -= seen_score == score
+        above[user] = higher
+        ties[user] = level
+
+
+@njit(nogil=True, cache=True)
+def _count_of(item, items, counts, begin, end):
+    """The count of `item` in the list that lies at begin..end-1; 0 where it is not in it."""
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        if items[middle] < item:
+            low = middle + 1
+        else:
+            high = middle
+    return counts[low] if low < end and items[low] == item else 0
+
+
+@njit(nogil=True, cache=True)
+def _first_above(score, ordered, begin, end):
+    """The first place of begin..end-1 with a count above `score`; `end` where there is none."""
+    low, high = begin, end
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] <= score:
+            low = middle + 1
+        else:
+            high = middle
+    return low
