@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -199,19 +199,24 @@ def watch_report(
 
 
 def answer(
-    ledger: str | Path, *, budget: str | int | None = None, study: str | Path | None = None
+    ledger: str | Path,
+    *,
+    budget: str | int | None = None,
+    study: str | Path | None = None,
+    runs: Collection[str] = (),
 ) -> Answer:
     """Which configuration to take, in words and numbers, how sure that is, and what to run next.
 
     `budget` is memory that training and evaluation may take (None: that of the study), `study` a
-    name or path: only its runs count. Raises SpecError, LedgerError.
+    name or path: only its runs count, and those with the fingerprints `runs`, which another study
+    of the ledger may have run for it. Raises SpecError, LedgerError.
     """
     from scalelab.core.units import parse_bytes
     from scalelab.findings.sentences import answer as answer_of
     from scalelab.store.ledger import Ledger
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
-    return answer_of(Ledger(ledger), budget_bytes, None if study is None else str(study))
+    return answer_of(Ledger(ledger), budget_bytes, None if study is None else str(study), runs)
 
 
 def calibrate(out: str | Path | None = None) -> Path:

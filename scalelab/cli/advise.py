@@ -82,7 +82,14 @@ def main(
     result = found.pop("result", None)
     answer = None
     if result is not None:
-        answer = api.answer(result.ledger, budget=memory, study=found["study"]["file"])
+        from scalelab.cli.results import fingerprints
+
+        answer = api.answer(
+            result.ledger,
+            budget=memory,
+            study=found["study"]["file"],
+            runs=fingerprints(result),
+        )
     if as_json:
         from scalelab.cli.results import as_document
 

@@ -33,6 +33,7 @@ class Finished:
     valid: float | None
     test: float | None
     peak_bytes: int | None
+    eval_peak_bytes: int | None
     train_s: float | None
     error: str
     note: str
@@ -58,6 +59,7 @@ def finished_of(label: str, record: Record, baselines: Sequence[Reference] = ())
         valid=quality_of(record.metrics, run.best_epoch, "valid"),
         test=quality_of(record.metrics, run.best_epoch, "test"),
         peak_bytes=peak_of(record.memory, "train", peak_kind(_device(run))),
+        eval_peak_bytes=peak_of(record.memory, "eval", peak_kind(_device(run))),
         train_s=run.train_s,
         error=run.error or "",
         note=_note(record, baselines) if run.outcome is Outcome.DONE else "",

@@ -188,7 +188,7 @@ def best_under(
     """The budgets under which no other point of the Pareto front has a better quality."""
     found: list[int] = []
     for budget in budgets:
-        fitting = [other for other in pareto_front if other.peak_bytes <= budget]
+        fitting = [other for other in pareto_front if other.needed_bytes <= budget]
         if fitting and max(fitting, key=lambda other: other.valid) == point:
             found.append(budget)
     return found

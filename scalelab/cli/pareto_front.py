@@ -20,6 +20,8 @@ class Measured(Protocol):
     @property
     def peak_bytes(self) -> int | None: ...
     @property
+    def eval_peak_bytes(self) -> int | None: ...
+    @property
     def train_s(self) -> float | None: ...
     @property
     def note(self) -> str: ...
@@ -27,13 +29,17 @@ class Measured(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One configuration, with means over its seeds."""
+    """One configuration, with means over its seeds.
+
+    `needed_bytes` is what a run of it must be given: the highest peak of any, evaluation counted.
+    """
 
     label: str
     seeds: int
     valid: float
     test: float | None
     peak_bytes: int
+    needed_bytes: int
     train_s: float | None
     note: str
 
@@ -84,7 +90,7 @@ def budgets_around(budget_bytes: int | None, points: Sequence[Point]) -> tuple[i
     """
     if not points:
         return ()
-    sizes = [point.peak_bytes for point in points]
+    sizes = [point.needed_bytes for point in points]
     top = budget_bytes
     if top is None:
         top = 1 << (max(sizes) - 1).bit_length()
@@ -102,6 +108,7 @@ def _mean(label: str, runs: list[Measured]) -> Point:
         valid=_average([run.valid for run in runs]) or 0.0,
         test=_average([run.test for run in runs]),
         peak_bytes=round(_average([run.peak_bytes for run in runs]) or 0),
+        needed_bytes=max(max(run.peak_bytes or 0, run.eval_peak_bytes or 0) for run in runs),
         train_s=_average([run.train_s for run in runs]),
         note=_note([run.note for run in runs]),
     )

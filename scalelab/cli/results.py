@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from scalelab.api import Answer
     from scalelab.api_run import SweepResult
 
-__all__ = ["as_document", "show_dry_run", "show_results"]
+__all__ = ["as_document", "fingerprints", "show_dry_run", "show_results"]
 
 # The results of thousands of runs are read with a query, not in a terminal.
 _MOST_ROWS = 50
@@ -155,12 +155,17 @@ def _show_pareto_front(
         console().print(_pareto_table(points, budget_bytes, baselines, sizes))
 
 
+def fingerprints(result: "SweepResult") -> list[str]:
+    """Those of all runs of a sweep, also of the ones that another study had run before."""
+    return [_fingerprint(cell) for cell in result.cells]
+
+
 def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
     """The last attempt of each run in the ledger, by fingerprint."""
     if not Path(result.ledger).exists():
         return {}
-    fingerprints = [_fingerprint(cell) for cell in result.cells]
-    return {row["fingerprint"]: row for row in api.results(result.ledger, fingerprints)}
+    rows = api.results(result.ledger, fingerprints(result))
+    return {row["fingerprint"]: row for row in rows}
 
 
 def _fingerprint(cell: Planned) -> str:
@@ -233,6 +238,7 @@ def _finished(label: str, row: dict[str, Any]) -> Finished:
         valid=row["valid_ndcg_10"],
         test=row["test_ndcg_10"],
         peak_bytes=row["peak_bytes"],
+        eval_peak_bytes=row["eval_peak_bytes"],
         train_s=row["train_s"],
         error=row["error"] or "",
         note=row["note"],

@@ -1,7 +1,7 @@
 """Read from a ledger the configurations that the answer chooses from, and what did not finish."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,9 @@ known AS (
     FROM configurations AS c JOIN evaluated AS e
         ON {" AND ".join(f"c.{name} IS NOT DISTINCT FROM e.{name}" for name in KEY)}
     WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
-        AND ($studies IS NULL OR list_has_any(study_ids, $studies))
+        AND ($studies IS NULL OR list_has_any(study_ids, $studies) OR c.configuration IN (
+            SELECT configuration FROM results WHERE list_contains($runs, fingerprint)
+        ))
 ),
 totals AS (
     SELECT {_GROUP}, count(*) AS num_finished, count(*) FILTER (fits) AS num_fit,
@@ -69,6 +71,7 @@ _ENDINGS = """
 SELECT dataset, protocol, data_fingerprint, outcome, count(*) AS number FROM (
     SELECT dataset, protocol, data_fingerprint, outcome FROM runs
     WHERE $studies IS NULL OR list_contains($studies, study_id)
+        OR list_contains($runs, fingerprint)
     QUALIFY row_number() OVER (
         PARTITION BY fingerprint
         ORDER BY outcome = 'done' DESC, attempt DESC, started_at DESC, run_id
@@ -124,15 +127,20 @@ class Group:
 
 
 def groups_of(
-    ledger: Ledger, budget_bytes: int | None, studies: Sequence[str] | None
+    ledger: Ledger,
+    budget_bytes: int | None,
+    studies: Sequence[str] | None,
+    runs: Collection[str] = (),
 ) -> list[Group]:
     """All comparisons of a ledger, also those where nothing has finished, in a steady order.
 
-    `studies` are ids; None takes the runs of all. Raises LedgerError.
+    `studies` are ids; None takes the runs of all. Those with the fingerprints `runs` count too,
+    whatever study ran them. Raises LedgerError.
     """
-    parameters = {"budget": budget_bytes, "studies": None if studies is None else list(studies)}
+    chosen = {"studies": None if studies is None else list(studies), "runs": [*runs, ""]}
+    parameters = {"budget": budget_bytes, **chosen}
     rows = ledger.query(_CANDIDATES, parameters).to_pylist()
-    endings = ledger.query(_ENDINGS, {"studies": parameters["studies"]}).to_pylist()
+    endings = ledger.query(_ENDINGS, chosen).to_pylist()
     described = describe(rows)
     verdicts = verdicts_of(ledger, {row["configuration"] for row in rows})
     by_group: dict[Key, list[dict[str, Any]]] = {}

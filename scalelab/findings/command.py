@@ -10,6 +10,7 @@ from typing import Any
 
 from scalelab.core.errors import SpecError
 from scalelab.core.study import StudySpec
+from scalelab.core.units import GIB, KIB, MIB
 from scalelab.store.ledger import Ledger
 
 __all__ = [
@@ -82,7 +83,15 @@ def plan_command(request: StudyRequest, budget_bytes: int | None) -> str | None:
     if request.argument is None:
         return None
     words = ["scalelab", "plan", request.argument, "--solve", "batch.size"]
-    return shlex.join(words if budget_bytes is None else [*words, "--budget", f"{budget_bytes}B"])
+    return shlex.join(words if budget_bytes is None else [*words, "--budget", _size(budget_bytes)])
+
+
+def _size(count: int) -> str:
+    """The exact size in the largest unit that divides it."""
+    for unit, size in (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if count and count % size == 0:
+            return f"{count // size}{unit}"
+    return f"{count}B"
 
 
 def report_command(ledger: Ledger) -> str:
@@ -104,7 +113,7 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def _varied(sections: Mapping[str, Any]) -> frozenset[str]:
-    found = {key for cell in sections.get("cells", []) for key in cell}
+    found = {key for keys in sections.get("cells", ()) for key in keys}
     found |= {*sections.get("axes", {})}
     if "halving" in sections:  # it sets the epochs of each round
         found.add("train.epochs")

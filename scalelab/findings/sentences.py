@@ -1,6 +1,6 @@
 """Answer for a whole ledger: one sentence for each data set, and the command to type next."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from scalelab.core.errors import SpecError
@@ -34,17 +34,19 @@ def answer(
     ledger: Ledger,
     budget_bytes: int | None = None,
     study: str | None = None,
+    runs: Collection[str] = (),
 ) -> Answer:
     """The answer of a ledger under a budget of memory; None: that of the study swept last.
 
     `study` is a name, or what names it on a command line: only runs of studies of that name count,
-    where the ledger has others too. Raises SpecError, LedgerError.
+    where the ledger has others too, and those with the fingerprints `runs`. Raises SpecError,
+    LedgerError.
     """
     ids = _ids(ledger, study)
     request = study_request(ledger, ids, study)
     if budget_bytes is None and request is not None and request.memory is not None:
         budget_bytes = parse_bytes(request.memory)
-    groups = groups_of(ledger, budget_bytes, ids)
+    groups = groups_of(ledger, budget_bytes, ids, runs)
     baselines = baselines_of(ledger)
     found = [
         _sentence(ledger, group, baselines, request, budget_bytes, several=len(groups) > 1)

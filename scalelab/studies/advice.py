@@ -272,5 +272,9 @@ def _next(request: Request, file: Path) -> list[str]:
     """Commands that work when they are typed here."""
     name = shlex.quote(str(file))
     if request.on is not None:
-        return [f"scalelab plan {name} --on {shlex.quote(request.on)}", f"scalelab sweep {name}"]
+        plan = f"scalelab plan {name} --on {shlex.quote(request.on)}"
+        if request.data is not None:  # without data, the study itself has the size of the catalog
+            scale = {"items": request.scale.num_items, "users": request.scale.num_users}
+            plan += "".join(f" --{key} {n}" for key, n in scale.items() if n is not None)
+        return [plan, f"scalelab sweep {name}"]
     return [f"scalelab sweep {name}"]

@@ -154,6 +154,18 @@ def test_items_of_files_are_planned_for_with_the_lengths_of_the_file(
     assert large["largest_step"]["positions"] == own["largest_step"]["positions"] * 128 // 40
 
 
+def test_the_next_plan_is_for_the_catalog_that_was_asked_for(scalelab: Callable) -> None:
+    """The study trains on the data as they are; a plan of it must not forget the size."""
+    lines = [f"{user},{(7 * user + step) % 50},{step}" for user in range(40) for step in range(9)]
+    Path("clicks.csv").write_text("\n".join(["user,item,time", *lines]), encoding="utf-8")
+    asked = ("advise", "clicks.csv", "--on", "rtx4090", "--items", "100k", *SMALL, "--json")
+    found = scalelab(*asked).document
+    file = found["study"]["file"]
+    assert found["next"][0] == f"scalelab plan {file} --on rtx4090 --items 100000"
+    planned = scalelab(*shlex.split(found["next"][0])[1:], "--json").document
+    assert {each["num_items"] for each in planned} == {100_000}
+
+
 @pytest.mark.slow
 def test_a_key_that_the_study_varies_is_solved_once(scalelab: Callable, tmp_path: Path) -> None:
     study = tmp_path / "batches.toml"

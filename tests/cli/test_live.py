@@ -145,6 +145,23 @@ def test_the_best_under_a_budget_is_the_best_that_fits() -> None:
     assert found == [[GIB], [512 * MIB], [256 * MIB, 128 * MIB]]
 
 
+def test_what_evaluation_needs_counts_against_a_budget() -> None:
+    state = LiveState(budget_bytes=GIB)
+    cells = [planned(index) for index in range(2)]
+    state.on_plan("s", "cpu", cells)
+    good, small = (
+        record(cell, quality=quality, peak=peak * MIB)
+        for cell, quality, peak in zip(cells, (0.3, 0.2), (300, 100), strict=True)
+    )
+    (train,) = (fact for fact in good.memory if (fact.stage, fact.component) == ("train", "total"))
+    evaluation = replace(train, stage="eval", bytes=900 * MIB)
+    state.on_run_end(replace(good, memory=(*good.memory, evaluation)))
+    state.on_run_end(small)
+    now = state.snapshot()
+    found = [best_under(point, now.pareto_front, now.budgets) for point in now.pareto_front]
+    assert found == [[GIB], [512 * MIB, 256 * MIB, 128 * MIB]]
+
+
 def test_the_next_attempt_of_a_lost_run_is_the_same_cell() -> None:
     state = LiveState()
     cell = planned(0, run_id="abc-1")

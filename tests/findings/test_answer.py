@@ -582,9 +582,7 @@ def test_next_goes_on_where_runs_are_missing(made, studied):
 
 def test_next_asks_what_fits_where_nothing_did(made, studied):
     studied.append([made(outcome=Outcome.OOM)])
-    assert clauses(studied).next == (
-        f"scalelab plan mine.toml --solve batch.size --budget {13 * MIB}B"
-    )
+    assert clauses(studied).next == ("scalelab plan mine.toml --solve batch.size --budget 13MiB")
 
 
 def test_a_changed_study_is_not_run_as_if_it_were_the_same(made, studied):
@@ -612,6 +610,17 @@ def test_a_study_takes_its_own_runs_only(made, studied):
     assert api.answer(studied.path, study="other").sentences[0].best.label.startswith("rece")
     with pytest.raises(SpecError, match="no study"):
         api.answer(studied.path, study="third")
+
+
+def test_runs_that_another_study_has_done_before_count_for_a_sweep(made, studied):
+    """A sweep does not run them again; its answer must not leave out what its table shows."""
+    studied.append(front(made))
+    studied.add_study("study-2", "other", STUDY.replace("mine", "other"), datetime(2026, 1, 2))
+    done = made(0.45, 6, loss="rece", study_id="study-2")
+    studied.append([done, made(0.5, 6, loss="gbce", study_id="study-2")])
+    found = api.answer(studied.path, study="mine", runs=[done.run.fingerprint]).sentences[0]
+    assert found.best.label.startswith("rece")
+    assert "gbce" not in found.text
 
 
 def test_the_page_opens_with_it_and_the_notebook_shows_it(made, ledger):
