@@ -46,8 +46,8 @@ def test_what_an_h200_took_is_predicted(number: int, monkeypatch: pytest.MonkeyP
     assert largest.peak_bytes >= found.peak_bytes
     # What has changed since the record: a batch no longer says of each position whether it is the
     # last of its sequence (a bool each), and the ranks of all evaluated users have their place from
-    # the start (two int64 each). Where ties are counted, which is the peak of a large catalog, for 134
-    # users at once, the byte of each of their 20 places is no longer there.
+    # the start (two int64 each). A large catalog has its peak where ties are counted, for 134 users
+    # at once; the byte of each of their 20 places is no longer there then.
     assert found.largest_step is not None
     since = {"train": -found.largest_step.shape.num_positions, "eval": 16 * 200}
     if run["spec"]["num_items"] == 1_000_000:
