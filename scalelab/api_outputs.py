@@ -52,7 +52,8 @@ def chart(ledger: str | Path, name: str = "pareto", **options: Any) -> alt.Chart
     """One chart of a ledger as an Altair chart, to show, change or save.
 
     `options` are those of the chart, such as `metric="hr@10"`, and those of every chart: `title`,
-    `font_size` and `inches`, its width on paper. `scalelab.list("charts")` has names and options. Raises SpecError, LedgerError.
+    `font_size` and `inches`, its width on paper. `scalelab.list("charts")` has names and options.
+    Raises SpecError, LedgerError.
     """
     from scalelab.reporting.page import draw
     from scalelab.store.ledger import Ledger
