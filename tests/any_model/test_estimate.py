@@ -22,6 +22,7 @@ from .models import MODELS, OPTIMIZERS, VARIANTS, existing_bytes, mlp, recurrent
 Profiler = Callable[[Callable[[], object]], int]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "optimizer_name"), VARIANTS)
 def test_on_a_cpu_it_is_the_profilers_count_before_anything_ran(
     name: str, optimizer_name: str, profiler_peak: Profiler

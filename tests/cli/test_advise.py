@@ -23,6 +23,7 @@ SMALL = (
 CATALOG = ("--items", "2000", "--users", "300")
 
 
+@pytest.mark.slow
 def test_it_writes_a_study_and_the_next_command_can_be_typed(scalelab: Callable) -> None:
     done = scalelab("advise", *CATALOG, "--on", "rtx4090", "--hours", "1", *SMALL)
     assert done.code == 0, done.err

@@ -249,6 +249,7 @@ def test_each_command_is_tried() -> None:
     assert set(WELL_MEANT) == set(typer.main.get_command(app).commands)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
 @pytest.mark.parametrize("line", [line for lines in WELL_MEANT.values() for line in lines], ids=str)
 def test_no_output_of_a_command_steers_the_terminal(

@@ -33,6 +33,7 @@ def test_room_is_what_whole_words_need(
     assert fits_terminal(COLUMNS, ROWS, right="requested") is expected
 
 
+@pytest.mark.slow
 def test_a_plan_is_one_line_for_each_configuration(
     scalelab: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

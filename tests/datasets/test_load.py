@@ -82,6 +82,7 @@ def test_a_converted_set_is_the_same_set(rows, tmp_path, filters):
     ) or bool(filters)
 
 
+@pytest.mark.slow
 def test_a_synthetic_set_keeps_its_oracle_when_written(tmp_path):
     spec = DataSpec(reader="synthetic", num_users=200, num_items=500)
     out = tmp_path / "compact"

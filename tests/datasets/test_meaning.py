@@ -323,6 +323,7 @@ def test_ids_are_told_apart_in_a_fingerprint_wherever_one_ends(tmp_path):
     assert len(prints) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])
 def test_the_zone_of_the_machine_decides_nothing(tmp_path, zone):
     # A zone is read when a process starts; these hours do not exist, or exist twice, somewhere.

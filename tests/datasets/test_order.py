@@ -83,6 +83,7 @@ def test_facts_tell_ties_dates_and_the_unit(tmp_path):
     assert json.loads(json.dumps(times)) == times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drop", "rows", "left"),
     [

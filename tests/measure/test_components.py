@@ -54,6 +54,7 @@ VARIANTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", VARIANTS, ids=lambda c: "-".join(map(str, c.values())))
 def test_the_peak_is_the_profilers_own_count(
     changes: dict[str, Any], small: Small, profiler_peak: Profiler
@@ -194,6 +195,7 @@ def test_a_gradient_formed_in_the_forward_pass_is_a_gradient_from_the_start() ->
     assert [(e.phase, e.bytes) for e in formed] == [(Phase.LOSS, run.table.nbytes)]
 
 
+@pytest.mark.slow
 def test_views_and_places_in_memory_that_are_used_again_count_right() -> None:
     account = Account()
     with account:

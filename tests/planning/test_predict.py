@@ -106,6 +106,7 @@ def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: S
     assert {row.stage for row in prediction.rows()} == {"train", "eval"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"train.table.update": "streamed", **BF16}])
 def test_panels_of_scores_are_predicted_and_bound_the_memory(
     changes: dict[str, Any], small: Small, monkeypatch: pytest.MonkeyPatch

@@ -62,6 +62,7 @@ def test_a_key_that_cannot_be_solved_for_is_one_clear_line(
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_budget_below_everything_says_so(small: Small) -> None:
     with pytest.raises(SpecError, match="nothing fits"):
         solve(small({}), "batch.size", load_device("cpu"), budget_bytes=MIB)

@@ -120,6 +120,7 @@ def test_an_unknown_study_is_an_empty_chart(study, name):
     assert chart.rows(study).num_rows == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHARTS)
 def test_one_run_draws(fake, tmp_path, name):
     """Scales of a single value, and figures that were not measured."""

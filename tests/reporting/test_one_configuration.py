@@ -190,6 +190,7 @@ def test_along_a_line_of_scaling_only_its_setting_varies(varied, runs, by):
             assert all(a["peak_bytes"] < b["peak_bytes"] for a, b in pairwise(line))
 
 
+@pytest.mark.slow
 def test_the_charts_draw_what_their_rows_say(varied):
     """No aggregate inside a chart: Vega-Lite would average without a word."""
     for chart in (Breakdown(), Pareto(), Scaling(), Kinds(), Prediction()):

@@ -108,6 +108,7 @@ def test_nothing_in_a_ledger_becomes_markup(read):
 HOSTILE = "</script><script>alert('hostile')</script><img src=x onerror=alert(1)>"
 
 
+@pytest.mark.slow
 def test_no_name_from_data_becomes_markup(fake, tmp_path):
     """Names of data, losses, models, devices, hosts, settings, phases and baselines."""
     made = fake.record(dataset=HOSTILE)
@@ -172,6 +173,7 @@ def test_out_names_the_file_of_one_chart_and_the_folder_of_several(study, tmp_pa
     assert all(file.is_file() for file in several)
 
 
+@pytest.mark.slow
 def test_the_name_of_the_file_is_its_form(study, tmp_path):
     (file,) = page.report(study, tmp_path / "kinds.png", charts=["kinds"])
     assert file.read_bytes().startswith(b"\x89PNG")

@@ -59,6 +59,7 @@ def test_a_chart_becomes_views_without_fixed_widths(study):
     assert text.count('"brush"') == 6
 
 
+@pytest.mark.slow
 def test_one_number_names_a_configuration_in_all_charts_and_in_the_table(study):
     keys = Keys()
     table = collect(study, keys)

@@ -69,6 +69,7 @@ def test_another_duckdb_file_is_refused(tmp_path):
         Ledger.create_or_open(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.95])
 def test_a_truncated_ledger_gives_one_line(fake, tmp_path, part):
     path = tmp_path / "a.duckdb"
@@ -187,6 +188,7 @@ def test_a_full_disk_gives_one_line_and_keeps_what_was_stored(fake, ledger):
     assert ledger.query("FROM results").num_rows == 2
 
 
+@pytest.mark.slow
 def test_rows_acknowledged_survive_a_kill(fake, tmp_path):
     path = tmp_path / "a.duckdb"
     ledger = Ledger.create_or_open(path)

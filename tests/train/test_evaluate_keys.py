@@ -83,6 +83,7 @@ def test_the_metric_that_a_run_names_chooses_its_epoch(small):
     assert best == {"ndcg@10": 1, "mrr@20": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["last", "successive", "all"])
 def test_several_targets_per_user_are_predicted_measured_and_stored(small, targets):
     spec = small({**SESSIONS, "data.targets": targets, "train.epochs": 1, "evaluate.k": [1, 30]})

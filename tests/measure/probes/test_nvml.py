@@ -102,6 +102,7 @@ def test_a_run_without_a_gpu_is_a_reason() -> None:
     assert (row.bytes, row.reason) == (None, "the run uses no GPU")
 
 
+@pytest.mark.slow
 def test_the_smallest_gpu_counts(library: Path) -> None:
     code = "from scalelab.measure.probes.nvml import Nvml; print(Nvml.smallest_gpu_bytes())"
     for folder, expected in ((library, str(11 * 2**30)), (library / "none", "None")):
@@ -115,6 +116,7 @@ def test_the_smallest_gpu_counts(library: Path) -> None:
         assert done.stdout.split() == [expected]
 
 
+@pytest.mark.slow
 def test_the_driver_names_its_gpus_and_what_cuda_can_give_of_them(
     library: Path, old_library: Path
 ) -> None:
