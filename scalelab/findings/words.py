@@ -200,7 +200,7 @@ def _nothing_learned(choice: Choice, group: Group, under: str) -> str:
         )
     return (
         f"No configuration{under} has learned more than the popularity list: the first on "
-        f"validation, {best.label}, ended level with it (NDCG@10 {test} on the test users)."
+        f"validation, {best.label}, ended no better than it (NDCG@10 {test} on the test users)."
     )
 
 

@@ -404,7 +404,7 @@ def test_level_with_popularity_is_nothing_learned(made, ledger):
     one = clauses(ledger)
     assert one.clauses["best"] == (
         "No configuration has learned more than the popularity list: the first on validation, "
-        "dense_ce, batch 128, ended level with it (NDCG@10 0.0500 on the test users)."
+        "dense_ce, batch 128, ended no better than it (NDCG@10 0.0500 on the test users)."
     )
     assert not one.is_best
     assert one.cheaper is None
