@@ -118,7 +118,7 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     ties: Literal["file", "hash"] = "file"
     """Order of a user's interactions of the same time: as in the file, or by a hash."""
     drop: Literal["none", "exact", "consecutive"] = "none"
-    """Repeats left out: same user, item and time; or the item before, again."""
+    """Repeats to leave out; exact: same user, item and time; consecutive: the item just before."""
     split: Literal["leave_one_out", "temporal", "global_time", "sessions"] = "leave_one_out"
     """Which interactions are held out for validation and test."""
     targets: Literal["last", "successive", "all"] | None = None
@@ -136,7 +136,7 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     exclude_seen: bool = True
     """Whether items of the user's own history are left out of the ranking."""
     max_eval_users: NonNegativeInt = 0
-    """Most users that are evaluated, drawn once; 0: all."""
+    """Most users that are evaluated, evenly spaced; 0: all."""
     recent_days: PositiveFloat = 30.0
     """Days before the last training interaction that the recent popularity baseline counts."""
 
@@ -182,7 +182,7 @@ class ModelSpec(PartSpec, frozen=True, extra="allow"):
     name: str = "sasrec"
     """The encoder, see scalelab list models."""
     table_dtype: Literal["fp32", "bf16"] = "fp32"
-    """Of the numbers of the item table; bf16 needs train.table.update = "streamed"."""
+    """Type of the item table's numbers; bf16 needs train.table.update = "streamed"."""
 
 
 class ItemTableSpec(PartSpec, frozen=True, extra="allow"):
@@ -259,7 +259,7 @@ class TrainSpec(Section, frozen=True):
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Decay per step of the moving average of the weights that is kept; 0: none."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    """Of matrix products; weights stay fp32; tf32 on CUDA only."""
+    """Precision of matrix products; weights stay fp32; tf32 on CUDA only."""
     accumulate: PositiveInt = 1
     """Steps whose gradients are added before one update."""
     compile: bool = False
@@ -271,7 +271,7 @@ class TrainSpec(Section, frozen=True):
     max_steps: NonNegativeInt = 0
     """Most training steps; 0: no limit."""
     seed: NonNegativeInt = 0
-    """Of first weights, dropout, order of users and negatives."""
+    """Seed of first weights, dropout, order of users, and negatives."""
 
 
 def _is_device(name: str) -> str:
@@ -297,4 +297,4 @@ class MeasureSpec(Section, frozen=True):
     """What is read while the run trains, beside the memory of its components. Changes no number."""
 
     probes: tuple[str, ...] = ("step_timer", "host_rss", "kernel_used", "nvml")
-    """Probes that read along, see scalelab list probes; a probe of GPUs is left out on a CPU."""
+    """What is measured meanwhile, see scalelab list probes; those of GPUs are left out on a CPU."""

@@ -20,7 +20,7 @@ Reduction = Annotated[
     Field(description="how the terms of a position are put together"),
 ]
 RemoveAccidentalHits = Annotated[
-    bool, Field(description="whether negatives that equal the target are left out")
+    bool, Field(description="whether negatives that are the target itself are left out")
 ]
 IncludePadding = Annotated[
     bool, Field(description="whether the padding row counts in the softmax, as in RECE's code")
@@ -34,7 +34,7 @@ Kernel = Annotated[
 ]
 TopK = Annotated[
     PositiveInt | None,
-    Field(description="only so many of the highest-scored negatives count; left out: all"),
+    Field(description="how many negatives count, those with the highest scores; left out: all"),
 ]
 Temperature = Annotated[float, Field(gt=0, description="scores are divided by it")]
 Cosine = Annotated[

@@ -77,20 +77,15 @@ class SCE:
     """
 
     n_buckets: Annotated[
-        PositiveInt | Literal["auto"],
-        Field(description="random centres; auto: 2 sqrt(positions)"),
+        PositiveInt | Literal["auto"], Field(description="random centres; auto: 2 sqrt(positions)")
     ] = "auto"
     bucket_size_x: Annotated[
         PositiveInt | Literal["auto"],
         Field(description="positions of a bucket; auto: 2 sqrt(positions)"),
     ] = "auto"
-    bucket_size_y: Annotated[
-        int,
-        Field(ge=1, description="items of a bucket"),
-    ] = 512
+    bucket_size_y: Annotated[int, Field(ge=1, description="items of a bucket")] = 512
     mix_x: Annotated[
-        bool,
-        Field(description="whether centres are random mixtures of the hidden states"),
+        bool, Field(description="whether centres are random mixtures of the hidden states")
     ] = False
 
     needs_negatives: ClassVar[bool] = False
@@ -115,12 +110,11 @@ class SCE:
             hidden_ND: Tensor, table_VD: Tensor, hidden_wanted: bool, table_wanted: bool
         ) -> tuple[Tensor, Tensor | None, Tensor | None]:
             with no_autocast(hidden_ND):
-                buckets = self._buckets(hidden_ND, table_VD, batch)
                 problem = _Problem(
                     hidden_ND=hidden_ND,
                     table_VD=table_VD,
                     targets_N=batch.targets_N,
-                    buckets=buckets,
+                    buckets=self._buckets(hidden_ND, table_VD, batch),
                     compute_dtype=compute_dtype,
                 )
                 return _loss(problem, hidden_wanted, table_wanted)
@@ -174,10 +168,8 @@ class SCE:
 def _normal(shape: tuple[int, int], like: Tensor, batch: LossBatch) -> Tensor:
     generator = batch.generator
     device = like.device if generator is None else generator.device
-    vectors = torch.randn(
-        shape, dtype=accumulate_dtype_of(like), device=device, generator=generator
-    )
-    return vectors.to(like.device)
+    dtype = accumulate_dtype_of(like)
+    return torch.randn(shape, dtype=dtype, device=device, generator=generator).to(like.device)
 
 
 def _highest(centres_BD: Tensor, rows_MD: Tensor, size: int, pad_id: int | None) -> Tensor:
@@ -280,9 +272,7 @@ def _tiles(problem: _Problem) -> Iterator[_Tile]:
         of_x, of_y = positions[start:stop], items[start:stop]
         hidden_GXD = _pick(hidden_ND, of_x).to(compute_dtype)
         rows_GYD = _pick(table_VD, of_y).to(compute_dtype)
-        logits_GXY = torch.bmm(hidden_GXD, rows_GYD.transpose(1, 2)).to(
-            accumulate_dtype_of(hidden_ND)
-        )
+        logits_GXY = torch.bmm(hidden_GXD, rows_GYD.mT).to(accumulate_dtype_of(hidden_ND))
         is_target = of_y.unsqueeze(1) == _pick(targets_N, of_x).unsqueeze(2)
         yield _Tile(
             start=start,

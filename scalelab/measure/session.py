@@ -50,11 +50,7 @@ __all__ = ["out_of_memory", "run"]
 _LOG = logging.getLogger(__name__)
 # With `train.max_steps` all the training that was wanted is over as well. A request is none of
 # these: it ends the run, which is interrupted or pruned.
-_STOPPED = {
-    "epochs": Stopped.EPOCHS,
-    "steps": Stopped.EPOCHS,
-    "patience": Stopped.PATIENCE,
-}
+_STOPPED = {"epochs": Stopped.EPOCHS, "steps": Stopped.EPOCHS, "patience": Stopped.PATIENCE}
 
 
 @dataclass(kw_only=True)
@@ -102,8 +98,8 @@ def run(
     many. `timeline` keeps every change of memory inside the profiled step. `save_model` and `out`
     are folders for weights and spec, and for trace files. With a folder `keep`, an interrupted run
     leaves a checkpoint there and a later one goes on from it. With `baselines` the record has those
-    of its data set and protocol. Only with `strict` does bad input
-    raise (SpecError, DataError); otherwise nothing but KeyboardInterrupt leaves this function.
+    of its data set and protocol. Only with `strict` does bad input raise (SpecError, DataError);
+    otherwise nothing but KeyboardInterrupt leaves this function.
     """
     spec = on_this_machine(spec)
     if steps is not None:
@@ -231,27 +227,21 @@ def _train(
                 trainer.fit(stop_request, keep=keep, keep_when=listeners.every(60.0), fit=fit)
             finally:
                 here_s = time.perf_counter() - begun - clock.evaluate_s
-                here = _Here(
-                    positions=counter.positions,
-                    seconds=here_s,
-                    wait_s=trainer.loader.wait_s - waited,
-                )
+                here = _Here(counter.positions, here_s, trainer.loader.wait_s - waited)
                 _note_training(state, fit, here)
-                train_s = clock.before("train") + here_s
-                state.row = replace(state.row, train_s=train_s)
+                state.row = replace(state.row, train_s=clock.before("train") + here_s)
             if fit.stopped == "request":
                 return stop_request.outcome
             metrics, ranks = trainer.ranked("test")
             if ranks is not None:
                 state.ranks = UserRanks(ranks=tuple(ranks.tolist()))
-            state.metrics += listeners.metric_rows("test", fit.best_epoch or fit.epoch, metrics)
+            epoch = fit.best_epoch or fit.epoch
+            state.metrics += listeners.metric_rows("test", epoch, metrics)
             for split in trainer.earlier:
-                found = trainer.evaluate(split)
-                state.metrics += listeners.metric_rows(split, fit.best_epoch or fit.epoch, found)
-            state.metrics += listeners.oracle_rows(trainer, fit.best_epoch or fit.epoch)
+                state.metrics += listeners.metric_rows(split, epoch, trainer.evaluate(split))
+            state.metrics += listeners.oracle_rows(trainer, epoch)
     finally:
-        eval_s = clock.before("evaluate") + clock.evaluate_s
-        state.row = replace(state.row, eval_s=eval_s)
+        state.row = replace(state.row, eval_s=clock.before("evaluate") + clock.evaluate_s)
         for probe in state.probes:
             probe.close()
         for probe in state.probes:

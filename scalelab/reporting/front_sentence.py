@@ -9,8 +9,8 @@ __all__ = ["front_sentence"]
 def front_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     """The ends of the Pareto front among the rows of one comparison; "" where there is none."""
     front = [row for row in rows if row["on_memory_front"]]
-    if not front:
-        return ""
+    if not front or len(rows) < 2:
+        return ""  # one configuration is not better than another
     front.sort(key=lambda row: row["peak_bytes"])
     least, most = front[0], front[-1]
     if least is most:

@@ -41,16 +41,19 @@ class Synthetic:
     """
 
     num_items: Annotated[int, Field(gt=1, lt=2**31 - 1, description="items of the catalog")] = 5_000
-    num_users: Annotated[Count, Field(description="users")] = 10_000
-    mean_length: Annotated[float, Field(ge=1, description="mean items of a history")] = 20.0
+    num_users: Annotated[Count, Field(description="number of users")] = 10_000
+    mean_length: Annotated[float, Field(ge=1, description="mean number of items of a history")] = (
+        20.0
+    )
     num_interactions: Annotated[
         int,
-        Field(ge=0, description="about so many in all; 0: by mean_length"),
+        Field(ge=0, description="about how many interactions in all; 0: follows from mean_length"),
     ] = 0
     min_length: Annotated[Count, Field(description="fewest items of a history")] = 5
     max_length: Annotated[Count, Field(description="most items of a history")] = 200
     exponent: Annotated[
-        float, Field(ge=0, le=4, description="popularity falls as rank ** -exponent")
+        float,
+        Field(ge=0, le=4, description="exponent of the popularity of items: rank ** -exponent"),
     ] = 1.0
     transition: Annotated[
         Share, Field(description="share of next items that follow from the last one")
@@ -58,15 +61,19 @@ class Synthetic:
     taste: Annotated[
         Share, Field(description="share of next items that are of the user's tastes")
     ] = 0.3
-    tastes_per_user: Annotated[int, Field(gt=0, le=16, description="tastes of a user")] = 3
-    items_per_taste: Annotated[Count, Field(description="items of a taste")] = 100
-    num_successors: Annotated[int, Field(gt=0, le=64, description="successors of an item")] = 8
+    tastes_per_user: Annotated[
+        int, Field(gt=0, le=16, description="number of tastes of a user")
+    ] = 3
+    items_per_taste: Annotated[Count, Field(description="number of items of a taste")] = 100
+    num_successors: Annotated[
+        int, Field(gt=0, le=64, description="number of successors of an item")
+    ] = 8
     sharpness: Annotated[
-        float, Field(gt=0, le=1, description="the k-th successor weighs sharpness ** k")
+        float, Field(gt=0, le=1, description="weight of the k-th successor: sharpness ** k")
     ] = 0.6
     successor_exponent: Annotated[
         float,
-        Field(ge=0, le=4, description="successors fall with their popularity, as rank ** -this"),
+        Field(ge=0, le=4, description="exponent of the popularity by which successors are drawn"),
     ] = 0.5
     repeats: Annotated[bool, Field(description="whether a user may have an item twice")] = False
     data_seed: Annotated[int, Field(ge=0, lt=2**63, description="seed of the generator")] = 0

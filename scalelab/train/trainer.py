@@ -1,12 +1,11 @@
 """Train a model: epochs, early stopping, evaluation, with every phase announced."""
 
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -28,8 +27,7 @@ from scalelab.train.step import Parts, training_step
 
 __all__ = ["Diverged", "Fit", "Trainer"]
 
-# Looking at the loss waits for the device, so it is looked at now and then, and at every epoch's
-# end.
+# Steps between two looks at the loss, which wait for the device.
 _LOOK_EVERY = 50
 
 
@@ -178,7 +176,7 @@ class Trainer:
         train = self.spec.train
         fit = Fit() if fit is None else fit
         with ExitStack() as stack:
-            folder = keep or Path(stack.enter_context(_temporary_folder()))
+            folder = keep or Path(stack.enter_context(TemporaryDirectory(prefix="scalelab-")))
             if keep is not None:
                 self._resume(fit, keep)
             while fit.stopped is None:
@@ -235,8 +233,7 @@ class Trainer:
     def _shares(self, epoch: int, end: int) -> Iterator[float]:
         """What share of its window's positions each step holds, up to step `end` of the epoch.
 
-        The loader knows them beforehand. They are read only after the first batch: then the epoch
-        is planned.
+        They are read only after the first batch: then the epoch is planned.
         """
         offsets = self.loader.plan(epoch).position_offsets
         accumulate = self.spec.train.accumulate
@@ -286,9 +283,7 @@ class Trainer:
         )
 
     def _resume(self, fit: Fit, folder: Path) -> None:
-        facts: dict[str, Any] | None = checkpoint.load_state(
-            folder, self.parts.model, self.parts.optimizers
-        )
+        facts = checkpoint.load_state(folder, self.parts.model, self.parts.optimizers)
         if facts is None:
             return
         for name in ("history", "epoch_ends"):
@@ -297,10 +292,6 @@ class Trainer:
             facts["best_metric"] = -math.inf
         for name, value in facts.items():
             setattr(fit, name, value)
-
-
-def _temporary_folder() -> AbstractContextManager[str]:
-    return tempfile.TemporaryDirectory(prefix="scalelab-")
 
 
 def _must_be_finite(total: Tensor, epoch: int, step: int) -> None:

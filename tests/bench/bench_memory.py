@@ -13,7 +13,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import ScalelabError
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import GIB
-from scalelab.measure.passes import account_of, batch_tensors
+from scalelab.measure.passes import account_of, batch_tensors, step_of, training_pass
 from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble
@@ -73,14 +73,15 @@ def compare(spec: RunSpec) -> dict[str, float]:
     """Relative errors: prediction against account, worst component, account against torch."""
     predicted = predict(spec, load_device("cpu")).memory["requested"]
     trainer = assemble(spec)
-    batch = trainer.loader.batch(0, trainer.loader.largest_step(0))
-    trainer.step(batch, 1, 0)
-    account = account_of(trainer)
-    account.label("batch", batch_tensors(batch))
-    floor = account.peak_bytes
-    with trainer.observed_by([account]), account:
-        trainer.step(batch, 1, 0)
-    witness = floor + allocated_peak(lambda: trainer.step(batch, 1, 0))
+    _, choice = training_pass(trainer)
+    with step_of(trainer, choice) as (batch, step):
+        step()
+        account = account_of(trainer)
+        account.label("batch", batch_tensors(batch))
+        floor = account.peak_bytes
+        with trainer.observed_by([account]), account:
+            step()
+        witness = floor + allocated_peak(step)
     peak, parts = account.peak_bytes, account.peak_components()
     assert sum(parts.values()) == peak
     worst = max(abs(predicted.get(name, 0) - count) for name, count in parts.items())

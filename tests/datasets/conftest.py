@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scalelab.datasets.interactions import Interactions
 
 # user, item, time, in file order: users interleaved, times out of order, one tie (user 7: 30, 10).
-ROWS = [(7, 20, 5), (3, 30, 1), (7, 30, 2), (7, 10, 2), (3, 10, 4), (5, 40, 3), (3, 40, 9)]
+# Times above ten cannot be taken for ratings.
+ROWS = [(7, 20, 25), (3, 30, 21), (7, 30, 22), (7, 10, 22), (3, 10, 24), (5, 40, 23), (3, 40, 29)]
 HISTORIES = {3: [30, 10, 40], 5: [40], 7: [30, 10, 20]}
 
 

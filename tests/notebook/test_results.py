@@ -18,7 +18,7 @@ from scalelab.core.study import StudySpec
 from scalelab.notebook.documents import Planned, Profile
 from scalelab.notebook.lists import Keys
 from scalelab.notebook.rows import Rows
-from scalelab.reporting import frames
+from scalelab.result_tables import frames
 
 SMALL = {
     "data.reader": "synthetic",

@@ -149,3 +149,53 @@ def test_a_study_names_charts_with_options_and_its_question(tmp_path):
     file.write_text('base = "sasrec-synthetic"\ncharts = [{width = 300}]\n')
     with pytest.raises(SpecError, match="without a name"):
         StudySpec.load(file)
+
+
+def test_every_chart_has_a_finding_from_its_rows(study, fake, tmp_path):
+    for name in plugins.available("charts"):
+        chart = plugins.load("charts", name)()
+        rows = chart.rows(study)
+        assert len(chart.finding(rows)) > 20, name
+        empty = Ledger.create_or_open(tmp_path / f"{name}.duckdb")
+        assert chart.finding(chart.rows(empty)) == "", name
+        empty.append([fake.record()])
+        alone = chart.finding(chart.rows(empty))
+        assert name not in ("pareto", "breakdown", "scaling") or alone == ""
+
+
+def test_findings_name_the_figures_of_the_ledger(study):
+    timeline = plugins.load("charts", "timeline")()
+    rows = timeline.rows(study)
+    first = rows.to_pylist()[0]
+    words = timeline.finding(rows)
+    assert format_bytes(first["peak_bytes"]) in words
+    at_peak = [row for row in rows.to_pylist() if row["live_bytes"] == first["peak_bytes"]]
+    large = max(at_peak, key=lambda row: row["bytes"])
+    assert f"{large['bytes'] / first['peak_bytes']:.0%} of it" in words
+    scaling = plugins.load("charts", "scaling")(by="num_items")
+    rows = scaling.rows(study)
+    lines = {}
+    for row in rows.to_pylist():
+        lines.setdefault((row["place"], row["line"]), []).append(row)
+    longest = max(lines.values(), key=len)
+    growth = longest[-1]["peak_bytes"] / longest[0]["peak_bytes"]
+    assert f"peak is {growth:.3g} times as large" in scaling.finding(rows)
+    prediction = plugins.load("charts", "prediction")()
+    errors = [abs(e) for e in prediction.rows(study)["error_percent"].to_pylist()]
+    assert f"by {max(errors):.2g} %" in prediction.finding(prediction.rows(study)).replace(
+        "+", ""
+    ).replace("-", "")
+    kinds = plugins.load("charts", "kinds")()
+    largest = study.query("SELECT max(peak_bytes) AS most FROM results")["most"][0].as_py()
+    assert f"requested {format_bytes(largest)}" in kinds.finding(kinds.rows(study))
+
+
+def test_a_study_with_its_default_charts_shows_negatives_where_they_vary(fake, tmp_path):
+    ledger = Ledger.create_or_open(tmp_path / "n.duckdb")
+    ledger.append([fake.record(index=0, num_negatives=16)])
+    assert page.chart_names(ledger) == ["pareto", "breakdown", "learning"]
+    ledger.append([fake.record(index=1, num_negatives=64)])
+    growth = {"name": "scaling", "by": "num_negatives"}
+    assert page.chart_names(ledger) == ["pareto", "breakdown", "learning", growth]
+    ledger.add_study("s", "s", 'charts = ["pareto"]', fake.record().run.started_at)
+    assert page.chart_names(ledger) == ["pareto"]

@@ -125,7 +125,7 @@ def test_the_gradient_of_codewords_is_that_of_autograd(
     trainer.parts.model.zero_grad(set_to_none=True)
     for number in range(accumulate):
         with trainer.randomness(0):
-            trainer.step(batch, 1, number, number == accumulate - 1)
+            trainer.step(batch, 1, number, update=number == accumulate - 1)
     torch.testing.assert_close(before - rows.codewords_CP.detach(), wanted, rtol=1e-4, atol=1e-6)
     assert wanted.norm() > 0
 

@@ -38,7 +38,7 @@ class Lines:
     time: Annotated[
         str | int,
         Field(
-            description="place of the time from 1; 0: by the number of words; order: as in the file"
+            description="word that is the time, from 1; 0: by their number; order: as in the file"
         ),
     ] = 0
     time_format: TimeFormat = ""

@@ -254,8 +254,10 @@ def _extremes(bars: list[list[dict[str, Any]]]) -> str:
     least, *_, most = sorted(bars, key=lambda bar: bar[0]["bar_order"])
     large = max(most, key=lambda row: row["bytes"])
     low, high = least[0]["total"], most[0]["total"]
+    left_out = most[0]["num_left_out"]
+    more = f" ({left_out:,} configurations with larger peaks are left out)" if left_out else ""
     return (
         f"From {format_bytes(low)} ({least[0]['label']}) to {format_bytes(high)} "
         f"({most[0]['label']}), {high / low:.3g} times as much; there "
-        f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}."
+        f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}{more}."
     )

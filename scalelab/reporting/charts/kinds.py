@@ -68,14 +68,12 @@ class Kinds:
         read = [row for row in rows.to_pylist() if row["bytes"]]
         if not read:
             return ""
-        first = max(
-            (row for row in read if row["kind"] == "requested"),
-            default=None,
-            key=lambda row: row["bytes"],
-        )
-        if first is None:
+        requested = [row for row in read if row["kind"] == "requested"]
+        if not requested:
             return ""
+        first = max(requested, key=lambda row: row["bytes"])
         own = [row for row in read if row["run_id"] == first["run_id"]]
+        own.sort(key=lambda row: row["kind_order"])
         parts = [f"{row['kind'].replace('_', ' ')} {row['text']}" for row in own]
         return f"One run, {first['label']}, has different peaks by kind: {', '.join(parts)}."
 

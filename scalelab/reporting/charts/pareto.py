@@ -287,5 +287,6 @@ class Pareto:
 
 
 def _machine(row: dict[str, Any]) -> str:
-    threads = "" if row["threads"] is None else f", {row['threads']} threads"
+    number = row["threads"]
+    threads = "" if number is None else f", {number} thread{'s' * (number != 1)}"
     return f"{row['device'] or 'unknown device'}{threads}"
