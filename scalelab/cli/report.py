@@ -65,9 +65,9 @@ def main(
         typer.Option(
             "--set",
             metavar="OPTION=VALUE",
-            help="Set an option of the charts: those of scalelab list charts, and title=..., "
-            "font_size=8, inches=3.3 (the width on paper, no letter below 7 points). May be "
-            "repeated.",
+            help="Set an option of the charts: those that scalelab list charts shows, and "
+            "title=..., font_size=8, inches=3.3 (the width on paper, no letter below 7 points). "
+            "May be repeated.",
         ),
     ] = None,
     as_json: Json = False,

@@ -1,5 +1,6 @@
 """Leave out of a spec what came later and has its default, so that its fingerprint stays."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,6 +15,25 @@ _KEYS = {
     "model": ("table_dtype",),
 }
 
+_TOP_K = {"top_k": None}
+# By section and part: options of parts that came later, with their defaults.
+_OPTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("model", "bert4rec"): {"mask_last_prob": 0.0},
+    ("model", "sasrec"): {"positions": "absolute", "block": "sasrec"},
+    ("loss", "bce"): _TOP_K,
+    ("loss", "gbce"): _TOP_K,
+    ("loss", "bpr"): _TOP_K,
+    ("loss", "bpr_max"): _TOP_K,
+    ("loss", "top1"): _TOP_K,
+    ("loss", "top1_max"): _TOP_K,
+    ("loss", "sampled_softmax"): {
+        "logq_of": "source",
+        "logq_target": True,
+        "temperature": 1.0,
+        "cosine": False,
+    },
+}
+
 
 def without_later_defaults(spec: BaseModel, sections: dict[str, Any]) -> dict[str, Any]:
     """`sections` of `spec`, less the later ones that have their defaults; changed in place."""
@@ -25,4 +45,9 @@ def without_later_defaults(spec: BaseModel, sections: dict[str, Any]) -> dict[st
         for key in keys:
             if getattr(section, key) == type(section).model_fields[key].default:
                 del sections[name][key]
+    for name in ("model", "loss"):
+        later = _OPTIONS.get((name, str(sections[name].get("name"))), {})
+        for key, default in later.items():
+            if sections[name].get(key) == default:
+                sections[name].pop(key, None)
     return sections

@@ -8,7 +8,6 @@ from typing import Annotated, Any, cast
 from pydantic import BeforeValidator, Field
 
 from scalelab.core import plugins
-from scalelab.core.added_options import without_added
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
@@ -178,8 +177,6 @@ class RunSpec(Section, frozen=True):
         if not self.sources:
             del sections["sources"]
         sections = without_later_defaults(self, sections)
-        for name in ("model", "loss"):
-            sections[name] = without_added(name, sections[name])
         return sections
 
     def as_json(self) -> str:

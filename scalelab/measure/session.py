@@ -4,26 +4,20 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from scalelab.core.errors import ScalelabError
-from scalelab.core.events import Phase, Progress, Stage
+from scalelab.core.events import Progress, Stage
 from scalelab.core.initial_row import new_row
 from scalelab.core.limits import Limits
 from scalelab.core.records import (
-    Baseline,
-    Memory,
-    Metric,
     Outcome,
     Record,
-    Run,
-    Sample,
     Stopped,
-    TimelineEvent,
     UserRanks,
 )
 from scalelab.core.spec import RunSpec
@@ -37,9 +31,10 @@ from scalelab.measure.environment import computing_with, environment
 from scalelab.measure.gpus import on_this_machine
 from scalelab.measure.listeners import Stop, TimeLimitReached
 from scalelab.measure.memory_errors import out_of_memory
-from scalelab.measure.probes import Probe, chosen_probes
+from scalelab.measure.probes import chosen_probes
 from scalelab.measure.probes.torch_history import TorchHistory
 from scalelab.measure.rows import baselines_of, largest_rows, resolved_of
+from scalelab.measure.run_state import RunState
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
@@ -51,26 +46,6 @@ _LOG = logging.getLogger(__name__)
 # With `train.max_steps` all the training that was wanted is over as well. A request is none of
 # these: it ends the run, which is interrupted or pruned.
 _STOPPED = {"epochs": Stopped.EPOCHS, "steps": Stopped.EPOCHS, "patience": Stopped.PATIENCE}
-
-
-@dataclass(kw_only=True)
-class _State:
-    """What is known so far, so that a run that fails leaves all of it."""
-
-    row: Run
-    begun: float
-    metrics: list[Metric] = field(default_factory=list)
-    memory: list[Memory] = field(default_factory=list)
-    timeline: tuple[TimelineEvent, ...] = ()
-    probes: list[Probe] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    ranks: UserRanks | None = None
-    baselines: tuple[Baseline, ...] = ()
-    account: Account | None = None
-    phase: Phase = Phase.SETUP
-
-    def now(self) -> float:
-        return time.perf_counter() - self.begun
 
 
 def run(
@@ -104,7 +79,7 @@ def run(
     spec = on_this_machine(spec)
     if steps is not None:
         spec = spec.with_({"train.max_steps": steps})
-    state = _State(
+    state = RunState(
         row=new_row(spec, run_id=run_id, study_id=study_id, attempt=attempt),
         begun=time.perf_counter(),
     )
@@ -147,7 +122,7 @@ def run(
     )
 
 
-def _prepare(spec: RunSpec, state: _State) -> Trainer:
+def _prepare(spec: RunSpec, state: RunState) -> Trainer:
     data: Data = load_data(spec)
     interactions = data.interactions
     state.row = replace(
@@ -164,7 +139,7 @@ def _prepare(spec: RunSpec, state: _State) -> Trainer:
 
 
 def _measure(
-    trainer: Trainer, state: _State, limits: Limits, *, timeline: bool, out: Path | None
+    trainer: Trainer, state: RunState, limits: Limits, *, timeline: bool, out: Path | None
 ) -> None:
     """The memory passes; afterwards the trainer is as if it had never moved."""
 
@@ -201,7 +176,7 @@ def _measure(
 
 def _train(
     trainer: Trainer,
-    state: _State,
+    state: RunState,
     limits: Limits,
     *,
     report: Callable[[Progress], None],
@@ -257,7 +232,7 @@ class _Here(NamedTuple):
     wait_s: float
 
 
-def _note_training(state: _State, fit: Fit, here: _Here) -> None:
+def _note_training(state: RunState, fit: Fit, here: _Here) -> None:
     """What training has found, and its rates in this process."""
     for epoch, metrics in fit.history:
         state.metrics += listeners.metric_rows("valid", epoch, metrics)
@@ -273,7 +248,7 @@ def _note_training(state: _State, fit: Fit, here: _Here) -> None:
     )
 
 
-def _ended_by(error: Exception, state: _State, device: str) -> Outcome:
+def _ended_by(error: Exception, state: RunState, device: str) -> Outcome:
     line = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, ScalelabError) and error.hint:
         line = f"{line}; {error.hint}"
