@@ -7,6 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from scalelab.core.events import Planned, Progress, SweepObserver
@@ -114,6 +115,7 @@ def record(
         reason=None,
         source="measured",
     )
+    evaluation = replace(memory, stage="eval", bytes=1)
     environment = Environment(
         host="h",
         device="some cpu",
@@ -126,7 +128,10 @@ def record(
         threads=1,
     )
     return Record(
-        run=run, metrics=metrics if done else (), memory=(memory,), environment=environment
+        run=run,
+        metrics=metrics if done else (),
+        memory=(memory, evaluation),
+        environment=environment,
     )
 
 
