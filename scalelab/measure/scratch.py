@@ -5,7 +5,9 @@ records each allocation; its older variant is used, which starts in microseconds
 nothing to the terminal. On CUDA the caching allocator counts them.
 """
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -48,13 +50,26 @@ def _recorded(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Any) -> t
     """(result, bytes that are alive afterwards, bytes at the peak), both beyond those before."""
     record = _Record()
     token = before_tile.set(record.turn_page)
-    _enable_profiler_legacy(_config())
-    try:
-        result = func(*args, **kwargs)
-    finally:
-        before_tile.reset(token)
-        record.read(_disable_profiler_legacy())
+    with _no_collection():
+        _enable_profiler_legacy(_config())
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            before_tile.reset(token)
+            record.read(_disable_profiler_legacy())
     return result, record.held, record.peak
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python collects no garbage: what was there before would count as given back."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 class _Record:
@@ -89,9 +104,10 @@ def observed_on_cuda(
     It moves the peaks that `torch.cuda.max_memory_allocated` and the like return.
     """
     device = torch.cuda.current_device()
-    torch._C._cuda_resetPeakMemoryStats(device)
-    result = func(*args, **kwargs)
-    requested = torch._C._cuda_memoryStats(device)["requested_bytes"]["all"]
+    with _no_collection():
+        torch._C._cuda_resetPeakMemoryStats(device)
+        result = func(*args, **kwargs)
+        requested = torch._C._cuda_memoryStats(device)["requested_bytes"]["all"]
     return result, requested["peak"] - requested["current"]
 
 

@@ -125,7 +125,8 @@ def test_messages_are_kept_when_the_sweep_dies_in_the_picture() -> None:
 
 
 KEYS = """
-import os, sys, termios, time
+import os, signal, sys, termios, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 os.open(os.ttyname(0), os.O_RDWR)  # the terminal of this session, as a shell would have set it
 from scalelab.cli.watch import watching
 before = termios.tcgetattr(sys.stdin.fileno())

@@ -1,5 +1,6 @@
 """What an operation holds for itself, and what a product would hold."""
 
+import gc
 from typing import Any
 
 import pytest
@@ -26,6 +27,24 @@ def test_what_was_alive_before_does_not_count() -> None:
     assert held == 0
     _, held = observed(aten.add_.Tensor, (first, torch.rand(500, dtype=torch.float64)), {})
     assert held >= 4 * 500  # the other type is brought to this one first
+
+
+def test_garbage_that_was_there_before_is_not_given_back_meanwhile() -> None:
+    def work() -> torch.Tensor:
+        gc.set_threshold(1)
+        assert len([[number] for number in range(1000)]) == 1000  # each list may start a collection
+        return torch.ones(10)
+
+    threshold = gc.get_threshold()
+    # The profiler knows the sizes of tensors that were made while it ran before.
+    garbage: list[Any] = [observed(torch.ones, (10_000,), {})[0]]
+    garbage.append(garbage)
+    del garbage
+    try:
+        assert observed(work, (), {})[1] == 0
+    finally:
+        gc.set_threshold(*threshold)
+    assert gc.isenabled()
 
 
 def test_an_operation_that_fails_leaves_no_profiler_behind() -> None:

@@ -211,6 +211,9 @@ def test_a_second_driver_is_refused(drive, ledger, study, sweep):
     driver.wait_for("start", 1)
     with pytest.raises(LedgerError, match="another sweep writes"):
         sweep(study(), ledger=ledger.path)
+    end = time.monotonic() + 30
+    while not rows(ledger) and time.monotonic() < end:  # the writer is a thread
+        time.sleep(0.1)
     assert {row["outcome"] for row in rows(ledger)} == {"running"}
 
 
