@@ -148,7 +148,7 @@ def test_the_end_of_the_driver_node_ends_the_sweep_in_one_line(two_nodes, study,
     patch.setattr(cluster.Cluster, "submit", submitting)
     try:
         with pytest.raises(ExecutorDied, match="the Ray cluster has ended") as caught:
-            sweep(asked, executor="cluster")
+            sweep(asked, executor="cluster", workers=2)
     finally:
         patch.undo()
     assert "\n" not in str(caught.value)
