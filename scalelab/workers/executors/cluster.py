@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import ray
 from pydantic import Field
@@ -100,17 +100,11 @@ class Cluster:
         with _connected():
             # Inside a list Ray passes the reference itself: only a node that needs it fetches it.
             transfers = [self._transfer_of(task), pack_parts(task.spec)]
+            setting = _Setting(self._run, self._modules, self._threads)
             reference = (
                 ray.remote(max_calls=1, max_retries=0)(_work)
                 .options(**resources)
-                .remote(
-                    task,
-                    self._run,
-                    self._modules,
-                    threads=self._threads,
-                    mailbox=self._mailbox,
-                    transfers=transfers,
-                )
+                .remote(task, setting, self._mailbox, transfers)
             )
         self._tasks[reference] = task
 
@@ -248,15 +242,15 @@ class _Mailbox:
         return found
 
 
-def _work(
-    task: Task,
-    run: str,
-    modules: Sequence[str],
-    *,
-    threads: int,
-    mailbox: Any,
-    transfers: list[Any],
-) -> Record:
+class _Setting(NamedTuple):
+    """What runs the tasks, the modules to import before, and the threads of each."""
+
+    run: str
+    modules: Sequence[str]
+    threads: int
+
+
+def _work(task: Task, setting: _Setting, mailbox: Any, transfers: list[Any]) -> Record:
     """Run one task on its node, in a process of its own, so that each way to end gives a record."""
     reference, part_files = transfers
     task = replace(task, spec=unpack_parts(task.spec, part_files))
@@ -276,7 +270,12 @@ def _work(
         return ray.get(mailbox.exchange.remote(task.run_id, progress))
 
     record = supervise(
-        task, run, modules, threads=threads, on_progress=unsent.append, stop_request=stop_request
+        task,
+        setting.run,
+        setting.modules,
+        threads=setting.threads,
+        on_progress=unsent.append,
+        stop_request=stop_request,
     )
     ray.get(mailbox.exchange.remote(task.run_id, list(unsent)))
     return record
