@@ -212,7 +212,7 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
 
 
 def _same_split(ours: str, published: str) -> bool:
-    """Only the same kind of split, at the same quantile, with the same targets, compares; a split
+    """Only the same kind of split, at the same cuts, with the same targets, compares; a split
     that is not named fits all that have one target per user.
     """
     words = published.lower()
@@ -221,10 +221,16 @@ def _same_split(ours: str, published: str) -> bool:
     kind = next((kind for kind in _SPLITS if kind in words), None)
     if kind is None:
         return "split" not in words and "session" not in words
-    theirs, own = re.search(r"0\.\d+", words), re.search(r"0\.\d+", ours)
-    if theirs and own and float(theirs[0]) != float(own[0]):
+    if (theirs := _cuts(words)) and (own := _cuts(ours)) and own[0] not in theirs:
         return False
     return ours.lower().startswith(kind)
+
+
+def _cuts(protocol: str) -> list[set[str]]:
+    """The moments of a split by time that are stated: as dates, as quantiles, or as both."""
+    dates = set(re.findall(r"\d{4}-\d\d-\d\d", protocol))
+    quantiles = {each.rstrip("0") for each in re.findall(r"0\.\d+", protocol)}
+    return [stated for stated in (dates, quantiles) if stated]
 
 
 def _targets_published(words: str) -> str:

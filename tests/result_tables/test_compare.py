@@ -121,6 +121,12 @@ SPLITS = {
         "full ranking",
     ],
 }
+_TWO_CUTS = "global time split at the quantiles 0.81 and 0.9, last target"
+_DATED = "global time split at the quantiles 0.81 and 0.9 (2014-03-15 to 2014-05-14), last target"
+SPLITS |= {
+    "global time 2014-03-15 to 2014-05-14, seen excluded": [_DATED, "", "full ranking"],
+    "global time 0.81 to 0.9, seen excluded": [_TWO_CUTS, _DATED, "", "full ranking"],
+}
 SEVERAL = {
     "global time 0.9, targets successive, seen excluded": [
         "global time split, quantile 0.9, successive targets, validation by time"
