@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from scalelab.core.item_attributes import ATTRIBUTES
 from scalelab.core.locating import short
 
 __all__ = [
@@ -55,7 +56,8 @@ def _decisive(sections: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without what decides no number of the run.
 
     That is the data set's name, what belongs to a baseline alone, what is only read along, the
-    number of the GPU, and the folder of a part's file, whose source counts.
+    number of the GPU, the folder of a part's file, whose source counts, and the name of a file of
+    item attributes, whose digest counts.
     """
     copy = _short(dict(sections))
     copy.pop("measure", None)
@@ -63,6 +65,8 @@ def _decisive(sections: Mapping[str, Any]) -> dict[str, Any]:
         copy[name] = dict(sections.get(name, {}))
     copy["data"].pop("name", None)
     copy["data"].pop("recent_days", None)
+    if ATTRIBUTES in copy.get("sources", {}):
+        copy["model"].pop("attributes", None)
     if "name" in copy["device"]:
         copy["device"]["name"] = str(copy["device"]["name"]).partition(":")[0]
     return copy

@@ -11,6 +11,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
+from scalelab.core.item_attributes import ATTRIBUTES, attributes_digest, find_attributes
 from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
 from scalelab.core.part_sources import sources_of
@@ -141,7 +142,7 @@ class RunSpec(Section, frozen=True):
         check_item_table(self.model, self.table, self.train)
         # The constructor is the last check of a loss's options.
         plugins.made("losses", spec.loss.name, **spec.loss.options)
-        return spec.model_copy(update={"sources": sources_of(spec.named_parts())})
+        return spec.model_copy(update={"sources": spec.present_sources()})
 
     def named_parts(self) -> dict[str, tuple[str, str]]:
         """Kind and name of each part that decides numbers, by its key in `sources`."""
@@ -154,15 +155,32 @@ class RunSpec(Section, frozen=True):
             "loss": ("losses", self.loss.name),
         }
 
+    @property
+    def attributes_file(self) -> Path | None:
+        """The file of item attributes, where the model takes one and it is named.
+
+        Raises SpecError where there is no such file.
+        """
+        name = str(self.model.options.get("attributes", ""))
+        if not name or not getattr(plugins.load("models", self.model.name), "pretrains", False):
+            return None
+        return find_attributes(self.data.path, name)
+
+    def present_sources(self) -> dict[str, str]:
+        """Digests of parts that are not scalelab's own, and of the item attributes. SpecError."""
+        file = self.attributes_file
+        found = sources_of(self.named_parts())
+        return found if file is None else found | {ATTRIBUTES: attributes_digest(file)}
+
     def check_sources(self) -> None:
         """Raises SpecError where a part is no longer, or not here, what it was when planned."""
-        now = sources_of(self.named_parts())
+        now = self.present_sources()
         for key in sorted(now.keys() | self.sources.keys()):
             if now.get(key) != self.sources.get(key):
-                kind, name = self.named_parts()[key]
+                part = self.named_parts().get(key)
+                what = f"the source of {locate(*part)}" if part else f"{self.attributes_file}"
                 raise SpecError(
-                    f"the source of {locate(kind, name)} is not what it was when the run was "
-                    "planned",
+                    f"{what} is not what it was when the run was planned",
                     "type the command again; on a cluster, install the same version on all nodes",
                 )
 

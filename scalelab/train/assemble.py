@@ -12,6 +12,7 @@ from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
 from scalelab.datasets.earlier import earlier_targets
+from scalelab.datasets.item_attributes import load_attributes
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.models.tables import making
@@ -19,6 +20,7 @@ from scalelab.train.baselines import popularity_metrics
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
 from scalelab.train.optimizers.build import build_optimizers
+from scalelab.train.pretraining import attributes_of, check_pretraining, pretraining_of
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
@@ -34,15 +36,24 @@ __all__ = [
 
 
 def build_parts(
-    spec: RunSpec, num_items: int, log_popularity: np.ndarray | None = None, seed: int | None = None
+    spec: RunSpec,
+    num_items: int,
+    log_popularity: np.ndarray | None = None,
+    seed: int | None = None,
+    *,
+    attributes_VM: np.ndarray | None = None,
 ) -> Parts:
     """Model, loss and optimizer on the spec's device; works under fake tensors too.
 
     `seed` None leaves weights to torch's own generator, which is all that fake tensors can use.
+    Without `attributes_VM` no item has attributes, whatever the run's file says.
     """
     device = torch.device(spec.device.name)
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
+    check_pretraining(spec)
     model = _built_model(spec, num_items, device, draw)
+    if attributes_VM is not None:
+        model.item_attributes_VM.copy_(torch.from_numpy(attributes_VM))
     if spec.train.compile:
         if not callable(getattr(model, "encode", None)):
             message = f"{locate('models', spec.model.name)} has no `encode` that could be compiled"
@@ -97,6 +108,10 @@ def _built_model(
                 generator=draw,
                 **spec.model.options,
             )
+            file = spec.attributes_file
+            if file is not None:
+                sizes = load_attributes(file)
+                model.take_attributes(sizes.num_attributes, sizes.most, draw)
     except ValueError as error:
         raise SpecError(f"model {spec.model.name!r}: {error}") from error
     if not made.is_made and (spec.table != ItemTableSpec() or spec.model.table_dtype != "fp32"):
@@ -157,7 +172,10 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     )
     wanted = needs_popularity(plugins.made("losses", spec.loss.name, **spec.loss.options))
     log_popularity = loader.log_popularity if wanted else None
-    parts = build_parts(spec, num_items, log_popularity, seed=spec.train.seed)
+    attributes_VM = attributes_of(spec, data.interactions)
+    parts = build_parts(
+        spec, num_items, log_popularity, seed=spec.train.seed, attributes_VM=attributes_VM
+    )
     earlier = earlier_targets(
         data.interactions,
         data.split,
@@ -171,6 +189,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         loader=loader,
         data=data,
         evaluator=evaluator,
+        pretraining=pretraining_of(spec, data),
         popularity=popularity_metrics(data.split, data.split.valid, spec.data, spec.evaluate.ks)[
             spec.evaluate.metric
         ],
