@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from scalelab.batches.batch import Batch
-from scalelab.batches.steps import StepChoice
+from scalelab.batches.pretraining import PretrainingBatch
+from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
 from scalelab.core.spec import NegativesSpec
@@ -44,9 +45,14 @@ __all__ = [
     "memory_rows",
     "micro_steps",
     "num_negatives",
+    "pretraining_choices",
     "step_of",
     "training_pass",
 ]
+
+
+# What a model has of item attributes, see `scalelab.models`.
+_ATTRIBUTES = ("attribute_table_AD", "item_attributes_VM")
 
 
 def micro_steps(accumulate: int) -> tuple[bool, ...]:
@@ -70,6 +76,8 @@ def label_parts(account: Account, parts: Parts) -> None:
     account.label_training(parts.model, tensors_of(table), *parts.optimizers)
     if parts.log_popularity_V is not None:
         account.label("other", [parts.log_popularity_V])
+    attributes = (getattr(parts.model, name, None) for name in _ATTRIBUTES)
+    account.label("attribute_table", [each for each in attributes if each is not None])
 
 
 def account_of(trainer: Trainer) -> Account:
@@ -191,13 +199,22 @@ def last_known(device: str, account: Account | None, known: Sequence[Memory]) ->
 
 
 def largest_steps(trainer: Trainer) -> tuple[StepChoice, ...]:
-    """The steps of a run that may need most memory."""
-    train, parts = trainer.spec.train, trainer.parts
+    """The steps of a run that may need most memory, those of a pre-training first."""
+    train, parts, pretraining = trainer.spec.train, trainer.parts, trainer.pretraining
+    found: tuple[StepChoice, ...] = ()
+    if pretraining is not None:
+        found = pretraining_choices(pretraining.loader, pretraining.epochs, train.max_steps)
     table: Any = parts.model.item_table_VD
     # The type of the products, which autocast decides, decides tiles as well.
     with parts.autocast():
         estimated = loss_bytes(parts.loss, table, num_negatives(trainer.spec.negatives))
-        return trainer.loader.largest_steps(train.epochs, train.max_steps, estimated)
+        return found + trainer.loader.largest_steps(train.epochs, train.max_steps, estimated)
+
+
+def pretraining_choices(steps: Steps, epochs: int, max_steps: int) -> tuple[StepChoice, ...]:
+    """The steps of a pre-training that may need most memory."""
+    found = steps.largest_steps(epochs, max_steps)
+    return tuple(choice._replace(is_pretraining=True) for choice in found)
 
 
 def num_negatives(sources: Sequence[NegativesSpec]) -> int:
@@ -222,15 +239,24 @@ def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
 
 @contextmanager
 def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Callable[[], None]]]:
-    """The batch, and its step (steps, where gradients are accumulated)."""
-    epoch = choice.epoch or 0
-    batch = trainer.to_device(trainer.loader.batch_of(choice))
+    """The batch, and its step (steps, where gradients are accumulated).
+
+    Where a run is pre-trained, optimizers begin anew: they keep nothing from there to the training.
+    """
+    epoch, pretraining = choice.epoch or 0, trainer.pretraining
+    if pretraining is not None:
+        trainer.forget_updates()
+    loader = pretraining.loader if choice.is_pretraining and pretraining else trainer.loader
+    batch = trainer.to_device(loader.batch_of(choice))
 
     def step() -> None:
+        if isinstance(batch, PretrainingBatch):
+            trainer.pretraining_step(batch, epoch + 1, choice.step)
+            return
         for update in micro_steps(trainer.parts.accumulate):
             trainer.step(batch, epoch + 1, choice.step, update=update)
 
-    with trainer.randomness(epoch):
+    with trainer.randomness(-1 - epoch if choice.is_pretraining else epoch):
         yield batch, step
 
 

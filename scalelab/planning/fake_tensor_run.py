@@ -5,7 +5,7 @@ Fake tensors have shapes and storages of a size but no data, so that a catalog o
 nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 from scalelab.batches.batch import Batch, BatchShape, NegativeIds
 from scalelab.batches.histories import BlockShape, HistoryBatch
 from scalelab.batches.moving import packing
+from scalelab.batches.pretraining import NEGATIVES, PretrainingBatch
 from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core import plugins
 from scalelab.core.events import Phase
@@ -31,11 +32,14 @@ from scalelab.planning.cublas import Workspaces
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.train.assemble import build_parts
 from scalelab.train.evaluate import Evaluator
+from scalelab.train.pretraining import pretraining_step
 from scalelab.train.scoring import Scorer
 from scalelab.train.step import Announce, Parts, training_step
 
-__all__ = ["FakeTensorRun", "empty_batch"]
+__all__ = ["FakeTensorRun", "empty_batch", "empty_pretraining_batch"]
 
+# Type and sizes of each tensor of a batch, by its name.
+Layouts = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 # Fake storages live on this device, whatever device their tensors claim.
 _FAKE = "meta"
 
@@ -66,18 +70,32 @@ class FakeTensorRun:
 
         The first step, the warm-up, is counted by `cost`, if there is one.
         """
+
+        def step(parts: Parts, batch: Batch, announce: Announce) -> None:
+            for update in micro_steps(parts.accumulate):
+                training_step(parts, batch, announce, update=update)
+
+        return self._second_of(step, lambda: empty_batch(shape, self._spec.negatives), cost)
+
+    def pretrain(self, shape: BatchShape, cost: Cost | None = None) -> Account:
+        """The same of a step of pre-training."""
+        return self._second_of(pretraining_step, lambda: empty_pretraining_batch(shape), cost)
+
+    def _second_of(
+        self,
+        step: Callable[[Parts, Any, Announce], object],
+        make_batch: Callable[[], Batch],
+        cost: Cost | None,
+    ) -> Account:
         with self._account() as account:
             self._parts = parts = fake_parts(self._spec, self._num_items)
-            batch = empty_batch(shape, self._spec.negatives)
+            batch = make_batch()
             label_parts(account, parts)
             account.label("batch", batch_tensors(batch))
-            updates = micro_steps(parts.accumulate)
             with cost or nullcontext():
-                for update in updates:
-                    training_step(parts, batch, _announcing(account), update=update)
+                step(parts, batch, _announcing(account))
             account.start_window()
-            for update in updates:
-                training_step(parts, batch, _announcing(account), update=update)
+            step(parts, batch, _announcing(account))
         return account
 
     def largest_steps(self, steps: Steps) -> tuple[StepChoice, ...]:
@@ -142,9 +160,25 @@ def fake_parts(spec: RunSpec, num_items: int) -> Parts:
 
 def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
     """A batch of the loader's types and sizes without contents; for CUDA it is one storage."""
+    return Batch(**_empty_fields(_layouts(shape), shape, sources))
+
+
+def empty_pretraining_batch(shape: BatchShape) -> PretrainingBatch:
+    """The same of pre-training."""
     rows, max_len, sequences, positions = shape
-    groups = {"position": (positions,), "sequence": (sequences,), "batch": ()}
-    layouts: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+    hidden = ("context_BL", "segment_BL", "other_BL")
+    layouts = {
+        **_layouts(shape),
+        "masked_N": (torch.bool, (positions,)),
+        **dict.fromkeys(hidden, (torch.int32, (rows, max_len))),
+        "last_S": (torch.int64, (sequences,)),
+    }
+    return PretrainingBatch(**_empty_fields(layouts, shape, NEGATIVES))
+
+
+def _layouts(shape: BatchShape) -> Layouts:
+    rows, max_len, sequences, positions = shape
+    return {
         "item_ids_BL": (torch.int32, (rows, max_len)),
         "segments_BL": (torch.int32, (rows, max_len)),
         "positions_BL": (torch.int32, (rows, max_len)),
@@ -153,6 +187,12 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
         "sequence_N": (torch.int32, (positions,)),
         "users_S": (torch.int32, (sequences,)),
     }
+
+
+def _empty_fields(
+    layouts: Layouts, shape: BatchShape, sources: tuple[NegativesSpec, ...]
+) -> dict[str, Any]:
+    groups = {"position": (shape.num_positions,), "sequence": (shape.num_sequences,), "batch": ()}
     ids = [(torch.int32, (*groups[source.per], source.num_negatives)) for source in sources]
     wanted = [*layouts.values(), *ids]
     if kind_of_device("cpu") == "cuda":
@@ -161,15 +201,11 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
     else:
         made = [torch.empty(sizes, dtype=dtype) for dtype, sizes in wanted]
     exponents = [plugins.load("negatives", s.name)(**s.options).exponent for s in sources]
-    return Batch(
-        **dict(zip(layouts, made, strict=False)),
-        negatives=tuple(
-            NegativeIds(source.per, tensor, exponent)
-            for source, tensor, exponent in zip(
-                sources, made[len(layouts) :], exponents, strict=True
-            )
-        ),
+    negatives = tuple(
+        NegativeIds(source.per, tensor, exponent)
+        for source, tensor, exponent in zip(sources, made[len(layouts) :], exponents, strict=True)
     )
+    return {**dict(zip(layouts, made, strict=False)), "negatives": negatives}
 
 
 def _empty_histories(block: BlockShape, max_len: int) -> tuple[HistoryBatch, Tensor, Tensor]:

@@ -33,6 +33,7 @@ __all__ = [
     "input_of",
     "pretrain_epoch",
     "pretrain_epochs",
+    "pretraining_length",
     "pretraining_of",
     "pretraining_step",
 ]
@@ -51,14 +52,14 @@ class Pretraining:
     @property
     def num_epochs(self) -> int:
         """Epochs that begin."""
-        if not self.max_steps:
-            return self.epochs
-        return min(self.epochs, -(-self.max_steps // self.loader.num_steps))
+        steps = self.loader.num_steps
+        return -(-pretraining_length(self.epochs, steps, self.max_steps) // steps)
 
     def num_steps(self, epoch: int) -> int:
         """Steps of one epoch, from 0."""
         steps = self.loader.num_steps
-        return min(steps, self.max_steps - epoch * steps) if self.max_steps else steps
+        left = pretraining_length(self.epochs, steps, self.max_steps) - epoch * steps
+        return min(steps, left)
 
 
 def pretrain_epochs(spec: RunSpec) -> int:
@@ -66,6 +67,11 @@ def pretrain_epochs(spec: RunSpec) -> int:
     if not is_pretrained(plugins.load("models", spec.model.name)):
         return 0
     return int(spec.model.options["pretrain_epochs"])
+
+
+def pretraining_length(epochs: int, steps: int, max_steps: int) -> int:
+    """Steps of a whole pre-training, with so many in an epoch; `max_steps` 0: no limit."""
+    return min(epochs * steps, max_steps or epochs * steps)
 
 
 def check_pretraining(spec: RunSpec) -> None:
