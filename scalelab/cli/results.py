@@ -130,7 +130,7 @@ def _show_pareto_front(
     for row, finished in found:
         if finished.outcome is Outcome.DONE:
             key = tuple(str(row[name]) for name in COMPARABLE)
-            pareto_front = pareto_fronts.setdefault(key, ParetoFront())
+            pareto_front = pareto_fronts.setdefault(key, ParetoFront(key))
             pareto_front.add(row["configuration"], without_seed(finished.label), finished)
     points = tuple(
         point for pareto_front in pareto_fronts.values() for point in pareto_front.points()
