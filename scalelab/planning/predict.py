@@ -211,7 +211,8 @@ def predict(
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
         evaluated = data.evaluated(spec.data.max_eval_users)
-        evaluated |= earlier_lengths(evaluated["test"], spec.evaluate.positions)
+        earlier = earlier_lengths(evaluated["test"], spec.evaluate.positions)
+        evaluated |= earlier
         blocks = []
         for choice in evaluator.largest_blocks(
             evaluated,
@@ -229,7 +230,14 @@ def predict(
     step = step_seconds(cost, device, spec.train.precision)
     num_blocks = -(-len(evaluated["test"]) // block_users)
     block = block_seconds(block_cost, device)
-    run = run_seconds(spec, step, num_steps=steps.num_steps, block=block, num_blocks=num_blocks)
+    run = run_seconds(
+        spec,
+        step,
+        num_steps=steps.num_steps,
+        block=block,
+        num_blocks=num_blocks,
+        blocks_once=sum(-(-len(part) // block_users) for part in earlier.values()),
+    )
     return Prediction(
         device=device.name,
         device_kind=device.kind,
