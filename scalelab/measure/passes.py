@@ -21,6 +21,7 @@ from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
 from scalelab.core.spec import NegativesSpec
+from scalelab.core.table_update import is_streamed
 from scalelab.losses import loss_bytes, target_of
 from scalelab.measure import compiled
 from scalelab.measure.components import Account
@@ -43,7 +44,7 @@ __all__ = [
     "last_known",
     "memory_rows",
     "micro_steps",
-    "num_negatives",
+    "shared_negatives",
     "step_of",
     "training_pass",
 ]
@@ -196,12 +197,19 @@ def largest_steps(trainer: Trainer) -> tuple[StepChoice, ...]:
     table: Any = parts.model.item_table_VD
     # The type of the products, which autocast decides, decides tiles as well.
     with parts.autocast():
-        estimated = loss_bytes(parts.loss, table, num_negatives(trainer.spec.negatives))
+        estimated = loss_bytes(
+            parts.loss,
+            table,
+            shared_negatives(trainer.spec.negatives),
+            streamed=is_streamed(train),
+        )
         return trainer.loader.largest_steps(train.epochs, train.max_steps, estimated)
 
 
-def num_negatives(sources: Sequence[NegativesSpec]) -> int:
-    """How many negatives all sources together have, each for what it draws them for."""
+def shared_negatives(sources: Sequence[NegativesSpec]) -> int | None:
+    """How many negatives the whole batch shares; None where any source draws for less than it."""
+    if any(source.per != "batch" for source in sources):
+        return None
     return sum(source.num_negatives for source in sources)
 
 

@@ -21,10 +21,11 @@ from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
+from scalelab.core.table_update import is_streamed
 from scalelab.core.target import kind_of_device
 from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_target
 from scalelab.measure.components import Account
-from scalelab.measure.passes import batch_tensors, label_parts, micro_steps, num_negatives
+from scalelab.measure.passes import batch_tensors, label_parts, micro_steps, shared_negatives
 from scalelab.measure.workspaces import predicted, predicted_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces
@@ -87,7 +88,12 @@ class FakeTensorRun:
         before = predicted_target.set(self._target)
         try:
             with parts.autocast():
-                estimated = loss_bytes(parts.loss, table, num_negatives(self._spec.negatives))
+                estimated = loss_bytes(
+                    parts.loss,
+                    table,
+                    shared_negatives(self._spec.negatives),
+                    streamed=is_streamed(train),
+                )
                 return steps.largest_steps(train.epochs, train.max_steps, estimated)
         finally:
             predicted_target.reset(before)

@@ -106,6 +106,24 @@ def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: S
     assert {row.stage for row in prediction.rows()} == {"train", "eval"}
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"loss.name": "cross_entropy"},
+        {"loss.name": "sampled_softmax", "negatives.per": "batch"},
+    ],
+    ids=lambda c: c["loss.name"],
+)
+def test_a_quantised_table_is_predicted_for_a_gpu(loss: dict[str, Any], small: Small) -> None:
+    changes = loss | {"train.table.update": "streamed", **QUANTISED}
+    full, quantised = (
+        predict(small(each), load_device("h100")).memory["requested"]["item_table"]
+        for each in (loss, changes)
+    )
+    # Codes of one byte for each of four parts, and their codewords.
+    assert quantised == 4 * 4001 + 4 * 32 * 32 < full
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"train.table.update": "streamed", **BF16}])
 def test_panels_of_scores_are_predicted_and_bound_the_memory(
