@@ -148,9 +148,9 @@ def loss_bytes(
     every streamed update do.
 
     `shared_negatives` is how many the whole batch shares, None where any source draws for each
-    position or sequence. Others have a method of this name, which may say None as well. RECE's and SCE's tiles hold whole
-    chunks, whose sizes are rounded, and a fused kernel splits the table less for more positions: a
-    step with fewer may need more.
+    position or sequence. Others have a method of this name, which may say None as well. RECE's and
+    SCE's tiles hold whole chunks, whose sizes are rounded, and a fused kernel splits the table less
+    for more positions: a step with fewer may need more.
     """
     if streamed or not isinstance(item_table_VD, Tensor):
         return None

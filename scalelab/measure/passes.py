@@ -50,13 +50,17 @@ __all__ = [
 ]
 
 
-def micro_steps(accumulate: int) -> tuple[bool, ...]:
+def micro_steps(parts: Parts, steps_an_epoch: int) -> tuple[bool, ...]:
     """Whether each step of the window updates the weights.
 
     With accumulated gradients the window is two steps: the second one meets the gradients of the
-    first.
+    first. A streamed update keeps what each step knows of the table's gradient: there the window is
+    all steps of an update, which ends with the epoch at the latest.
     """
-    return (True,) if accumulate == 1 else (False, True)
+    count = min(parts.accumulate, steps_an_epoch)
+    if parts.table is None or not parts.table.streamed:
+        count = min(count, 2)
+    return (*(False,) * (count - 1), True)
 
 
 def batch_tensors(batch: Batch) -> list[Tensor]:
@@ -235,7 +239,7 @@ def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Calla
     batch = trainer.to_device(trainer.loader.batch_of(choice))
 
     def step() -> None:
-        for update in micro_steps(trainer.parts.accumulate):
+        for update in micro_steps(trainer.parts, trainer.loader.num_steps):
             trainer.step(batch, epoch + 1, choice.step, update=update)
 
     with trainer.randomness(epoch):

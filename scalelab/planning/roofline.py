@@ -17,13 +17,14 @@ class Seconds:
     high: float
 
 
-def step_seconds(cost: Cost, device: DeviceProfile, precision: str) -> Seconds:
-    """Each operation takes its launches and the longer of computing and moving.
+def step_seconds(cost: Cost, device: DeviceProfile, precision: str, num_steps: int = 1) -> Seconds:
+    """One of the `num_steps` that were counted. Each operation takes its launches and the longer of
+    computing and moving.
 
     Products of float32 run in TF32 under that `precision`; those of bfloat16 are known as such.
     """
     ideal = sum(_ideal(piece, device, precision) for piece in cost.pieces)
-    return _range(ideal, device)
+    return _range(ideal / num_steps, device)
 
 
 def block_seconds(cost: Cost, device: DeviceProfile) -> Seconds:

@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 
 from scalelab.core import plugins
 from scalelab.losses import LossBatch, Negatives, own_scores
-from scalelab.losses._rows import Rows, through_unit_rows
+from scalelab.losses._rows import Rows, through_unit_rows  # noqa: PLC2701
 from scalelab.losses.streaming.table_gradient import TableGradient
 from scalelab.testing.loss_problem import gradients, problem
 
