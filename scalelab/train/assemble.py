@@ -42,7 +42,8 @@ def build_parts(
 ) -> Parts:
     """Model, loss and optimizer on the spec's device; works under fake tensors too.
 
-    `log_popularity` is called where the loss needs it. `seed` None leaves weights to torch's own generator, which is all that fake tensors can use.
+    `log_popularity` is called where the loss needs it. `seed` None leaves weights to torch's own
+    generator, which is all that fake tensors can use.
     """
     device = torch.device(spec.device.name)
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
