@@ -18,13 +18,12 @@ from torch import Tensor
 
 from scalelab.batches.batch import Batch
 from scalelab.batches.pretraining import PretrainingBatch
-from scalelab.batches.steps import StepChoice, Steps
+from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
-from scalelab.core.spec import NegativesSpec
-from scalelab.losses import loss_bytes, target_of
 from scalelab.measure import compiled
 from scalelab.measure.components import Account
+from scalelab.measure.largest import largest_blocks, largest_steps
 from scalelab.measure.probes import missing
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.torch_allocator import TorchAllocator
@@ -39,13 +38,9 @@ __all__ = [
     "batch_tensors",
     "evaluation_pass",
     "label_parts",
-    "largest_blocks",
-    "largest_steps",
     "last_known",
     "memory_rows",
     "micro_steps",
-    "num_negatives",
-    "pretraining_choices",
     "step_of",
     "training_pass",
 ]
@@ -55,13 +50,17 @@ __all__ = [
 _ATTRIBUTES = ("attribute_table_AD", "item_attributes_VM")
 
 
-def micro_steps(accumulate: int) -> tuple[bool, ...]:
+def micro_steps(parts: Parts, steps_an_epoch: int) -> tuple[bool, ...]:
     """Whether each step of the window updates the weights.
 
     With accumulated gradients the window is two steps: the second one meets the gradients of the
-    first.
+    first. A streamed update keeps what each step knows of the table's gradient: there the window is
+    all steps of an update, which ends with the epoch at the latest.
     """
-    return (True,) if accumulate == 1 else (False, True)
+    count = min(parts.accumulate, steps_an_epoch)
+    if parts.table is None or not parts.table.streamed:
+        count = min(count, 2)
+    return (*(False,) * (count - 1), True)
 
 
 def batch_tensors(batch: Batch) -> list[Tensor]:
@@ -198,45 +197,6 @@ def last_known(device: str, account: Account | None, known: Sequence[Memory]) ->
     return allocator.memory()
 
 
-def largest_steps(trainer: Trainer) -> tuple[StepChoice, ...]:
-    """The steps of a run that may need most memory, those of a pre-training first."""
-    train, parts, pretraining = trainer.spec.train, trainer.parts, trainer.pretraining
-    found: tuple[StepChoice, ...] = ()
-    if pretraining is not None:
-        found = pretraining_choices(pretraining.loader, pretraining.epochs, train.max_steps)
-    table: Any = parts.model.item_table_VD
-    # The type of the products, which autocast decides, decides tiles as well.
-    with parts.autocast():
-        estimated = loss_bytes(parts.loss, table, num_negatives(trainer.spec.negatives))
-        return found + trainer.loader.largest_steps(train.epochs, train.max_steps, estimated)
-
-
-def pretraining_choices(steps: Steps, epochs: int, max_steps: int) -> tuple[StepChoice, ...]:
-    """The steps of a pre-training that may need most memory."""
-    found = steps.largest_steps(epochs, max_steps)
-    return tuple(choice._replace(is_pretraining=True) for choice in found)
-
-
-def num_negatives(sources: Sequence[NegativesSpec]) -> int:
-    """How many negatives all sources together have, each for what it draws them for."""
-    return sum(source.num_negatives for source in sources)
-
-
-def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
-    """The blocks of all that is ranked for that may need most memory."""
-    table: Any = trainer.parts.model.item_table_VD
-    split = trainer.data.split
-    lengths = {
-        name: part.histories.lengths[part.evaluated(trainer.spec.data.max_eval_users)]
-        for name, part in (("valid", split.valid), ("test", split.test))
-    }
-    lengths |= {name: part.histories.lengths for name, part in trainer.earlier.items()}
-    return trainer.evaluator.largest_blocks(
-        lengths,
-        block_users=trainer.evaluator.block_users(table.size(1), target_of(table)),
-    )
-
-
 @contextmanager
 def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Callable[[], None]]]:
     """The batch, and its step (steps, where gradients are accumulated).
@@ -253,7 +213,7 @@ def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Calla
         if isinstance(batch, PretrainingBatch):
             trainer.pretraining_step(batch, epoch + 1, choice.step)
             return
-        for update in micro_steps(trainer.parts.accumulate):
+        for update in micro_steps(trainer.parts, trainer.loader.num_steps):
             trainer.step(batch, epoch + 1, choice.step, update=update)
 
     with trainer.randomness(-1 - epoch if choice.is_pretraining else epoch):

@@ -10,7 +10,7 @@ from scalelab.batches.steps import StepChoice
 from scalelab.core.records import Baseline, Run, Sample
 from scalelab.losses import options_used
 from scalelab.losses.kernels.choice import kernels_used
-from scalelab.measure.passes import largest_steps
+from scalelab.measure.largest import largest_steps
 from scalelab.train.baselines import baseline_rows
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.trainer import Trainer

@@ -9,7 +9,7 @@ from scalelab.core.spec import RunSpec
 from scalelab.datasets.load import LengthsOnly
 from scalelab.losses import Target
 from scalelab.measure.components import Account
-from scalelab.measure.passes import pretraining_choices
+from scalelab.measure.largest import pretraining_choices
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile
@@ -39,9 +39,16 @@ class FakeSteps:
     """
 
     def __init__(
-        self, spec: RunSpec, data: LengthsOnly, device: DeviceProfile, target: Target | None
+        self,
+        spec: RunSpec,
+        data: LengthsOnly,
+        device: DeviceProfile,
+        *,
+        target: Target | None,
+        steps_an_epoch: int,
     ) -> None:
         self._spec, self._data, self._device, self._target = spec, data, device, target
+        self._steps_an_epoch = steps_an_epoch
 
     def training(self, steps: Steps) -> tuple[FakeStep, Cost]:
         """The training step that takes most memory, and what the usual one costs."""
@@ -75,8 +82,11 @@ class FakeSteps:
         run = FakeTensorRun(
             self._spec, self._data.num_items, target=self._target, workspaces=cublas
         )
-        work = run.pretrain if choice.is_pretraining else run.train
-        return FakeStep(run, work(choice.shape, cost), list(cublas.noted), choice)
+        if choice.is_pretraining:
+            account = run.pretrain(choice.shape, cost)
+        else:
+            account = run.train(choice.shape, self._steps_an_epoch, cost)
+        return FakeStep(run, account, list(cublas.noted), choice)
 
 
 def larger_of(pretraining: FakeStep | None, training: FakeStep) -> FakeStep:

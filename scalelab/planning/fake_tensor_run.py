@@ -22,10 +22,12 @@ from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
+from scalelab.core.table_update import is_streamed
 from scalelab.core.target import kind_of_device
-from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_target
+from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_target, tile_repeats
 from scalelab.measure.components import Account
-from scalelab.measure.passes import batch_tensors, label_parts, micro_steps, num_negatives
+from scalelab.measure.largest import shared_negatives
+from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
 from scalelab.measure.workspaces import predicted, predicted_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces
@@ -65,15 +67,24 @@ class FakeTensorRun:
         self._workspaces = workspaces
         self._fake = FakeTensorMode()
 
-    def train(self, shape: BatchShape, cost: Cost | None = None) -> Account:
+    def train(self, shape: BatchShape, steps_an_epoch: int, cost: Cost | None = None) -> Account:
         """The account from the making of the model to its second step, which is the window.
 
-        The first step, the warm-up, is counted by `cost`, if there is one.
+        The first step, the warm-up, is counted by `cost`, if there is one: with accumulated
+        gradients it is all steps of one update.
         """
 
         def step(parts: Parts, batch: Batch, announce: Announce) -> None:
-            for update in micro_steps(parts.accumulate):
-                training_step(parts, batch, announce, update=update)
+            updates = micro_steps(parts, steps_an_epoch)
+            # Of a long window each step stands for several that do the same.
+            before = min(parts.accumulate, steps_an_epoch) - 1
+            stands_for = before // max(1, len(updates) - 1)
+            for update in updates:
+                repeats = tile_repeats.set(1 if update else stands_for)
+                try:
+                    training_step(parts, batch, announce, update=update)
+                finally:
+                    tile_repeats.reset(repeats)
 
         return self._second_of(step, lambda: empty_batch(shape, self._spec.negatives), cost)
 
@@ -105,7 +116,12 @@ class FakeTensorRun:
         before = predicted_target.set(self._target)
         try:
             with parts.autocast():
-                estimated = loss_bytes(parts.loss, table, num_negatives(self._spec.negatives))
+                estimated = loss_bytes(
+                    parts.loss,
+                    table,
+                    shared_negatives(self._spec.negatives),
+                    streamed=is_streamed(train),
+                )
                 return steps.largest_steps(train.epochs, train.max_steps, estimated)
         finally:
             predicted_target.reset(before)

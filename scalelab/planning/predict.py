@@ -63,7 +63,7 @@ def predict(
         computing_with(spec.device.threads),
         products_in(spec.train.precision),
     ):
-        fake_steps = FakeSteps(spec, data, device, target)
+        fake_steps = FakeSteps(spec, data, device, target=target, steps_an_epoch=steps.num_steps)
         before, before_cost = fake_steps.pretraining()
         largest, cost = fake_steps.training(steps)
         memory, without_limit, overflow = held_by(before, largest, device, limit)
@@ -71,7 +71,8 @@ def predict(
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
         evaluated = data.evaluated(spec.data.max_eval_users)
-        evaluated |= earlier_lengths(evaluated["test"], spec.evaluate.positions)
+        earlier = earlier_lengths(evaluated["test"], spec.evaluate.positions)
+        evaluated |= earlier
         blocks = []
         for choice in evaluator.largest_blocks(
             evaluated,
@@ -83,15 +84,23 @@ def predict(
         if blocks:
             account, block_cost, largest_block = max(blocks, key=lambda each: each[0].peak_bytes)
             # What was larger has left the larger segments in the allocator.
-            earlier = larger_of(before, largest)
+            larger = larger_of(before, largest)
             evaluation, held, too_much = memory_kinds(
-                account, device, limit, kept=earlier.workspaces, after=earlier.account
+                account, device, limit, kept=larger.workspaces, after=larger.account
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
-    step = step_seconds(cost, device, spec.train.precision)
+    of_update = min(spec.train.accumulate, steps.num_steps)
+    step = step_seconds(cost, device, spec.train.precision, of_update)
     num_blocks = -(-len(evaluated["test"]) // block_users)
     block = block_seconds(block_cost, device)
-    run = run_seconds(spec, step, num_steps=steps.num_steps, block=block, num_blocks=num_blocks)
+    run = run_seconds(
+        spec,
+        step,
+        num_steps=steps.num_steps,
+        block=block,
+        num_blocks=num_blocks,
+        blocks_once=sum(-(-len(part) // block_users) for part in earlier.values()),
+    )
     if before is not None:
         length = pretraining_length(pretrain_epochs(spec), steps.num_steps, spec.train.max_steps)
         run += length * step_seconds(before_cost, device, spec.train.precision)
