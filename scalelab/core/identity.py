@@ -5,10 +5,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from scalelab.core.item_attributes import ATTRIBUTES
 from scalelab.core.locating import short
 
 __all__ = [
+    "ATTRIBUTES",
     "COMPARABLE",
     "COMPARABLE_IN_TIME",
     "RESULTS_VERSION",
@@ -19,6 +19,9 @@ __all__ = [
 # Raised whenever the same spec would give other numbers, so that old rows are not taken for new.
 # 3: files are read by the types of all their values; options of losses have new names.
 RESULTS_VERSION = 3
+
+# The key of the digest of item attributes among the sources of a run.
+ATTRIBUTES = "attributes"
 
 # Columns that two runs must share for their qualities and their memory to compare.
 COMPARABLE = ("data_fingerprint", "protocol", "device", "results_version")

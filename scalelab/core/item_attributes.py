@@ -7,13 +7,44 @@ import zlib
 from functools import lru_cache
 from pathlib import Path
 
+from scalelab.core import plugins
 from scalelab.core.errors import SpecError
+from scalelab.core.identity import ATTRIBUTES
+from scalelab.core.run_sections import DataSpec, ModelSpec
 
-__all__ = ["ATTRIBUTES", "attributes_digest", "find_attributes", "read_attributes"]
+__all__ = [
+    "attributes_digest",
+    "attributes_file",
+    "attributes_source",
+    "find_attributes",
+    "read_attributes",
+]
 
-# The key of the digest among the sources of a run.
-ATTRIBUTES = "attributes"
 FORMAT = '{"item": ["attribute", ...], ...}'
+
+
+def attributes_file(data: DataSpec, model: ModelSpec) -> Path | None:
+    """The file that the run names, None for a model that takes or names none.
+
+    Raises SpecError where there is no such file.
+    """
+    name = str(model.options.get("attributes", ""))
+    if not name or not getattr(plugins.load("models", model.name), "pretrains", False):
+        return None
+    return find_attributes(data.path, name)
+
+
+def attributes_source(data: DataSpec, model: ModelSpec) -> dict[str, str]:
+    """The digest of the run's file, by its key among the sources.
+
+    Empty for a run without one, and where there is none yet: a run may be written down before its
+    data are there.
+    """
+    try:
+        file = attributes_file(data, model)
+    except SpecError:
+        return {}
+    return {} if file is None else {ATTRIBUTES: attributes_digest(file)}
 
 
 def find_attributes(data_path: str | None, name: str) -> Path:

@@ -12,7 +12,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
-from scalelab.core.item_attributes import ATTRIBUTES, attributes_digest, find_attributes
+from scalelab.core.item_attributes import attributes_file, attributes_source
 from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
 from scalelab.core.option_types import section_of
@@ -158,22 +158,9 @@ class RunSpec(Section, frozen=True):
             "loss": ("losses", self.loss.name),
         }
 
-    @property
-    def attributes_file(self) -> Path | None:
-        """The file of item attributes, where the model takes one and it is named.
-
-        Raises SpecError where there is no such file.
-        """
-        name = str(self.model.options.get("attributes", ""))
-        if not name or not getattr(plugins.load("models", self.model.name), "pretrains", False):
-            return None
-        return find_attributes(self.data.path, name)
-
     def present_sources(self) -> dict[str, str]:
-        """Digests of parts that are not scalelab's own, and of the item attributes. SpecError."""
-        file = self.attributes_file
-        found = sources_of(self.named_parts())
-        return found if file is None else found | {ATTRIBUTES: attributes_digest(file)}
+        """What `sources` should be now: parts that are not scalelab's own, and item attributes."""
+        return sources_of(self.named_parts()) | attributes_source(self.data, self.model)
 
     def check_sources(self) -> None:
         """Raises SpecError where a part is no longer, or not here, what it was when planned."""
@@ -181,7 +168,7 @@ class RunSpec(Section, frozen=True):
         for key in sorted(now.keys() | self.sources.keys()):
             if now.get(key) != self.sources.get(key):
                 part = self.named_parts().get(key)
-                what = f"the source of {locate(*part)}" if part else f"{self.attributes_file}"
+                what = f"the source of {locate(*part)}" if part else "the file of item attributes"
                 raise SpecError(
                     f"{what} is not what it was when the run was planned",
                     "type the command again; on a cluster, install the same version on all nodes",
@@ -210,6 +197,7 @@ class RunSpec(Section, frozen=True):
         Which of several GPUs it was decides nothing; `auto` would not say where the run trains.
         """
         assert self.device.name != "auto", "a device takes the place of auto first"
+        attributes_file(self.data, self.model)  # without it the digest is not among the sources
         return fingerprint_of(self.as_sections(), data_fingerprint)
 
     @property

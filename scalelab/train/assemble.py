@@ -10,6 +10,7 @@ from torch import nn
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
+from scalelab.core.item_attributes import attributes_file
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
 from scalelab.datasets.earlier import earlier_targets
@@ -110,7 +111,7 @@ def _built_model(
                 generator=draw,
                 **spec.model.options,
             )
-            file = spec.attributes_file
+            file = attributes_file(spec.data, spec.model)
             if file is not None:
                 sizes = load_attributes(file)
                 model.take_attributes(sizes.num_attributes, sizes.most, draw)

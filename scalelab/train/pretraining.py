@@ -13,6 +13,7 @@ from scalelab.batches.pretraining import PretrainingBatch, PretrainingLoader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.events import Phase
+from scalelab.core.item_attributes import attributes_file
 from scalelab.core.spec import RunSpec
 from scalelab.core.table_update import is_streamed
 from scalelab.datasets.interactions import Interactions
@@ -101,7 +102,7 @@ def pretraining_of(spec: RunSpec, data: Data) -> Pretraining | None:
 
 def attributes_of(spec: RunSpec, interactions: Interactions) -> np.ndarray | None:
     """The attributes of the run's items, None where the run has none. DataError, SpecError."""
-    file = spec.attributes_file
+    file = attributes_file(spec.data, spec.model)
     if file is None:
         return None
     found = load_attributes(file).of(interactions)

@@ -269,7 +269,7 @@ def test_a_changed_file_is_another_run_and_another_name_is_not(
     before, after = map(identities, changed)
     assert before[0] != after[0]
     assert before[1] != after[1]
-    with pytest.raises(SpecError, match=r"attributes.json is not what it was"):
+    with pytest.raises(SpecError, match=r"item attributes is not what it was"):
         assemble(spec)
 
 
@@ -285,8 +285,15 @@ def test_unknown_items_are_counted(
 
 
 def test_a_file_that_is_not_there_is_one_clear_line(pretrained: Pretrained) -> None:
-    with pytest.raises(SpecError, match=r"no file of item attributes 'nowhere.json'"):
-        pretrained({"model.attributes": "nowhere.json"})
+    spec = pretrained({"model.attributes": "nowhere.json"})
+    refused: list[Callable[[], object]] = [
+        lambda: assemble(spec),
+        lambda: predict(spec, load_device("cpu")),
+        lambda: spec.fingerprint("d"),
+    ]
+    for call in refused:
+        with pytest.raises(SpecError, match=r"no file of item attributes 'nowhere.json'"):
+            call()
 
 
 def test_a_streamed_update_is_refused(pretrained: Pretrained) -> None:
