@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from scalelab.core.errors import SpecError
-from scalelab.core.events import Observer
+from scalelab.core.events import Observer, Progress
 from scalelab.core.identity import RESULTS_VERSION, configuration_of
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
@@ -230,13 +230,20 @@ def test_the_predicted_peak_is_the_measured_one(
 
 
 def test_the_account_of_a_run_is_the_allocators_own_count(pretrained: Pretrained) -> None:
-    record = run(pretrained(), run_id="r")
+    said: list[Progress] = []
+    record = run(pretrained(), run_id="r", report=said.append)
     assert record.run.outcome is Outcome.DONE, record.run.error
+    phases = list(dict.fromkeys((one.phase, one.epochs) for one in said if one.phase != "evaluate"))
+    assert phases[-1] == ("train", 3)
+    assert set(phases[:-1]) <= {("pretrain", 2)}
     assert record.run.account_error == pytest.approx(0.0, abs=1e-3)
     assert [s.value for s in record.samples if s.name == "pretraining"] == [1]
     found = {(m.epoch, m.name) for m in record.metrics if m.split == "pretrain"}
     assert found == {(epoch, name) for epoch in (1, 2) for name in ("aap", "mip", "map", "sp")}
-    expected = assemble(pretrained()).fit().history
+    undisturbed = assemble(pretrained())
+    expected = undisturbed.fit().history
+    timed = [sample for sample in record.samples if sample.name == "step_s"]
+    assert len(timed) == 3 * undisturbed.loader.num_steps - 3, "the first three warm up"
     for epoch, metrics in expected:
         value = next(
             m.value
