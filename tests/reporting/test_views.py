@@ -121,7 +121,7 @@ def test_findings_are_computed_from_the_rows(fake, tmp_path):
     assert f"{high / low:.3g} times" in words
     words = Pareto().finding(Pareto().rows(ledger))
     front = ledger.query("FROM pareto_memory").to_pylist()
-    assert f"has {len(front)} of 2 configurations" in words or "this one configuration" in words
+    assert f"{len(front)} of 2 configurations are on" in words or "this one configuration" in words
     assert f"{front[-1]['test_ndcg_10']:.4f}" in words or len(front) == 1
     assert "rising" in Learning().finding(Learning().rows(ledger))
 
