@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
@@ -23,7 +24,7 @@ class Look:
 
 # Where each panel has lines of its own. Vega joins the legends of colour and dashes into one only
 # where both are independent.
-OWN_LINES = {"color": "independent", "fill": "independent", "strokeDash": "independent"}
+OWN_LINES: dict[str, Any] = dict.fromkeys(("color", "fill", "strokeDash"), "independent")
 
 
 def look_of(losses: Mapping[str, str], column: str) -> Look:
