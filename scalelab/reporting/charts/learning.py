@@ -124,7 +124,7 @@ class Learning:
             return theme.nothing_to_show(title)
         chart_data = theme.ChartData()
         panels = [
-            self._panels(chart_data, rows.filter(pc.field("place") == place), place)
+            self._panels(chart_data, rows.filter(pc.field("place") == place), rows, place)
             for place in dict.fromkeys(rows["place"].to_pylist())
         ]
         subtitle = ["a line is one run (smallest seed); hollow points: still rising when it ended"]
@@ -137,14 +137,22 @@ class Learning:
         # The labels of one data set may be those of another.
         return theme.themed(drawn.resolve_scale(**OWN_LINES), chart_data)
 
-    def _panels(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> alt.HConcatChart:
-        panels = [self._panel(chart_data, rows, "epoch", "", "epoch")]
+    def _panels(
+        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, place: str
+    ) -> alt.HConcatChart:
+        panels = [self._panel(chart_data, rows, all_rows, "epoch", "", "epoch")]
         if theme.numbers(rows, "at_s"):
-            panels.append(self._panel(chart_data, rows, "at_s", "s", "time of training"))
+            panels.append(self._panel(chart_data, rows, all_rows, "at_s", "s", "time of training"))
         return alt.hconcat(*panels, title=alt.TitleParams(place, fontSize=12, offset=8))
 
     def _panel(
-        self, chart_data: theme.ChartData, rows: pa.Table, field: str, unit: str, title: str
+        self,
+        chart_data: theme.ChartData,
+        rows: pa.Table,
+        all_rows: pa.Table,
+        field: str,
+        unit: str,
+        title: str,
     ) -> Any:
         found = theme.numbers(rows, field)
         across = axes.axis_of([max(found)], title, unit=unit, zero=True)
@@ -154,9 +162,7 @@ class Learning:
         up = axes.quality_axis(
             theme.numbers(rows, "valid_quality"), f"validation {rows['metric'][0].as_py()}"
         )
-        look = look_of(
-            dict(zip(rows["label"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "label"
-        )
+        look = look_of(all_rows, "label", rows)
         base = chart_data.chart(rows.filter(pc.field(field).is_valid())).encode(
             x=alt.X(f"{field}:Q", **across),
             y=alt.Y("valid_quality:Q", **up),

@@ -92,7 +92,7 @@ class Positions:
             return theme.nothing_to_show(title)
         chart_data = theme.ChartData()
         panels = [
-            self._panel(chart_data, rows.filter(pc.field("place") == place), place)
+            self._panel(chart_data, rows.filter(pc.field("place") == place), rows, place)
             for place in dict.fromkeys(rows["place"].to_pylist())
         ]
         subtitle = ["training targets have been trained on; means over seeds"]
@@ -101,11 +101,11 @@ class Positions:
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         return theme.themed(drawn.resolve_scale(**OWN_LINES), chart_data)
 
-    def _panel(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> Any:
+    def _panel(
+        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, place: str
+    ) -> Any:
         up = axes.quality_axis(theme.numbers(rows, "quality"), rows["metric"][0].as_py())
-        look = look_of(
-            dict(zip(rows["label"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "label"
-        )
+        look = look_of(all_rows, "label", rows)
         axis = alt.Axis(labelExpr=_POSITIONS, tickMinStep=1, grid=False)
         base = chart_data.chart(rows).encode(
             x=alt.X("position:Q", title="position", axis=axis, scale=alt.Scale(nice=False)),

@@ -151,9 +151,7 @@ class Scaling:
             return theme.nothing_to_show("Growth with the catalog")
         chart_data = theme.ChartData()
         setting = rows["setting"][0].as_py()
-        look = look_of(
-            dict(zip(rows["line"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "line"
-        )
+        look = look_of(rows, "line")
         panels = [
             self._panels(chart_data, rows.filter(pc.field("place") == place), look, place, setting)
             for place in dict.fromkeys(rows["place"].to_pylist())
