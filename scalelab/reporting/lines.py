@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
 import altair as alt
 import pyarrow as pa
@@ -25,7 +24,9 @@ class Look:
 
 # Where each panel has lines of its own. Vega joins the legends of colour and dashes into one only
 # where both are independent.
-OWN_LINES: dict[str, Any] = dict.fromkeys(("color", "fill", "strokeDash"), "independent")
+OWN_LINES = alt.Resolve(
+    scale=alt.ScaleResolveMap(color="independent", fill="independent", strokeDash="independent")
+)
 
 
 def look_of(rows: pa.Table, column: str, panel: pa.Table | None = None) -> Look:
