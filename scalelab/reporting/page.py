@@ -107,6 +107,8 @@ def chart_names(ledger: Ledger) -> list[Chart]:
         found = list(_DEFAULT)
         if ledger.query(_VARIED_NEGATIVES).num_rows:
             found.append({"name": "scaling", "by": "num_negatives"})
+        if ledger.query("SELECT 1 FROM metrics WHERE name = 'popularity' LIMIT 1").num_rows:
+            found.append("popularity")
     is_named = any(name_and_options(chart)[0] == "timeline" for chart in found)
     if not is_named and ledger.query("FROM timeline LIMIT 1").num_rows:
         found.append("timeline")

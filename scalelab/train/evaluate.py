@@ -116,6 +116,7 @@ class Evaluator:
         held_out: HeldOut,
         max_users: int = 0,
         block: int | None = None,
+        *,
         popularity_V: np.ndarray | None = None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
