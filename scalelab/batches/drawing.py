@@ -81,11 +81,13 @@ class Drawing:
         num_targets: np.ndarray,
         sequence_offsets: np.ndarray,
         targets_N: np.ndarray,
+        own_sequences: bool = False,
     ) -> list[tuple[NegativeIds, ...]]:
         """The negatives of each of `steps`, whose sequences are those of `users` in order.
 
         A sequence has `num_targets` targets from position `first_position` on; step t has the
-        sequences `sequence_offsets[t]` to `sequence_offsets[t + 1]`.
+        sequences `sequence_offsets[t]` to `sequence_offsets[t + 1]`. `own_sequences` says that a
+        user has several, each with one target: its position then distinguishes them.
         """
         own = np.concatenate(([0], np.cumsum(num_targets, dtype=np.int64)))
         by_source = []
@@ -108,7 +110,8 @@ class Drawing:
                     groups, first_group, sizes = num_targets, first_position, np.diff(bounds)
                 else:
                     groups = np.ones(len(users), np.int32)
-                    first_group = np.full(len(users), _WHOLE, np.int32)
+                    whole = np.full(len(users), _WHOLE, np.int32)
+                    first_group = first_position if own_sequences else whole
                     sizes = sequences
             key = stream_key(self._seed, epoch, 1 + i)
             places = Places(

@@ -139,7 +139,10 @@ class Loader(Steps):
         sequence_offsets = np.minimum(np.arange(len(steps) + 1) * self.size, len(users))
         is_last = plan.is_last[some]
         num_targets = self._num_targets(counts, is_last)
-        items, first = self._catalog.items, self._catalog.ends[users] - counts
+        items, ends = self._catalog.items, self._catalog.ends[users]
+        if plan.after is not None:
+            ends -= plan.after[some]
+        first = ends - counts
         if not self.mask_prob:  # the very last item is a target only
             first = first - 1
 
@@ -158,7 +161,8 @@ class Loader(Steps):
             epoch=epoch,
             steps=steps,
             users=users,
-            first_position=counts - 1 if self.last_only else np.zeros_like(counts),
+            first_position=self._first_positions(users, counts, ends),
+            own_sequences=self.every_prefix,
             num_targets=num_targets,
             sequence_offsets=sequence_offsets,
             targets_N=positions[1],
@@ -189,6 +193,14 @@ class Loader(Steps):
                 drawn,
             ) in zip(*columns, negatives, strict=True)
         ]
+
+    def _first_positions(
+        self, users: np.ndarray, counts: np.ndarray, ends: np.ndarray
+    ) -> np.ndarray:
+        """The number, in its history, of the first position of each sequence that has a target."""
+        if self.every_prefix:  # two of a user's may have as many inputs
+            return (ends - 2 - self._catalog.starts[users]).astype(np.int32)
+        return counts - 1 if self.last_only else np.zeros_like(counts)
 
 
 def _split(array: np.ndarray, offsets: np.ndarray) -> tuple[Tensor, ...]:

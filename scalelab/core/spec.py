@@ -26,11 +26,10 @@ from scalelab.core.run_sections import (
     ModelSpec,
     NegativesSpec,
     PartSpec,
-    TableSpec,
-    TrainSpec,
 )
 from scalelab.core.table_update import check_item_table, check_table_update
 from scalelab.core.toml_sections import Section, checked, read_toml
+from scalelab.core.train_section import TableSpec, TrainSpec
 
 __all__ = [
     "WORKED_OUT",

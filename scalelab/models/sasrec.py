@@ -41,7 +41,8 @@ class SASRec(nn.Module):
     that was trained for every user. `positions` = "relative" is what that paper proposes: a bias of
     attention by the distance back from the prediction, per block and head, learned, and no other
     positions. "rotary" turns queries and keys by their positions, "none" knows only what came
-    before what. With these three an earlier state never depends on what follows it.
+    before what. With these three an earlier state never depends on what follows it. The other
+    correction of that paper serves any model: `batch.packer` = "prefixes".
 
     `block` = "ligr" takes the block of LiGR, as eSASRec does: gates on both residuals and a gated
     feed-forward layer (SwiGLU where `activation` is "silu"), an inner width of 4 times `hidden_dim`

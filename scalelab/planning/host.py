@@ -14,7 +14,16 @@ _PROCESS = 560 * MIB
 _A_USER, _AN_INTERACTION = 160, 4
 
 
-def resident_bytes(data: LengthsOnly, requested: int) -> int:
-    """Highest resident bytes, from those of live tensors at the peak of training or evaluation."""
+def resident_bytes(data: LengthsOnly, requested: int, prefix_bytes: int = 0) -> int:
+    """Highest resident bytes, from those of live tensors at the peak of training or evaluation.
+
+    `prefix_bytes` are those of samples that are prefixes of histories.
+    """
     interactions = int(data.test.sum()) + len(data.test)
-    return _PROCESS + _A_USER * data.num_users + _AN_INTERACTION * interactions + requested
+    return (
+        _PROCESS
+        + _A_USER * data.num_users
+        + _AN_INTERACTION * interactions
+        + prefix_bytes
+        + requested
+    )

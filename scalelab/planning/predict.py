@@ -246,17 +246,22 @@ def predict(
         overflow=overflow,
         largest_step=largest_step,
         largest_block=largest_block,
-        host_rss_bytes=_host_rss(device, data, memory, evaluation),
+        host_rss_bytes=_host_rss(device, data, memory, evaluation, prefix_bytes=steps.prefix_bytes),
     )
 
 
 def _host_rss(
-    device: DeviceProfile, data: LengthsOnly, memory: MemoryKinds, evaluation: MemoryKinds
+    device: DeviceProfile,
+    data: LengthsOnly,
+    memory: MemoryKinds,
+    evaluation: MemoryKinds,
+    *,
+    prefix_bytes: int,
 ) -> int | None:
     if device.kind != "cpu":
         return None
     peaks = [kinds["requested"]["total"] for kinds in (memory, evaluation) if kinds]
-    return resident_bytes(data, max(peaks))
+    return resident_bytes(data, max(peaks), prefix_bytes)
 
 
 def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:

@@ -26,6 +26,7 @@ OPTIONS = {
         for positions in ("relative", "rotary", "none")
         for block in ("sasrec", "ligr")
     },
+    "prefixes": {"batch.packer": "prefixes"},
     "mixture": SOFTMAX,
     "target left alone": {**SOFTMAX, "loss.logq_target": False},
     "cosine": {"loss.name": "sampled_softmax", "loss.cosine": True, "loss.temperature": 0.1},
