@@ -19,11 +19,5 @@ def resident_bytes(data: LengthsOnly, requested: int, prefix_bytes: int = 0) -> 
 
     `prefix_bytes` are those of samples that are prefixes of histories.
     """
-    interactions = int(data.test.sum()) + len(data.test)
-    return (
-        _PROCESS
-        + _A_USER * data.num_users
-        + _AN_INTERACTION * interactions
-        + prefix_bytes
-        + requested
-    )
+    of_data = _A_USER * data.num_users + _AN_INTERACTION * data.num_interactions
+    return _PROCESS + of_data + prefix_bytes + requested
