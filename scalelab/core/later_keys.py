@@ -19,7 +19,7 @@ _TOP_K = {"top_k": None}
 # By section and part: options of parts that came later, with their defaults.
 _OPTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("model", "bert4rec"): {"mask_last_prob": 0.0},
-    ("model", "sasrec"): {"positions": "absolute", "block": "sasrec"},
+    ("model", "sasrec"): {"positions": "absolute", "block": "sasrec", "user_embedding": False},
     ("loss", "bce"): _TOP_K,
     ("loss", "gbce"): _TOP_K,
     ("loss", "bpr"): _TOP_K,

@@ -29,6 +29,7 @@ from scalelab.measure.probes import missing
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.torch_allocator import TorchAllocator
 from scalelab.models.tables import tensors_of
+from scalelab.models.users import user_table_of
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
@@ -72,7 +73,9 @@ def batch_tensors(batch: Batch) -> list[Tensor]:
 def label_parts(account: Account, parts: Parts) -> None:
     """Label parameters, gradients, optimizer state and popularity, now and later."""
     table: Any = parts.model.item_table_VD
-    account.label_training(parts.model, tensors_of(table), *parts.optimizers)
+    account.label_training(
+        parts.model, tensors_of(table), *parts.optimizers, user_table=user_table_of(parts.model)
+    )
     if parts.log_popularity_V is not None:
         account.label("other", [parts.log_popularity_V])
 

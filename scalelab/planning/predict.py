@@ -78,7 +78,13 @@ def predict(
         def trained(shape: BatchShape, cost: Cost | None = None) -> _Trained:
             # Each its own run: workspaces are allocated once a run, and so are weights.
             cublas = workspaces_for(device)
-            run = FakeTensorRun(spec, data.num_items, target=target, workspaces=cublas)
+            run = FakeTensorRun(
+                spec,
+                data.num_items,
+                num_users=len(data.train),
+                target=target,
+                workspaces=cublas,
+            )
             return _Trained(run, run.train(shape, steps.num_steps, cost), list(cublas.noted))
 
         # Seconds are those of the first epoch's largest step: few steps of a run are larger.

@@ -1,6 +1,7 @@
 """Make a trainer with all its parts from a spec: the one place that knows parts by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from scalelab.datasets.earlier import earlier_targets
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.models.tables import making
+from scalelab.models.users import num_users_are
 from scalelab.train.baselines import popularity_metrics
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
@@ -39,15 +41,19 @@ def build_parts(
     num_items: int,
     log_popularity: Callable[[], np.ndarray] | None = None,
     seed: int | None = None,
+    *,
+    num_users: int = 0,
 ) -> Parts:
     """Model, loss and optimizer on the spec's device; works under fake tensors too.
 
+    `num_users` are those of the training data, for a model with a table of users.
     `log_popularity` is called where the loss needs it. `seed` None leaves weights to torch's own
     generator, which is all that fake tensors can use.
     """
     device = torch.device(spec.device.name)
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
-    model = _built_model(spec, num_items, device, draw)
+    with num_users_are(num_users):
+        model = _built_model(spec, num_items, device, draw)
     if spec.train.compile:
         if not callable(getattr(model, "encode", None)):
             message = f"{locate('models', spec.model.name)} has no `encode` that could be compiled"
@@ -149,7 +155,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     spec.check_sources()
     data = load_data(spec) if data is None else data
     num_items = data.interactions.num_items
-    evaluator = evaluator_of(spec, num_items)
+    evaluator = replace(evaluator_of(spec, num_items), trained=data.split.train)
     loader = Loader(
         data.split.train,
         num_items=num_items,
@@ -160,7 +166,13 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         mask_prob=mask_prob(spec),
         mask_last_prob=mask_last_prob(spec),
     )
-    parts = build_parts(spec, num_items, lambda: loader.log_popularity, seed=spec.train.seed)
+    parts = build_parts(
+        spec,
+        num_items,
+        lambda: loader.log_popularity,
+        seed=spec.train.seed,
+        num_users=len(data.split.train),
+    )
     earlier = earlier_targets(
         data.interactions,
         data.split,

@@ -1,7 +1,7 @@
 """Rank held-out targets among the whole catalog, and average the metrics over users."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,8 +15,10 @@ from scalelab.core.errors import DataError
 from scalelab.core.target import Target
 from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
+from scalelab.datasets.known_users import training_rows
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
+from scalelab.models.users import user_table_of
 from scalelab.train.ranking import KS, ranking_metrics, user_ranks
 from scalelab.train.scoring import Scorer
 
@@ -52,7 +54,8 @@ class Evaluator:
     has seen before is then a miss. `masked` makes a model that guesses masked items rank the one
     behind the history. Scores are fp32 whatever the training precision. A k above the catalog, or
     above what a user has not seen, stands for all these items. `scores` takes the place of
-    the inner product of hidden state and item.
+    the inner product of hidden state and item. `trained` are the training histories, of which a
+    model with a table of users has a row each.
     """
 
     num_items: int
@@ -64,6 +67,7 @@ class Evaluator:
     block_bytes: int = 0
     most_bytes: int = 512 * MIB
     scores: Scores | None = None
+    trained: Histories | None = None
 
     def block_users(self, hidden_dim: int, target: Target | None) -> int:
         """Users scored at once on `target` (None: a CPU); at least 8, so that a very large catalog
@@ -144,7 +148,10 @@ class Evaluator:
         targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
         model.eval()
-        repeated_n = []
+        repeated_n, rows_n = [], None
+        if user_table_of(model) is not None:
+            assert self.trained is not None
+            rows_n = training_rows(self.trained, histories)
         try:
             scorer = Scorer(model, self, len(targets))
             batches = history_batches(
@@ -157,6 +164,8 @@ class Evaluator:
             )
             for batch in batches if block is None else islice(batches, 1):
                 users_S = batch.users_S.numpy()
+                if rows_n is not None:
+                    batch = replace(batch, user_rows_S=torch.from_numpy(rows_n[users_S]))
                 wanted_S = targets[users_S].astype(np.int64)
                 seen = _Seen(histories, users_S)
                 flat = torch.from_numpy(seen.rows * scorer.columns + seen.items)

@@ -13,6 +13,7 @@ from scalelab.batches.batch import Batch
 from scalelab.core.events import Phase
 from scalelab.losses import Loss, LossBatch, Negatives
 from scalelab.models import EncoderInput
+from scalelab.models.users import user_table_of
 from scalelab.train.optimizers.table import TableOptimizer
 
 __all__ = ["Announce", "Parts", "encoder_input", "hidden_of", "training_step"]
@@ -53,10 +54,14 @@ class Parts:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
-def encoder_input(batch: Batch) -> EncoderInput:
+def encoder_input(batch: Batch, with_users: bool = False) -> EncoderInput:
     """The part of a batch that the encoder sees."""
     return EncoderInput(
-        batch.item_ids_BL, batch.segments_BL, batch.positions_BL, batch.users_S.numel()
+        batch.item_ids_BL,
+        batch.segments_BL,
+        batch.positions_BL,
+        batch.users_S.numel(),
+        batch.users_S + 1 if with_users else None,
     )
 
 
@@ -74,7 +79,8 @@ def loss_batch(parts: Parts, batch: Batch) -> LossBatch:
 
 def hidden_of(parts: Parts, batch: Batch) -> Tensor:
     """Hidden states at the positions that have a target, (N, D)."""
-    hidden_BLD = parts.model(encoder_input(batch))
+    has_users = user_table_of(parts.model) is not None
+    hidden_BLD = parts.model(encoder_input(batch, with_users=has_users))
     return hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, batch.valid_N)
 
 

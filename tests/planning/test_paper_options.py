@@ -26,6 +26,7 @@ OPTIONS = {
         for positions in ("relative", "rotary", "none")
         for block in ("sasrec", "ligr")
     },
+    "user embedding": {"model.user_embedding": True},
     "prefixes": {"batch.packer": "prefixes"},
     "mixture": SOFTMAX,
     "target left alone": {**SOFTMAX, "loss.logq_target": False},
