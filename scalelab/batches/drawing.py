@@ -10,6 +10,7 @@ from scalelab.batches.negatives import Catalog, Places, Source
 from scalelab.core import plugins
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import NegativesSpec
+from scalelab.datasets.clock import Clock
 from scalelab.datasets.interactions import Histories
 
 __all__ = ["Drawing", "catalog_of", "check_negatives", "plain"]
@@ -33,8 +34,10 @@ def check_negatives(specs: tuple[NegativesSpec, ...], sequences: int) -> None:
             )
 
 
-def catalog_of(histories: Histories, num_items: int) -> Catalog:
+def catalog_of(histories: Histories, num_items: int, clock: Clock | None = None) -> Catalog:
     """The training histories as kernels take them. Raises DataError for an id out of range."""
+    if clock is not None:
+        clock = clock._replace(times=plain(clock.times, np.int64))
     items = plain(histories.item_ids, np.int32)
     starts, ends = plain(histories.starts, np.int64), plain(histories.ends, np.int64)
     if not ids_in_range(items, starts, ends, num_items):
@@ -42,7 +45,7 @@ def catalog_of(histories: Histories, num_items: int) -> Catalog:
             f"a training history holds an item id outside 1..{num_items}",
             "check num_items and the ids that the reader gives",
         )
-    return Catalog(items, starts, ends, num_items)
+    return Catalog(items, starts, ends, num_items, clock)
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:
@@ -57,7 +60,7 @@ class Drawing:
 
     def __init__(self, specs: tuple[NegativesSpec, ...], catalog: Catalog, seed: int) -> None:
         self._specs = specs
-        self._seed = seed
+        self._seed, self._catalog = seed, catalog
         self._sources: list[Source] = [
             plugins.load("negatives", spec.name)(**spec.options) for spec in specs
         ]
@@ -65,6 +68,13 @@ class Drawing:
             source.bind(catalog, reject=spec.reject)
             for source, spec in zip(self._sources, specs, strict=True)
         ]
+
+    def log_shares(self) -> tuple[np.ndarray | None, ...]:
+        """By source, the log of each item's probability where that is not popularity to a power."""
+        return tuple(
+            None if source.exponent is not None else source.log_shares(self._catalog)  # pyright: ignore[reportAttributeAccessIssue]
+            for source in self._sources
+        )
 
     def num_bytes(self, *, positions: int, sequences: int) -> int:
         """Bytes of the ids of a step of that size."""

@@ -17,6 +17,7 @@ from scalelab.batches.batch import Batch
 from scalelab.batches.drawing import Drawing, catalog_of, check_negatives
 from scalelab.batches.steps import EpochPlan, StepChoice, Steps
 from scalelab.core.spec import BatchSpec, NegativesSpec
+from scalelab.datasets.clock import Clock
 from scalelab.datasets.interactions import Histories
 
 __all__ = ["Loader"]
@@ -32,7 +33,8 @@ class Loader(Steps):
     """The training steps of every epoch; see `Steps` for who takes part, in which order and shapes.
 
     `seed` decides the order and the negatives; neither depends on packer or threads. `wait_s` is
-    how long the consumer of `epoch` has waited so far. Raises SpecError for negatives that cannot
+    how long the consumer of `epoch` has waited so far. `clock` has the times of the interactions
+    that the histories are slices of. Raises SpecError for negatives that cannot
     be drawn as requested, and DataError for ids out of range or a user who has every item that
     could be drawn.
     """
@@ -49,6 +51,7 @@ class Loader(Steps):
         mask_prob: float = 0.0,
         mask_last_prob: float = 0.0,
         threads: int = 1,
+        clock: Clock | None = None,
     ) -> None:
         super().__init__(
             histories.lengths,
@@ -62,7 +65,7 @@ class Loader(Steps):
         self.num_items = num_items
         self.threads = max(1, threads)
         self.wait_s = 0.0
-        self._catalog = catalog_of(histories, num_items)
+        self._catalog = catalog_of(histories, num_items, clock)
         self._drawing = Drawing(negatives, self._catalog, seed)
         # Compiles the kernels or loads them from disk, so that no step's time contains it.
         self.batch(0, self.num_steps - 1)
@@ -75,6 +78,10 @@ class Loader(Steps):
         """
         counts_V = self._catalog.counts_V
         return np.log(np.maximum(counts_V, 1) / counts_V.sum()).astype(np.float32)
+
+    def log_shares(self) -> tuple[np.ndarray | None, ...]:
+        """See `Drawing.log_shares`."""
+        return self._drawing.log_shares()
 
     def batch(self, epoch: int, step: int) -> Batch:
         """One step, prepared now, in tensors whose memory holds nothing else."""

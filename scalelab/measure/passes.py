@@ -76,8 +76,8 @@ def label_parts(account: Account, parts: Parts) -> None:
     account.label_training(
         parts.model, tensors_of(table), *parts.optimizers, user_table=user_table_of(parts.model)
     )
-    if parts.log_popularity_V is not None:
-        account.label("other", [parts.log_popularity_V])
+    known = (parts.log_popularity_V, *parts.log_shares)
+    account.label("other", [each for each in known if each is not None])
 
 
 def account_of(trainer: Trainer) -> Account:

@@ -153,8 +153,17 @@ def fake_parts(spec: RunSpec, num_items: int, num_users: int) -> Parts:
     device = spec.device.model_copy(update={"name": "cpu"})
     on_cpu = spec.model_copy(update={"device": device})
     parts = build_parts(on_cpu, num_items, num_users=num_users)
-    wanted = needs_popularity(parts.loss)
-    return replace(parts, log_popularity_V=torch.empty(num_items + 1) if wanted else None)
+    if not needs_popularity(parts.loss):
+        return parts
+    log_shares = tuple(
+        torch.empty(num_items + 1) if exponent is None else None
+        for exponent in _exponents(spec.negatives)
+    )
+    return replace(parts, log_popularity_V=torch.empty(num_items + 1), log_shares=log_shares)
+
+
+def _exponents(sources: tuple[NegativesSpec, ...]) -> list[float | None]:
+    return [plugins.load("negatives", s.name)(**s.options).exponent for s in sources]
 
 
 def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
@@ -177,13 +186,12 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
         made = plan.views(torch.empty(plan.num_bytes, dtype=torch.uint8))
     else:
         made = [torch.empty(sizes, dtype=dtype) for dtype, sizes in wanted]
-    exponents = [plugins.load("negatives", s.name)(**s.options).exponent for s in sources]
     return Batch(
         **dict(zip(layouts, made, strict=False)),
         negatives=tuple(
             NegativeIds(source.per, tensor, exponent)
             for source, tensor, exponent in zip(
-                sources, made[len(layouts) :], exponents, strict=True
+                sources, made[len(layouts) :], _exponents(sources), strict=True
             )
         ),
     )

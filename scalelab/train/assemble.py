@@ -13,6 +13,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
+from scalelab.datasets.clock import clock_of
 from scalelab.datasets.earlier import earlier_targets
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
@@ -43,12 +44,13 @@ def build_parts(
     seed: int | None = None,
     *,
     num_users: int = 0,
+    log_shares: Callable[[], tuple[np.ndarray | None, ...]] = tuple,
 ) -> Parts:
     """Model, loss and optimizer on the spec's device; works under fake tensors too.
 
     `num_users` are those of the training data, for a model with a table of users.
-    `log_popularity` is called where the loss needs it. `seed` None leaves weights to torch's own
-    generator, which is all that fake tensors can use.
+    `log_popularity` and `log_shares` are called where the loss needs them. `seed` None
+    leaves weights to torch's own generator, which is all that fake tensors can use.
     """
     device = torch.device(spec.device.name)
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
@@ -60,9 +62,12 @@ def build_parts(
             raise SpecError(message, "write train.compile = false")
         model.encode = torch.compile(model.encode, dynamic=True)
     loss = plugins.made("losses", spec.loss.name, **spec.loss.options)
-    log_popularity_V = None
+    log_popularity_V, shares = None, ()
     if log_popularity is not None and needs_popularity(loss):
         log_popularity_V = torch.from_numpy(log_popularity()).to(device)
+        shares = tuple(
+            None if each is None else torch.from_numpy(each).to(device) for each in log_shares()
+        )
     optimizer, table = build_optimizers(model, spec.train)
     return Parts(
         model=model,
@@ -72,6 +77,7 @@ def build_parts(
         clip_norm=spec.train.clip_norm,
         num_items=num_items,
         log_popularity_V=log_popularity_V,
+        log_shares=shares,
         generator=None if seed is None else torch.Generator(device).manual_seed(seed),
         bf16=spec.train.precision == "bf16",
         accumulate=spec.train.accumulate,
@@ -165,6 +171,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
         mask_last_prob=mask_last_prob(spec),
+        clock=clock_of(data.interactions),
     )
     parts = build_parts(
         spec,
@@ -172,6 +179,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         lambda: loader.log_popularity,
         seed=spec.train.seed,
         num_users=len(data.split.train),
+        log_shares=loader.log_shares,
     )
     earlier = earlier_targets(
         data.interactions,

@@ -36,6 +36,9 @@ class Parts:
     # Where the item table has an optimizer of its own; `optimizer` then has all other weights.
     table: TableOptimizer | None = None
     clip_norm: float = 0.0
+    # By source of negatives: the log of each item's probability, where the loss corrects for that
+    # and the source does not draw by popularity.
+    log_shares: tuple[Tensor | None, ...] = ()
 
     @property
     def optimizers(self) -> tuple[Optimizer, ...]:
@@ -67,11 +70,15 @@ def encoder_input(batch: Batch, with_users: bool = False) -> EncoderInput:
 
 def loss_batch(parts: Parts, batch: Batch) -> LossBatch:
     """The part of a batch that the loss sees."""
+    log_shares = parts.log_shares or (None,) * len(batch.negatives)
     return LossBatch(
         targets_N=batch.targets_N,
         num_items=parts.num_items,
         sequence_N=batch.sequence_N,
-        negatives=tuple(Negatives(*source) for source in batch.negatives),
+        negatives=tuple(
+            Negatives(*source, log_share_V)
+            for source, log_share_V in zip(batch.negatives, log_shares, strict=True)
+        ),
         log_popularity_V=parts.log_popularity_V,
         generator=parts.generator,
     )

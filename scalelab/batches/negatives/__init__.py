@@ -12,17 +12,21 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from scalelab.batches._kernels import count_items
+from scalelab.datasets.clock import Clock
 
 __all__ = ["Catalog", "Draw", "Places", "Source"]
 
 
 class Catalog(NamedTuple):
-    """Training histories (items int32; starts, ends int64, one per user)."""
+    """Training histories (items int32; starts, ends int64, one per user), and when their items were
+    taken, where that is known.
+    """
 
     items: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
     num_items: int
+    clock: Clock | None = None
 
     @property
     def counts_V(self) -> np.ndarray:
@@ -61,8 +65,12 @@ class Source(Protocol):
     """Any source of negatives."""
 
     @property
-    def exponent(self) -> float:
-        """Items are drawn in proportion to popularity to this power (0: uniformly)."""
+    def exponent(self) -> float | None:
+        """Items are drawn in proportion to popularity to this power (0: uniformly).
+
+        None where that is not the law. Then `log_shares(catalog)` gives the logarithm of each
+        item's probability, float32 (V,).
+        """
         ...
 
     def bind(self, catalog: Catalog, *, reject: bool) -> Draw:
