@@ -116,6 +116,8 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """Repeats to leave out; exact: same user, item and time; consecutive: the item just before."""
     split: Literal["leave_one_out", "temporal", "global_time", "sessions"] = "leave_one_out"
     """Which interactions are held out for validation and test."""
+    test_items: PositiveInt = 1
+    """Last items of each history that leave_one_out keeps from training; the last one tests."""
     targets: Literal["last", "successive", "all"] | None = None
     """What of a held-out window is ranked; left out: last, of sessions successive."""
     cut: Moment = ""

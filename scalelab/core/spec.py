@@ -140,6 +140,12 @@ class RunSpec(Section, frozen=True):
                 "positions before its targets",
                 'write data.split = "leave_one_out", or leave evaluate.positions out',
             )
+        if self.data.test_items != 1 and self.data.split != "leave_one_out":
+            raise SpecError(
+                f"data.test_items = {self.data.test_items}: the split {self.data.split!r} says "
+                "itself which items test",
+                'write data.split = "leave_one_out", or leave data.test_items out',
+            )
         check_users(spec.data, spec.model)
         check_table_update(self.train, self.loss.name, loss_class)
         check_item_table(self.model, self.table, self.train)

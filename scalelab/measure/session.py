@@ -22,7 +22,7 @@ from scalelab.core.records import (
 )
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids, write_user_ids
-from scalelab.datasets.known_users import training_user_ids
+from scalelab.datasets.user_ids import training_user_ids
 from scalelab.losses.kernels.choice import kernels_used
 from scalelab.measure import listeners, passes
 from scalelab.measure.account_check import account_error
@@ -40,6 +40,7 @@ from scalelab.models.users import user_table_of
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
+from scalelab.train.roll_out import roll_out
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
 __all__ = ["out_of_memory", "run"]
@@ -216,6 +217,8 @@ def _train(
             state.metrics += listeners.metric_rows("test", epoch, metrics)
             for split in trainer.earlier:
                 state.metrics += listeners.metric_rows(split, epoch, trainer.evaluate(split))
+            for split, found in roll_out(trainer):
+                state.metrics += listeners.metric_rows(split, epoch, found)
             state.metrics += listeners.oracle_rows(trainer, epoch)
     finally:
         state.row = replace(state.row, eval_s=clock.before("evaluate") + clock.evaluate_s)

@@ -19,7 +19,7 @@ from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_tensor_run import FakeTensorRun
-from scalelab.planning.host import resident_bytes
+from scalelab.planning.host import resident_bytes, rolled_out_bytes
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.prediction import Prediction
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
@@ -102,8 +102,9 @@ def predict(
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
         evaluated = data.evaluated(spec.data.max_eval_users)
-        earlier = earlier_lengths(evaluated["test"], spec.evaluate.positions)
-        evaluated |= earlier
+        once = earlier_lengths(evaluated["test"], spec.evaluate.positions, spec.data.test_items)
+        once |= data.ahead(spec.data.max_eval_users, spec.evaluate.steps_ahead)
+        evaluated |= once
         blocks = []
         for choice in evaluator.largest_blocks(
             evaluated,
@@ -128,7 +129,7 @@ def predict(
         num_steps=steps.num_steps,
         block=block,
         num_blocks=num_blocks,
-        blocks_once=sum(-(-len(part) // block_users) for part in earlier.values()),
+        blocks_once=sum(-(-len(part) // block_users) for part in once.values()),
     )
     return Prediction(
         device=device.name,
@@ -146,7 +147,13 @@ def predict(
         overflow=overflow,
         largest_step=largest_step,
         largest_block=largest_block,
-        host_rss_bytes=_host_rss(device, data, memory, evaluation, prefix_bytes=steps.prefix_bytes),
+        host_rss_bytes=_host_rss(
+            device,
+            data,
+            memory,
+            evaluation,
+            further=steps.prefix_bytes + rolled_out_bytes(spec, data),
+        ),
     )
 
 
@@ -156,12 +163,12 @@ def _host_rss(
     memory: MemoryKinds,
     evaluation: MemoryKinds,
     *,
-    prefix_bytes: int,
+    further: int,
 ) -> int | None:
     if device.kind != "cpu":
         return None
     peaks = [kinds["requested"]["total"] for kinds in (memory, evaluation) if kinds]
-    return resident_bytes(data, max(peaks), prefix_bytes)
+    return resident_bytes(data, max(peaks), further)
 
 
 def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:

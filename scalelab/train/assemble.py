@@ -13,6 +13,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
+from scalelab.datasets.ahead import ahead_targets
 from scalelab.datasets.clock import clock_of
 from scalelab.datasets.earlier import earlier_targets
 from scalelab.losses import needs_popularity, own_scores
@@ -181,15 +182,18 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         num_users=len(data.split.train),
         log_shares=loader.log_shares,
     )
+    rows = data.split.test.evaluated(spec.data.max_eval_users)
     earlier = earlier_targets(
         data.interactions,
         data.split,
-        data.split.test.evaluated(spec.data.max_eval_users),
+        rows,
         spec.evaluate.positions,
+        test_items=spec.data.test_items,
     )
     return Trainer(
         spec=spec,
         earlier=earlier,
+        ahead=ahead_targets(data.interactions, data.split, rows, spec.evaluate.steps_ahead),
         parts=parts,
         loader=loader,
         data=data,

@@ -115,13 +115,20 @@ class Evaluator:
 
     @torch.no_grad()
     def ranked(
-        self, model: nn.Module, held_out: HeldOut, max_users: int = 0, block: int | None = None
+        self,
+        model: nn.Module,
+        held_out: HeldOut,
+        max_users: int = 0,
+        block: int | None = None,
+        *,
+        firsts: list[np.ndarray] | None = None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
         `num_repeated` (targets seen before); and the rank of each user's target, as `user_ranks`
         has it, None where users have several targets.
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
+        `firsts` gets the item that is first in each list, block by block.
         """
         rows = held_out.evaluated(max_users)
         if len(rows) == 0:
@@ -134,7 +141,7 @@ class Evaluator:
             starts=held_out.histories.starts[rows],
             ends=held_out.histories.ends[rows],
         )
-        return self._evaluate(model, histories, held_out, rows=rows, block=block)
+        return self._evaluate(model, histories, held_out, rows=rows, block=block, firsts=firsts)
 
     def _evaluate(
         self,
@@ -144,6 +151,7 @@ class Evaluator:
         *,
         rows: np.ndarray,
         block: int | None,
+        firsts: list[np.ndarray] | None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
@@ -153,7 +161,7 @@ class Evaluator:
             assert self.trained is not None
             rows_n = training_rows(self.trained, histories)
         try:
-            scorer = Scorer(model, self, len(targets))
+            scorer = Scorer(model, self, len(targets), firsts)
             batches = history_batches(
                 histories,
                 packer=self.packer,

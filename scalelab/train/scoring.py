@@ -43,10 +43,17 @@ class Scorer:
     """Ranks all items for a block of users, in one buffer that is used again.
 
     `rank` looks at no value, so that planning can run it on fake tensors and a GPU is not
-    waited for. `finite` says whether all scores so far were numbers.
+    waited for. `finite` says whether all scores so far were numbers. `firsts` gets the first item
+    of each list, block by block; then each block is waited for.
     """
 
-    def __init__(self, model: nn.Module, settings: "Evaluator", num_users: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: "Evaluator",
+        num_users: int,
+        firsts: list[np.ndarray] | None = None,
+    ) -> None:
         self.model = model
         self.settings = settings
         table: Any = model.item_table_VD
@@ -59,6 +66,7 @@ class Scorer:
         self.scores = ScorePanels(table.detach(), settings.scores, users=users, numbers=numbers)
         self.columns = self.scores.columns if self.scores.is_one else num_rows
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self.firsts = firsts
         # What is known of every user; made now, so that each block finds the same memory in use.
         self.num_kept = 0
         self.above_n = torch.zeros(num_users, dtype=torch.int64, device=self.device)
@@ -121,6 +129,8 @@ class Scorer:
         # An item without a score is in nobody's list, and a column past the catalog is not an item:
         # the places that are left over count for the padding row.
         items_Sk.masked_fill_(top_Sk == -torch.inf, 0)
+        if self.firsts is not None:
+            self.firsts.append(items_Sk[:, 0].cpu().numpy().copy())
         levels_Sk = self.levels_k.expand_as(items_Sk).flatten()
         self.shown_V.scatter_reduce_(0, items_Sk.flatten(), levels_Sk, "amax")
 

@@ -19,6 +19,7 @@ __all__ = ["Positions"]
 
 # One row a configuration and position: means over the last attempt of each seed, at the epoch whose
 # weights were kept. `position` counts back from the test target, which has 0; validation has -1.
+# Steps ahead count up from 1.
 _ROWS = f"""
 WITH latest AS (
     SELECT * FROM results SEMI JOIN (
@@ -31,28 +32,33 @@ found AS (
     SELECT {", ".join(f"latest.{name}" for name in KEY)},
         any_value(dataset) AS dataset, any_value(num_items) AS num_items, any_value(loss) AS loss,
         any_value(spec)::VARCHAR AS spec, avg(valid_ndcg_10) AS chosen_by,
-        CASE metrics.split WHEN 'test' THEN 0 WHEN 'valid' THEN -1
+        CASE WHEN metrics.split = 'test' THEN 0 WHEN metrics.split = 'valid' THEN -1
+            WHEN starts_with(metrics.split, 'ahead-') THEN try_cast(metrics.split[7:] AS BIGINT)
             ELSE -1 - try_cast(metrics.split[7:] AS BIGINT) END AS position,
         avg(metrics.value) AS quality
     FROM latest JOIN metrics ON metrics.run_id = latest.run_id
     WHERE metrics.name = $name AND metrics.k IS NOT DISTINCT FROM $k
         AND metrics.epoch = latest.best_epoch
-        AND (metrics.split IN ('valid', 'test') OR starts_with(metrics.split, 'train-'))
+        AND (metrics.split IN ('valid', 'test') OR starts_with(metrics.split, 'train-')
+            OR starts_with(metrics.split, 'ahead-'))
     GROUP BY {", ".join(f"latest.{name}" for name in KEY)}, metrics.split
 ),
 counted AS (
-    SELECT *, min(position) OVER one AS furthest,
+    SELECT *, min(position) OVER one AS first, max(position) OVER one AS last,
         dense_rank() OVER (
             PARTITION BY {", ".join(KEY[1:])} ORDER BY chosen_by DESC, configuration
         ) AS place_in_order
     FROM found WINDOW one AS (PARTITION BY {", ".join(KEY)})
 )
-SELECT * EXCLUDE (furthest, chosen_by, place_in_order) FROM counted
-WHERE furthest < -1 AND place_in_order <= $most
+SELECT * EXCLUDE (first, last, chosen_by, place_in_order), position > 0 AS is_ahead FROM counted
+WHERE (first < -1 OR last > 0) AND place_in_order <= $most
 ORDER BY dataset, num_items, {", ".join(KEY[1:])}, place_in_order, position
 """
 _ADDED = {"place": pa.string(), "label": pa.string(), "usual": pa.string(), "metric": pa.string()}
-_NAMES = "datum.value == 0 ? 'test' : datum.value == -1 ? 'valid' : 'train' + (datum.value + 1)"
+_NAMES = (
+    "datum.value > 0 ? 'ahead ' + datum.value : datum.value == 0 ? 'test' : "
+    "datum.value == -1 ? 'valid' : 'train' + (datum.value + 1)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +66,8 @@ class Positions:
     """Quality at each of the last positions: training targets, then validation, then test.
 
     It needs runs with `evaluate.positions` above 0. A fall from the last training position to
-    validation says how much of the fit does not carry over (Figure 3 of the CCE paper).
+    validation says how much of the fit does not carry over (Figure 3 of the CCE paper). Of runs
+    with `evaluate.steps_ahead` the steps follow, a line of their own: their histories end earlier.
     """
 
     metric: Metric = "ndcg@10"
@@ -92,14 +99,20 @@ class Positions:
         lines: dict[object, dict[int, float]] = {}
         for row in rows.to_pylist():
             lines.setdefault(key_of(row), {})[row["position"]] = row["quality"]
-        both = [line for line in lines.values() if -2 in line and 0 in line]
-        if not both:
-            return ""
-        return (
-            f"From the last training position to test {rows['metric'][0].as_py()} goes from "
-            f"{both[0][-2]:.4f} to {both[0][0]:.4f}, for the configuration that is best on "
-            "validation."
-        )
+        furthest = max((max(line) for line in lines.values()), default=0)
+        metric = rows["metric"][0].as_py() if rows.num_rows else ""
+        found = []
+        for words, first, last in (
+            ("From the last training position to test", -2, 0),
+            ("From the first step ahead to the last", 1, furthest),
+        ):
+            both = [line for line in lines.values() if first < last and {first, last} <= set(line)]
+            if both:
+                found.append(
+                    f"{words} {metric} goes from {both[0][first]:.4f} to {both[0][last]:.4f}, for "
+                    "the configuration that is best on validation."
+                )
+        return " ".join(found)
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """For each data set and device a panel."""
@@ -112,6 +125,8 @@ class Positions:
             for place in dict.fromkeys(rows["place"].to_pylist())
         ]
         subtitle = ["training targets have been trained on; means over seeds"]
+        if any(rows["is_ahead"].to_pylist()):
+            subtitle.append("ahead: the last items, hidden and ranked one after the other")
         subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
@@ -127,7 +142,7 @@ class Positions:
             x=alt.X("position:Q", title="position", axis=axis, scale=alt.Scale(nice=False)),
             y=alt.Y("quality:Q", **up),
             color=look.color,
-            detail="configuration:N",
+            detail=["configuration:N", "is_ahead:N"],
         )
         tooltip = [
             alt.Tooltip("label:N", title="configuration"),
