@@ -13,7 +13,7 @@ from scalelab.core.spec import NegativesSpec
 from scalelab.datasets.clock import Clock
 from scalelab.datasets.interactions import Histories
 
-__all__ = ["Drawing", "catalog_of", "check_negatives", "plain"]
+__all__ = ["Drawing", "catalog_of", "check_clock", "check_negatives", "plain"]
 
 # Draws per position are numbered from 0; those of a whole sequence or step are one group beside.
 _WHOLE = -1
@@ -31,6 +31,17 @@ def check_negatives(specs: tuple[NegativesSpec, ...], sequences: int) -> None:
             raise SpecError(
                 '"in_batch" draws from the other sequences of a step, and a step has one sequence',
                 'raise batch.size, or set negatives.name = "uniform"',
+            )
+
+
+def check_clock(specs: tuple[NegativesSpec, ...], has_clock: bool) -> None:
+    """Raise DataError for sources that need to know when items were taken, where nobody does."""
+    for spec in specs:
+        if not has_clock and getattr(plugins.load("negatives", spec.name), "needs_clock", False):
+            raise DataError(
+                f"the negatives {spec.name!r} need clock times of a known unit, which these data "
+                "do not have",
+                'write negatives.name = "popularity", or take a data set with timestamps',
             )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from scalelab.batches._kernels import fill_masked, fill_rows, fill_targets
 from scalelab.batches._random import stream_key
 from scalelab.batches.batch import Batch
-from scalelab.batches.drawing import Drawing, catalog_of, check_negatives
+from scalelab.batches.drawing import Drawing, catalog_of, check_clock, check_negatives
 from scalelab.batches.steps import EpochPlan, StepChoice, Steps
 from scalelab.core.spec import BatchSpec, NegativesSpec
 from scalelab.datasets.clock import Clock
@@ -62,6 +62,7 @@ class Loader(Steps):
             mask_last_prob=mask_last_prob,
         )
         check_negatives(negatives, min(self.size, self.num_sequences))
+        check_clock(negatives, clock is not None)
         self.num_items = num_items
         self.threads = max(1, threads)
         self.wait_s = 0.0

@@ -9,6 +9,7 @@ from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.ahead import ahead_lengths, whole_and_untrained
 from scalelab.datasets.by_session import by_session
+from scalelab.datasets.clock import clock_of
 from scalelab.datasets.evaluated import begins_of_runs, evaluated_rows
 from scalelab.datasets.filters import keep_core
 from scalelab.datasets.global_time import global_time, moment
@@ -28,7 +29,7 @@ class LengthsOnly:
     each user has one. `num_eval_users` is how many of the test users are evaluated
     (`data.max_eval_users` applied), `num_interactions` how many all users have together, whether
     or not the split uses them. `test_whole` and `test_untrained` are what `whole_and_untrained`
-    says of the users of `test`.
+    says of the users of `test`; `has_clock` whether there are clock times.
     """
 
     train: np.ndarray
@@ -40,6 +41,7 @@ class LengthsOnly:
     num_eval_users: int
     test_whole: np.ndarray
     test_untrained: np.ndarray
+    has_clock: bool
     valid_users: np.ndarray | None = None
     test_users: np.ndarray | None = None
 
@@ -105,6 +107,7 @@ class Dataset:
         if known is not None:
             train, valid, test = split_lengths(known.lengths, data.test_items)
             whole, untrained = test + 1, np.full_like(test, data.test_items + 1)
+            has_clock = False  # what is known unread is generated, in an order and no more
             num_items, num_users = known.num_items, len(known.lengths)
             num_interactions = int(known.lengths.sum())
         else:
@@ -115,6 +118,7 @@ class Dataset:
             num_items, num_users = interactions.num_items, interactions.num_users
             num_interactions = interactions.num_interactions
             whole, untrained = whole_and_untrained(interactions, parts.train, parts.test.users)
+            has_clock = clock_of(interactions) is not None
             if targets_of(data) != "last":
                 users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
         num_test_users = len(np.unique(users["test_users"])) if users else len(test)
@@ -128,6 +132,7 @@ class Dataset:
             num_eval_users=min(data.max_eval_users or num_test_users, num_test_users),
             test_whole=whole,
             test_untrained=untrained,
+            has_clock=has_clock,
             **users,
         )
 

@@ -4,6 +4,7 @@ import importlib.util
 from typing import NamedTuple
 
 from scalelab.batches.batch import BatchShape
+from scalelab.batches.drawing import check_clock
 from scalelab.batches.steps import Steps
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.core.spec import RunSpec
@@ -59,6 +60,7 @@ def predict(
     check_precision(spec.train.precision, device.kind)
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
+    check_clock(spec.negatives, data.has_clock)
     steps = Steps(
         data.train,
         batch=spec.batch,

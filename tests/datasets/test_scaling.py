@@ -19,6 +19,7 @@ def lengths(train, test):
         num_eval_users=len(test),
         test_whole=np.array(test) + 1,
         test_untrained=np.full(len(test), 2),
+        has_clock=False,
     )
 
 

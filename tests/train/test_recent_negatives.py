@@ -77,5 +77,7 @@ def test_an_interrupted_training_goes_on_with_the_same_draws(small, timed, tmp_p
 
 
 def test_times_that_are_only_an_order_are_refused(small):
-    with pytest.raises(DataError, match="clock times"):
-        assemble(small({"negatives": SOURCES, "loss.name": "bce"}))
+    spec = small({"negatives": SOURCES, "loss.name": "bce"})
+    for whole in (assemble, predict):
+        with pytest.raises(DataError, match="clock times"):
+            whole(spec)

@@ -3,7 +3,8 @@
 A source is a frozen dataclass whose fields are its own options (`num_negatives`, `per` and `reject`
 belong to every source and are handled outside it). `bind` prepares what it needs of a catalog and
 returns the function that draws. A draw depends on (seed, epoch, source, user, position, k) and, for
-sources that look at the step, on the items of the step; on nothing else.
+sources that look at the step, on the items of the step; on nothing else. A class with a true
+`needs_clock` is refused where `Catalog.clock` is not known.
 """
 
 from collections.abc import Callable

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from scalelab.batches.negatives import Catalog, Draw
 from scalelab.batches.negatives._alias import draw_by_weights
-from scalelab.core.errors import DataError, SpecError
+from scalelab.core.errors import SpecError
 
 __all__ = ["Recent"]
 
@@ -34,6 +34,7 @@ class Recent:
 
     # Not popularity to a power: `log_shares` says what it is.
     exponent: ClassVar[None] = None
+    needs_clock: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.half_life_days > 0:
@@ -56,11 +57,7 @@ class Recent:
 
     def _weights(self, catalog: Catalog) -> np.ndarray:
         clock = catalog.clock
-        if clock is None:
-            raise DataError(
-                'negatives "recent" need clock times of a known unit, which these data do not have',
-                'write negatives.name = "popularity", or take a data set with timestamps',
-            )
+        assert clock is not None, "see `check_clock`"
         weights_V = np.zeros(catalog.num_items + 1, np.float64)
         histories = (catalog.items, catalog.starts, catalog.ends)
         half_life = self.half_life_days * clock.ticks_a_day
