@@ -4,7 +4,7 @@ A sample is a user and an end: the items of the history before that end, at most
 are the inputs. Nothing else is held for it, so that all prefixes take 8 bytes a target.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,12 +41,13 @@ class Samples:
         self._after: np.ndarray | None = None
         if every_prefix:
             number = lengths[self.users] - 1
-            ends = np.cumsum(number, dtype=np.int64)
+            total = int(number.sum())
+            ends = np.cumsum(number).astype(_dtype_for(total))
             self.users = np.repeat(self.users, number)
             # The last prefix of a user has nothing after it, the one before it one item, ...
-            self._after = np.repeat(ends, number).astype(np.int64)
-            self._after -= np.arange(1, len(self.users) + 1)
-            self._after = self._after.astype(np.int32)
+            after = np.repeat(ends, number)
+            after -= np.arange(1, total + 1, dtype=after.dtype)
+            self._after = after.astype(np.int32, copy=False)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -58,7 +59,7 @@ class Samples:
 
     def shuffled(self, key: np.uint64) -> Some:
         """All samples in an order that depends on `key` alone."""
-        order = np.arange(len(self), dtype=np.int32 if len(self) < 2**31 else np.int64)
+        order = np.arange(len(self), dtype=_dtype_for(len(self)))
         permute(order, key)
         return self._at(order)
 
@@ -82,3 +83,7 @@ class Samples:
         if after is not None:
             inputs = inputs - after
         return np.minimum(inputs, self.max_len).astype(np.int32)
+
+
+def _dtype_for(number: int) -> type[np.integer[Any]]:
+    return np.int32 if number < 2**31 else np.int64

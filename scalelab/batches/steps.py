@@ -23,12 +23,14 @@ from scalelab.core.spec import BatchSpec
 __all__ = ["EpochPlan", "StepChoice", "Steps"]
 
 _KEPT_PLANS = 2
-# Of a plan, by sequence: five numbers in int32 and a bool.
-_PLAN_BYTES = 21
+# By sequence: of a plan five numbers in int32 and a bool, and three more while it is made.
+_PLAN_BYTES, _MAKING_BYTES = 21, 12
 # Of the stream of numbers that says which sequences mask their last item alone.
 _LAST = -2
 # Sequences that are packed at most to find the largest steps, about 50 ns each: 10 seconds.
 _MOST_SEARCHED = 200_000_000
+# Sequences whose places are held at once meanwhile, about 400 MB.
+_MOST_PLANNED = 20_000_000
 # What was found: the runs of a study that differ in their loss or model have the same steps.
 _FOUND: dict[tuple[Any, ...], tuple["StepChoice", ...]] = {}
 
@@ -127,8 +129,10 @@ class Steps:
         """What prefixes take of a process's memory: their index and the plans of some epochs; 0
         where there is one sequence a user.
         """
-        plans = (_KEPT_PLANS + 1) * _PLAN_BYTES * len(self._samples)
-        return self._samples.num_bytes and self._samples.num_bytes + plans
+        if not self._samples.num_bytes:
+            return 0
+        plans = (_KEPT_PLANS + 1) * _PLAN_BYTES + _MAKING_BYTES
+        return self._samples.num_bytes + plans * len(self._samples)
 
     @property
     def num_steps(self) -> int:
@@ -225,7 +229,9 @@ class Steps:
 
     def _search(self, epochs: int) -> tuple[StepChoice, ...]:
         """The first step of each sizes in so many epochs, with a thread per core."""
-        with ThreadPoolExecutor(available_cores()) as pool:
+        # Every thread holds a plan: of many prefixes only as many as are held anyway.
+        at_once = max(_KEPT_PLANS, _MOST_PLANNED // self.num_sequences)
+        with ThreadPoolExecutor(min(available_cores(), at_once)) as pool:
             found = np.concatenate(list(pool.map(self._distinct_of, range(epochs))))
         return tuple(
             StepChoice(epoch, step, BatchShape(rows, self.max_len, sequences, positions))
