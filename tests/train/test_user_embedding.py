@@ -26,6 +26,58 @@ from scalelab.train.step import hidden_of
 USERS = {"model.user_embedding": True}
 
 
+OWN_MODEL = """
+import torch
+from scalelab.models.tables import item_table
+from scalelab.models.users import user_table
+
+__all__ = ["UsersOnly"]
+
+
+class UsersOnly(torch.nn.Module):
+    def __init__(self, *, num_items, max_len, generator, hidden_dim: int = 8):
+        super().__init__()
+        self.items, self.users = item_table(num_items, hidden_dim), user_table(hidden_dim)
+        self.reset_parameters(generator)
+
+    def reset_parameters(self, generator):
+        self.items.reset(0.1, generator)
+        self.users.reset(0.1, generator)
+
+    @property
+    def item_table_VD(self):
+        return self.items.rows_VD
+
+    @property
+    def user_table_UD(self):
+        return self.users.weight
+
+    def forward(self, inputs):
+        return self.users(inputs) + 0.0 * self.items(inputs.item_ids_BL)
+"""
+
+
+def test_a_model_of_your_own_may_have_a_table_of_users(small, tmp_path, monkeypatch):
+    (tmp_path / "users_only.py").write_text(OWN_MODEL)
+    monkeypatch.chdir(tmp_path)
+    spec = small(
+        {
+            "model": {"name": "./users_only.py:UsersOnly"},
+            "train.epochs": 4,
+            "train.learning_rate": 0.1,
+        }
+    )
+    record = run(spec, run_id="r", strict=True)
+    predicted = predict(spec)
+    measured = {
+        m.component: m.bytes for m in record.memory if (m.stage, m.kind) == ("train", "requested")
+    }
+    assert predicted.memory["requested"] == measured
+    assert measured["user_table"] >= 3 * 4 * 8 * 301
+    losses = [m.value for m in record.metrics if (m.split, m.name) == ("train", "loss")]
+    assert losses[-1] < losses[0] - 0.3, "users were not learned"
+
+
 def write_csv(file, rows):
     with file.open("w", newline="") as stream:
         csv.writer(stream).writerows([("user_id", "item_id", "timestamp"), *rows])
