@@ -33,9 +33,11 @@ class UserTable(nn.Module):
         rows_S = inputs.user_rows_S
         if rows_S is None:
             raise ValueError("a table of users, and the inputs do not say whose they are")
-        # Segment 0 is padding.
-        rows_BL = torch.cat([rows_S.new_zeros(1), rows_S])[inputs.segments_BL.long()]
-        return F.embedding(rows_BL, self.weight, padding_idx=0)
+        # A row for each sequence, then one for each position: to add gradients up, a GPU sorts what
+        # it looks up, and how much of its memory that takes depends on how many rows there are.
+        own_SD = F.embedding(rows_S, self.weight, padding_idx=0)
+        of_segments = torch.cat([torch.zeros_like(own_SD[:1]), own_SD])  # segment 0 is padding
+        return F.embedding(inputs.segments_BL, of_segments, padding_idx=0)
 
     @torch.no_grad()
     def reset(self, std: float, generator: Generator | None) -> None:
