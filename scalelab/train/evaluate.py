@@ -122,6 +122,7 @@ class Evaluator:
         block: int | None = None,
         *,
         firsts: list[np.ndarray] | None = None,
+        popularity_V: np.ndarray | None = None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
         `num_repeated` (targets seen before); and the rank of each user's target, as `user_ranks`
@@ -129,6 +130,8 @@ class Evaluator:
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
         `firsts` gets the item that is first in each list, block by block.
+        With `popularity_V` there are `popularity@k` and `target_popularity`, its means over what is
+        recommended and over the targets.
         """
         rows = held_out.evaluated(max_users)
         if len(rows) == 0:
@@ -141,7 +144,15 @@ class Evaluator:
             starts=held_out.histories.starts[rows],
             ends=held_out.histories.ends[rows],
         )
-        return self._evaluate(model, histories, held_out, rows=rows, block=block, firsts=firsts)
+        return self._evaluate(
+            model,
+            histories,
+            held_out,
+            rows=rows,
+            block=block,
+            firsts=firsts,
+            popularity_V=popularity_V,
+        )
 
     def _evaluate(
         self,
@@ -152,6 +163,7 @@ class Evaluator:
         rows: np.ndarray,
         block: int | None,
         firsts: list[np.ndarray] | None,
+        popularity_V: np.ndarray | None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
@@ -161,7 +173,7 @@ class Evaluator:
             assert self.trained is not None
             rows_n = training_rows(self.trained, histories)
         try:
-            scorer = Scorer(model, self, len(targets), firsts)
+            scorer = Scorer(model, self, len(targets), popularity_V)
             batches = history_batches(
                 histories,
                 packer=self.packer,
@@ -177,8 +189,12 @@ class Evaluator:
                 wanted_S = targets[users_S].astype(np.int64)
                 seen = _Seen(histories, users_S)
                 flat = torch.from_numpy(seen.rows * scorer.columns + seen.items)
-                # Nothing is read before the last block, so that a GPU never waits for us.
-                scorer.keep(scorer.rank(batch, torch.from_numpy(wanted_S), flat))
+                # Else nothing is read before the last block, so that a GPU never waits for us.
+                ranks = scorer.rank(batch, torch.from_numpy(wanted_S), flat)
+                if firsts is not None:
+                    firsts.append(ranks.items_Sk[:, 0].cpu().numpy().copy())
+                scorer.keep(ranks)
+                del ranks
                 repeated_n.append(seen.have(wanted_S))
         finally:
             model.train(was_training)
@@ -191,6 +207,8 @@ class Evaluator:
         users = users[first : first + len(above)]
         groups = users if held_out.as_sets else None
         metrics = ranking_metrics(above, ties, missed, self.ks, groups=groups) | scorer.coverage()
+        if scorer.lists:
+            metrics |= scorer.lists.metrics(self.ks, targets[first : first + len(above)])
         num_users = len(np.unique(users))
         metrics |= {
             "num_users": num_users,

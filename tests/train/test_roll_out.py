@@ -170,7 +170,8 @@ def test_steps_are_predicted_measured_stored_and_drawn(small, tmp_path, fed_back
     assert rows["position"].to_pylist() == [-1, 0, 1, 2, 3, 4]
     assert rows["quality"].to_pylist() == [values[split, best] for split in splits]
     first, last = values["ahead-1", best], values[f"ahead-{STEPS}", best]
-    assert f"the last ndcg@10 goes from {first:.4f} to {last:.4f}" in chart.finding(rows).lower()
+    wanted = f"From step 1 ahead to step {STEPS} NDCG@10 goes from {first:.4f} to {last:.4f}"
+    assert wanted in chart.finding(rows)
     assert chart.draw(rows).to_dict()
     assert record.run.protocol == "leave-one-out, 4 items for test, seen excluded"
 
