@@ -45,6 +45,9 @@ class Reference:
 
     dataset: str
     num_items: int | None
+    num_users: int | None
+    protocol: str
+    data_fingerprint: str
     name: str
     valid: float | None
     test: float | None

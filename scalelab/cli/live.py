@@ -257,10 +257,14 @@ def _references(record: Record) -> tuple[Reference, ...]:
     """The baselines of the data of a run, the best on test first."""
     known = (one for one in record.baselines if (one.metric, one.k) == ("ndcg", 10))
     figures = {(one.name, one.split): one.value for one in known}
+    run = record.run
     found = [
         Reference(
-            dataset=record.run.dataset,
-            num_items=record.run.num_items,
+            dataset=run.dataset,
+            num_items=run.num_items,
+            num_users=run.num_users,
+            protocol=run.protocol,
+            data_fingerprint=run.data_fingerprint or "",
             name=name.replace("_", " "),
             valid=figures.get((name, "valid")),
             test=figures.get((name, "test")),

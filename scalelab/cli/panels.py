@@ -1,4 +1,4 @@
-"""Draw the parts of the live view: runs, the Pareto front, baselines and the GPUs."""
+"""Draw the parts of the live view: runs, the Pareto front and the GPUs."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from scalelab.cli.finished import Finished, Reference, short_note, without_seed
+from scalelab.cli.finished import Finished, short_note, without_seed
 from scalelab.cli.live import Running
 from scalelab.cli.names import readable, short_names
 from scalelab.cli.output import clean
@@ -18,7 +18,6 @@ from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = [
     "COLOURS",
-    "baselines_line",
     "best_under",
     "finished_table",
     "meters",
@@ -69,7 +68,7 @@ def running_table(
     """The runs in progress; memory is beside its share of the budget, or of the prediction."""
     fixed = [
         Column("epoch", justify="right", width=7 if width >= _WITH_BAR else 5),
-        Column("NDCG", justify="right", width=6),
+        Column(_metric_head(runs), justify="right", width=6),
         Column("", width=_SPARK),
         Column("memory", justify="right", width=8),
         Column("", justify="right", width=4),
@@ -86,6 +85,13 @@ def running_table(
     if len(shown) < len(runs):
         table.add_row(f"... and {len(runs) - len(shown)} more")
     return table
+
+
+def _metric_head(runs: Sequence[Running]) -> str:
+    """The validation metric by which all these runs choose an epoch, without its cut-off."""
+    keys = {run.progress.metric_key for run in runs if run.progress is not None}
+    name = keys.pop().partition("@")[0].upper() if len(keys) == 1 else "valid"
+    return name if len(name) <= 6 else "valid"
 
 
 def _running_cells(run: Running, width: int, ascii_only: bool) -> list[RenderableType]:
@@ -193,30 +199,6 @@ def best_under(
         if fitting and max(fitting, key=lambda other: other.valid) == point:
             found.append(budget)
     return found
-
-
-def baselines_line(found: Sequence[Reference]) -> Text:
-    """One line with the rankings that every model must beat, of each data set by its name."""
-    places = list(dict.fromkeys((one.dataset, one.num_items) for one in found))
-    texts: list[str] = []
-    for place in places:
-        own = [one for one in found if (one.dataset, one.num_items) == place]
-        shown = ", ".join(
-            f"{clean(one.name)} {_quality(one.test)}" for one in own if one.test is not None
-        )
-        texts.append(f"{_place(place, places)}: {shown}" if len(places) > 1 else shown)
-    text = f"baselines, test NDCG@10: {'; '.join(texts)}"
-    return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
-
-
-def _place(place: tuple[str, int | None], places: Sequence[tuple[str, int | None]]) -> str:
-    """Only what distinguishes a data set from the others."""
-    dataset, num_items = place
-    items = f"{num_items:,} items" if num_items is not None else ""
-    if len({name for name, _ in places}) == 1:
-        return items
-    alike = [name for name, _ in places].count(dataset) > 1
-    return f"{clean(dataset)}, {items}" if alike and items else clean(dataset)
 
 
 def meters(gpus: Sequence[GpuMeter]) -> Table:

@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from scalelab.cli.baselines_line import baselines_line
 from scalelab.cli.live import Snapshot
 from scalelab.cli.output import clean
 from scalelab.cli.panels import (
     COLOURS,
-    baselines_line,
     finished_table,
     meters,
     pareto_table,

@@ -16,7 +16,7 @@ from scalelab.core.item_attributes import attributes_file, attributes_source
 from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
 from scalelab.core.option_types import section_of
-from scalelab.core.part_sources import sources_of
+from scalelab.core.part_sources import check_unchanged, sources_of
 from scalelab.core.parts import list_kind
 from scalelab.core.presets import find_preset
 from scalelab.core.protocol import protocol_of
@@ -30,11 +30,11 @@ from scalelab.core.run_sections import (
     ModelSpec,
     NegativesSpec,
     PartSpec,
-    TableSpec,
-    TrainSpec,
 )
 from scalelab.core.table_update import check_item_table, check_table_update
 from scalelab.core.toml_sections import Section, checked, read_toml
+from scalelab.core.train_section import TableSpec, TrainSpec
+from scalelab.core.user_table import check_users
 
 __all__ = [
     "WORKED_OUT",
@@ -141,6 +141,13 @@ class RunSpec(Section, frozen=True):
                 "positions before its targets",
                 'write data.split = "leave_one_out", or leave evaluate.positions out',
             )
+        if self.data.test_items != 1 and self.data.split != "leave_one_out":
+            raise SpecError(
+                f"data.test_items = {self.data.test_items}: the split {self.data.split!r} says "
+                "itself which items test",
+                'write data.split = "leave_one_out", or leave data.test_items out',
+            )
+        check_users(spec.data, spec.model)
         check_table_update(self.train, self.loss.name, loss_class)
         check_item_table(self.model, self.table, self.train)
         # The constructor is the last check of a loss's options.
@@ -164,15 +171,7 @@ class RunSpec(Section, frozen=True):
 
     def check_sources(self) -> None:
         """Raises SpecError where a part is no longer, or not here, what it was when planned."""
-        now = self.present_sources()
-        for key in sorted(now.keys() | self.sources.keys()):
-            if now.get(key) != self.sources.get(key):
-                part = self.named_parts().get(key)
-                what = f"the source of {locate(*part)}" if part else "the file of item attributes"
-                raise SpecError(
-                    f"{what} is not what it was when the run was planned",
-                    "type the command again; on a cluster, install the same version on all nodes",
-                )
+        check_unchanged(self.named_parts(), self.sources, self.present_sources())
 
     def with_(self, overrides: Overrides) -> "RunSpec":
         """The same run with some keys changed, such as {"batch.size": 256}. Raises SpecError."""

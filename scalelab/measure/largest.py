@@ -52,7 +52,8 @@ def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
         name: part.histories.lengths[part.evaluated(trainer.spec.data.max_eval_users)]
         for name, part in (("valid", split.valid), ("test", split.test))
     }
-    lengths |= {name: part.histories.lengths for name, part in trainer.earlier.items()}
+    further = trainer.earlier | trainer.ahead
+    lengths |= {name: part.histories.lengths for name, part in further.items()}
     return trainer.evaluator.largest_blocks(
         lengths,
         block_users=trainer.evaluator.block_users(table.size(1), target_of(table)),

@@ -8,6 +8,7 @@ COMPONENTS = (
     "item_table",
     "encoder_parameters",
     "attribute_table",
+    "user_table",
     "item_table_gradient",
     "encoder_gradients",
     "optimizer_state",

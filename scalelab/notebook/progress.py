@@ -8,7 +8,7 @@ from typing import Any
 from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.records import Outcome, Record
 
-__all__ = ["SweepBar", "in_notebook", "planning_bar", "profile_bar"]
+__all__ = ["SweepBar", "ignored", "in_notebook", "planning_bar", "profile_bar"]
 
 
 def in_notebook() -> bool:
@@ -37,7 +37,7 @@ class SweepBar(SweepObserver):
 
     def on_progress(self, progress: Progress) -> None:
         label = self._labels.get(progress.run_id, progress.run_id)
-        quality = "" if progress.metric is None else f", NDCG@10 {progress.metric:.4f}"
+        quality = _quality(progress)
         self._bar.set_postfix_str(f"{label}: epoch {progress.epoch}/{progress.epochs}{quality}")
 
     def on_run_end(self, record: Record) -> None:
@@ -79,7 +79,7 @@ def profile_bar() -> Iterator[Callable[[Progress], None]]:
 
     def report(progress: Progress) -> None:
         bar.total = progress.epochs
-        quality = "" if progress.metric is None else f", NDCG@10 {progress.metric:.4f}"
+        quality = _quality(progress)
         bar.set_postfix_str(f"{progress.phase}{quality}", refresh=False)
         bar.update(max(0, progress.epoch - bar.n))
         bar.refresh()
@@ -89,6 +89,16 @@ def profile_bar() -> Iterator[Callable[[Progress], None]]:
         bar.set_postfix_str("")
     finally:
         bar.close()
+
+
+def ignored(done: int, total: int, label: str) -> None:
+    """Show nothing of a planning, where there is no bar."""
+
+
+def _quality(progress: Progress) -> str:
+    if progress.metric is None:
+        return ""
+    return f", {progress.metric_key.upper()} {progress.metric:.4f}"
 
 
 def _bar(**options: Any) -> Any:

@@ -15,7 +15,7 @@ from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile
 from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.memory_kinds import Held, memory_kinds
-from scalelab.train.pretraining import pretrain_epochs
+from scalelab.train.pretraining import check_pretraining, pretrain_epochs
 
 __all__ = ["FakeStep", "FakeSteps", "held_by", "larger_of"]
 
@@ -56,6 +56,7 @@ class FakeSteps:
 
     def pretraining(self) -> tuple[FakeStep | None, Cost]:
         """The same of a pre-training; None for a run without one."""
+        check_pretraining(self._spec)
         epochs, train = pretrain_epochs(self._spec), self._spec.train
         if not epochs:
             return None, Cost()
@@ -80,7 +81,11 @@ class FakeSteps:
         # Each its own run: workspaces are allocated once a run, and so are weights.
         cublas = workspaces_for(self._device)
         run = FakeTensorRun(
-            self._spec, self._data.num_items, target=self._target, workspaces=cublas
+            self._spec,
+            self._data.num_items,
+            num_users=len(self._data.train),
+            target=self._target,
+            workspaces=cublas,
         )
         if choice.is_pretraining:
             account = run.pretrain(choice.shape, cost)

@@ -1,21 +1,18 @@
 """Predict the memory of a run by component and its seconds, before anything runs."""
 
-import importlib.util
-
+from scalelab.batches.drawing import check_clock
 from scalelab.batches.steps import Steps
-from scalelab.core.errors import PredictionUnsupported, SpecError
+from scalelab.core.errors import PredictionUnsupported
 from scalelab.core.spec import RunSpec
-from scalelab.core.units import format_bytes
 from scalelab.datasets.earlier import earlier_lengths
 from scalelab.datasets.load import LengthsOnly, lengths
-from scalelab.losses import Target
 from scalelab.measure.environment import computing_with
-from scalelab.measure.gpus import visible_gpus
 from scalelab.planning.buildable import others_faults
 from scalelab.planning.cost import Cost
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_steps import FakeSteps, held_by, larger_of
-from scalelab.planning.host import resident_bytes
+from scalelab.planning.host import resident_bytes, rolled_out_bytes
+from scalelab.planning.limits import limit_bytes, target_for
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.prediction import Prediction
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
@@ -23,7 +20,7 @@ from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
 from scalelab.train.precision import check_precision, products_in
 from scalelab.train.pretraining import pretrain_epochs, pretraining_length
 
-__all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
+__all__ = ["PredictionUnsupported", "predict"]
 
 
 def predict(
@@ -48,6 +45,7 @@ def predict(
     check_precision(spec.train.precision, device.kind)
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
+    check_clock(spec.negatives, data.has_clock)
     steps = Steps(
         data.train,
         batch=spec.batch,
@@ -71,8 +69,9 @@ def predict(
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
         evaluated = data.evaluated(spec.data.max_eval_users)
-        earlier = earlier_lengths(evaluated["test"], spec.evaluate.positions)
-        evaluated |= earlier
+        once = earlier_lengths(evaluated["test"], spec.evaluate.positions, spec.data.test_items)
+        once |= data.ahead(spec.data.max_eval_users, spec.evaluate.steps_ahead)
+        evaluated |= once
         blocks = []
         for choice in evaluator.largest_blocks(
             evaluated,
@@ -99,7 +98,7 @@ def predict(
         num_steps=steps.num_steps,
         block=block,
         num_blocks=num_blocks,
-        blocks_once=sum(-(-len(part) // block_users) for part in earlier.values()),
+        blocks_once=sum(-(-len(part) // block_users) for part in once.values()),
     )
     if before is not None:
         length = pretraining_length(pretrain_epochs(spec), steps.num_steps, spec.train.max_steps)
@@ -120,50 +119,25 @@ def predict(
         overflow=overflow,
         largest_step=larger_of(before, largest).choice,
         largest_block=largest_block,
-        host_rss_bytes=_host_rss(device, data, memory, evaluation),
+        host_rss_bytes=_host_rss(
+            device,
+            data,
+            memory,
+            evaluation,
+            further=steps.prefix_bytes + rolled_out_bytes(spec, data),
+        ),
     )
 
 
 def _host_rss(
-    device: DeviceProfile, data: LengthsOnly, memory: MemoryKinds, evaluation: MemoryKinds
+    device: DeviceProfile,
+    data: LengthsOnly,
+    memory: MemoryKinds,
+    evaluation: MemoryKinds,
+    *,
+    further: int,
 ) -> int | None:
     if device.kind != "cpu":
         return None
     peaks = [kinds["requested"]["total"] for kinds in (memory, evaluation) if kinds]
-    return resident_bytes(data, max(peaks))
-
-
-def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
-    """What a run may take: the budget, else what the device has beside a process's context.
-
-    On CUDA both limit what the caching allocator reserves. Raises SpecError for a budget above what
-    the device has.
-    """
-    if budget_bytes is None:
-        return max(0, device.memory_bytes - device.context_bytes)
-    if budget_bytes > device.memory_bytes:
-        raise SpecError(
-            f"a budget of {format_bytes(budget_bytes)} is more than the "
-            f"{format_bytes(device.memory_bytes)} of {device.name}",
-            "lower the budget, or name another device with --on",
-        )
-    if device.kind == "cuda":
-        return min(budget_bytes, device.memory_bytes - device.context_bytes)
-    return budget_bytes
-
-
-def target_for(device: DeviceProfile) -> Target | None:
-    """What code is to take the device for, None for a CPU.
-
-    Triton is taken to run on another machine's GPU; on this one's only where it is installed.
-    """
-    if device.kind != "cuda":
-        return None
-    triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
-    return Target(
-        kind="cuda",
-        memory_bytes=device.memory_bytes,
-        capability=device.capability,
-        triton=triton,
-        multiprocessors=device.multiprocessors,
-    )
+    return resident_bytes(data, max(peaks), further)

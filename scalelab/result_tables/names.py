@@ -4,5 +4,7 @@ __all__ = ["metric_name"]
 
 
 def metric_name(key: str) -> str:
-    """Such as NDCG@10 or Recall@20."""
-    return key.capitalize() if key.startswith(("recall", "coverage")) else key.upper()
+    """Such as NDCG@10, Recall@20 or Target popularity."""
+    name, mark, k = key.partition("@")
+    plain = name in ("recall", "coverage", "popularity") or not k
+    return (name.replace("_", " ").capitalize() if plain else name.upper()) + mark + k

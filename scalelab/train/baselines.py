@@ -23,14 +23,13 @@ import numpy as np
 from scalelab.core.errors import DataError
 from scalelab.core.records import Baseline
 from scalelab.core.spec import DataSpec
+from scalelab.datasets.clock import clock_of
 from scalelab.datasets.interactions import Histories, Interactions
 from scalelab.datasets.splits import HeldOut, Split
 from scalelab.train.baseline_kernels import best_places, count_from, rank_targets
 from scalelab.train.ranking import KS, ranking_metrics
 
-__all__ = ["baseline_rows", "popularity_metrics"]
-
-_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
+__all__ = ["baseline_rows", "items_of", "popularity_metrics"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +98,7 @@ def popularity_metrics(
     split: Split, held_out: HeldOut, data: DataSpec, ks: tuple[int, ...] = KS
 ) -> dict[str, float]:
     """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking `held_out` by occurrences in training."""
-    scores = _counted(_items_of(split.train), split.num_items)
+    scores = _counted(items_of(split.train), split.num_items)
     return _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
 
 
@@ -107,18 +106,19 @@ def _baselines(
     interactions: Interactions, split: Split, data: DataSpec
 ) -> dict[str, Callable[[], _Scores]]:
     train, num_items = split.train, split.num_items
-    found = {"popularity": lambda: _counted(_items_of(train), num_items)}
-    times = interactions.times
-    if times is not None and not interactions.time_is_order and interactions.time_unit in _DAY:
-        recent = data.recent_days * _DAY[interactions.time_unit]
+    found = {"popularity": lambda: _counted(items_of(train), num_items)}
+    clock = clock_of(interactions)
+    if clock is not None:
+        recent = data.recent_days * clock.ticks_a_day
         found[data.recent_baseline] = lambda: _counted(
-            _recent_items(train, times, recent), num_items
+            _recent_items(train, clock.times, recent), num_items
         )
     found["last_item_follower"] = lambda: _followers(train, num_items)
     return found
 
 
-def _items_of(histories: Histories) -> np.ndarray:
+def items_of(histories: Histories) -> np.ndarray:
+    """The items of all histories, one after the other."""
     return histories.item_ids[_places(histories.starts, histories.ends)]
 
 

@@ -76,8 +76,16 @@ def pretraining_length(epochs: int, steps: int, max_steps: int) -> int:
 
 
 def check_pretraining(spec: RunSpec) -> None:
-    """Raises SpecError for a table whose whole gradient pre-training cannot hold."""
-    if pretrain_epochs(spec) and is_streamed(spec.train):
+    """Raises SpecError for what pre-training cannot do."""
+    if not pretrain_epochs(spec):
+        return
+    if getattr(plugins.load("packers", spec.batch.packer), "every_prefix", False):
+        raise SpecError(
+            f"pre-training hides items of whole histories, and the packer {spec.batch.packer!r} "
+            "makes a sample of every prefix",
+            'write batch.packer = "best_fit", or model.pretrain_epochs = 0',
+        )
+    if is_streamed(spec.train):
         raise SpecError(
             "pre-training holds the gradient of the whole item table, and "
             'train.table.update = "streamed" makes it row by row',

@@ -23,6 +23,7 @@ from scalelab.train.data import Data
 from scalelab.train.divergence import LOOK_EVERY, Diverged, must_be_finite
 from scalelab.train.evaluate import Evaluator
 from scalelab.train.fit import Fit
+from scalelab.train.item_popularity import item_popularity
 from scalelab.train.optimizers.schedules import set_rates
 from scalelab.train.precision import products_in
 from scalelab.train.pretraining import Pretraining, pretrain_epoch, pretraining_step
@@ -36,7 +37,8 @@ class Trainer:
     """A run that can take single steps, fit, and evaluate. Owns no clock and prints nothing.
 
     `popularity` is what ranking items by how often they occur in training has on validation, in the
-    metric that chooses the epoch. `earlier` are training targets that are ranked for too.
+    metric that chooses the epoch. `earlier` are training targets that are ranked for too, `ahead`
+    hidden items that are ranked for step by step.
     """
 
     spec: RunSpec
@@ -47,6 +49,7 @@ class Trainer:
     popularity: float
     pretraining: Pretraining | None = None
     earlier: dict[str, HeldOut] = field(default_factory=dict)
+    ahead: dict[str, HeldOut] = field(default_factory=dict)
     observers: list[Observer] = field(default_factory=list)
 
     def reset(self) -> None:
@@ -134,18 +137,24 @@ class Trainer:
             observer.on_step_end(epoch, step, batch.targets_N.numel())
 
     def evaluate(self, split: str, block: int | None = None) -> dict[str, float]:
-        """Metrics on `valid`, `test` or a name of `earlier`, or on one block of its users only."""
+        """Metrics on `valid`, `test` or a name of `earlier` or `ahead`, or on one block."""
         return self.ranked(split, block)[0]
 
     def ranked(
         self, split: str, block: int | None = None
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """The metrics, and the rank of each user's target, as `Evaluator.ranked` has it."""
-        held_out, max_users = self.earlier.get(split), 0  # their users are chosen already
+        # Their users are chosen already.
+        held_out, max_users = (self.earlier | self.ahead).get(split), 0
         if held_out is None:
             held_out, max_users = getattr(self.data.split, split), self.spec.data.max_eval_users
+        popularity_V = None
+        if split == "test" and block is None:  # once a run: a GPU is waited for
+            popularity_V = item_popularity(self.data.split.train, self.evaluator.num_items)
         with self.announce(Phase.EVALUATE), products_in("fp32"):
-            return self.evaluator.ranked(self.parts.model, held_out, max_users, block=block)
+            return self.evaluator.ranked(
+                self.parts.model, held_out, max_users, block=block, popularity_V=popularity_V
+            )
 
     def fit(
         self,

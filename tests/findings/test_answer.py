@@ -123,6 +123,14 @@ def front(made):
     ]
 
 
+def test_a_tiny_quality_has_no_exponent(made, ledger):
+    ledger.append([made(0.00003, 24)])
+    with_baselines(ledger, popularity=0.00002)
+    found = answer(ledger).text
+    assert "0.00003" in found
+    assert "e-0" not in found
+
+
 def test_a_known_front_gives_the_sentence(made, ledger):
     ledger.append(front(made))
     with_baselines(ledger, popularity=0.05, last_item_follower=0.30)
@@ -623,6 +631,7 @@ def test_runs_that_another_study_has_done_before_count_for_a_sweep(made, studied
     assert "gbce" not in found.text
 
 
+@pytest.mark.slow
 def test_the_page_opens_with_it_and_the_notebook_shows_it(made, ledger):
     ledger.append(front(made))
     found = answer(ledger)

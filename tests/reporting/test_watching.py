@@ -2,6 +2,8 @@
 
 import pytest
 
+from scalelab.core.errors import LedgerError
+from scalelab.reporting import watching
 from scalelab.reporting.watching import pages_while_sweeping
 from scalelab.store.ledger import Ledger
 from scalelab.store.lock import driver_lock, is_locked
@@ -24,6 +26,7 @@ def test_a_lock_is_seen_and_not_taken(ledger):
     assert list(ledger.path.parent.iterdir()) == [ledger.path]
 
 
+@pytest.mark.slow
 def test_the_page_follows_the_sweep_and_the_last_one_stays(fake, ledger, tmp_path):
     slept = []
     out = tmp_path / "page.html"
@@ -42,6 +45,7 @@ def test_the_page_follows_the_sweep_and_the_last_one_stays(fake, ledger, tmp_pat
     assert 'http-equiv="refresh"' not in out.read_text()
 
 
+@pytest.mark.slow
 def test_stopped_by_hand_the_last_page_stays_too(ledger, tmp_path):
     def stop(seconds):
         raise KeyboardInterrupt
@@ -55,6 +59,41 @@ def test_stopped_by_hand_the_last_page_stays_too(ledger, tmp_path):
     assert 'http-equiv="refresh"' not in out.read_text()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), LedgerError("locked"), OSError("full")],
+    ids=lambda one: type(one).__name__,
+)
+def test_an_exception_during_a_write_leaves_no_page_that_reloads(
+    ledger, tmp_path, monkeypatch, error
+):
+    written = []
+
+    def stopped(*arguments, refresh_s, **named):
+        written.append(refresh_s)
+        if refresh_s is not None:
+            raise error
+        return [tmp_path / "page.html"]
+
+    monkeypatch.setattr(watching, "report", stopped)
+    with driver_lock(ledger.path), pytest.raises(type(error)):
+        next(pages_while_sweeping(ledger, tmp_path / "page.html", every_s=7.0))
+    assert written == [7.0, None]
+
+
+def test_a_last_page_that_cannot_be_written_does_not_hide_why_it_ended(
+    ledger, tmp_path, monkeypatch
+):
+    def fails(*arguments, refresh_s, **named):
+        raise LedgerError("first" if refresh_s is not None else "second")
+
+    monkeypatch.setattr(watching, "report", fails)
+    with driver_lock(ledger.path), pytest.raises(LedgerError, match="first") as raised:
+        next(pages_while_sweeping(ledger, tmp_path / "page.html", every_s=7.0))
+    assert raised.value.__notes__ == ["the last page is not written: second"]
+
+
+@pytest.mark.slow
 def test_without_a_sweep_the_page_is_written_once(ledger, tmp_path):
     out = tmp_path / "page.html"
     assert list(pages_while_sweeping(ledger, out, every_s=7.0)) == [out]

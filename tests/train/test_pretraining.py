@@ -310,6 +310,15 @@ def test_a_streamed_update_is_refused(pretrained: Pretrained) -> None:
     assemble(pretrained({**streamed, "model.pretrain_epochs": 0})).fit()
 
 
+def test_prefixes_are_refused(pretrained: Pretrained) -> None:
+    prefixes = {"batch.packer": "prefixes"}
+    with pytest.raises(SpecError, match="pre-training hides items of whole histories"):
+        assemble(pretrained(prefixes))
+    with pytest.raises(SpecError, match="pre-training hides items of whole histories"):
+        predict(pretrained(prefixes), load_device("cpu"))
+    assemble(pretrained({**prefixes, "model.pretrain_epochs": 0, "train.epochs": 1})).fit()
+
+
 def test_a_kept_model_needs_no_attributes(pretrained: Pretrained, tmp_path: Path) -> None:
     spec = pretrained({"train.epochs": 1})
     record = run(spec, run_id="r", save_model=tmp_path / "kept")

@@ -1,0 +1,49 @@
+"""Show the rankings that every model must beat in one line."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from scalelab.cli.finished import Reference
+from scalelab.cli.output import clean
+
+__all__ = ["baselines_line"]
+
+
+def baselines_line(found: Sequence[Reference]) -> Text:
+    """One line with the rankings that every model must beat, of each data set by its name."""
+    places: dict[tuple[str, ...], dict[str, float]] = {}
+    for one in found:
+        figures = places.setdefault(_parts(one), {})
+        if one.test is not None:
+            figures[one.name] = one.test
+    texts: list[str] = []
+    for place, figures in places.items():
+        shown = ", ".join(f"{clean(name)} {test:.4f}" for name, test in figures.items())
+        named = ", ".join(_distinguishing(place, list(places)))
+        texts.append(f"{named}: {shown}" if len(places) > 1 else shown)
+    text = f"baselines, test NDCG@10: {'; '.join(texts)}"
+    return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
+
+
+def _parts(one: Reference) -> tuple[str, ...]:
+    """What names the data and the protocol of a baseline, the best known first."""
+    sizes = ((one.num_items, "items"), (one.num_users, "users"))
+    return (
+        clean(one.dataset),
+        *(f"unknown {what}" if count is None else f"{count:,} {what}" for count, what in sizes),
+        clean(one.protocol),
+        f"data {one.data_fingerprint}",
+    )
+
+
+def _distinguishing(place: tuple[str, ...], places: Sequence[tuple[str, ...]]) -> list[str]:
+    """Only the parts that distinguish a data set from the others."""
+    named: list[str] = []
+    alike = places
+    for number, part in enumerate(place):
+        same = [other for other in alike if other[number] == part]
+        if len(same) < len(alike):
+            named.append(part)
+        alike = same
+    return named
