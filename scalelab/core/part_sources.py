@@ -35,7 +35,7 @@ def check_unchanged(
 ) -> None:
     """Raises SpecError where a part, or the item attributes, are not what they were when planned.
 
-    `planned` and `now` are digests by key; a key that belongs to none of `parts` is that of the attributes.
+    `planned` and `now` are digests by key; one that no part has is that of the attributes.
     """
     for key in sorted(now.keys() | planned.keys()):
         if now.get(key) != planned.get(key):
