@@ -99,7 +99,8 @@ def _check_header(connection: duckdb.DuckDBPyConnection, source: Location) -> No
     number = r"'-?[0-9.]+'"
     (first, rows, others) = one(
         connection,
-        "SELECT min_by(words, n), count(*), count(*) FILTER (n > (SELECT min(n) FROM words) AND NOT "
+        "SELECT min_by(words, n), count(*), "
+        "count(*) FILTER (n > (SELECT min(n) FROM words) AND NOT "
         f"(regexp_full_match(words[1], {number}) AND regexp_full_match(words[2], {number}))) "
         "FROM words",
     )
