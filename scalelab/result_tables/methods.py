@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,16 +146,18 @@ def _training(runs: Sequence[dict[str, Any]]) -> str:
         values = sorted({one[key] for one in settings if one.get(key) is not None}, key=_order)
         if values and values != [0] and values != [0.0]:
             texts.append(_filled(words, values))
-    negatives = sorted(
-        {
-            one["negatives.0.num_negatives"]
-            for one in settings
-            if one.get("negatives.0.num_negatives") is not None
-        }
-    )
-    if negatives:
-        texts.append(f"{_or(negatives)} negatives where a loss samples them")
+    if negatives := sorted({numbers for one in settings if (numbers := _negatives(one))}):
+        sums = [" + ".join(map(_number, numbers)) for numbers in negatives]
+        texts.append(f"{_or(sums)} negatives where a loss samples them")
     return f"Settings: {', '.join(texts)}; {_end_of_training(settings)}."
+
+
+def _negatives(one: Mapping[str, Any]) -> tuple[int, ...]:
+    """The number of negatives of each source."""
+    ends = ("negatives.", ".num_negatives")
+    return tuple(
+        one[key] for key in sorted(one) if key.startswith(ends[0]) and key.endswith(ends[1])
+    )
 
 
 def _end_of_training(settings: Sequence[dict[str, Any]]) -> str:
