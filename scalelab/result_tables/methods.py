@@ -154,10 +154,8 @@ def _training(runs: Sequence[dict[str, Any]]) -> str:
 
 def _negatives(one: Mapping[str, Any]) -> tuple[int, ...]:
     """The number of negatives of each source."""
-    ends = ("negatives.", ".num_negatives")
-    return tuple(
-        one[key] for key in sorted(one) if key.startswith(ends[0]) and key.endswith(ends[1])
-    )
+    keys = sorted(key for key in one if re.fullmatch(r"negatives\.\d+\.num_negatives", key))
+    return tuple(one[key] for key in keys if one[key] is not None)
 
 
 def _end_of_training(settings: Sequence[dict[str, Any]]) -> str:
