@@ -8,7 +8,7 @@ from typing import Any
 
 from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.units import format_bytes
-from scalelab.findings.bootstrap import DRAWS, LEVEL
+from scalelab.findings.bootstrap import DRAWS, LEVEL, draws_for
 from scalelab.findings.differences import settings_of
 from scalelab.result_tables.bibtex import Source, sources_of
 from scalelab.result_tables.candidates import study_ids
@@ -114,10 +114,13 @@ def _kept_by(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def _tests(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
-    if len(_distinct(runs, "configuration")) > 1 and all(run["has_ranks"] for run in runs):
+    configurations = len(_distinct(runs, "configuration"))
+    if configurations > 1 and all(run["has_ranks"] for run in runs):
+        most = draws_for(configurations - 1)
+        number = f"{DRAWS:,}" if most == DRAWS else f"{DRAWS:,} to {most:,}"
         yield (
             "Differences to the first on validation were tested by a paired bootstrap over the "
-            f"test users ({DRAWS:,} drawings) with Holm's correction, at p < {LEVEL:g}."
+            f"test users ({number} drawings) with Holm's correction, at p < {LEVEL:g}."
         )
 
 
