@@ -20,11 +20,15 @@ _MOST = 50
 
 _SAME = " AND ".join(f"k.{name} IS NOT DISTINCT FROM other.{name}" for name in COMPARABLE)
 _GROUP = ", ".join(COMPARABLE)
-# Specs are long: they are looked up only for the configurations that are left.
-_CANDIDATES = f"""
+# Evaluation by the last attempt of each run, as in the view `configurations`; older ledgers' view has
+# no peak of it.
+_KNOWN = f"""
 WITH evaluated AS (
     SELECT {", ".join(KEY)}, max(eval_peak_bytes) AS eval_peak_bytes, max(seed) AS last_seed
-    FROM results GROUP BY ALL
+    FROM results SEMI JOIN (
+        SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
+        FROM results GROUP BY fingerprint, device
+    ) AS newest USING (run_id) GROUP BY ALL
 ),
 known AS (
     SELECT {", ".join(f"c.{name}" for name in KEY)}, dataset, num_items, num_users, num_seeds,
@@ -38,7 +42,10 @@ known AS (
         AND ($studies IS NULL OR list_has_any(study_ids, $studies) OR c.configuration IN (
             SELECT configuration FROM results WHERE list_contains($runs, fingerprint)
         ))
-),
+)"""
+_FITTING = f"{_KNOWN} SELECT {', '.join(KEY)} FROM known WHERE fits"
+# Specs are long: they are looked up only for the configurations that are left.
+_CANDIDATES = f"""{_KNOWN},
 totals AS (
     SELECT {_GROUP}, count(*) AS num_finished, count(*) FILTER (fits) AS num_fit,
         count(*) FILTER (num_lost > 0) AS num_with_lost, max(last_seed) AS group_last_seed,

@@ -504,6 +504,18 @@ def test_a_budget_holds_for_evaluation_too(made, ledger):
     assert "the smallest needs 12 MiB" in clauses(ledger, budget_bytes=3 * MIB).text
 
 
+def test_evaluation_is_that_of_the_last_attempt_as_in_best_under_budget(made, ledger):
+    first, last = (
+        made(0.4, peak=24, eval_peak=size, attempt=attempt, keep_ranks=False)
+        for attempt, size in ((1, 900), (2, 10))
+    )
+    same = replace(last.run, fingerprint=first.run.fingerprint)
+    ledger.append([first, replace(last, run=same)])
+    budget = 100 * MIB
+    assert ledger.query(f"FROM best_under_budget({budget})").num_rows == 1
+    assert clauses(ledger, budget_bytes=budget).best.eval_peak_bytes == 10 * MIB
+
+
 def test_a_budget_is_read_as_people_write_it(made, ledger):
     ledger.append(front(made))
     assert api.answer(ledger.path, budget="13MiB").sentences[0].best.label.startswith("sampled")
