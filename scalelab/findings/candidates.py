@@ -20,8 +20,8 @@ _MOST = 50
 
 _SAME = " AND ".join(f"k.{name} IS NOT DISTINCT FROM other.{name}" for name in COMPARABLE)
 _GROUP = ", ".join(COMPARABLE)
-# Evaluation by the last attempt of each run, as in the view `configurations`; older ledgers' view has
-# no peak of it.
+# The peak of evaluation by the last attempt of each run, as in the view `configurations`, which has
+# no such column in older ledgers.
 _KNOWN = f"""
 WITH evaluated AS (
     SELECT {", ".join(KEY)}, max(eval_peak_bytes) AS eval_peak_bytes, max(seed) AS last_seed
@@ -50,11 +50,15 @@ totals AS (
     SELECT {_GROUP}, count(*) AS num_finished, count(*) FILTER (fits) AS num_fit,
         count(*) FILTER (num_lost > 0) AS num_with_lost, max(last_seed) AS group_last_seed,
         min(greatest(peak_bytes_max, eval_peak_bytes)) FILTER (num_lost = 0) AS least_bytes,
-        max(valid_ndcg_10) FILTER (fits) AS best_valid
+        max(valid_ndcg_10) FILTER (fits) AS best_valid,
+        max(test_ndcg_10) FILTER (fits) AS best_test,
+        min(peak_bytes) FILTER (fits) AS least_peak_bytes,
+        count(peak_bytes) FILTER (fits) AS num_with_peak
     FROM known GROUP BY ALL
 ),
 left_over AS (
     SELECT k.*, num_finished, num_fit, num_with_lost, group_last_seed, least_bytes,
+        best_test, least_peak_bytes, num_with_peak,
         fits AND valid_ndcg_10 >= {CLOSE} * best_valid AS is_close
     FROM known AS k JOIN totals AS other ON {_SAME}
     QUALIFY row_number() OVER (
@@ -107,7 +111,7 @@ class Candidate:
     @property
     def at_baseline(self) -> bool:
         """Whether every seed of it ended level with the popularity list."""
-        return self.verdict.at_baseline == self.seeds
+        return self.verdict.all_at_baseline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +119,11 @@ class Group:
     """What may be compared with each other: one data set, protocol, device and results version.
 
     `candidates` fit the budget, the best on validation first, at most 50 and the cheapest close
-    one. `least_bytes` is the highest peak of the configuration with the lowest one, evaluation
-    counted. `endings` counts runs of
-    that data by outcome, without those that are done where some have a quality.
+    one. Of all that fit, `best_test` is the best NDCG@10 on the test users, `least_peak_bytes` the
+    least training memory (`num_with_peak` have one), and `num_rising` and `num_at_baseline` count
+    verdicts. `least_bytes` is the highest peak of the configuration with the lowest one, evaluation
+    counted. `endings` counts runs of that data by outcome, without those that are done where some
+    have a quality.
     """
 
     data: str
@@ -130,6 +136,11 @@ class Group:
     num_with_lost: int
     last_seed: int
     least_bytes: int | None
+    best_test: float | None
+    least_peak_bytes: int | None
+    num_with_peak: int
+    num_rising: int
+    num_at_baseline: int
     endings: Mapping[str, int]
 
 
@@ -149,14 +160,19 @@ def groups_of(
     rows = ledger.query(_CANDIDATES, parameters).to_pylist()
     endings = ledger.query(_ENDINGS, chosen).to_pylist()
     described = describe(rows)
-    verdicts = verdicts_of(ledger, {row["configuration"] for row in rows})
+    fitting = ledger.query(_FITTING, parameters).to_pylist()
+    verdicts = verdicts_of(ledger, {row["configuration"] for row in [*rows, *fitting]})
+    verdicts_by_group: dict[Key, list[Verdict]] = {}
+    for row in fitting:
+        place = tuple(row[name] for name in COMPARABLE)
+        verdicts_by_group.setdefault(place, []).append(verdicts[key_of(row)])
     by_group: dict[Key, list[dict[str, Any]]] = {}
     for row in rows:
         by_group.setdefault(tuple(row[name] for name in COMPARABLE), []).append(row)
     devices = Counter(key[:2] for key in by_group)
     found: list[Group] = []
     for key, own in by_group.items():
-        first = own[0]
+        first, all_verdicts = own[0], verdicts_by_group.get(key, [])
         data = described[key_of(first)].data
         if devices[key[:2]] > 1:
             data = f"{data}, {first['device'] or 'unknown device'}"
@@ -175,6 +191,11 @@ def groups_of(
             num_with_lost=first["num_with_lost"],
             last_seed=first["group_last_seed"],
             least_bytes=first["least_bytes"],
+            best_test=first["best_test"],
+            least_peak_bytes=first["least_peak_bytes"],
+            num_with_peak=first["num_with_peak"],
+            num_rising=sum(one.still_rising > 0 for one in all_verdicts),
+            num_at_baseline=sum(one.all_at_baseline for one in all_verdicts),
             endings=_endings(endings, first),
         )
         found.append(group)
@@ -221,6 +242,11 @@ def _without_results(
             num_with_lost=0,
             last_seed=0,
             least_bytes=None,
+            best_test=None,
+            least_peak_bytes=None,
+            num_with_peak=0,
+            num_rising=0,
+            num_at_baseline=0,
             endings=outcomes,
         )
         for place, outcomes in found.items()

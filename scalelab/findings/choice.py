@@ -76,7 +76,6 @@ def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choic
         if other not in equal and p_values.get(other.key, 1.0) < LEVEL and means[other.key] < 0
     )
     cheaper = _cheapest(best, others, equal)
-    sizes = [one.peak_bytes for one in others if one.peak_bytes is not None]
     known_baselines = [one for one in baselines if one.test is not None]
     return Choice(
         best=best,
@@ -85,7 +84,8 @@ def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choic
         cheaper=cheaper,
         cheaper_is_equal=cheaper in equal,
         takes_least_memory=best.peak_bytes is not None
-        and best.peak_bytes <= min(sizes, default=-1),
+        and best.peak_bytes == group.least_peak_bytes
+        and group.num_with_peak > 1,
         num_compared=len(others),
         untested=sum(other.key not in p_values for other in others),
         close_untested=sum(

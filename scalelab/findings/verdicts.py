@@ -70,6 +70,11 @@ class Verdict:
     below: str
 
     @property
+    def all_at_baseline(self) -> bool:
+        """Whether every seed ended level with the popularity list."""
+        return self.at_baseline == self.seeds
+
+    @property
     def words(self) -> str:
         """All that applies, such as "still rising when it ended (1 of 3 seeds)"."""
         found = []

@@ -130,9 +130,8 @@ def unknown_clause(choice: Choice, group: Group) -> str:
         found.append("one seed was run, and another may give another figure")
     elif seeds == 2:
         found.append("only two seeds were run")
-    others = [one for one in group.candidates if one not in shown]
-    found += _rising(shown, others)
-    if number := sum(one.at_baseline for one in others):
+    found += _rising(shown, group)
+    if number := group.num_at_baseline - sum(one.at_baseline for one in shown):
         found.append(
             f"{_counted(number, 'configurations', 'has', 'have')} learned no more than the "
             "popularity list"
@@ -211,15 +210,15 @@ def _below(choice: Choice, group: Group, under: str) -> str:
     assert choice.baseline is not None, "it is below one"
     bound = choice.baseline.test or 0.0
     name = f"the baseline {_named(choice.baseline)}"
-    if any(one.test > bound for one in group.candidates):
+    if (group.best_test or 0.0) > bound:
         return f" {choice.best.label} does not rank better than {name}."
     return f" No configuration{under} ranks better than {name}, which needs no training."
 
 
-def _rising(shown: Sequence[Candidate], others: Sequence[Candidate]) -> list[str]:
+def _rising(shown: Sequence[Candidate], group: Group) -> list[str]:
     """Those that more training would have made better; `shown` are named before."""
     own = [one for one in shown if one.verdict.still_rising]
-    number = sum(one.verdict.still_rising > 0 for one in others)
+    number = group.num_rising - len(own)
     if not own:
         things = _counted(number, "configurations", "was", "were")
         return [f"{things} still rising at the end"] if number else []

@@ -465,6 +465,30 @@ def test_the_two_that_are_named_may_both_be_rising(made, ledger):
     assert "both named configurations were still rising at the end;" in clauses(ledger).text
 
 
+def test_what_is_said_of_all_holds_beyond_the_best_fifty(made, ledger):
+    """The last has the least memory and the best test figure, is level with popularity and rises;
+    the one before it rises too."""
+    many = [
+        made(0.4 - n / 1000, 24, valid=[0.4 - n / 1000] * 2, loss="bce", num_negatives=n + 1,
+             keep_ranks=False)
+        for n in range(52)
+    ]  # fmt: skip
+    last = [
+        made(0.2, 23, valid=RISING[:2], stopped=Stopped.EPOCHS, loss="rece", keep_ranks=False),
+        made(0.5, 6, valid=[0.05, 0.05], loss="gbce", keep_ranks=False),
+    ]
+    ledger.append([*many, *last])
+    with_baselines(ledger, popularity=0.05)
+    one = clauses(ledger)
+    assert "No other takes less memory" not in one.text
+    assert "1 configuration was still rising at the end" in one.text
+    assert "1 configuration has learned no more than the popularity list" in one.text
+    with_baselines(ledger, last_item_follower=0.45)
+    text = clauses(ledger).clauses["best"]
+    assert "No configuration ranks better" not in text
+    assert "does not rank better than the baseline last item follower" in text
+
+
 def test_few_users_are_said(made, ledger):
     ledger.append(
         [
