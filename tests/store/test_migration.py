@@ -145,7 +145,7 @@ def test_what_is_new_in_a_record_comes_back(fake, ledger):
     assert ledger.query("FROM user_ranks").num_rows == 0
 
 
-def test_baselines_replace_those_of_the_same_name(ledger):
+def test_baselines_replace_those_of_the_same_name_and_length(ledger):
     first = Baseline(
         data_fingerprint="d",
         protocol="p",
@@ -158,8 +158,9 @@ def test_baselines_replace_those_of_the_same_name(ledger):
     )
     ledger.add_baselines([first, replace(first, k=20), replace(first, name="recent")])
     ledger.add_baselines([replace(first, value=0.2)])
-    rows = ledger.query("SELECT name, k, value FROM baselines ORDER BY name").to_pylist()
+    rows = ledger.query("SELECT name, k, value FROM baselines ORDER BY name, k").to_pylist()
     assert rows == [
         {"name": "popularity", "k": 10, "value": 0.2},
+        {"name": "popularity", "k": 20, "value": 0.1},
         {"name": "recent", "k": 10, "value": 0.1},
     ]
