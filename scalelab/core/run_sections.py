@@ -101,9 +101,8 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     time are cut at `cut` (a date, or a quantile of all times), else at `quantile`; `valid_cut` ends
     the validation window of "global_time". "sessions" takes each history for a session and splits
     them by their order (of first clock times, else of numeric ids, else of first appearance): there
-    the cuts are shares of all sessions, their numbers or dates.
-    `recent_days` is the window of the baseline that counts recent interactions only; no run depends
-    on it.
+    the cuts are shares of all sessions, their numbers or dates. `recent_days` is the window of the
+    baseline that counts recent interactions only; no run depends on it.
     """
 
     kind: ClassVar[str] = "readers"

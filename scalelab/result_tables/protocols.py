@@ -61,9 +61,9 @@ def _cuts_of(own: str, kind: str) -> frozenset[str]:
 
 
 def _cuts_published(words: str) -> list[frozenset[str]]:
-    """The cuts that are stated: as dates, as quantiles, as clock times, or in several forms."""
-    forms = (pattern.findall(words) for pattern in (_DATE, _QUANTILE, _SECONDS))
-    return [frozenset(_plain(cut) for cut in found) for found in forms if found]
+    """The cuts that are stated: as dates, as quantiles, as clock times, or in several ways."""
+    kinds = (pattern.findall(words) for pattern in (_DATE, _QUANTILE, _SECONDS))
+    return [frozenset(_plain(cut) for cut in found) for found in kinds if found]
 
 
 def _plain(cut: str) -> str:

@@ -17,7 +17,7 @@ from scalelab.core.errors import LedgerError
 __all__ = ["driver_lock", "is_locked", "lock_path"]
 
 
-# A reader that asks whether a sweep runs holds the lock for a moment.
+# A reader that checks whether a sweep runs holds the lock for a moment.
 _TRIES = 5
 _PAUSE_S = 0.02
 
