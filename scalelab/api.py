@@ -235,12 +235,14 @@ def results(ledger: str | Path, fingerprints: Sequence[str]) -> list[dict[str, A
     return with_notes(Ledger(ledger), latest(Ledger(ledger), fingerprints))
 
 
-def data_notes(ledger: str | Path) -> list[str]:
-    """What limits every score on the test targets of a ledger's data: ties, repeated items."""
+def data_notes(ledger: str | Path, only: Collection[tuple[str, str]] | None = None) -> list[str]:
+    """What limits every score on the test targets of a ledger: ties, repeated items. `only` are
+    pairs of data fingerprint and protocol.
+    """
     from scalelab.findings.data_notes import data_notes as notes
     from scalelab.store.ledger import Ledger
 
-    return notes(Ledger(ledger))
+    return notes(Ledger(ledger), only)
 
 
 def baselines(ledger: str | Path) -> list[dict[str, Any]]:

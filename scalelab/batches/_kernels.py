@@ -121,7 +121,8 @@ def fill_masked(
 def choose_evenly(key, users, share, chosen):
     """Mark users (bool), each with the probability `share`, by `key` and user alone."""
     for q in range(len(users)):
-        chosen[q] = fold(key, users[q]) < np.uint64(share * 2.0**63) * np.uint64(2)
+        # The bound of a share of 1 would be 2^64, which no uint64 holds.
+        chosen[q] = share >= 1.0 or fold(key, users[q]) < np.uint64(share * 2.0**63) * np.uint64(2)
 
 
 @njit(nogil=True, cache=True)

@@ -160,7 +160,8 @@ class LiveState(SweepObserver):
             if record.run.outcome is Outcome.DONE:
                 if elapsed_s is not None:
                     self._remaining.measured(self._cells[run_id], elapsed_s)
-                pareto_front = self._pareto_fronts.setdefault(comparable(record), ParetoFront())
+                key = comparable(record)
+                pareto_front = self._pareto_fronts.setdefault(key, ParetoFront(key))
                 pareto_front.add(
                     configuration_of_record(record), without_seed(finished.label), finished
                 )

@@ -185,10 +185,11 @@ def pareto_table(
 def best_under(
     point: Point, pareto_front: tuple[Point, ...], budgets: tuple[int, ...]
 ) -> list[int]:
-    """The budgets under which no other point of the Pareto front has a better quality."""
+    """The budgets under which no other point of its own Pareto front has a better quality."""
     found: list[int] = []
+    own = [other for other in pareto_front if other.comparison == point.comparison]
     for budget in budgets:
-        fitting = [other for other in pareto_front if other.needed_bytes <= budget]
+        fitting = [other for other in own if other.needed_bytes <= budget]
         if fitting and max(fitting, key=lambda other: other.valid) == point:
             found.append(budget)
     return found

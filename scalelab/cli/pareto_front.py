@@ -32,8 +32,10 @@ class Point:
     """One configuration, with means over its seeds.
 
     `needed_bytes` is what a run of it must be given: the highest peak of any, evaluation counted.
+    Only points of one `comparison` (data set, split, device) compare.
     """
 
+    comparison: tuple[str, ...]
     label: str
     seeds: int
     valid: float
@@ -51,7 +53,8 @@ class Point:
 class ParetoFront:
     """The Pareto front of the runs added so far; an addition seldom compares all points."""
 
-    def __init__(self) -> None:
+    def __init__(self, comparison: tuple[str, ...] = ()) -> None:
+        self._comparison = comparison
         self._runs: dict[str, list[Measured]] = {}
         self._all: dict[str, Point] = {}
         self._best: dict[str, Point] = {}
@@ -62,7 +65,8 @@ class ParetoFront:
             return
         runs = self._runs.setdefault(settings, [])
         runs.append(run)
-        point = _mean(self._all[settings].label if settings in self._all else label, runs)
+        label = self._all[settings].label if settings in self._all else label
+        point = _mean(self._comparison, label, runs)
         self._all[settings] = point
         # A point that leaves the Pareto front or worsens may uncover others; a new one only covers.
         if settings in self._best:
@@ -101,8 +105,9 @@ def budgets_around(budget_bytes: int | None, points: Sequence[Point]) -> tuple[i
     return tuple(budgets)
 
 
-def _mean(label: str, runs: list[Measured]) -> Point:
+def _mean(comparison: tuple[str, ...], label: str, runs: list[Measured]) -> Point:
     return Point(
+        comparison=comparison,
         label=label,
         seeds=len(runs),
         valid=_average([run.valid for run in runs]) or 0.0,

@@ -15,7 +15,6 @@ from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.cli.screen import summary
 from scalelab.core.events import Planned
 from scalelab.core.identity import COMPARABLE
-from scalelab.core.notes import notes_on_targets
 from scalelab.core.records import Outcome
 from scalelab.core.units import format_bytes, format_range, format_seconds
 
@@ -107,8 +106,9 @@ def show_results(
         screen.print(
             f"no model can score more than {bound} in test NDCG@10 (oracle: the true probabilities)"
         )
-    for text in _notes([row for row, _ in found]):
-        say(text)
+    if found:
+        for text in api.data_notes(result.ledger, places):
+            say(text)
     say(f"{summary(dict(result.counts)) or 'no runs'}; ledger: {result.ledger}")
     ledger = shlex.quote(str(result.ledger))
     say(f"see:  scalelab report {ledger}")
@@ -121,21 +121,6 @@ def show_results(
         show_answer(answer.text)
 
 
-def _notes(rows: list[dict[str, Any]]) -> list[str]:
-    """What limits the scores on the test targets of these runs, once for each data set."""
-    several = len({row["data_fingerprint"] for row in rows}) > 1
-    found: dict[str, None] = {}
-    for row in rows:
-        notes = notes_on_targets(
-            row["tied_targets"],
-            row["repeated_targets"],
-            ties=row["ties"],
-            exclude_seen="seen excluded" in row["protocol"],
-        )
-        found |= dict.fromkeys(f"{row['dataset']}: {text}" if several else text for text in notes)
-    return list(found)
-
-
 def _show_pareto_front(
     found: list[tuple[dict[str, Any], Finished]],
     budget_bytes: int | None,
@@ -145,7 +130,7 @@ def _show_pareto_front(
     for row, finished in found:
         if finished.outcome is Outcome.DONE:
             key = tuple(str(row[name]) for name in COMPARABLE)
-            pareto_front = pareto_fronts.setdefault(key, ParetoFront())
+            pareto_front = pareto_fronts.setdefault(key, ParetoFront(key))
             pareto_front.add(row["configuration"], without_seed(finished.label), finished)
     points = tuple(
         point for pareto_front in pareto_fronts.values() for point in pareto_front.points()

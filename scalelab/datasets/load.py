@@ -25,7 +25,8 @@ class LengthsOnly:
 
     `valid_users` and `test_users` say whose a target is, those of a user side by side; None where
     each user has one. `num_eval_users` is how many of the test users are evaluated
-    (`data.max_eval_users` applied).
+    (`data.max_eval_users` applied), `num_interactions` how many all users have together, whether
+    or not the split uses them.
     """
 
     train: np.ndarray
@@ -33,6 +34,7 @@ class LengthsOnly:
     test: np.ndarray
     num_items: int
     num_users: int
+    num_interactions: int
     num_eval_users: int
     valid_users: np.ndarray | None = None
     test_users: np.ndarray | None = None
@@ -90,12 +92,14 @@ class Dataset:
         if known is not None:
             train, valid, test = split_lengths(known.lengths)
             num_items, num_users = known.num_items, len(known.lengths)
+            num_interactions = int(known.lengths.sum())
         else:
             interactions = self.load()
             parts = split(interactions, data)
             train = parts.train.lengths
             valid, test = parts.valid.histories.lengths, parts.test.histories.lengths
             num_items, num_users = interactions.num_items, interactions.num_users
+            num_interactions = interactions.num_interactions
             if targets_of(data) != "last":
                 users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
         num_test_users = len(np.unique(users["test_users"])) if users else len(test)
@@ -105,6 +109,7 @@ class Dataset:
             test=test,
             num_items=num_items,
             num_users=num_users,
+            num_interactions=num_interactions,
             num_eval_users=min(data.max_eval_users or num_test_users, num_test_users),
             **users,
         )

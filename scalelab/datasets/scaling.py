@@ -40,6 +40,7 @@ def scaled(
         valid=_resized(data.valid, share),
         test=test,
         num_users=num_users,
+        num_interactions=round(data.num_interactions * share),
         num_eval_users=min(max_eval_users or len(test), len(test)),
     )
 

@@ -19,14 +19,17 @@ FROM results GROUP BY ALL ORDER BY dataset, data_fingerprint, protocol, ties
 """
 
 
-def data_notes(ledger: Ledger, only: Collection[str] | None = None) -> list[str]:
-    """Ties of time, and targets that users had before, of all data sets or those of `only`, by
-    fingerprint; with the data set's name where there are several.
+def data_notes(ledger: Ledger, only: Collection[tuple[str, str]] | None = None) -> list[str]:
+    """Ties of time, and targets that users had before, of all data sets and protocols or of those
+    of `only` (fingerprint, protocol), with the names that distinguish them.
     """
     rows = ledger.query(_SQL).to_pylist()
     if only is not None:
-        rows = [row for row in rows if row["data_fingerprint"] in only]
+        rows = [row for row in rows if (row["data_fingerprint"], row["protocol"]) in only]
     several = len({row["data_fingerprint"] for row in rows}) > 1
+    protocols: dict[str, set[str]] = {}
+    for row in rows:
+        protocols.setdefault(row["data_fingerprint"], set()).add(row["protocol"])
     found: dict[str, None] = {}
     for row in rows:
         notes = notes_on_targets(
@@ -35,5 +38,7 @@ def data_notes(ledger: Ledger, only: Collection[str] | None = None) -> list[str]
             ties=row["ties"],
             exclude_seen="seen excluded" in row["protocol"],
         )
-        found |= dict.fromkeys(f"{row['dataset']}: {text}" if several else text for text in notes)
+        names = [row["dataset"]] * several
+        names += [row["protocol"]] * (len(protocols[row["data_fingerprint"]]) > 1)
+        found |= dict.fromkeys(": ".join([*names, text]) for text in notes)
     return list(found)

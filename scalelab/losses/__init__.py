@@ -141,22 +141,26 @@ def options_used(loss: "Loss", hidden_ND: Tensor, item_table_VD: Tensor) -> dict
 
 
 def loss_bytes(
-    loss: "Loss", item_table_VD: Tensor, num_negatives: int
+    loss: "Loss", item_table_VD: Any, shared_negatives: int | None, *, streamed: bool
 ) -> Callable[[int, int], int] | None:
     """By numbers of positions and of places (rows times `max_len`), about how many bytes the loss
-    takes and the encoder at least; None for a loss whose bytes grow with positions.
+    takes and the encoder at least; None for a loss whose bytes grow with positions, as those of
+    every streamed update do.
 
-    Others have a method of this name, which may say None as well. RECE's and SCE's tiles hold whole
-    chunks, whose sizes are rounded, and a fused kernel splits the table less for more positions: a
-    step with fewer may need more.
+    `shared_negatives` is how many the whole batch shares, None where any source draws for each
+    position or sequence. Others have a method of this name, which may say None as well. RECE's and
+    SCE's tiles hold whole chunks, whose sizes are rounded, and a fused kernel splits the table less
+    for more positions: a step with fewer may need more.
     """
+    if streamed or not isinstance(item_table_VD, Tensor):
+        return None
     method = getattr(loss, "loss_bytes", None)
-    if method is None or method(1, num_negatives, item_table_VD) is None:
+    if method is None or method(1, shared_negatives, item_table_VD) is None:
         return None
     # Of any encoder there are the embeddings, the hidden states and the gradients of both.
     place = 4 * item_table_VD.element_size() * item_table_VD.shape[1]
     return lambda positions, places: (
-        method(positions, num_negatives, item_table_VD) + places * place
+        method(positions, shared_negatives, item_table_VD) + places * place
     )
 
 

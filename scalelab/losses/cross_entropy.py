@@ -12,7 +12,7 @@ from scalelab.losses._options import IncludePadding, Kernel
 from scalelab.losses._streamed_softmax import StreamedSoftmax
 from scalelab.losses._tiled_softmax import TiledSoftmax, tile_of
 from scalelab.losses._tiles import compute_dtype_of, loss_with_gradients, no_autocast
-from scalelab.losses.kernels.choice import fused_bytes_of, runs_fused
+from scalelab.losses.kernels.choice import fused_bytes_of, note_tiled, runs_fused
 from scalelab.losses.kernels.fused import Problem, fused_loss
 from scalelab.losses.streaming.table_gradient import TableGradient, streamed_loss
 
@@ -50,7 +50,9 @@ class CrossEntropy:
         """The MiB that "auto" stands for on the device of the operands."""
         return {"tile_mib": _tile_bytes(self.tile_mib, target_of(hidden_ND)) / 2**20}
 
-    def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int | None:
+    def loss_bytes(
+        self, positions: int, shared_negatives: int | None, item_table_VD: Tensor
+    ) -> int | None:
         """About what the fused kernel takes, in whose sums fewer positions have more parts."""
         return fused_bytes_of(
             "cross_entropy",
@@ -98,6 +100,7 @@ class CrossEntropy:
                 "the fused kernel of cross_entropy makes the gradient of the whole item table",
                 'write loss.kernel = "tiled", or train.table.update = "dense"',
             )
+        note_tiled("cross_entropy", hidden_ND)
         gradient = StreamedSoftmax(
             hidden_ND,
             item_table_VD,

@@ -131,7 +131,9 @@ class RECE:
         n_buckets = self._num_buckets(hidden_ND.shape[0], item_table_VD.shape[0])
         return {"n_buckets": n_buckets, "n_chunks": self._num_chunks(n_buckets)}
 
-    def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int:
+    def loss_bytes(
+        self, positions: int, shared_negatives: int | None, item_table_VD: Tensor
+    ) -> int:
         """About what it takes: rows of positions, of their targets and gradients, and tiles."""
         num_rows, depth = item_table_VD.shape
         n_chunks = self._num_chunks(self._num_buckets(positions, num_rows))

@@ -14,7 +14,7 @@ from scalelab.losses._options import Cosine, Kernel, RemoveAccidentalHits, Tempe
 from scalelab.losses._proposal import Proposal
 from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients, check_batch
 from scalelab.losses._tiles import compute_dtype_of, no_autocast
-from scalelab.losses.kernels.choice import fused_bytes_of, refusal_of, runs_fused
+from scalelab.losses.kernels.choice import fused_bytes_of, note_tiled, refusal_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
 from scalelab.losses.streaming.table_gradient import TableGradient
 
@@ -89,16 +89,18 @@ class SampledSoftmax(SampledLoss):
                 return fused_loss(hidden_ND, item_table_VD, problem)
         return super().__call__(hidden_ND, item_table_VD, batch)
 
-    def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int | None:
+    def loss_bytes(
+        self, positions: int, shared_negatives: int | None, item_table_VD: Tensor
+    ) -> int | None:
         """About what the fused kernel takes with negatives for the batch."""
-        if self.top_k is not None:
+        if self.top_k is not None or self.cosine or not shared_negatives:
             return None
         return fused_bytes_of(
             "sampled_softmax",
             self.kernel,
             item_table_VD,
             num_positions=positions,
-            num_rows=negatives,
+            num_rows=shared_negatives,
             shared=True,
         )
 
@@ -111,6 +113,7 @@ class SampledSoftmax(SampledLoss):
                 "the fused kernel of sampled_softmax makes the gradient of the whole item table",
                 'write loss.kernel = "tiled", or train.table.update = "dense"',
             )
+        note_tiled("sampled_softmax", hidden_ND)
         return super().streamed(hidden_ND, item_table_VD, batch)
 
     @property
@@ -142,6 +145,7 @@ class SampledSoftmax(SampledLoss):
                 "cosine",
                 'write kernel = "auto", or [negatives] per = "batch"',
             )
+        note_tiled("sampled_softmax", hidden_ND)
         return False
 
     def _shared(self, batch: LossBatch) -> Shared:

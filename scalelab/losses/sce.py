@@ -125,7 +125,9 @@ class SCE:
         """The numbers that "auto" stands for on such operands; no bucket holds more than all."""
         return self._options_at(hidden_ND.shape[0])
 
-    def loss_bytes(self, positions: int, negatives: int, item_table_VD: Tensor) -> int:
+    def loss_bytes(
+        self, positions: int, shared_negatives: int | None, item_table_VD: Tensor
+    ) -> int:
         """About what it takes: rows of positions, of their targets and gradients, and in tiles the
         scores, softmaxes and masks of logits, the rows of items and their gradients.
         """

@@ -21,6 +21,7 @@ from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
 from scalelab.core.spec import NegativesSpec
+from scalelab.core.table_update import is_streamed
 from scalelab.losses import loss_bytes, target_of
 from scalelab.measure import compiled
 from scalelab.measure.components import Account
@@ -43,19 +44,23 @@ __all__ = [
     "last_known",
     "memory_rows",
     "micro_steps",
-    "num_negatives",
+    "shared_negatives",
     "step_of",
     "training_pass",
 ]
 
 
-def micro_steps(accumulate: int) -> tuple[bool, ...]:
+def micro_steps(parts: Parts, steps_an_epoch: int) -> tuple[bool, ...]:
     """Whether each step of the window updates the weights.
 
     With accumulated gradients the window is two steps: the second one meets the gradients of the
-    first.
+    first. A streamed update keeps what each step knows of the table's gradient: there the window is
+    all steps of an update, which ends with the epoch at the latest.
     """
-    return (True,) if accumulate == 1 else (False, True)
+    count = min(parts.accumulate, steps_an_epoch)
+    if parts.table is None or not parts.table.streamed:
+        count = min(count, 2)
+    return (*(False,) * (count - 1), True)
 
 
 def batch_tensors(batch: Batch) -> list[Tensor]:
@@ -196,12 +201,19 @@ def largest_steps(trainer: Trainer) -> tuple[StepChoice, ...]:
     table: Any = parts.model.item_table_VD
     # The type of the products, which autocast decides, decides tiles as well.
     with parts.autocast():
-        estimated = loss_bytes(parts.loss, table, num_negatives(trainer.spec.negatives))
+        estimated = loss_bytes(
+            parts.loss,
+            table,
+            shared_negatives(trainer.spec.negatives),
+            streamed=is_streamed(train),
+        )
         return trainer.loader.largest_steps(train.epochs, train.max_steps, estimated)
 
 
-def num_negatives(sources: Sequence[NegativesSpec]) -> int:
-    """How many negatives all sources together have, each for what it draws them for."""
+def shared_negatives(sources: Sequence[NegativesSpec]) -> int | None:
+    """How many negatives the whole batch shares; None where any source draws for less than it."""
+    if any(source.per != "batch" for source in sources):
+        return None
     return sum(source.num_negatives for source in sources)
 
 
@@ -227,7 +239,7 @@ def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Calla
     batch = trainer.to_device(trainer.loader.batch_of(choice))
 
     def step() -> None:
-        for update in micro_steps(trainer.parts.accumulate):
+        for update in micro_steps(trainer.parts, trainer.loader.num_steps):
             trainer.step(batch, epoch + 1, choice.step, update=update)
 
     with trainer.randomness(epoch):

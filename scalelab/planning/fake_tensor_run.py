@@ -21,10 +21,11 @@ from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
+from scalelab.core.table_update import is_streamed
 from scalelab.core.target import kind_of_device
-from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_target
+from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_target, tile_repeats
 from scalelab.measure.components import Account
-from scalelab.measure.passes import batch_tensors, label_parts, micro_steps, num_negatives
+from scalelab.measure.passes import batch_tensors, label_parts, micro_steps, shared_negatives
 from scalelab.measure.workspaces import predicted, predicted_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces
@@ -61,20 +62,28 @@ class FakeTensorRun:
         self._workspaces = workspaces
         self._fake = FakeTensorMode()
 
-    def train(self, shape: BatchShape, cost: Cost | None = None) -> Account:
+    def train(self, shape: BatchShape, steps_an_epoch: int, cost: Cost | None = None) -> Account:
         """The account from the making of the model to its second step, which is the window.
 
-        The first step, the warm-up, is counted by `cost`, if there is one.
+        The first step, the warm-up, is counted by `cost`, if there is one: with accumulated
+        gradients it is all steps of one update.
         """
         with self._account() as account:
             self._parts = parts = fake_parts(self._spec, self._num_items)
             batch = empty_batch(shape, self._spec.negatives)
             label_parts(account, parts)
             account.label("batch", batch_tensors(batch))
-            updates = micro_steps(parts.accumulate)
+            updates = micro_steps(parts, steps_an_epoch)
+            # Of a long window each step stands for several that do the same.
+            before = min(parts.accumulate, steps_an_epoch) - 1
+            stands_for = before // max(1, len(updates) - 1)
             with cost or nullcontext():
                 for update in updates:
-                    training_step(parts, batch, _announcing(account), update=update)
+                    repeats = tile_repeats.set(1 if update else stands_for)
+                    try:
+                        training_step(parts, batch, _announcing(account), update=update)
+                    finally:
+                        tile_repeats.reset(repeats)
             account.start_window()
             for update in updates:
                 training_step(parts, batch, _announcing(account), update=update)
@@ -87,7 +96,12 @@ class FakeTensorRun:
         before = predicted_target.set(self._target)
         try:
             with parts.autocast():
-                estimated = loss_bytes(parts.loss, table, num_negatives(self._spec.negatives))
+                estimated = loss_bytes(
+                    parts.loss,
+                    table,
+                    shared_negatives(self._spec.negatives),
+                    streamed=is_streamed(train),
+                )
                 return steps.largest_steps(train.epochs, train.max_steps, estimated)
         finally:
             predicted_target.reset(before)

@@ -16,5 +16,5 @@ _A_USER, _AN_INTERACTION = 160, 4
 
 def resident_bytes(data: LengthsOnly, requested: int) -> int:
     """Highest resident bytes, from those of live tensors at the peak of training or evaluation."""
-    interactions = int(data.test.sum()) + len(data.test)
-    return _PROCESS + _A_USER * data.num_users + _AN_INTERACTION * interactions + requested
+    of_data = _A_USER * data.num_users + _AN_INTERACTION * data.num_interactions
+    return _PROCESS + of_data + requested

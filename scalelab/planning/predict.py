@@ -194,7 +194,7 @@ def predict(
             # Each its own run: workspaces are allocated once a run, and so are weights.
             cublas = workspaces_for(device)
             run = FakeTensorRun(spec, data.num_items, target=target, workspaces=cublas)
-            return _Trained(run, run.train(shape, cost), list(cublas.noted))
+            return _Trained(run, run.train(shape, steps.num_steps, cost), list(cublas.noted))
 
         # Seconds are those of the first epoch's largest step: few steps of a run are larger.
         cost, usual = Cost(), steps.shape(0, steps.largest_step(0))
@@ -211,7 +211,8 @@ def predict(
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
         evaluated = data.evaluated(spec.data.max_eval_users)
-        evaluated |= earlier_lengths(evaluated["test"], spec.evaluate.positions)
+        earlier = earlier_lengths(evaluated["test"], spec.evaluate.positions)
+        evaluated |= earlier
         blocks = []
         for choice in evaluator.largest_blocks(
             evaluated,
@@ -226,10 +227,18 @@ def predict(
                 account, device, limit, kept=largest.workspaces, after=largest.account
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
-    step = step_seconds(cost, device, spec.train.precision)
+    of_update = min(spec.train.accumulate, steps.num_steps)
+    step = step_seconds(cost, device, spec.train.precision, of_update)
     num_blocks = -(-len(evaluated["test"]) // block_users)
     block = block_seconds(block_cost, device)
-    run = run_seconds(spec, step, num_steps=steps.num_steps, block=block, num_blocks=num_blocks)
+    run = run_seconds(
+        spec,
+        step,
+        num_steps=steps.num_steps,
+        block=block,
+        num_blocks=num_blocks,
+        blocks_once=sum(-(-len(part) // block_users) for part in earlier.values()),
+    )
     return Prediction(
         device=device.name,
         device_kind=device.kind,

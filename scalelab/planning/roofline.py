@@ -17,13 +17,14 @@ class Seconds:
     high: float
 
 
-def step_seconds(cost: Cost, device: DeviceProfile, precision: str) -> Seconds:
-    """Each operation takes its launches and the longer of computing and moving.
+def step_seconds(cost: Cost, device: DeviceProfile, precision: str, num_steps: int = 1) -> Seconds:
+    """One of the `num_steps` that were counted. Each operation takes its launches and the longer of
+    computing and moving.
 
     Products of float32 run in TF32 under that `precision`; those of bfloat16 are known as such.
     """
     ideal = sum(_ideal(piece, device, precision) for piece in cost.pieces)
-    return _range(ideal, device)
+    return _range(ideal / num_steps, device)
 
 
 def block_seconds(cost: Cost, device: DeviceProfile) -> Seconds:
@@ -51,8 +52,12 @@ def run_seconds(
     num_steps: int,
     block: Seconds,
     num_blocks: int,
+    blocks_once: int = 0,
 ) -> Seconds:
-    """All epochs with evaluations: at least until patience runs out, at most `epochs`."""
+    """All epochs with evaluations: at least until patience runs out, at most `epochs`.
+
+    An evaluation has `num_blocks`; `blocks_once` are ranked once, at the end.
+    """
     train = spec.train
     epochs_high = train.epochs
     if train.max_steps:
@@ -64,7 +69,7 @@ def run_seconds(
     def total(epochs: int, of_step: float, of_block: float) -> float:
         steps = min(epochs * num_steps, train.max_steps or epochs * num_steps)
         evaluations = -(-epochs // train.eval_every) + 1  # and the test
-        return steps * of_step + evaluations * num_blocks * of_block
+        return steps * of_step + (evaluations * num_blocks + blocks_once) * of_block
 
     return Seconds(
         low=total(epochs_low, step.low, block.low), high=total(epochs_high, step.high, block.high)

@@ -7,7 +7,7 @@ import altair as alt
 
 from scalelab.reporting import theme
 
-__all__ = ["Look", "look_of"]
+__all__ = ["OWN_LINES", "Look", "look_of"]
 
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [12, 4])
 
@@ -19,6 +19,11 @@ class Look:
     color: alt.Color
     fill: alt.Fill
     dash: alt.StrokeDash
+
+
+# Where each panel has lines of its own. Vega joins the legends of colour and dashes into one only
+# where both are independent.
+OWN_LINES = {"color": "independent", "fill": "independent", "strokeDash": "independent"}
 
 
 def look_of(losses: Mapping[str, str], column: str) -> Look:

@@ -176,7 +176,13 @@ def make_table(
         lines=tuple(lines),
         notes=(
             *notes_of(grouped, significance, has_baselines=bool(baselines)),
-            *data_notes(ledger, {o.columns["data_fingerprint"] for o in grouped.chosen.values()}),
+            *data_notes(
+                ledger,
+                {
+                    (o.columns["data_fingerprint"], o.columns["protocol"])
+                    for o in grouped.chosen.values()
+                },
+            ),
         ),
         figures=_tidy(grouped, rows, columns, shown, marks, significance),
     )

@@ -1,5 +1,6 @@
 """Make a trainer with all its parts from a spec: the one place that knows parts by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,15 @@ __all__ = [
 
 
 def build_parts(
-    spec: RunSpec, num_items: int, log_popularity: np.ndarray | None = None, seed: int | None = None
+    spec: RunSpec,
+    num_items: int,
+    log_popularity: Callable[[], np.ndarray] | None = None,
+    seed: int | None = None,
 ) -> Parts:
     """Model, loss and optimizer on the spec's device; works under fake tensors too.
 
-    `seed` None leaves weights to torch's own generator, which is all that fake tensors can use.
+    `log_popularity` is called where the loss needs it. `seed` None leaves weights to torch's own
+    generator, which is all that fake tensors can use.
     """
     device = torch.device(spec.device.name)
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
@@ -51,7 +56,7 @@ def build_parts(
     loss = plugins.made("losses", spec.loss.name, **spec.loss.options)
     log_popularity_V = None
     if log_popularity is not None and needs_popularity(loss):
-        log_popularity_V = torch.from_numpy(log_popularity).to(device)
+        log_popularity_V = torch.from_numpy(log_popularity()).to(device)
     optimizer, table = build_optimizers(model, spec.train)
     return Parts(
         model=model,
@@ -155,9 +160,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         mask_prob=mask_prob(spec),
         mask_last_prob=mask_last_prob(spec),
     )
-    wanted = needs_popularity(plugins.made("losses", spec.loss.name, **spec.loss.options))
-    log_popularity = loader.log_popularity if wanted else None
-    parts = build_parts(spec, num_items, log_popularity, seed=spec.train.seed)
+    parts = build_parts(spec, num_items, lambda: loader.log_popularity, seed=spec.train.seed)
     earlier = earlier_targets(
         data.interactions,
         data.split,

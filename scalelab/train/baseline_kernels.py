@@ -16,7 +16,8 @@ def best_places(
     """
     best = np.zeros(num_items + 1, np.int32)
     for user in range(len(starts)):
-        seen = np.unique(item_ids[starts[user] : ends[user]])
+        # Nothing is sorted where it is not looked at.
+        seen = np.unique(item_ids[starts[user] : ends[user] if exclude_seen else starts[user]])
         rank = 0
         for at in range(begins[user], list_ends[user]):
             item = ranked[at]

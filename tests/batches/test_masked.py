@@ -95,6 +95,12 @@ def test_now_and_then_the_last_item_alone_is_masked(packer, make):
     assert abs(alone / all_of_them - 0.25) < 4 * spread
 
 
+def test_the_last_item_of_every_user_is_masked_at_a_probability_of_one(make):
+    loaded = loader(make, mask_last_prob=1.0)
+    assert of_users(loaded) == of_users(loader(make, train_on="last"))
+    assert loaded.plan(1).is_last.all()
+
+
 def test_the_largest_step_counts_the_sequences_that_mask_one_item(make):
     loaded = loader(make, mask_last_prob=0.5)
     sizes = [loaded.shape(e, s) for e in range(4) for s in range(loaded.num_steps)]

@@ -46,10 +46,8 @@ def trainer(items: int, positions: int, changes: dict[str, Any]) -> Trainer:
 
 def compared(positions: int, items: int, rounds: int, changes: dict[str, Any]) -> dict[str, Any]:
     """Processor seconds of both, taken in turn after one step of warming up."""
-    both = [trainer(items, positions, {}), trainer(items, positions, changes)]
-    if "loss.name" in changes:
-        shared = {key: changes[key] for key in SHARED}
-        both[0] = trainer(items, positions, shared)
+    of_loss = {key: value for key, value in changes.items() if key in SHARED}
+    both = [trainer(items, positions, of_loss), trainer(items, positions, changes)]
     seconds: list[list[float]] = [[], []]
     for round_ in range(rounds + 1):
         for number, each in enumerate(both):

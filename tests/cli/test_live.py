@@ -145,6 +145,18 @@ def test_the_best_under_a_budget_is_the_best_that_fits() -> None:
     assert found == [[GIB], [512 * MIB], [256 * MIB, 128 * MIB]]
 
 
+def test_the_best_under_a_budget_is_of_its_own_data() -> None:
+    state = LiveState(budget_bytes=GIB)
+    cells = [planned(index) for index in range(2)]
+    state.on_plan("s", "cpu", cells)
+    for cell, quality, data in zip(cells, (0.3, 0.2), ("small", "large"), strict=True):
+        made = record(cell, quality=quality, peak=600 * MIB)
+        state.on_run_end(replace(made, run=replace(made.run, data_fingerprint=data)))
+    now = state.snapshot()
+    found = [best_under(point, now.pareto_front, now.budgets) for point in now.pareto_front]
+    assert found == [[GIB], [GIB]]
+
+
 def test_what_evaluation_needs_counts_against_a_budget() -> None:
     state = LiveState(budget_bytes=GIB)
     cells = [planned(index) for index in range(2)]

@@ -227,3 +227,11 @@ def test_a_file_is_located_and_read_once_for_its_fingerprint_and_its_histories(r
     dataset = request(rows, None, {})
     assert dataset.fingerprint == dataset.load().fingerprint
     assert counts == {"located": 1, "read": 1}
+
+
+@pytest.mark.parametrize("how", ["leave_one_out", "sessions"])
+def test_lengths_count_the_interactions_whatever_the_split(how):
+    """The generated data are counted without drawing an item, the others as they are read."""
+    sizes = {"data.num_items": 500, "data.num_users": 200, "data.num_interactions": 4000}
+    data = RunSpec.load("sasrec-synthetic", sizes | {"data.split": how}).data
+    assert lengths(data).num_interactions == load(data).num_interactions > 3500

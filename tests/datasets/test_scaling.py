@@ -15,6 +15,7 @@ def lengths(train, test):
         test=np.array(test),
         num_items=10,
         num_users=len(train),
+        num_interactions=sum(train),
         num_eval_users=len(test),
     )
 
@@ -32,6 +33,7 @@ def test_users_are_taken_evenly(users, train):
     found = scaled(lengths([1, 2, 5, 9], [3, 4]), num_users=users)
     assert found.train.tolist() == train
     assert found.num_users == users
+    assert found.num_interactions == round(17 * users / 4)
     assert len(found.test) == users // 2
     assert found.num_items == 10
 

@@ -35,7 +35,19 @@ def test_each_data_set_has_its_notes_once(fake, ledger):
     ledger.append([other])
     assert sum("ties:" in text for text in data_notes(ledger)) == 1
     assert "shop: repeats: 60 %" in " ".join(data_notes(ledger))
-    assert len(data_notes(ledger, {"other"})) == 1
+    assert len(data_notes(ledger, {("other", other.run.protocol)})) == 1
+    assert data_notes(ledger, {("other", "temporal 0.9, seen included")}) == []
+
+
+def test_notes_on_two_splits_of_one_data_set_name_them(fake, ledger):
+    made = [record(fake, n, tied_targets=(n + 1) / 10) for n in range(2)]
+    run = replace(made[1].run, protocol="temporal 0.9, seen excluded")
+    ledger.append([made[0], replace(made[1], run=run)])
+    notes = [text for text in data_notes(ledger) if "ties: " in text]
+    assert [text.partition(": ties: ")[0] for text in notes] == [
+        "leave-one-out, seen excluded",
+        "temporal 0.9, seen excluded",
+    ]
 
 
 def test_where_seen_items_count_repeats_are_no_misses(fake, ledger):

@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 
 from scalelab.core import plugins
 from scalelab.losses import LossBatch, Negatives, own_scores
+from scalelab.losses._rows import Rows, through_unit_rows  # noqa: PLC2701
 from scalelab.losses.streaming.table_gradient import TableGradient
 from scalelab.testing.loss_problem import gradients, problem
 
@@ -167,3 +168,19 @@ def test_evaluation_ranks_by_the_cosine_where_training_did():
     assert scores is not None
     wanted = torch.cosine_similarity(hidden_SD[:, None], items_WD[None], dim=2)
     torch.testing.assert_close(scores(hidden_SD, items_WD), wanted)
+
+
+def test_rows_of_a_bf16_table_get_their_length_in_float32():
+    table_VD = torch.randn(50, 64, dtype=torch.bfloat16)
+    rows_MD = Rows(table_VD, torch.float32, unit=True).of(torch.arange(50))
+    torch.testing.assert_close(rows_MD.norm(dim=1), torch.ones(50), rtol=0, atol=1e-6)
+    scores = own_scores(make(cosine=True, temperature=0.1))
+    assert scores is not None
+    hidden_SD = torch.randn(3, 64)
+    in_training = normalize(hidden_SD, dim=1) @ rows_MD.T
+    assert in_training.equal(scores(hidden_SD, table_VD.float()))
+    grad_CD = torch.randn(50, 64)
+    by_bf16, by_float32 = grad_CD.clone(), grad_CD.clone()
+    through_unit_rows(by_bf16, table_VD)
+    through_unit_rows(by_float32, table_VD.float())
+    assert by_bf16.equal(by_float32)

@@ -67,7 +67,7 @@ def test_the_peak_is_the_profilers_own_count(
     batch = trainer.loader.batch(0, trainer.loader.largest_step(0))
 
     def window() -> None:
-        for update in micro_steps(trainer.parts.accumulate):
+        for update in micro_steps(trainer.parts, trainer.loader.num_steps):
             trainer.step(batch, 1, 0, update=update)
 
     window()

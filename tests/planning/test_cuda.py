@@ -163,7 +163,7 @@ def test_each_thread_asks_for_its_workspace_when_it_first_multiplies(small: Smal
     known = lengths(spec.data)
     steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
     fake_tensor_run = FakeTensorRun(spec, known.num_items, target=GPU, workspaces=noted)
-    account = fake_tensor_run.train(steps.shape(0, steps.largest_step(0)))
+    account = fake_tensor_run.train(steps.shape(0, steps.largest_step(0)), steps.num_steps)
     phases = [phase for _, _, phase, _ in account.events()]
     assert [num_bytes for _, num_bytes in noted.noted] == [32 * MIB, MIB, 32 * MIB]
     assert [phases[event] for event, _ in noted.noted] == ["forward", "forward", "backward"]

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from scalelab.core.spec import RunSpec
+from scalelab.datasets.load import lengths
 from scalelab.planning.devices import load_device
+from scalelab.planning.host import resident_bytes
 from scalelab.planning.predict import predict
 
 SETTINGS = {
@@ -34,6 +37,13 @@ def test_the_resident_memory_of_a_process_is_predicted() -> None:
     predicted = predict(RunSpec.load("sasrec-synthetic", SETTINGS), load_device("cpu"))
     assert predicted.host_rss_bytes == pytest.approx(measured, rel=0.15)
     assert predicted.host_rss_bytes > predicted.needed_bytes
+
+
+def test_all_interactions_are_held_whatever_the_split_takes_of_them() -> None:
+    sizes = {"data.num_items": 500, "data.num_users": 200, "data.split": "sessions"}
+    known = lengths(RunSpec.load("sasrec-synthetic", sizes).data)
+    more = replace(known, num_interactions=known.num_interactions + 1000)
+    assert resident_bytes(more, 7) - resident_bytes(known, 7) == 4 * 1000
 
 
 def test_a_gpu_has_no_resident_memory_of_its_own() -> None:

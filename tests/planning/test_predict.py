@@ -9,7 +9,8 @@ from scalelab.core.limits import Limits
 from scalelab.core.records import Outcome
 from scalelab.core.spec import RunSpec
 from scalelab.core.units import GIB, MIB
-from scalelab.measure.passes import evaluation_pass, training_pass
+from scalelab.measure.account_check import account_error
+from scalelab.measure.passes import account_of, batch_tensors, evaluation_pass, training_pass
 from scalelab.measure.session import run
 from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
@@ -106,6 +107,24 @@ def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: S
     assert {row.stage for row in prediction.rows()} == {"train", "eval"}
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"loss.name": "cross_entropy"},
+        {"loss.name": "sampled_softmax", "negatives.per": "batch"},
+    ],
+    ids=lambda c: c["loss.name"],
+)
+def test_a_quantised_table_is_predicted_for_a_gpu(loss: dict[str, Any], small: Small) -> None:
+    changes = loss | {"train.table.update": "streamed", **QUANTISED}
+    full, quantised = (
+        predict(small(each), load_device("h100")).memory["requested"]["item_table"]
+        for each in (loss, changes)
+    )
+    # Codes of one byte for each of four parts, and their codewords.
+    assert quantised == 4 * 4001 + 4 * 32 * 32 < full
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"train.table.update": "streamed", **BF16}])
 def test_panels_of_scores_are_predicted_and_bound_the_memory(
@@ -161,6 +180,46 @@ def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None
     assert "evaluation takes" in (record.run.error or "")
 
 
+@pytest.mark.parametrize(
+    ("changes", "num_steps"),
+    [
+        ({"train.accumulate": 4}, 4),
+        # The update comes at the end of the epoch at the latest.
+        ({"train.accumulate": 9}, 5),
+    ],
+)
+def test_a_streamed_update_keeps_what_all_its_steps_know(
+    changes: dict[str, Any], num_steps: int, small: Small, profiler_peak: Any
+) -> None:
+    changes |= {"train.table.update": "streamed", "loss.name": "bce"}
+    spec = small(changes)
+    trainer = assemble(spec)
+    account, choice = training_pass(trainer)
+    assert predict(spec).memory["requested"]["total"] == account.peak_bytes
+    assert account_error(trainer, account, choice, []) == 0.0
+    batch = trainer.loader.batch_of(choice)
+
+    def update() -> None:
+        for number in range(num_steps):
+            trainer.step(batch, 1, number, update=number == num_steps - 1)
+
+    before = account_of(trainer)
+    before.label("batch", batch_tensors(batch))
+    expected = before.peak_bytes + profiler_peak(update)
+    assert account.peak_bytes == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("update", ["dense", "streamed"])
+def test_the_seconds_of_a_step_share_the_update_of_accumulated_gradients(
+    update: str, small: Small
+) -> None:
+    found = [
+        predict(small({"train.table.update": update, "train.accumulate": count})).step_s.low
+        for count in (1, 5)
+    ]
+    assert 0.5 * found[0] < found[1] < 1.05 * found[0]
+
+
 def test_the_predicted_events_are_the_measured_ones(small: Small) -> None:
     """Not the peak alone: every event, in order, with its phase, component and bytes."""
     from scalelab.batches.steps import Steps
@@ -172,7 +231,7 @@ def test_the_predicted_events_are_the_measured_ones(small: Small) -> None:
     known = lengths(spec.data)
     steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
     assert chosen in steps.largest_steps(spec.train.epochs)
-    account = FakeTensorRun(spec, known.num_items).train(chosen.shape)
+    account = FakeTensorRun(spec, known.num_items).train(chosen.shape, steps.num_steps)
 
     def during_step(events: Any) -> list[tuple[str, str, int]]:
         counted = [e for e in events if e.phase not in ("setup", "")]

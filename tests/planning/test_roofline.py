@@ -95,6 +95,15 @@ def test_evaluations_and_the_test_are_counted() -> None:
         num_blocks=7,
     )
     assert seconds.low == 3 * 7
+    seconds = run_seconds(
+        _spec(epochs=4, patience=0, eval_every=2),
+        Seconds(low=0, high=0),
+        num_steps=5,
+        block=Seconds(low=1, high=2),
+        num_blocks=7,
+        blocks_once=10,
+    )
+    assert (seconds.low, seconds.high) == (31, 62)
 
 
 def test_a_run_of_few_steps_ends_with_them() -> None:

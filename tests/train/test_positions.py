@@ -53,6 +53,12 @@ def test_they_are_predicted_measured_stored_and_drawn(small, tmp_path):
     assert chart.draw(rows).to_dict()
 
 
+def test_each_position_is_ranked_once_in_the_seconds_of_a_run(small):
+    without, three = (predict(small({"evaluate.positions": count})) for count in (0, 3))
+    # All users of this set have targets there, and each position has as many blocks as the test.
+    assert three.run_s.low == pytest.approx(without.run_s.low + 3 * three.evaluation_s.low)
+
+
 def test_only_leave_one_out_trains_on_the_positions_before_its_targets(small):
     with pytest.raises(SpecError, match="only leave-one-out"):
         small({"evaluate.positions": 3, "data.split": "sessions"})

@@ -20,7 +20,7 @@ from scalelab.losses.kernels.fused import (
     product_precision,
 )
 
-__all__ = ["fused_bytes_of", "kernels_used", "refusal_of", "runs_fused"]
+__all__ = ["fused_bytes_of", "kernels_used", "note_tiled", "refusal_of", "runs_fused"]
 
 # "fused" or "tiled" by the name of the loss, as it ran last in this process.
 kernels_used: dict[str, str] = {}
@@ -40,12 +40,39 @@ def runs_fused(
     compute_dtype: torch.dtype,
     shared: bool = False,
 ) -> bool:
-    """Whether the loss called `name` runs by the kernels; `shared` for shared negatives.
+    """Whether the loss called `name` runs by the kernels, which is remembered; `shared` for shared
+    negatives.
 
     Under "auto" a GPU's kernels are compared with plain float64 once for each type and width; where
     they are wrong or do not compile, a warning says so and tiles run. Raises SpecError where
     "fused" is wanted and cannot run.
     """
+    fused = _decided(
+        name, kernel, hidden_ND, item_table_VD, compute_dtype=compute_dtype, shared=shared
+    )
+    _note(name, hidden_ND, "fused" if fused else "tiled")
+    return fused
+
+
+def note_tiled(name: str, hidden_ND: Tensor) -> None:
+    """Remember that the loss called `name` runs by tiles, where it has no kernel to decide on."""
+    _note(name, hidden_ND, "tiled")
+
+
+def _note(name: str, hidden_ND: Tensor, way: str) -> None:
+    if not isinstance(hidden_ND, torch._subclasses.FakeTensor):
+        kernels_used[name] = way
+
+
+def _decided(
+    name: str,
+    kernel: Kernel,
+    hidden_ND: Tensor,
+    item_table_VD: Tensor,
+    *,
+    compute_dtype: torch.dtype,
+    shared: bool,
+) -> bool:
     fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
     fused = kernel != "tiled"
     if fused:
@@ -64,8 +91,6 @@ def runs_fused(
             shared=shared,
         )
         fused = _is_right(case)
-    if not fake:
-        kernels_used[name] = "fused" if fused else "tiled"
     return fused
 
 
@@ -78,9 +103,12 @@ def fused_bytes_of(
     num_rows: int,
     shared: bool = False,
 ) -> int | None:
-    """About what the kernels take for so many rows of the softmax; None where tiles run."""
+    """About what the kernels take for so many rows of the softmax; None where tiles run.
+
+    Nothing runs, and nothing is remembered.
+    """
     compute_dtype = compute_dtype_of(item_table_VD)
-    if not runs_fused(
+    if not _decided(
         name, kernel, item_table_VD, item_table_VD, compute_dtype=compute_dtype, shared=shared
     ):
         return None

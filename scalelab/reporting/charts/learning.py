@@ -12,7 +12,7 @@ from scalelab.findings.differences import KEY, describe, key_of
 from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
-from scalelab.reporting.lines import look_of
+from scalelab.reporting.lines import OWN_LINES, look_of
 from scalelab.reporting.quality import metric_of, note_on
 from scalelab.reporting.selection import ids
 from scalelab.store.ledger import Ledger
@@ -149,7 +149,7 @@ class Learning:
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         # The labels of one data set may be those of another.
-        return theme.themed(drawn.resolve_scale(color="independent"), chart_data)
+        return theme.themed(drawn.resolve_scale(**OWN_LINES), chart_data)
 
     def _panels(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> alt.HConcatChart:
         panels = [self._panel(chart_data, rows, "epoch", "", "epoch")]

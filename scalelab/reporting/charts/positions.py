@@ -11,7 +11,7 @@ from pydantic import Field
 from scalelab.findings.differences import KEY, describe, key_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
-from scalelab.reporting.lines import look_of
+from scalelab.reporting.lines import OWN_LINES, look_of
 from scalelab.reporting.quality import metric_of, note_on
 from scalelab.store.ledger import Ledger
 
@@ -115,7 +115,7 @@ class Positions:
         subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
-        return theme.themed(drawn.resolve_scale(color="independent"), chart_data)
+        return theme.themed(drawn.resolve_scale(**OWN_LINES), chart_data)
 
     def _panel(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> Any:
         up = axes.quality_axis(theme.numbers(rows, "quality"), rows["metric"][0].as_py())

@@ -6,7 +6,7 @@ from typing import Any
 from call import Call
 
 import scalelab
-from sections.memory import compare_runs
+from sections.memory import compare_runs, swept
 
 __all__ = ["run"]
 
@@ -58,17 +58,7 @@ def run(call: Call) -> None:
     lines += [f'"{key}" = {json.dumps(value)}' for key, value in settings.items()]
     for cell in CELLS:
         lines += ["[[cells]]", *(f'"{key}" = {json.dumps(value)}' for key, value in cell.items())]
-    study, ledger = call.scratch / "catalog.toml", call.scratch / "catalog.duckdb"
-    study.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    ledger.unlink(missing_ok=True)
-    result = scalelab.sweep(
-        study,
-        ledger=ledger,
-        device=call.device,
-        time_budget=max(20.0, call.left()),
-        order="given",
-    )
-    call.note(counts=dict(result.counts))
+    ledger = swept(call, "catalog", "\n".join(lines) + "\n")
     rows = scalelab.query(
         ledger, "SELECT loss, train_s, eval_s, error FROM runs ORDER BY started_at"
     )

@@ -1,6 +1,7 @@
 """Compare predicted with measured memory in 24 runs of the product's own sweep."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from call import MIB, Call
 
 import scalelab
 
-__all__ = ["compare_runs", "run", "study_text"]
+__all__ = ["compare_runs", "run", "study_text", "swept"]
 
 LARGE = "data.num_items"
 CELLS: list[dict[str, Any]] = [
@@ -73,9 +74,15 @@ def study_text(call: Call, cells: list[dict[str, Any]]) -> str:
 def run(call: Call) -> None:
     """One process a run; this one never touches CUDA, or `device_used` would count it."""
     cells = CELLS if call.is_cuda else [{"loss.name": "cross_entropy"}, {"loss.name": "dense_ce"}]
-    study = call.scratch / "memory.toml"
-    study.write_text(study_text(call, cells), encoding="utf-8")
-    ledger = call.scratch / "memory.duckdb"
+    ledger = swept(call, "memory", study_text(call, cells))
+    call.check("the driver of a sweep has no CUDA context", not torch.cuda.is_initialized())
+    compare_runs(call, ledger, len(cells))
+
+
+def swept(call: Call, name: str, text: str) -> Path:
+    """The ledger of a study, swept in the time that is left."""
+    study, ledger = call.scratch / f"{name}.toml", call.scratch / f"{name}.duckdb"
+    study.write_text(text, encoding="utf-8")
     ledger.unlink(missing_ok=True)
     result = scalelab.sweep(
         study,
@@ -85,8 +92,7 @@ def run(call: Call) -> None:
         order="given",
     )
     call.note(counts=dict(result.counts))
-    call.check("the driver of a sweep has no CUDA context", not torch.cuda.is_initialized())
-    compare_runs(call, ledger, len(cells))
+    return ledger
 
 
 def compare_runs(call: Call, ledger: Any, count: int) -> None:

@@ -5,8 +5,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 
 from scalelab.core.errors import SpecError
-from scalelab.losses import LossBatch, Negatives, Target, predicted_target
+from scalelab.losses import LossBatch, Negatives, Target, loss_bytes, predicted_target
 from scalelab.losses.cross_entropy import CrossEntropy
+from scalelab.losses.kernels import choice
 from scalelab.losses.kernels.choice import kernels_used
 from scalelab.losses.sampled_softmax import SampledSoftmax
 from scalelab.planning.cost import Cost
@@ -77,3 +78,53 @@ def test_a_run_remembers_what_ran():
     kernels_used.clear()
     CrossEntropy()(hidden_ND, table_VD, batch)
     assert kernels_used == {"cross_entropy": "tiled"}
+
+
+@pytest.fixture
+def right_kernels(monkeypatch):
+    """As on a GPU whose kernels agree with plain float64; no kernel is launched."""
+    monkeypatch.setattr(choice, "_is_right", lambda case: True)
+    before = predicted_target.set(H100)
+    kernels_used.clear()
+    yield
+    predicted_target.reset(before)
+    kernels_used.clear()
+
+
+@pytest.mark.usefixtures("right_kernels")
+def test_an_estimate_is_no_call_of_the_loss():
+    table_VD = torch.randn(ROWS, 8)
+    for loss in (CrossEntropy(), SampledSoftmax()):
+        assert loss_bytes(loss, table_VD, NEGATIVES, streamed=False) is not None
+    assert kernels_used == {}
+
+
+@pytest.mark.usefixtures("right_kernels")
+def test_only_what_the_kernel_takes_has_an_estimate():
+    table_VD = torch.randn(ROWS, 8)
+    for loss in (CrossEntropy(), SampledSoftmax()):
+        assert loss_bytes(loss, table_VD, NEGATIVES, streamed=True) is None
+    assert loss_bytes(SampledSoftmax(), table_VD, None, streamed=False) is None
+    for loss in (SampledSoftmax(cosine=True, temperature=0.05), SampledSoftmax(top_k=3)):
+        assert loss_bytes(loss, table_VD, NEGATIVES, streamed=False) is None
+
+
+@pytest.mark.usefixtures("right_kernels")
+@pytest.mark.parametrize(
+    ("loss", "negatives", "streamed"),
+    [
+        (SampledSoftmax(), ("position", (5, 3)), False),
+        (SampledSoftmax(cosine=True, temperature=0.05), ("batch", (3,)), False),
+        (SampledSoftmax(), ("batch", (3,)), True),
+        (CrossEntropy(), ("batch", (3,)), True),
+    ],
+)
+def test_tiles_are_remembered_where_the_loss_has_no_kernel(loss, negatives, streamed):
+    per, shape = negatives
+    batch = LossBatch(
+        targets_N=torch.ones(5, dtype=torch.long),
+        num_items=8,
+        negatives=(Negatives(per, torch.full(shape, 2)),),
+    )
+    (loss.streamed if streamed else loss)(torch.randn(5, 8), torch.randn(9, 8), batch)
+    assert list(kernels_used.values()) == ["tiled"]
