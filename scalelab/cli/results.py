@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scalelab.api import Answer
     from scalelab.api_run import SweepResult
 
-__all__ = ["as_document", "fingerprints", "show_dry_run", "show_results"]
+__all__ = ["as_document", "show_dry_run", "show_results"]
 
 # The results of thousands of runs are read with a query, not in a terminal.
 _MOST_ROWS = 50
@@ -140,16 +140,11 @@ def _show_pareto_front(
         console().print(_pareto_table(points, budget_bytes, baselines, sizes))
 
 
-def fingerprints(result: "SweepResult") -> list[str]:
-    """Those of all runs of a sweep, also of the ones that another study had run before."""
-    return [_fingerprint(cell) for cell in result.cells]
-
-
 def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
     """The last attempt of each run in the ledger, by fingerprint."""
     if not Path(result.ledger).exists():
         return {}
-    rows = api.results(result.ledger, fingerprints(result))
+    rows = api.results(result.ledger, [_fingerprint(cell) for cell in result.cells])
     return {row["fingerprint"]: row for row in rows}
 
 

@@ -22,9 +22,9 @@ _ENOUGH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a comparison shows. `best` is the first on validation, whatever speaks against it.
+    """What a comparison shows by its `metric`.
 
-    `equal` cannot be distinguished from it; `better_on_test` ranks the test users better by more
+    `best` is the first on validation, whatever speaks against it. `equal` cannot be distinguished from it; `better_on_test` ranks the test users better by more
     than chance, although validation placed it lower. `cheaper` takes clearly less memory and either
     is among the equal ones (`cheaper_is_equal`) or comes close on validation. `untested` counts the
     configurations without ranks of single users, `close_untested` those of them that come close on
@@ -32,6 +32,7 @@ class Choice:
     number.
     """
 
+    metric: str
     best: Candidate
     equal: tuple[Candidate, ...]
     better_on_test: tuple[Candidate, ...]
@@ -67,7 +68,8 @@ class Choice:
 def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choice:
     """The choice of a group that has candidates. Raises LedgerError."""
     best, others = group.candidates[0], group.candidates[1:]
-    known = user_gains(ledger, {one.key for one in group.candidates}) if others else {}
+    keys = {one.key for one in group.candidates}
+    known = user_gains(ledger, keys, group.metric) if others else {}
     p_values, means = _tested(best, others, known)
     equal = tuple(other for other in others if _is_equal(best, other, p_values))
     better = tuple(
@@ -78,6 +80,7 @@ def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choic
     cheaper = _cheapest(best, others, equal)
     known_baselines = [one for one in baselines if one.test is not None]
     return Choice(
+        metric=group.metric,
         best=best,
         equal=equal,
         better_on_test=better,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scalelab.core.identity import COMPARABLE_IN_TIME
 from scalelab.store.ledger import Ledger
 
 __all__ = ["MOST", "SHOWN", "ids", "num_configurations"]
@@ -14,8 +15,8 @@ _BEST = 5
 SHOWN = f"""
 SELECT configuration FROM (
     SELECT configuration, count(*) OVER () AS of_all, row_number() OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version, threads, loss
-        ORDER BY valid_ndcg_10 DESC NULLS LAST, configuration
+        PARTITION BY {", ".join(COMPARABLE_IN_TIME)}, loss
+        ORDER BY valid_quality DESC NULLS LAST, configuration
     ) AS turn
     FROM configurations
 )

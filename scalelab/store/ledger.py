@@ -93,6 +93,16 @@ class Ledger:
             row = [study_id, name, spec_toml, created_at]
             connection.execute("INSERT INTO studies VALUES (?, ?, ?, ?)", row)
 
+    def add_reused(self, study_id: str, fingerprints: Sequence[str]) -> None:
+        """Stores that a study takes these runs from another one, in place of running them again."""
+        with self._open(write=True) as connection, _transaction(connection, self.path):
+            connection.execute(
+                "INSERT INTO reused_runs SELECT DISTINCT $study_id, fingerprint "
+                "FROM (SELECT unnest($fingerprints) AS fingerprint) "
+                "ANTI JOIN (FROM reused_runs WHERE study_id = $study_id) USING (fingerprint)",
+                {"study_id": study_id, "fingerprints": list(fingerprints)},
+            )
+
     def add_baselines(self, baselines: Sequence[Baseline]) -> None:
         """Stores them in place of those of the same data set, protocol, name, split, metric and k;
         all or none."""

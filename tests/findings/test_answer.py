@@ -649,12 +649,16 @@ def test_a_study_takes_its_own_runs_only(made, studied):
 
 
 def test_runs_that_another_study_has_done_before_count_for_a_sweep(made, studied):
-    """A sweep does not run them again; its answer must not leave out what its table shows."""
+    """A sweep does not run them again; no answer may leave out what its table shows."""
     studied.append(front(made))
     studied.add_study("study-2", "other", STUDY.replace("mine", "other"), datetime(2026, 1, 2))
     done = made(0.45, 6, loss="rece", study_id="study-2")
     studied.append([done, made(0.5, 6, loss="gbce", study_id="study-2")])
-    found = api.answer(studied.path, study="mine", runs=[done.run.fingerprint]).sentences[0]
+    taken = [done.run.fingerprint]
+    for _ in range(2):  # a sweep that is typed again changes nothing
+        studied.add_reused("study-1", taken)
+    assert studied.query("FROM reused_runs").num_rows == 1
+    found = api.answer(studied.path, study="mine").sentences[0]
     assert found.best.label.startswith("rece")
     assert "gbce" not in found.text
 

@@ -119,4 +119,4 @@ def test_an_unknown_metric_and_a_chart_without_one_are_one_line(study, tmp_path)
 
 
 def test_baselines_are_those_of_the_metric(study):
-    assert baselines_of(study, "hr", 10).keys() <= baselines_of(study).keys() | set()
+    assert baselines_of(study, "hr@10").keys() <= baselines_of(study).keys() | set()

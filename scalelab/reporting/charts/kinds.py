@@ -24,8 +24,8 @@ WITH chosen AS (
     ) = 1
 )
 SELECT configuration, data_fingerprint, protocol, coalesce(device, 'unknown device') AS device,
-    results_version, threads, dataset, num_items, chosen.run_id, loss, batch_size, seed,
-    spec::VARCHAR AS spec, memory.kind, memory.stage, memory.bytes, memory.reason
+    results_version, quality_metric, threads, dataset, num_items, chosen.run_id, loss, batch_size,
+    seed, spec::VARCHAR AS spec, memory.kind, memory.stage, memory.bytes, memory.reason
 FROM chosen JOIN memory ON memory.run_id = chosen.run_id
 WHERE memory.component = 'total' AND memory.source = 'measured'
     AND list_contains($kinds, memory.kind)

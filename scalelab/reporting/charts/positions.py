@@ -30,7 +30,7 @@ WITH latest AS (
 found AS (
     SELECT {", ".join(f"latest.{name}" for name in KEY)},
         any_value(dataset) AS dataset, any_value(num_items) AS num_items, any_value(loss) AS loss,
-        any_value(spec)::VARCHAR AS spec, avg(valid_ndcg_10) AS chosen_by,
+        any_value(spec)::VARCHAR AS spec, avg(valid_quality) AS chosen_by,
         CASE metrics.split WHEN 'test' THEN 0 WHEN 'valid' THEN -1
             ELSE -1 - try_cast(metrics.split[7:] AS BIGINT) END AS position,
         avg(metrics.value) AS quality
@@ -63,7 +63,7 @@ class Positions:
     validation says how much of the fit does not carry over (Figure 3 of the CCE paper).
     """
 
-    metric: Metric = "ndcg@10"
+    metric: Metric = None
     study: Study = None
     most: Annotated[int, Field(ge=1, description="most lines of a panel, the best first")] = 12
     width: Width = 430
@@ -112,7 +112,7 @@ class Positions:
             for place in dict.fromkeys(rows["place"].to_pylist())
         ]
         subtitle = ["training targets have been trained on; means over seeds"]
-        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         return theme.themed(drawn.resolve_scale(**OWN_LINES), chart_data)
