@@ -41,6 +41,9 @@ def main(
     ):
         more = f" ({unknown})" if theirs and unknown else ""
         note(f"protocols: theirs {theirs or 'not stated'}{more}; ours {ours}")
+    chosen_by = dict.fromkeys(row["chosen_by"] for row in rows)
+    if len(chosen_by) > 1:
+        note(f"ours were chosen on validation by {', '.join(chosen_by)}: one row for each")
     if rows:
         for text in api.data_notes(ledger):
             note(text)

@@ -8,17 +8,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from scalelab.cli.finished import Finished, Reference, short_note, without_seed
+from scalelab.cli.finished import (
+    Finished,
+    name_of_metrics,
+    short_note,
+    without_seed,
+)
 from scalelab.cli.live import Running
 from scalelab.cli.names import readable, short_names
 from scalelab.cli.output import clean
 from scalelab.cli.pareto_front import Point
 from scalelab.core.events import GpuMeter
+from scalelab.core.figures import metric_name
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = [
     "COLOURS",
-    "baselines_line",
     "best_under",
     "finished_table",
     "meters",
@@ -69,7 +74,7 @@ def running_table(
     """The runs in progress; memory is beside its share of the budget, or of the prediction."""
     fixed = [
         Column("epoch", justify="right", width=7 if width >= _WITH_BAR else 5),
-        Column("NDCG", justify="right", width=6),
+        Column(_short_name(runs), justify="right", width=6),
         Column("", width=_SPARK),
         Column("memory", justify="right", width=8),
         Column("", justify="right", width=4),
@@ -86,6 +91,12 @@ def running_table(
     if len(shown) < len(runs):
         table.add_row(f"... and {len(runs) - len(shown)} more")
     return table
+
+
+def _short_name(runs: Sequence[Running]) -> str:
+    """The metric of the runs in progress, without its length: the column is narrow."""
+    keys = {run.progress.metric_key for run in runs if run.progress is not None}
+    return metric_name(keys.pop()).partition("@")[0] if len(keys) == 1 else "metric"
 
 
 def _running_cells(run: Running, width: int, ascii_only: bool) -> list[RenderableType]:
@@ -125,7 +136,8 @@ def finished_table(runs: tuple[Finished, ...], labels: tuple[str, ...], width: i
     if has_words:
         fixed.append(Column("", width=11 if width >= _WITH_BAR else 8))
     names = _Names(labels, width, fixed)
-    table = _table(Column("finished", ratio=1), *fixed)
+    name = name_of_metrics(run.metric for run in runs)
+    table = _table(Column(f"finished, by {name}" if runs else "finished", ratio=1), *fixed)
     for run in runs:
         outcome = run.outcome.value
         word = short_note(run.note) if outcome == "done" else outcome
@@ -147,8 +159,13 @@ def pareto_table(
     labels: tuple[str, ...],
     width: int,
     lines: int,
+    *,
+    metric: str,
 ) -> Table:
-    """The Pareto front, best first, with the largest budget under which each row is the best."""
+    """The Pareto front by `metric` and memory, best first.
+
+    Beside each row is the largest budget under which it is the best.
+    """
     fixed = [
         Column("valid", justify="right", width=6),
         Column("test", justify="right", width=6),
@@ -163,7 +180,7 @@ def pareto_table(
     seeds = {point.label: f" ({point.seeds} seeds)" for point in pareto_front if point.seeds > 1}
     space = width - max(map(len, seeds.values()), default=0)
     names = _Names(tuple(dict.fromkeys(map(without_seed, labels))), space, fixed)
-    table = _table(Column("Pareto front: quality and memory", ratio=1), *fixed)
+    table = _table(Column(f"Pareto front: {metric} and memory", ratio=1), *fixed)
     for point in pareto_front[:lines]:
         under = best_under(point, pareto_front, budgets)
         name = names.of(point.label)
@@ -193,30 +210,6 @@ def best_under(
         if fitting and max(fitting, key=lambda other: other.valid) == point:
             found.append(budget)
     return found
-
-
-def baselines_line(found: Sequence[Reference]) -> Text:
-    """One line with the rankings that every model must beat, of each data set by its name."""
-    places = list(dict.fromkeys((one.dataset, one.num_items) for one in found))
-    texts: list[str] = []
-    for place in places:
-        own = [one for one in found if (one.dataset, one.num_items) == place]
-        shown = ", ".join(
-            f"{clean(one.name)} {_quality(one.test)}" for one in own if one.test is not None
-        )
-        texts.append(f"{_place(place, places)}: {shown}" if len(places) > 1 else shown)
-    text = f"baselines, test NDCG@10: {'; '.join(texts)}"
-    return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
-
-
-def _place(place: tuple[str, int | None], places: Sequence[tuple[str, int | None]]) -> str:
-    """Only what distinguishes a data set from the others."""
-    dataset, num_items = place
-    items = f"{num_items:,} items" if num_items is not None else ""
-    if len({name for name, _ in places}) == 1:
-        return items
-    alike = [name for name, _ in places].count(dataset) > 1
-    return f"{clean(dataset)}, {items}" if alike and items else clean(dataset)
 
 
 def meters(gpus: Sequence[GpuMeter]) -> Table:

@@ -52,7 +52,7 @@ def peak_of(
 def quality_curve(
     metrics: Iterable[Metric], split: str = "valid", key: str = QUALITY_KEY
 ) -> dict[int, float]:
-    """NDCG@10 (or another metric `key`) by epoch, without values that are not finite."""
+    """A metric by epoch, without values that are not finite."""
     name, _, k = key.partition("@")
     return {
         metric.epoch: metric.value

@@ -24,12 +24,12 @@ _ENOUGH = 500
 class Choice:
     """What a comparison shows by its `metric`.
 
-    `best` is the first on validation, whatever speaks against it. `equal` cannot be distinguished from it; `better_on_test` ranks the test users better by more
-    than chance, although validation placed it lower. `cheaper` takes clearly less memory and either
-    is among the equal ones (`cheaper_is_equal`) or comes close on validation. `untested` counts the
-    configurations without ranks of single users, `close_untested` those of them that come close on
-    validation and whose spread over seeds is not known either. `p_values` are corrected for their
-    number.
+    `best` is the first on validation, whatever speaks against it. `equal` cannot be distinguished
+    from it; `better_on_test` ranks the test users better by more than chance, although validation
+    placed it lower. `cheaper` takes clearly less memory and either is among the equal ones
+    (`cheaper_is_equal`) or comes close on validation. `untested` counts the configurations without
+    ranks of single users, `close_untested` those of them that come close on validation and whose
+    spread over seeds is not known either. `p_values` are corrected for their number.
     """
 
     metric: str

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from scalelab.core.events import Planned, Progress, SweepObserver
+from scalelab.core.figures import metric_name
 from scalelab.core.records import Outcome, Record
 
 __all__ = ["SweepBar", "in_notebook", "planning_bar", "profile_bar"]
@@ -37,7 +38,7 @@ class SweepBar(SweepObserver):
 
     def on_progress(self, progress: Progress) -> None:
         label = self._labels.get(progress.run_id, progress.run_id)
-        quality = "" if progress.metric is None else f", NDCG@10 {progress.metric:.4f}"
+        quality = _quality(progress)
         self._bar.set_postfix_str(f"{label}: epoch {progress.epoch}/{progress.epochs}{quality}")
 
     def on_run_end(self, record: Record) -> None:
@@ -79,7 +80,7 @@ def profile_bar() -> Iterator[Callable[[Progress], None]]:
 
     def report(progress: Progress) -> None:
         bar.total = progress.epochs
-        quality = "" if progress.metric is None else f", NDCG@10 {progress.metric:.4f}"
+        quality = _quality(progress)
         bar.set_postfix_str(f"{progress.phase}{quality}", refresh=False)
         bar.update(max(0, progress.epoch - bar.n))
         bar.refresh()
@@ -89,6 +90,12 @@ def profile_bar() -> Iterator[Callable[[Progress], None]]:
         bar.set_postfix_str("")
     finally:
         bar.close()
+
+
+def _quality(progress: Progress) -> str:
+    if progress.metric is None:
+        return ""
+    return f", {metric_name(progress.metric_key)} {progress.metric:.4f}"
 
 
 def _bar(**options: Any) -> Any:

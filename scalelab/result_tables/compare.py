@@ -34,6 +34,7 @@ _SCHEMA = pa.schema(
         ("published_protocol", pa.string()),
         ("our_protocol", pa.string()),
         ("not_stated", pa.string()),
+        ("chosen_by", pa.string()),
         ("configuration", pa.string()),
     ]
 )
@@ -41,15 +42,15 @@ _CROSS_ENTROPIES = frozenset({"cross_entropy", "dense_ce", "linear_ce", "cut_ce"
 _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax"}
 _GB = 10**9
 # What two of our configurations must share for one of them to be the better.
-_PLACE = ("protocol", "data_fingerprint", "results_version")
+_PLACE = ("protocol", "data_fingerprint", "results_version", "quality_metric")
 _OURS = """
 SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
-    c.data_fingerprint, c.results_version,
+    c.data_fingerprint, c.results_version, c.quality_metric,
     coalesce(c.spec->>'$.loss.train_on', 'all') AS train_on,
     try_cast(c.spec->>'$.loss.top_k' AS BIGINT) AS top_k,
-    c.valid_ndcg_10
+    c.valid_quality
 FROM configurations AS c
-ORDER BY c.valid_ndcg_10 DESC NULLS LAST, c.configuration
+ORDER BY c.valid_quality DESC NULLS LAST, c.configuration
 """
 _FIGURES = """
 WITH latest AS (
@@ -70,10 +71,10 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     """Published figures for which a finished configuration of ours exists, one row each.
 
     Of our configurations with that data set, model, loss (as its paper calls it) and protocol, the
-    best on validation stands beside it: mean and standard deviation over its seeds, and ours over
-    theirs. Where several of our protocols agree with what is stated of theirs, each has a row, and
-    `not_stated` names what may still differ. `peak_gb` is in 10^9 bytes. Raises DataError for a
-    table that cannot be read.
+    best on validation (by `chosen_by`, the metric of its runs) stands beside it: mean and standard
+    deviation over its seeds, and ours over theirs. Where several of our protocols agree with what
+    is stated of theirs, each has a row, and `not_stated` names what may still differ. `peak_gb` is
+    in 10^9 bytes. Raises DataError for a table that cannot be read.
     """
     theirs = _published(published)
     ours = ledger.query(_OURS).to_pylist()
@@ -160,6 +161,7 @@ def _row(
         "published_protocol": line.get("protocol"),
         "our_protocol": own["protocol"],
         "not_stated": "" if seen_is_stated(line.get("protocol") or "") else NOT_STATED,
+        "chosen_by": own["quality_metric"],
         "configuration": own["configuration"],
     }
 
