@@ -145,8 +145,8 @@ def _show_pareto_front(
     )
     if points:
         sizes = {row["data_fingerprint"]: row["num_items"] or 0 for row, _ in found}
-        name = name_of_metrics(finished.metric for _, finished in found)
-        console().print(_pareto_table(points, name, budget_bytes, baselines, sizes))
+        metric = name_of_metrics(finished.metric for _, finished in found)
+        console().print(_pareto_table(points, metric, budget_bytes, baselines, sizes))
 
 
 def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
@@ -187,7 +187,7 @@ def _results_table(runs: list[Finished]) -> Any:
 
 def _pareto_table(
     points: tuple[Point, ...],
-    name: str,
+    metric: str,
     budget_bytes: int | None,
     baselines: list[dict[str, Any]],
     sizes: Mapping[str, int],
@@ -222,7 +222,8 @@ def _pareto_table(
     if not any(point.note for point in points):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     title = (
-        f"Pareto front: configurations that no other beats in validation {name} and memory at once"
+        "Pareto front: configurations that no other beats in validation "
+        f"{metric} and memory at once"
     )
     return grid(columns, rows, title=title, right="valid test peak train")
 
