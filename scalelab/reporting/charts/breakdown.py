@@ -12,6 +12,7 @@ from scalelab.core.units import format_bytes
 from scalelab.findings.differences import KEY, Key, describe, key_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
+from scalelab.reporting.selection import OF_STUDY
 from scalelab.reporting.shared_parts import findings, without_shared
 from scalelab.store.ledger import Ledger
 
@@ -26,7 +27,7 @@ WITH parts AS (
         AND memory.bytes IS NOT NULL
         AND (runs.outcome = 'done' OR memory.source = 'predicted')
         AND ($source = 'both' OR memory.source = $source)
-        AND ($study IS NULL OR runs.study_id = $study)
+        AND {OF_STUDY}
 ),
 latest AS (
     SELECT * FROM parts QUALIFY row_number() OVER (

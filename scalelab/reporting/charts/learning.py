@@ -14,7 +14,7 @@ from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import OWN_LINES, look_of
 from scalelab.reporting.quality import metric_of, note_on
-from scalelab.reporting.selection import ids
+from scalelab.reporting.selection import OF_STUDY, ids
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Learning"]
@@ -27,7 +27,7 @@ WITH latest AS (
         SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
         FROM results GROUP BY fingerprint, device
     ) AS newest USING (run_id)
-    WHERE valid_quality IS NOT NULL AND ($study IS NULL OR study_id = $study)
+    WHERE valid_quality IS NOT NULL AND {OF_STUDY}
 ),
 one_seed AS (
     SELECT * FROM latest QUALIFY row_number() OVER (

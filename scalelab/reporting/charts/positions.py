@@ -13,6 +13,7 @@ from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import OWN_LINES, look_of
 from scalelab.reporting.quality import metric_of, note_on
+from scalelab.reporting.selection import OF_STUDY
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Positions"]
@@ -25,7 +26,7 @@ WITH latest AS (
         SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
         FROM results GROUP BY fingerprint, device
     ) AS newest USING (run_id)
-    WHERE ($study IS NULL OR study_id = $study)
+    WHERE {OF_STUDY}
 ),
 found AS (
     SELECT {", ".join(f"latest.{name}" for name in KEY)},
