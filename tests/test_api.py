@@ -103,6 +103,7 @@ def test_what_is_planned_is_what_is_measured() -> None:
     assert planned["fits"] is True
 
 
+@pytest.mark.slow
 def test_plan_solves_for_the_largest_value_that_fits() -> None:
     arguments = {"on": "cpu", "budget": "3MiB", "set": TINY}
     (answer,) = scalelab.plan("sasrec-synthetic", solve="batch.max_len", **arguments)

@@ -53,6 +53,7 @@ def test_the_package_can_be_imported(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.slow
 def test_reading_commands_work(command: tuple[str, ...], folder: Path) -> None:
     names = {"LEDGER": "some.duckdb", "PUBLISHED": "published.csv"}
     arguments = [names.get(word, word) for word in command]

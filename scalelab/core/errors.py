@@ -76,7 +76,13 @@ class MissingExtra(ScalelabError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that names the known word nearest to `name`, else all of them."""
+    """A hint that names the known word nearest to `name`, else all of them.
+
+    Where keys with dots end in `name`, they are meant: "epochs" is near to "train.epochs".
+    """
     words = sorted(known)
+    ending = [word for word in words if word.endswith(f".{name}")]
+    if ending:
+        return f"did you mean {' or '.join(map(repr, ending))}?"
     close = difflib.get_close_matches(name, words, n=1)
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(words)}"

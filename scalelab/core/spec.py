@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -13,7 +14,9 @@ from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
 from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
+from scalelab.core.option_types import section_of
 from scalelab.core.part_sources import sources_of
+from scalelab.core.parts import list_kind
 from scalelab.core.presets import find_preset
 from scalelab.core.protocol import protocol_of
 from scalelab.core.run_sections import (
@@ -223,14 +226,26 @@ def with_overrides(sections: dict[str, Any], overrides: Overrides) -> dict[str, 
         if section == "negatives":
             _set_negatives(result, rest, value)
         elif section not in RunSpec.model_fields:
-            raise SpecError(
-                f"a run has no section {section!r}", nearest(section, RunSpec.model_fields)
-            )
+            meant = [] if rest else list(_keys_called(section))
+            known = meant or RunSpec.model_fields
+            raise SpecError(f"a run has no section {section!r}", nearest(section, known))
         elif not rest:
             result[section] = value
         else:
             _set_key(result.setdefault(section, {}), section, rest, value)
     return result
+
+
+def _keys_called(name: str) -> Iterator[str]:
+    """The keys of a run that a user means who leaves the section out."""
+    for section, field in RunSpec.model_fields.items():
+        spec = section_of(field.annotation)
+        if spec is None:
+            continue
+        options = list_kind(spec.kind) if issubclass(spec, PartSpec) else ()
+        names = {*spec.model_fields, *(each.name for part in options for each in part.options)}
+        if name in names:
+            yield f"{section}.{name}"
 
 
 _PARTS: dict[str, type[PartSpec]] = {

@@ -23,7 +23,9 @@ class Look:
 
 # Where each panel has lines of its own. Vega joins the legends of colour and dashes into one only
 # where both are independent.
-OWN_LINES = {"color": "independent", "fill": "independent", "strokeDash": "independent"}
+OWN_LINES = alt.Resolve(
+    scale=alt.ScaleResolveMap(color="independent", fill="independent", strokeDash="independent")
+)
 
 
 def look_of(losses: Mapping[str, str], column: str) -> Look:

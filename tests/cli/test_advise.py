@@ -155,6 +155,7 @@ def test_items_of_files_are_planned_for_with_the_lengths_of_the_file(
     assert large["largest_step"]["positions"] == own["largest_step"]["positions"] * 128 // 40
 
 
+@pytest.mark.slow
 def test_the_next_plan_is_for_the_catalog_that_was_asked_for(scalelab: Callable) -> None:
     """The study trains on the data as they are; a plan of it must not forget the size."""
     lines = [f"{user},{(7 * user + step) % 50},{step}" for user in range(40) for step in range(9)]

@@ -112,6 +112,7 @@ def test_an_error_does_not(
     assert "fault of scalelab" not in done.err
 
 
+@pytest.mark.slow
 def test_names_of_files_and_studies_do_not(
     scalelab: Callable, plain_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,11 +47,12 @@ def test_a_plan_is_one_line_for_each_configuration(
     assert losses == {"bce", "cross_entropy", "dense_ce", "rece", "sampled_softmax"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [
         ("8GiB", "The largest batch.size is 3,000: what limits it is the number of users"),
-        pytest.param("300MiB", "does not fit 300 MiB.", marks=pytest.mark.slow),
+        ("300MiB", "does not fit 300 MiB."),
     ],
 )
 def test_a_solution_says_what_limits_it_and_shows_nothing_above_the_limit(

@@ -68,6 +68,7 @@ def test_a_study_runs_without_a_home_and_leaves_only_its_ledger(call) -> None:
     assert call("query", "quickstart.duckdb", "SELECT count(*) FROM runs").returncode == 0
 
 
+@pytest.mark.slow
 def test_calibration_says_where_its_file_could_go(call) -> None:
     done = call("doctor", "--calibrate")
     assert done.returncode == 2

@@ -87,7 +87,7 @@ def test_a_study_of_the_readme_is_a_study(block: str, tmp_path: Path) -> None:
 
 
 # Seconds of training or planning; the others read and draw.
-SLOW = ("sweep", "plan", "advise", "profile", "doctor", "estimate")
+SLOW = ("sweep", "plan", "advise", "profile", "doctor", "estimate", "report", "recommend")
 # The README's own study takes hours, and the name of a folder of the package is not a command.
 MY_STUDY = """
 base = "sasrec-synthetic"

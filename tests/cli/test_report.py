@@ -26,6 +26,7 @@ def test_a_metric_that_the_ledger_lacks_is_one_line(scalelab: Callable, ledger: 
     assert not Path("page.html").exists()
 
 
+@pytest.mark.slow
 def test_watch_writes_the_page_once_where_no_sweep_runs(scalelab: Callable, ledger: Path) -> None:
     done = scalelab("report", ledger, "--watch", "--out", "page.html")
     assert done.code == 0
@@ -50,6 +51,7 @@ def test_watch_is_for_the_page(
     assert message in done.err
 
 
+@pytest.mark.slow
 def test_a_profile_is_stored_and_its_timeline_drawn(scalelab: Callable) -> None:
     settings = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
     done = scalelab(

@@ -86,6 +86,9 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
         (("sweep", "quickstrat"), "'quickstart'"),
         (("list", "loses"), "'losses'"),
         (("profile", "sasrec-sinthetic"), "'sasrec-synthetic'"),
+        (("plan", "sasrec-synthetic", "--set", "epochs=3"), "'train.epochs'"),
+        (("plan", "sasrec-synthetic", "--set", "train_on=last"), "'loss.train_on'"),
+        (("plan", "sasrec-synthetic", "--set", "trane.epochs=3"), "'train'"),
     ],
 )
 def test_a_typo_is_answered_with_the_nearest_word(

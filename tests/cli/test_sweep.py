@@ -36,6 +36,7 @@ def study(plain_environment: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_it_ends_with_results_front_ledger_and_what_to_type_next(
     scalelab: Callable, study: Path
 ) -> None:

@@ -120,6 +120,7 @@ def test_duckdb_1_4_reads_what_the_version_of_today_reads(files, old_python):
 
 
 @pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.slow
 def test_the_version_of_today_reads_one_content_in_every_format_and_zone(files, zone):
     found = read(Path(sys.executable), files, zone)
     assert found.pop("duckdb") == duckdb.__version__

@@ -663,6 +663,7 @@ def test_runs_that_another_study_has_done_before_count_for_a_sweep(made, studied
     assert "gbce" not in found.text
 
 
+@pytest.mark.slow
 def test_the_page_opens_with_it_and_the_notebook_shows_it(made, ledger):
     ledger.append(front(made))
     found = answer(ledger)

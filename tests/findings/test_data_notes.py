@@ -57,6 +57,7 @@ def test_where_seen_items_count_repeats_are_no_misses(fake, ledger):
     assert data_notes(ledger) == []
 
 
+@pytest.mark.slow
 def test_page_and_tables_have_them(fake, ledger):
     ledger.append([record(fake, 0, tied_targets=0.5, repeated_targets=0.75)])
     made = make_table(ledger, rows=("loss",), columns=("dataset",), metrics=("ndcg@10",))

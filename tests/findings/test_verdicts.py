@@ -97,6 +97,7 @@ def test_the_pareto_chart_shows_the_baselines(ledger):
     assert "last item follower 0.08" in spec
 
 
+@pytest.mark.slow
 def test_the_page_shows_both(ledger):
     text = page.page(ledger)
     assert "still rising when it ended (1 of 2 seeds)" in text

@@ -106,6 +106,7 @@ def test_a_plan_is_a_list_of_dicts_with_attributes_and_a_table() -> None:
     assert "value" not in dir(plan)
 
 
+@pytest.mark.slow
 def test_a_solved_plan_shows_the_value() -> None:
     plan = scalelab.plan(SMALL, on="cpu", solve="batch.max_len", budget="3MiB")
     assert f"{plan[0]['value']:,}" in cells(plan._repr_html_())
@@ -117,6 +118,7 @@ def test_what_has_no_such_key_has_no_such_attribute() -> None:
     assert not hasattr(Profile(), "outcome")
 
 
+@pytest.mark.slow
 def test_a_run_may_be_a_name_a_dict_or_a_spec() -> None:
     by_name = scalelab.plan("sasrec-synthetic", set=SMALL, on="cpu")
     spec = RunSpec.load("sasrec-synthetic", SMALL)

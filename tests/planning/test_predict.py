@@ -142,6 +142,7 @@ def test_panels_of_scores_are_predicted_and_bound_the_memory(
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+@pytest.mark.slow
 def test_a_streamed_update_holds_no_gradient_of_the_table(loss: str, small: Small) -> None:
     """One table, one number a row, and what does not grow with the catalog."""
     found = []
@@ -188,6 +189,7 @@ def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None
         ({"train.accumulate": 9}, 5),
     ],
 )
+@pytest.mark.slow
 def test_a_streamed_update_keeps_what_all_its_steps_know(
     changes: dict[str, Any], num_steps: int, small: Small, profiler_peak: Any
 ) -> None:
@@ -210,6 +212,7 @@ def test_a_streamed_update_keeps_what_all_its_steps_know(
 
 
 @pytest.mark.parametrize("update", ["dense", "streamed"])
+@pytest.mark.slow
 def test_the_seconds_of_a_step_share_the_update_of_accumulated_gradients(
     update: str, small: Small
 ) -> None:

@@ -37,6 +37,7 @@ def spec_of(run: dict[str, Any]) -> RunSpec:
 
 
 @pytest.mark.parametrize("number", CHOSEN)
+@pytest.mark.slow
 def test_what_an_h200_took_is_predicted(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RUNS[number]
     largest = predict(spec_of(run), load_device("h200"))

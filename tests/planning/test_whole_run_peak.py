@@ -82,6 +82,7 @@ def test_a_later_epoch_counts(small: Small) -> None:
     assert limited.peak_bytes == first.peak_bytes
 
 
+@pytest.mark.slow
 def test_where_the_search_is_too_costly_the_largest_possible_step_is_measured(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:

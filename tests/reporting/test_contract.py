@@ -73,6 +73,7 @@ def test_an_empty_ledger_draws_and_says_so(empty, name):
 
 
 @pytest.mark.parametrize("name", CHARTS)
+@pytest.mark.slow
 def test_a_study_draws(drawn, name):
     rows, spec = drawn[name]
     assert rows.num_rows

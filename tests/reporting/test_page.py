@@ -55,6 +55,7 @@ def read(written):
     return reader
 
 
+@pytest.mark.slow
 def test_the_page_fetches_nothing(read, written):
     assert read.fetched == []
     assert "link" not in read.tags

@@ -33,6 +33,7 @@ def check(spec):
 
 
 @pytest.mark.parametrize("name", CHARTS)
+@pytest.mark.slow
 def test_a_pdf_of_a_column_has_letters_of_seven_points(study, name):
     check(page.draw(study, name, inches=INCHES).to_dict())
 

@@ -83,6 +83,7 @@ def test_a_curve_is_that_of_the_metric(study):
     assert all(known[key] == value for key, value in shown.items())
 
 
+@pytest.mark.slow
 def test_what_is_drawn_says_which_metric_it_is(study):
     for name in ("pareto", "scaling", "learning"):
         spec = page.draw(study, name, metric="hr@10").to_json()
@@ -92,6 +93,7 @@ def test_what_is_drawn_says_which_metric_it_is(study):
         assert "shown is" not in page.draw(study, name).to_json()
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_metric_in_charts_and_table(study):
     text = page.page(study, metric="hr@10")
     assert "test HR@10</button>" in text
@@ -100,6 +102,7 @@ def test_the_page_shows_the_metric_in_charts_and_table(study):
     assert "HR@10" not in page.page(study)
 
 
+@pytest.mark.slow
 def test_a_chart_of_a_study_keeps_the_metric_that_it_names(study, tmp_path):
     charts = [{"name": "pareto", "metric": "mrr@10"}, "learning"]
     files = page.report(study, tmp_path, charts=charts, format="json", metric="hr@10")

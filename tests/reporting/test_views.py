@@ -152,6 +152,7 @@ def test_a_study_names_charts_with_options_and_its_question(tmp_path):
         StudySpec.load(file)
 
 
+@pytest.mark.slow
 def test_every_chart_has_a_finding_from_its_rows(study, fake, tmp_path):
     for name in plugins.available("charts"):
         chart = plugins.load("charts", name)()

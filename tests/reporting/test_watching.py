@@ -24,6 +24,7 @@ def test_a_lock_is_seen_and_not_taken(ledger):
     assert list(ledger.path.parent.iterdir()) == [ledger.path]
 
 
+@pytest.mark.slow
 def test_the_page_follows_the_sweep_and_the_last_one_stays(fake, ledger, tmp_path):
     slept = []
     out = tmp_path / "page.html"
@@ -42,6 +43,7 @@ def test_the_page_follows_the_sweep_and_the_last_one_stays(fake, ledger, tmp_pat
     assert 'http-equiv="refresh"' not in out.read_text()
 
 
+@pytest.mark.slow
 def test_stopped_by_hand_the_last_page_stays_too(ledger, tmp_path):
     def stop(seconds):
         raise KeyboardInterrupt
@@ -55,6 +57,7 @@ def test_stopped_by_hand_the_last_page_stays_too(ledger, tmp_path):
     assert 'http-equiv="refresh"' not in out.read_text()
 
 
+@pytest.mark.slow
 def test_without_a_sweep_the_page_is_written_once(ledger, tmp_path):
     out = tmp_path / "page.html"
     assert list(pages_while_sweeping(ledger, out, every_s=7.0)) == [out]

@@ -4,10 +4,13 @@ import html
 import re
 from pathlib import Path
 
+import pytest
+
 from scalelab.reporting.page import report
 from scalelab.sweeping.result import SweepResult
 
 
+@pytest.mark.slow
 def test_a_page_is_shown_in_place(study, tmp_path):
     files = report(study, tmp_path / "page.html")
     assert files == [tmp_path / "page.html"]
@@ -16,6 +19,7 @@ def test_a_page_is_shown_in_place(study, tmp_path):
     assert html.unescape(inside[1]) == files[0].read_text()
 
 
+@pytest.mark.slow
 def test_charts_are_shown_in_place(study, tmp_path):
     shown = report(study, tmp_path / "p.svg", charts=["pareto"])._repr_html_()
     assert shown.startswith("<img ")

@@ -292,6 +292,7 @@ def test_rows_can_be_several_settings_and_columns_any(study):
     [
         ({"metrics": ("map@10",)}, "no test metric 'map@10'", "did you mean 'mrr@10'?"),
         ({"rows": ("los",)}, "no configuration has a setting 'los'", "did you mean 'loss'?"),
+        ({"rows": ("learning_rate",)}, "'learning_rate'", "did you mean 'train.learning_rate'?"),
         ({"study": "quck"}, "the ledger has no study 'quck'", ""),
         ({"rows": ("loss", "loss")}, "'loss' is named twice", "name it once"),
         ({"rows": ()}, "a table needs rows and metrics", "--rows loss"),

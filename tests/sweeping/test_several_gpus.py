@@ -82,6 +82,7 @@ def _seen(study, sweep, tmp_path, observer, *, workers, gpus, device="cuda"):
     return [row["error"].rpartition(" ")[2] for row in found], shared
 
 
+@pytest.mark.slow
 def test_every_worker_has_a_gpu_of_its_own(study, sweep, tmp_path, observer, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
     seen, shared = _seen(study, sweep, tmp_path, observer, workers=3, gpus=GPUS)

@@ -142,6 +142,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
     predicted_target.reset(token)
 
 
+@pytest.mark.slow
 def test_metrics_and_coverage_are_those_of_a_ranking_of_every_item() -> None:
     exact = repeated = short = above_catalog = panels = 0
     for seed in range(200):

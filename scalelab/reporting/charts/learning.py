@@ -149,7 +149,7 @@ class Learning:
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         # The labels of one data set may be those of another.
-        return theme.themed(drawn.resolve_scale(**OWN_LINES), chart_data)
+        return theme.themed(drawn.properties(resolve=OWN_LINES), chart_data)
 
     def _panels(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> alt.HConcatChart:
         panels = [self._panel(chart_data, rows, "epoch", "", "epoch")]

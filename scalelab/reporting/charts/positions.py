@@ -116,7 +116,7 @@ class Positions:
         subtitle += [*note_on(rows), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
-        return theme.themed(drawn.resolve_scale(**OWN_LINES), chart_data)
+        return theme.themed(drawn.properties(resolve=OWN_LINES), chart_data)
 
     def _panel(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> Any:
         up = axes.quality_axis(theme.numbers(rows, "quality"), rows["metric"][0].as_py())

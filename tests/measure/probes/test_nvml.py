@@ -63,6 +63,7 @@ def _read(library: Path, uuid: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_it_reads_what_the_driver_says(library: Path) -> None:
     found = _read(library, "GPU-11112222-3333-4444-5555-666677778888")
     values: dict[str, list[Any]] = {}
@@ -78,6 +79,7 @@ def test_it_reads_what_the_driver_says(library: Path) -> None:
     assert found["memory"] == [["device_used", 2 * 2**30, None]]
 
 
+@pytest.mark.slow
 def test_an_old_driver_counts_its_own_memory_too_and_the_row_says_so(old_library: Path) -> None:
     found = _read(old_library, "GPU-11112222-3333-4444-5555-666677778888")
     [[kind, count, reason]] = found["memory"]
@@ -85,6 +87,7 @@ def test_an_old_driver_counts_its_own_memory_too_and_the_row_says_so(old_library
     assert "driver keeps for itself" in reason
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_found_is_a_reason(library: Path) -> None:
     found = _read(library, "GPU-none")
     assert found["samples"] == []

@@ -32,6 +32,7 @@ def stored(path, table):
 
 @pytest.mark.parametrize("executor", list(executors()), indirect=True)
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.slow
 def test_records_are_the_same_as_inline(executor, workers, study, sweep, tmp_path, observer):
     asked = study(axes={"batch.size": [4, 8, 16], "data.path": ["ok", "raise"]})
     sweep(asked, ledger=tmp_path / "inline.duckdb")
