@@ -13,11 +13,13 @@ from scalelab import api
 from scalelab.cli import results
 from scalelab.cli.live import LiveState
 from scalelab.cli.screen import draw
-from scalelab.core.events import Planned
+from scalelab.core.events import Planned, Progress
+from scalelab.core.profile_document import profile_document
 from scalelab.core.records import Baseline, Memory, Metric, Stopped, UserRanks
 from scalelab.core.units import MIB
 from scalelab.findings.metrics import usual_metric
 from scalelab.findings.sentences import answer
+from scalelab.notebook.progress import profile_bar
 from scalelab.reporting import page
 from scalelab.reporting.configurations import collect
 from scalelab.reporting.quality import metric_of
@@ -267,6 +269,42 @@ def test_the_live_view_goes_by_that_metric(made):
     for words in ("finished, by HR@20", "Pareto front: HR@20 and memory", "baselines, test HR@20"):
         assert words in text
     assert "NDCG" not in text
+
+
+def test_runs_in_progress_show_the_metric_that_chooses(capsys):
+    moved = Progress(
+        run_id="f0-1",
+        phase="forward",
+        epoch=1,
+        epochs=3,
+        step=1,
+        num_steps=2,
+        loss=1.0,
+        metric=0.4321,
+        best_metric=0.4321,
+        popularity=None,
+        used_bytes=None,
+        tokens_per_s=None,
+        metric_key="hr@20",
+    )
+    state = LiveState()
+    state.on_plan("mine", "cpu", [cell(0, "rece"), cell(1, "dense_ce")])
+    state.on_run_start("f0-1")
+    state.on_progress(moved)
+    screen = Console(width=80, height=24, color_system=None, file=io.StringIO())
+    with screen.capture() as captured:
+        screen.print(draw(state.snapshot(), 80, 24))
+    head = next(line for line in captured.get().splitlines() if line.startswith("running"))
+    assert head.split() == ["running", "epoch", "HR", "memory"]
+    with profile_bar() as report:
+        report(moved)
+    assert "HR@20 0.4321" in capsys.readouterr().err
+
+
+def test_a_profile_is_judged_by_that_metric(made):
+    """By NDCG@10 it would be rece that ended at the popularity list."""
+    found = [profile_document(record, {})["at_baseline"] for record in made()]
+    assert found == [True, False]
 
 
 def test_the_results_of_a_sweep_go_by_that_metric(made, ledger, capsys):
