@@ -33,7 +33,7 @@ from scalelab.measure.storages import MemoryEvent
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.cost import Cost
 from scalelab.planning.devices import DeviceProfile
-from scalelab.planning.predict import limit_bytes
+from scalelab.planning.limits import limit_bytes
 from scalelab.planning.roofline import Seconds, step_seconds
 
 __all__ = ["Estimate", "Step", "estimate"]

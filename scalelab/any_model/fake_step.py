@@ -19,7 +19,7 @@ from scalelab.measure.workspaces import predicted_on_cuda
 from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.planning.devices import DeviceProfile
-from scalelab.planning.predict import target_for
+from scalelab.planning.limits import target_for
 
 __all__ = ["FakeStep"]
 

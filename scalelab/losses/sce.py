@@ -128,9 +128,7 @@ class SCE:
     def loss_bytes(
         self, positions: int, shared_negatives: int | None, item_table_VD: Tensor
     ) -> int:
-        """About what it takes: rows of positions, of their targets and gradients, and in tiles the
-        scores, softmaxes and masks of logits, the rows of items and their gradients.
-        """
+        """About what it takes: positions, targets, gradients, and tiles of logits and item rows."""
         n_buckets, size = self._options_at(positions).values()
         depth = item_table_VD.shape[1]
         buckets = _buckets_a_tile(item_table_VD, n_buckets, size, self.bucket_size_y)

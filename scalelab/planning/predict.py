@@ -1,22 +1,18 @@
 """Predict the memory of a run by component and its seconds, before anything runs."""
 
-import importlib.util
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from scalelab.batches.batch import BatchShape
 from scalelab.batches.steps import StepChoice, Steps
-from scalelab.core.errors import PredictionUnsupported, SpecError
+from scalelab.core.errors import PredictionUnsupported
 from scalelab.core.memory_kinds import limited_kind, peak_kind
 from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
-from scalelab.core.units import format_bytes
 from scalelab.datasets.earlier import earlier_lengths
 from scalelab.datasets.load import LengthsOnly, lengths
-from scalelab.losses import Target
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
-from scalelab.measure.gpus import visible_gpus
 from scalelab.planning.allocator import Overflow
 from scalelab.planning.buildable import others_faults
 from scalelab.planning.cost import Cost
@@ -24,13 +20,14 @@ from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.host import resident_bytes
+from scalelab.planning.limits import limit_bytes, target_for
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.precision import check_precision, products_in
 
-__all__ = ["Prediction", "PredictionUnsupported", "limit_bytes", "predict", "target_for"]
+__all__ = ["Prediction", "PredictionUnsupported", "predict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,39 +263,3 @@ def _host_rss(
         return None
     peaks = [kinds["requested"]["total"] for kinds in (memory, evaluation) if kinds]
     return resident_bytes(data, max(peaks))
-
-
-def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
-    """What a run may take: the budget, else what the device has beside a process's context.
-
-    On CUDA both limit what the caching allocator reserves. Raises SpecError for a budget above what
-    the device has.
-    """
-    if budget_bytes is None:
-        return max(0, device.memory_bytes - device.context_bytes)
-    if budget_bytes > device.memory_bytes:
-        raise SpecError(
-            f"a budget of {format_bytes(budget_bytes)} is more than the "
-            f"{format_bytes(device.memory_bytes)} of {device.name}",
-            "lower the budget, or name another device with --on",
-        )
-    if device.kind == "cuda":
-        return min(budget_bytes, device.memory_bytes - device.context_bytes)
-    return budget_bytes
-
-
-def target_for(device: DeviceProfile) -> Target | None:
-    """What code is to take the device for, None for a CPU.
-
-    Triton is taken to run on another machine's GPU; on this one's only where it is installed.
-    """
-    if device.kind != "cuda":
-        return None
-    triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
-    return Target(
-        kind="cuda",
-        memory_bytes=device.memory_bytes,
-        capability=device.capability,
-        triton=triton,
-        multiprocessors=device.multiprocessors,
-    )

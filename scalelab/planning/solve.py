@@ -8,7 +8,8 @@ from scalelab.core.errors import SpecError, nearest
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.planning.devices import DeviceProfile, load_device
-from scalelab.planning.predict import Prediction, limit_bytes, predict
+from scalelab.planning.limits import limit_bytes
+from scalelab.planning.predict import Prediction, predict
 
 __all__ = ["KEYS", "Solution", "solve"]
 

@@ -49,7 +49,8 @@ def forecast(
     from scalelab.measure.gpus import visible_gpus
     from scalelab.planning.buildable import check_buildable
     from scalelab.planning.devices import DeviceProfile, this_machine
-    from scalelab.planning.predict import limit_bytes, predict
+    from scalelab.planning.limits import limit_bytes
+    from scalelab.planning.predict import predict
 
     known: dict[str, LengthsOnly] = {}
     devices: dict[str, DeviceProfile] = {}

@@ -223,7 +223,7 @@ class Predictor:
 
     def _limit(self, device: "DeviceProfile") -> int | None:
         """The budget, less what is to stay free of it."""
-        from scalelab.planning.predict import limit_bytes
+        from scalelab.planning.limits import limit_bytes
 
         if not self._headroom:
             return self._budget_bytes
@@ -231,7 +231,7 @@ class Predictor:
 
     def _unknown(self, device: "DeviceProfile", error: ScalelabError) -> dict[str, Any]:
         """The same keys where there is no prediction."""
-        from scalelab.planning.predict import limit_bytes
+        from scalelab.planning.limits import limit_bytes
 
         return {
             "device": device.name,

@@ -55,6 +55,7 @@ def survived(tmp_path_factory):
     return folder / "bad.duckdb", result, observer
 
 
+@pytest.mark.slow
 def test_good_configurations_finish_beside_bad_ones(survived):
     path, result, _ = survived
     assert {how(row) for row in runs(path, "outcome = 'done'")} == set(GOOD)

@@ -1,0 +1,47 @@
+"""Say what a run may take of a device, and what code is to take the device for."""
+
+import importlib.util
+
+from scalelab.core.errors import SpecError
+from scalelab.core.units import format_bytes
+from scalelab.losses import Target
+from scalelab.measure.gpus import visible_gpus
+from scalelab.planning.devices import DeviceProfile
+
+__all__ = ["limit_bytes", "target_for"]
+
+
+def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
+    """What a run may take: the budget, else what the device has beside a process's context.
+
+    On CUDA both limit what the caching allocator reserves. Raises SpecError for a budget above what
+    the device has.
+    """
+    if budget_bytes is None:
+        return max(0, device.memory_bytes - device.context_bytes)
+    if budget_bytes > device.memory_bytes:
+        raise SpecError(
+            f"a budget of {format_bytes(budget_bytes)} is more than the "
+            f"{format_bytes(device.memory_bytes)} of {device.name}",
+            "lower the budget, or name another device with --on",
+        )
+    if device.kind == "cuda":
+        return min(budget_bytes, device.memory_bytes - device.context_bytes)
+    return budget_bytes
+
+
+def target_for(device: DeviceProfile) -> Target | None:
+    """What code is to take the device for, None for a CPU.
+
+    Triton is taken to run on another machine's GPU; on this one's only where it is installed.
+    """
+    if device.kind != "cuda":
+        return None
+    triton = not visible_gpus() or importlib.util.find_spec("triton") is not None
+    return Target(
+        kind="cuda",
+        memory_bytes=device.memory_bytes,
+        capability=device.capability,
+        triton=triton,
+        multiprocessors=device.multiprocessors,
+    )
