@@ -1,6 +1,6 @@
 """Say of each configuration whether it ended at a baseline, below one, or while still rising."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ __all__ = ["Baseline", "Verdict", "baseline_rows", "baselines_of", "verdicts_of"
 _RUNS = f"""
 WITH latest AS (
     SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
-    FROM results WHERE $wanted IS NULL OR list_contains($wanted, configuration)
+    FROM results WHERE quality_metric = $metric
+        AND ($wanted IS NULL OR list_contains($wanted, configuration))
     GROUP BY fingerprint, device
 )
 SELECT results.run_id, {", ".join(f"results.{name}" for name in KEY)},
@@ -31,8 +32,7 @@ SELECT results.run_id, {", ".join(f"results.{name}" for name in KEY)},
     list(metrics.value ORDER BY metrics.epoch) FILTER (metrics.value IS NOT NULL) AS valid
 FROM results SEMI JOIN latest USING (run_id)
 LEFT JOIN metrics ON metrics.run_id = results.run_id
-    AND metrics.split = 'valid' AND metrics.name = split_part(results.quality_metric, '@', 1)
-    AND metrics.k = try_cast(split_part(results.quality_metric, '@', 2) AS BIGINT)
+    AND metrics.split = 'valid' AND metrics.name = $name AND metrics.k = $k
 GROUP BY results.run_id, {", ".join(f"results.{name}" for name in KEY)}
 """
 _BASELINES = """
@@ -113,7 +113,7 @@ def verdicts_of(
     wanted = None if configurations is None else sorted(configurations)
     baselines = _Baselines(ledger)
     runs: dict[Key, list[dict[str, Any]]] = {}
-    for row in ledger.query(_RUNS, {"wanted": wanted}).to_pylist():
+    for row in _runs(ledger, wanted):
         runs.setdefault(key_of(row), []).append(row)
     return {key: _verdict(rows, baselines.beside(rows[0])) for key, rows in runs.items()}
 
@@ -142,9 +142,17 @@ def with_notes(ledger: Ledger, rows: Sequence[dict[str, Any]]) -> list[dict[str,
     baselines = _Baselines(ledger)
     notes: dict[str, str] = {}
     # Of all runs: that is quicker than a search for each.
-    for row in ledger.query(_RUNS, {"wanted": None}).to_pylist():
+    for row in _runs(ledger, None):
         notes[row["run_id"]] = _verdict([row], baselines.beside(row)).words
     return [row | {"note": notes.get(row["run_id"], "")} for row in rows]
+
+
+def _runs(ledger: Ledger, wanted: Sequence[str] | None) -> Iterator[dict[str, Any]]:
+    """The runs metric by metric: all in one query would join the curves of all metrics."""
+    for metric in metrics_of(ledger):
+        name, _, k = metric.partition("@")
+        parameters = {"wanted": wanted, "metric": metric, "name": name, "k": int(k)}
+        yield from ledger.query(_RUNS, parameters).to_pylist()
 
 
 class _Baselines:
