@@ -192,8 +192,9 @@ def watch_report(
     from scalelab.reporting.watching import pages_while_sweeping
     from scalelab.store.ledger import Ledger
 
-    if every_s < 1:
-        raise SpecError(f"--every must be at least 1 second, got {every_s:g}", "write --every 10")
+    if not 1 <= every_s <= 86_400:  # nan is not either
+        message = f"--every must be 1 to 86400 seconds, got {every_s:g}"
+        raise SpecError(message, "write --every 10")
     target = Path(out) if out is not None else None
     return pages_while_sweeping(Ledger(ledger), target, every_s=every_s, metric=metric)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scalelab.core.arguments import Settings, overrides_of
 from scalelab.core.errors import SpecError
-from scalelab.notebook.progress import SweepBar, in_notebook, planning_bar
+from scalelab.notebook.progress import SweepBar, ignored, in_notebook, planning_bar
 
 if TYPE_CHECKING:
     from scalelab.core.events import SweepObserver
@@ -73,7 +73,7 @@ def advise(
     )
     with ExitStack() as stack:
         if report is None:
-            report = stack.enter_context(planning_bar()) if in_notebook() else _ignored
+            report = stack.enter_context(planning_bar()) if in_notebook() else ignored
         chosen = choose(request, report, resume=run)
     configurations = Plan(map(Planned, chosen["configurations"]))
     found = Advice(chosen | {"configurations": configurations})
@@ -90,7 +90,3 @@ def advise(
             found["study"]["file"], place, hours=hours, workers=workers, observer=observer
         )
     return Advice(found | {"result": result})
-
-
-def _ignored(done: int, total: int, label: str) -> None:
-    """Show nothing."""

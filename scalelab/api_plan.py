@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalelab.core.arguments import Settings, overrides_of
-from scalelab.notebook.progress import in_notebook, planning_bar
+from scalelab.notebook.progress import ignored, in_notebook, planning_bar
 
 if TYPE_CHECKING:
     from scalelab.core.given import GivenRun, GivenStudy
@@ -48,7 +48,7 @@ def plan(
     )
     with ExitStack() as stack:
         if report is None:
-            report = stack.enter_context(planning_bar()) if in_notebook() else _ignored
+            report = stack.enter_context(planning_bar()) if in_notebook() else ignored
         found = predict_configurations(
             run_or_study,
             overrides_of(set),
@@ -80,7 +80,3 @@ def ranked(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     from scalelab.studies.plan_sentence import ranked as in_rank
 
     return in_rank(documents)
-
-
-def _ignored(done: int, total: int, label: str) -> None:
-    """Show nothing."""

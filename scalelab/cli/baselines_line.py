@@ -1,4 +1,4 @@
-"""Write in one line of the live view the rankings that every model must beat."""
+"""Show the rankings that every model must beat in one line."""
 
 from collections.abc import Sequence
 
@@ -13,26 +13,39 @@ __all__ = ["baselines_line"]
 
 def baselines_line(found: Sequence[Reference]) -> Text:
     """One line with the rankings that every model must beat, of each data set by its name."""
-    several = len({one.metric for one in found}) > 1
+    places: dict[tuple[str, ...], dict[str, float]] = {}
+    for one in found:
+        figures = places.setdefault(_parts(one), {})
+        if one.test is not None:
+            figures[one.name] = one.test
     texts: list[str] = []
-    places = list(dict.fromkeys((one.dataset, one.num_items) for one in found))
-    for place, metric in dict.fromkeys(((o.dataset, o.num_items), o.metric) for o in found):
-        own = [o for o in found if ((o.dataset, o.num_items), o.metric) == (place, metric)]
-        shown = ", ".join(
-            f"{clean(one.name)} {one.test:.4f}" for one in own if one.test is not None
-        )
-        where = [_place(place, places)] if len(places) > 1 else []
-        where += [metric_name(metric)] if several else []
-        texts.append(f"{', '.join(where)}: {shown}" if where else shown)
-    text = f"baselines, test {name_of_metrics(o.metric for o in found)}: {'; '.join(texts)}"
+    for place, figures in places.items():
+        shown = ", ".join(f"{clean(name)} {test:.4f}" for name, test in figures.items())
+        named = ", ".join(_distinguishing(place, list(places)))
+        texts.append(f"{named}: {shown}" if len(places) > 1 else shown)
+    text = f"baselines, test {name_of_metrics(one.metric for one in found)}: {'; '.join(texts)}"
     return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
 
 
-def _place(place: tuple[str, int | None], places: Sequence[tuple[str, int | None]]) -> str:
-    """Only what distinguishes a data set from the others."""
-    dataset, num_items = place
-    items = f"{num_items:,} items" if num_items is not None else ""
-    if len({name for name, _ in places}) == 1:
-        return items
-    alike = [name for name, _ in places].count(dataset) > 1
-    return f"{clean(dataset)}, {items}" if alike and items else clean(dataset)
+def _parts(one: Reference) -> tuple[str, ...]:
+    """What names the data, protocol and metric of a baseline, the best known first."""
+    sizes = ((one.num_items, "items"), (one.num_users, "users"))
+    return (
+        clean(one.dataset),
+        *(f"unknown {what}" if count is None else f"{count:,} {what}" for count, what in sizes),
+        clean(one.protocol),
+        metric_name(one.metric),
+        f"data {one.data_fingerprint}",
+    )
+
+
+def _distinguishing(place: tuple[str, ...], places: Sequence[tuple[str, ...]]) -> list[str]:
+    """Only the parts that distinguish a data set from the others."""
+    named: list[str] = []
+    alike = places
+    for number, part in enumerate(place):
+        same = [other for other in alike if other[number] == part]
+        if len(same) < len(alike):
+            named.append(part)
+        alike = same
+    return named

@@ -49,6 +49,9 @@ class Reference:
     metric: str
     dataset: str
     num_items: int | None
+    num_users: int | None
+    protocol: str
+    data_fingerprint: str
     name: str
     valid: float | None
     test: float | None

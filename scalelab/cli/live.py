@@ -268,11 +268,15 @@ class LiveState(SweepObserver):
 def _references(record: Record) -> tuple[Reference, ...]:
     """The baselines of the data of a run by every metric, the best on test first."""
     figures = {(f"{b.metric}@{b.k}", b.name, b.split): b.value for b in record.baselines}
+    run = record.run
     found = [
         Reference(
             metric=metric,
-            dataset=record.run.dataset,
-            num_items=record.run.num_items,
+            dataset=run.dataset,
+            num_items=run.num_items,
+            num_users=run.num_users,
+            protocol=run.protocol,
+            data_fingerprint=run.data_fingerprint or "",
             name=name.replace("_", " "),
             valid=figures.get((metric, name, "valid")),
             test=figures.get((metric, name, "test")),

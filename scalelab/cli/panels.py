@@ -1,4 +1,4 @@
-"""Draw the parts of the live view: runs, the Pareto front, baselines and the GPUs."""
+"""Draw the parts of the live view: runs, the Pareto front and the GPUs."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -8,18 +8,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from scalelab.cli.finished import (
-    Finished,
-    name_of_metrics,
-    short_note,
-    without_seed,
-)
+from scalelab.cli.finished import Finished, name_of_metrics, short_note, without_seed
 from scalelab.cli.live import Running
 from scalelab.cli.names import readable, short_names
 from scalelab.cli.output import clean
 from scalelab.cli.pareto_front import Point
 from scalelab.core.events import GpuMeter
-from scalelab.core.figures import metric_name
 from scalelab.core.units import format_bytes, format_seconds
 
 __all__ = [
@@ -74,7 +68,7 @@ def running_table(
     """The runs in progress; memory is beside its share of the budget, or of the prediction."""
     fixed = [
         Column("epoch", justify="right", width=7 if width >= _WITH_BAR else 5),
-        Column(_short_name(runs), justify="right", width=6),
+        Column(_metric_head(runs), justify="right", width=6),
         Column("", width=_SPARK),
         Column("memory", justify="right", width=8),
         Column("", justify="right", width=4),
@@ -93,10 +87,11 @@ def running_table(
     return table
 
 
-def _short_name(runs: Sequence[Running]) -> str:
-    """The metric of the runs in progress, without its length: the column is narrow."""
+def _metric_head(runs: Sequence[Running]) -> str:
+    """The validation metric by which all these runs choose an epoch, without its cut-off."""
     keys = {run.progress.metric_key for run in runs if run.progress is not None}
-    return metric_name(keys.pop()).partition("@")[0] if len(keys) == 1 else "metric"
+    name = keys.pop().partition("@")[0].upper() if len(keys) == 1 else "valid"
+    return name if len(name) <= 6 else "valid"
 
 
 def _running_cells(run: Running, width: int, ascii_only: bool) -> list[RenderableType]:

@@ -1,5 +1,6 @@
 """Run once, record everything, and print what was recorded."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,7 +76,8 @@ def main(
     else:
         _show(facts)
         if ledger is not None:
-            note(f"stored in {ledger}; next: scalelab report {ledger} --chart timeline")
+            file = shlex.quote(str(ledger))
+            note(f"stored in {ledger}; next: scalelab report {file} --chart timeline")
     return 0 if facts["outcome"] in ("done", "oom") else 1
 
 

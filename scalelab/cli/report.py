@@ -15,6 +15,8 @@ from scalelab.core.errors import SpecError
 __all__ = ["EXAMPLE", "OutputFormat", "main"]
 
 EXAMPLE = "Example: scalelab report quickstart.duckdb --chart pareto --format png"
+# Seconds between two pages of --watch.
+_EVERY_S = 10.0
 
 
 class OutputFormat(StrEnum):
@@ -58,8 +60,9 @@ def main(
         ),
     ] = False,
     every: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Seconds between two pages of --watch.")
-    ] = 10.0,
+        float | None,
+        typer.Option(metavar="SECONDS", help="Seconds between two pages of --watch. Default: 10."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,8 +81,10 @@ def main(
         if chart or settings or chosen not in (None, "html"):
             message = "--watch writes the whole page, not a chart"
             raise SpecError(message, "leave out --chart, --set and --format")
-        files = _watch(ledger, out, metric, every)
+        files = _watch(ledger, out, metric, _EVERY_S if every is None else every)
     else:
+        if every is not None:
+            raise SpecError("--every is for --watch", "add --watch, or leave out --every")
         files = api.report(
             ledger, out=out, charts=chart, format=chosen, metric=metric, set=settings
         )

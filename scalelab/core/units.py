@@ -99,7 +99,7 @@ def format_bytes(count: float) -> str:
 
 def format_seconds(seconds: float) -> str:
     """Seconds for people: 8 ms, 12.3 s, 4m 05s, 2h 07m."""
-    if seconds < 1:
+    if seconds < 0.9995:  # above, .3g would write 1000 ms as a power of ten
         return f"{seconds * 1000:.3g} ms"
     if seconds < 60:
         return f"{seconds:.3g} s"

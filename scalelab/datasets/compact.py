@@ -94,6 +94,8 @@ def open_compact(folder: Path, meta: dict[str, Any]) -> Interactions:
         fingerprint=meta["fingerprint"],
         dropped=meta["dropped"],
         time_unit=meta.get("time_unit", ""),
+        columns=meta.get("columns", {}),
+        times_read_as=meta.get("times_read_as", ""),
         find_original_ids=_find_in(folder),
     )
 
@@ -128,6 +130,8 @@ def write_compact(interactions: Interactions, folder: Path) -> None:
         "has_times": interactions.times is not None,
         "time_is_order": interactions.time_is_order,
         "time_unit": interactions.time_unit,
+        "columns": interactions.columns,
+        "times_read_as": interactions.times_read_as,
         "fingerprint": interactions.fingerprint,
         "dropped": interactions.dropped,
         "synthetic": None if oracle is None else oracle.options,

@@ -37,6 +37,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "items": interactions.num_items,
         "interactions": interactions.num_interactions,
         "density": interactions.num_interactions / pairs,
+        "columns": dict(interactions.columns),
         "times": _times(interactions),
         "fingerprint": interactions.fingerprint,
         "lengths": _quantiles(lengths),
@@ -102,6 +103,7 @@ def _times(interactions: Interactions) -> dict[str, Any]:
     first, last = int(interactions.times.min()), int(interactions.times.max())
     found: dict[str, Any] = {
         "kind": "order" if interactions.time_is_order else "clock",
+        **({"read_as": interactions.times_read_as} if interactions.times_read_as else {}),
         "first": first,
         "last": last,
     }

@@ -57,11 +57,13 @@ class Interactions:
     (int64, users + 1): user u has `item_ids[offsets[u] : offsets[u + 1]]`, oldest first.
 
     `times` is int64 in `time_unit` ("s", "ms", "us", "ns" since 1970 in UTC; "" where numbers have
-    no known unit), or None; `time_is_order` says that times are only positions in a history,
-    comparable within a user and not between users. `find_original_ids` gives the file's own ids of
-    items 1, 2, ..., int64 or text; None where there are none. `find_user_ids` gives those of the
-    users, where the reader kept them. `oracle` knows the true probabilities; only whole synthetic
-    data have one.
+    no known unit), or None; `times_read_as` says in words how the file writes them.
+    `time_is_order` says that times are only positions in a history, comparable within a user and
+    not between users. `columns` says where in the file user, item and time stand, empty where none
+    was read. `find_original_ids` gives the file's own ids of items 1, 2, ..., int64 or text; None
+    where there are none. `find_user_ids` gives those of the users, where the reader kept them.
+    `oracle` knows the true probabilities; only whole synthetic data have
+    one.
     """
 
     item_ids: np.ndarray
@@ -72,6 +74,8 @@ class Interactions:
     fingerprint: str
     dropped: dict[str, int]
     time_unit: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    times_read_as: str = ""
     find_original_ids: Callable[[], np.ndarray] | None = field(
         default=None, compare=False, repr=False
     )

@@ -8,6 +8,7 @@ from scalelab.core.units import format_bytes
 from scalelab.findings.bootstrap import LEVEL
 from scalelab.findings.candidates import Candidate, Group
 from scalelab.findings.choice import Choice
+from scalelab.findings.rounded import rounded
 from scalelab.findings.verdicts import Baseline
 
 __all__ = [
@@ -276,7 +277,7 @@ def _counted(number: int, things: str, one: str, more: str) -> str:
 
 
 def _quality(value: float) -> str:
-    return f"{value:#.3g}" if value >= 0.0001 else f"{value:.1g}"
+    return f"{value:#.3g}" if value >= 0.0001 else rounded(value, 1)
 
 
 def _percent(share: float) -> str:

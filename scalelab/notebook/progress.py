@@ -9,7 +9,7 @@ from scalelab.core.events import Planned, Progress, SweepObserver
 from scalelab.core.figures import metric_name
 from scalelab.core.records import Outcome, Record
 
-__all__ = ["SweepBar", "in_notebook", "planning_bar", "profile_bar"]
+__all__ = ["SweepBar", "ignored", "in_notebook", "planning_bar", "profile_bar"]
 
 
 def in_notebook() -> bool:
@@ -90,6 +90,10 @@ def profile_bar() -> Iterator[Callable[[Progress], None]]:
         bar.set_postfix_str("")
     finally:
         bar.close()
+
+
+def ignored(done: int, total: int, label: str) -> None:
+    """Show nothing of a planning, where there is no bar."""
 
 
 def _quality(progress: Progress) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 import pyarrow as pa
 
+from scalelab.findings.rounded import rounded
 from scalelab.reporting import axes, theme
 
 __all__ = ["draw", "heights"]
@@ -24,8 +25,8 @@ def heights(rows: pa.Table) -> list[float]:
 def draw(chart_data: theme.ChartData, rows: pa.Table, up: dict[str, Any]) -> list[alt.Chart]:
     """A line for each bound on the axis `up`, and words for those beyond its ends."""
     oracle = theme.numbers(rows, "oracle_quality")[:1]
-    found = {f"oracle {value:.3g}": value for value in oracle}
-    found |= {f"{name} {value:.3g}": value for name, value in _baselines(rows).items()}
+    found = {f"oracle {rounded(value)}": value for value in oracle}
+    found |= {f"{name} {rounded(value)}": value for name, value in _baselines(rows).items()}
     places = {words: axes.position(up["scale"], value) for words, value in found.items()}
     layers = []
     shown = {words: found[words] for words, place in places.items() if 0 <= place <= 1}

@@ -14,12 +14,22 @@ def front_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     front.sort(key=lambda row: row["peak_bytes"])
     least, most = front[0], front[-1]
     if least is most:
+        # What beats another of these rows may be none of these rows itself.
+        best = max(row["valid_quality"] for row in rows)
+        if least["valid_quality"] == best and least["peak_bytes"] == min(
+            row["peak_bytes"] for row in rows
+        ):
+            return (
+                f"{least['label']} is best on validation and takes the least memory, "
+                f"{least['peak']}: the Pareto front is this one configuration."
+            )
         return (
-            f"{least['label']} is best on validation and takes the least memory, "
-            f"{least['peak']}: the Pareto front is this one configuration."
+            f"One of {len(rows)} configurations is on the Pareto front of memory: "
+            f"{least['label']} (test {least['metric']} {least['test_quality']:.4f} at "
+            f"{least['peak']})."
         )
     return (
-        f"The Pareto front of memory has {len(front)} of {len(rows)} configurations: from "
+        f"{len(front)} of {len(rows)} configurations are on the Pareto front of memory: from "
         f"{least['label']} (test {least['metric']} {least['test_quality']:.4f} at "
         f"{least['peak']}) to {most['label']} "
         f"({most['test_quality']:.4f} at {most['peak']})."

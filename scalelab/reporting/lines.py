@@ -1,9 +1,10 @@
 """Define how lines look: in the colour of their loss, with dashes among lines of one loss."""
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 
 import altair as alt
+import pyarrow as pa
 
 from scalelab.reporting import theme
 
@@ -28,15 +29,22 @@ OWN_LINES = alt.Resolve(
 )
 
 
-def look_of(losses: Mapping[str, str], column: str) -> Look:
-    """The look of lines that the values of `column` name; `losses` has the loss of each."""
-    names = list(losses)
+def look_of(rows: pa.Table, column: str, panel: pa.Table | None = None) -> Look:
+    """The look of lines that the values of `column` name, each in the colour of its `loss`.
+
+    The legend of a panel with only some of the rows lists only its lines, and a name looks the
+    same in all panels.
+    """
+    losses = dict(zip(rows[column].to_pylist(), rows["loss"].to_pylist(), strict=True))
+    count: Counter[str] = Counter()
+    dash_of: dict[str, list[int]] = {}
+    for name, loss in losses.items():
+        dash_of[name] = _DASHES[count[loss] % len(_DASHES)]
+        count[loss] += 1
+    shown = losses.keys() if panel is None else set(panel[column].to_pylist())
+    names = [name for name in losses if name in shown]
     colours = [theme.colour_of(losses[name]) for name in names]
-    before = [[losses[other] for other in names[:place]] for place in range(len(names))]
-    dashes = [
-        _DASHES[earlier.count(losses[name]) % len(_DASHES)]
-        for name, earlier in zip(names, before, strict=True)
-    ]
+    dashes = [dash_of[name] for name in names]
     legend = alt.Legend(
         orient="bottom", columns=2, labelLimit=520, symbolType="stroke", symbolSize=700
     )

@@ -64,9 +64,12 @@ def report(
         _write(file, page(ledger, metric=metric, refresh_s=refresh_s).encode())
         return WrittenFiles([file])
     # A chart's file on the command line is looked for in the working folder.
+    if metric is not None and options and "metric" in options:
+        message = f"two metrics: {metric} and, among the options, {options['metric']}"
+        raise SpecError(message, "leave out --metric or --set metric=...")
     chosen = absolute(list(charts), Path.cwd()) if charts else chart_names(ledger)
     named = [by_metric(chart, metric, is_named=bool(charts)) for chart in chosen]
-    drawn = [draw(ledger, name, **own, **(options or {})) for name, own in named]
+    drawn = [_draw(ledger, name, {**own, **(options or {})})[0] for name, own in named]
     if out is not None and len(named) == 1 and not out.is_dir():
         files = [out]
     else:
@@ -104,6 +107,8 @@ def chart_names(ledger: Ledger) -> list[Chart]:
         found = list(_DEFAULT)
         if ledger.query(_VARIED_NEGATIVES).num_rows:
             found.append({"name": "scaling", "by": "num_negatives"})
+        if ledger.query("SELECT 1 FROM metrics WHERE name = 'popularity' LIMIT 1").num_rows:
+            found.append("popularity")
     is_named = any(name_and_options(chart)[0] == "timeline" for chart in found)
     if not is_named and ledger.query("FROM timeline LIMIT 1").num_rows:
         found.append("timeline")

@@ -55,7 +55,7 @@ class QualityOf:
 
     name: str
     k: int | None
-    is_usual: bool
+    is_usual: bool = False
 
     @property
     def key(self) -> str:

@@ -1,6 +1,6 @@
 """Find what several texts such as "synthetic, 1,000 items" share, so that it is written once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 __all__ = ["findings", "without_shared"]
 
@@ -23,10 +23,18 @@ def without_shared(texts: Sequence[str]) -> tuple[list[str], str]:
     return shorter, ", ".join(shared)
 
 
-def findings(found: Sequence[tuple[str, str]]) -> str:
-    """One text of sentences on several data sets or machines: a line each, after its name."""
-    if len(found) < 2:
-        return "".join(words for _, words in found)
-    shown = [f"{name}: {words}" for name, words in found[:_MOST]]
-    more = len(found) - len(shown)
-    return "\n".join([*shown, *([f"{more} more are in the panels below."] if more else [])])
+def findings(found: Mapping[str, str]) -> str:
+    """One text of the sentences on all data sets and machines of a chart; "" where there is none.
+
+    A line each, after its name where the chart has several, also where only one has a sentence.
+    """
+    names, _ = without_shared(list(found))
+    lines = [
+        f"{name}: {words}" if len(found) > 1 else words
+        for name, words in zip(names, found.values(), strict=True)
+        if words
+    ]
+    more = len(lines) - _MOST
+    if more > 0:
+        lines[_MOST:] = [f"{more} more {'is' if more == 1 else 'are'} not written out here."]
+    return "\n".join(lines)

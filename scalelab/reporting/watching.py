@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from scalelab.core.errors import ScalelabError
 from scalelab.reporting.page import report
 from scalelab.store.ledger import Ledger
 from scalelab.store.lock import is_locked
@@ -21,21 +22,25 @@ def pages_while_sweeping(
 ) -> Iterator[Path]:
     """Writes the page every so many seconds until no sweep writes the ledger; yields its file.
 
-    Until then a browser loads it again as often. The last page, also after KeyboardInterrupt, does
+    Until then a browser loads it again as often. The last page, also after an exception, does
     not. Raises SpecError, LedgerError.
     """
 
     def write(refresh_s: float | None) -> Path:
         return report(ledger, out, format="html", metric=metric, refresh_s=refresh_s)[0]
 
-    written = None
+    may_reload = False
     try:
         while is_locked(ledger.path):
-            written = write(every_s)
-            yield written
+            may_reload = True  # the file may be there although the write was stopped
+            yield write(every_s)
             sleep(every_s)
-    except (KeyboardInterrupt, GeneratorExit):
-        if written is not None:
-            write(None)
+    except BaseException as error:
+        if may_reload:
+            try:
+                write(None)
+            except ScalelabError as second:
+                # What ended the sweep of pages must be known; it may prevent this one too.
+                error.add_note(f"the last page is not written: {second}")
         raise
     yield write(None)

@@ -28,7 +28,7 @@ from scalelab.datasets.splits import HeldOut, Split
 from scalelab.train.baseline_kernels import best_places, count_from, rank_targets
 from scalelab.train.ranking import KS, ranking_metrics
 
-__all__ = ["baseline_rows", "popularity_metrics"]
+__all__ = ["baseline_rows", "items_of", "popularity_metrics"]
 
 _DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 
@@ -99,7 +99,7 @@ def popularity_metrics(
     split: Split, held_out: HeldOut, data: DataSpec, ks: tuple[int, ...] = KS
 ) -> dict[str, float]:
     """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking `held_out` by occurrences in training."""
-    scores = _counted(_items_of(split.train), split.num_items)
+    scores = _counted(items_of(split.train), split.num_items)
     return _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
 
 
@@ -107,7 +107,7 @@ def _baselines(
     interactions: Interactions, split: Split, data: DataSpec
 ) -> dict[str, Callable[[], _Scores]]:
     train, num_items = split.train, split.num_items
-    found = {"popularity": lambda: _counted(_items_of(train), num_items)}
+    found = {"popularity": lambda: _counted(items_of(train), num_items)}
     times = interactions.times
     if times is not None and not interactions.time_is_order and interactions.time_unit in _DAY:
         recent = data.recent_days * _DAY[interactions.time_unit]
@@ -118,7 +118,8 @@ def _baselines(
     return found
 
 
-def _items_of(histories: Histories) -> np.ndarray:
+def items_of(histories: Histories) -> np.ndarray:
+    """The items of all histories, one after the other."""
     return histories.item_ids[_places(histories.starts, histories.ends)]
 
 

@@ -111,13 +111,21 @@ class Evaluator:
 
     @torch.no_grad()
     def ranked(
-        self, model: nn.Module, held_out: HeldOut, max_users: int = 0, block: int | None = None
+        self,
+        model: nn.Module,
+        held_out: HeldOut,
+        max_users: int = 0,
+        block: int | None = None,
+        *,
+        popularity_V: np.ndarray | None = None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
         `num_repeated` (targets seen before); and the rank of each user's target, as `user_ranks`
         has it, None where users have several targets.
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
+        With `popularity_V` there are `popularity@k` and `target_popularity`, its means over what is
+        recommended and over the targets.
         """
         rows = held_out.evaluated(max_users)
         if len(rows) == 0:
@@ -130,7 +138,9 @@ class Evaluator:
             starts=held_out.histories.starts[rows],
             ends=held_out.histories.ends[rows],
         )
-        return self._evaluate(model, histories, held_out, rows=rows, block=block)
+        return self._evaluate(
+            model, histories, held_out, rows=rows, block=block, popularity_V=popularity_V
+        )
 
     def _evaluate(
         self,
@@ -140,13 +150,14 @@ class Evaluator:
         *,
         rows: np.ndarray,
         block: int | None,
+        popularity_V: np.ndarray | None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
         model.eval()
         repeated_n = []
         try:
-            scorer = Scorer(model, self, len(targets))
+            scorer = Scorer(model, self, len(targets), popularity_V)
             batches = history_batches(
                 histories,
                 packer=self.packer,
@@ -174,6 +185,8 @@ class Evaluator:
         users = users[first : first + len(above)]
         groups = users if held_out.as_sets else None
         metrics = ranking_metrics(above, ties, missed, self.ks, groups=groups) | scorer.coverage()
+        if scorer.lists:
+            metrics |= scorer.lists.metrics(self.ks, targets[first : first + len(above)])
         num_users = len(np.unique(users))
         metrics |= {
             "num_users": num_users,

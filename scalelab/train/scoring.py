@@ -13,6 +13,7 @@ from scalelab.batches.histories import HistoryBatch
 from scalelab.batches.moving import moved
 from scalelab.losses import target_of
 from scalelab.models import EncoderInput
+from scalelab.train.item_popularity import PopularityOfLists
 from scalelab.train.score_panels import LANES, ScorePanels
 
 if TYPE_CHECKING:
@@ -30,23 +31,32 @@ class Ranks:
 
     `above_S` items score above each target and `ties_S` (itself included) the same: exact where the
     target is among the first k; elsewhere all k are above it and it is a miss. On a CPU others may
-    lie beyond the k-th where that is a tie, `cut_S1`.
+    lie beyond the k-th where that is a tie, `cut_S1`. `items_Sk` are the first k, 0 where there are
+    no more.
     """
 
     above_S: Tensor
     ties_S: Tensor
     cut_S1: Tensor
     target_score_S1: Tensor
+    items_Sk: Tensor
 
 
 class Scorer:
     """Ranks all items for a block of users, in one buffer that is used again.
 
     `rank` looks at no value, so that planning can run it on fake tensors and a GPU is not
-    waited for. `finite` says whether all scores so far were numbers.
+    waited for. `finite` says whether all scores so far were numbers. With `popularity_V`, of which
+    `lists` then has the means, it is waited for after every block: no memory of its own is taken.
     """
 
-    def __init__(self, model: nn.Module, settings: "Evaluator", num_users: int) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: "Evaluator",
+        num_users: int,
+        popularity_V: np.ndarray | None = None,
+    ) -> None:
         self.model = model
         self.settings = settings
         table: Any = model.item_table_VD
@@ -70,6 +80,7 @@ class Scorer:
         for k in settings.ks:
             self.levels_k[:k] += 1
         self.shown_V = torch.zeros(num_rows, dtype=torch.uint8, device=self.device)
+        self.lists = None if popularity_V is None else PopularityOfLists(popularity_V, self.places)
 
     @property
     def block_users(self) -> int:
@@ -110,6 +121,7 @@ class Scorer:
             else (top_Sk == target_score_S1).sum(1),
             cut_S1=top_Sk[:, -1:] == target_score_S1,
             target_score_S1=target_score_S1,
+            items_Sk=items_Sk,
         )
 
     def _note_shown(self, top_Sk: Tensor, items_Sk: Tensor, target_score_S1: Tensor) -> None:
@@ -148,6 +160,7 @@ class Scorer:
             ties_S=ties_S,
             cut_S1=torch.zeros_like(cut_S1),
             target_score_S1=target_score_S1,
+            items_Sk=items_Sk,
         )
 
     def _panels(
@@ -172,6 +185,8 @@ class Scorer:
         self.above_n[self.num_kept : end] = ranks.above_S
         self.ties_n[self.num_kept : end] = self._all_ties(ranks)
         self.num_kept = end
+        if self.lists:
+            self.lists.add(ranks.items_Sk.cpu().numpy())
 
     def kept(self) -> tuple[np.ndarray, np.ndarray]:
         """Items above and level with the target of each user that was ranked for."""

@@ -22,6 +22,7 @@ from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
 from scalelab.train.evaluate import Diverged, Evaluator
 from scalelab.train.fit import Fit
+from scalelab.train.item_popularity import item_popularity
 from scalelab.train.optimizers.schedules import set_rates
 from scalelab.train.precision import products_in
 from scalelab.train.step import Parts, training_step
@@ -130,8 +131,13 @@ class Trainer:
         held_out, max_users = self.earlier.get(split), 0  # their users are chosen already
         if held_out is None:
             held_out, max_users = getattr(self.data.split, split), self.spec.data.max_eval_users
+        popularity_V = None
+        if split == "test" and block is None:  # once a run: a GPU is waited for
+            popularity_V = item_popularity(self.data.split.train, self.evaluator.num_items)
         with self.announce(Phase.EVALUATE), products_in("fp32"):
-            return self.evaluator.ranked(self.parts.model, held_out, max_users, block=block)
+            return self.evaluator.ranked(
+                self.parts.model, held_out, max_users, block=block, popularity_V=popularity_V
+            )
 
     def fit(
         self,

@@ -30,6 +30,12 @@ def test_describe_counts_what_is_there_and_what_a_filter_drops(
     assert sum(filtered["dropped_by_filters"].values()) >= 2
     shown = scalelab("data", "describe", more, "--set", "min_user_count=3").out
     assert "dropped_by_filters" in shown
+    assert [line.split() for line in shown.splitlines() if "columns." in line] == [
+        ["columns.user", "user"],
+        ["columns.item", "item"],
+        ["columns.time", "time"],
+    ]
+    assert "numbers of no known unit" in shown
 
 
 def test_the_compact_form_describes_itself_as_its_source_does(

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from scalelab.cli.baselines_line import baselines_line
 from scalelab.cli.finished import finished_of
-from scalelab.cli.live import LiveState
-from scalelab.cli.panels import best_under, meters, sparkline
+from scalelab.cli.live import LiveState, Running
+from scalelab.cli.panels import best_under, meters, running_table, sparkline
 from scalelab.cli.pareto_front import ParetoFront
 from scalelab.cli.screen import draw, summary
 from scalelab.core.events import GpuMeter
-from scalelab.core.records import Baseline, Outcome
+from scalelab.core.records import Baseline, Outcome, Record
 from scalelab.core.units import GIB, MIB
 
 from .simulated import planned, progress, record, simulate
@@ -340,6 +341,60 @@ def test_baselines_of_several_data_sets_are_named_and_the_answer_leaves_room_bes
     ) in picture
     assert "take bce" in picture
     assert "finished" in picture
+
+
+def ended(number: int, **changed: object) -> Record:
+    """A run whose baselines are those of its data."""
+    one = record(planned(number, label=f"run {number}"), quality=0.2)
+    own = baselines(0.01 * (number + 1))
+    return replace(one, run=replace(one.run, **changed), baselines=own)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ({"protocol": "leave-one-out"}, {"protocol": "time"}, ("leave-one-out", "time")),
+        ({"num_users": 10}, {"num_users": 2000}, ("10 users", "2,000 users")),
+        ({"data_fingerprint": "d7"}, {"data_fingerprint": "d8"}, ("data d7", "data d8")),
+        ({"dataset": "toys"}, {"dataset": "beauty", "num_items": 3}, ("toys", "beauty")),
+    ],
+)
+def test_baselines_are_named_by_what_distinguishes_their_data(
+    first: dict, second: dict, names: tuple[str, str]
+) -> None:
+    state = LiveState()
+    state.on_plan("s", "cpu", [planned(number, label=f"run {number}") for number in range(2)])
+    for one in (ended(0, **first), ended(1, **{"data_fingerprint": "d2"} | second)):
+        state.on_run_start(one.run.run_id)
+        state.on_run_end(one)
+    assert baselines_line(state.snapshot().baselines).plain == (
+        f"baselines, test NDCG@10: {names[0]}: last item follower 0.0800, popularity 0.0100; "
+        f"{names[1]}: last item follower 0.0800, popularity 0.0200"
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "head"),
+    [
+        (("ndcg@10", "ndcg@10"), "NDCG"),
+        (("hr@5", "hr@5"), "HR"),
+        (("hr@5", "mrr@10"), "valid"),
+        (("coverage_of@10", "coverage_of@10"), "valid"),
+    ],
+)
+def test_the_column_of_quality_has_the_name_of_the_metric(keys: tuple[str, ...], head: str) -> None:
+    runs = tuple(
+        Running(
+            label=f"run {number}",
+            elapsed_s=1.0,
+            progress=progress(f"run-{number}", 3, metric_key=key),
+            limit_bytes=None,
+            curve=(),
+        )
+        for number, key in enumerate(keys)
+    )
+    table = running_table(runs, tuple(run.label for run in runs), 80, 10)
+    assert table.columns[2].header == head
 
 
 def test_a_point_counts_the_seeds_of_its_notes() -> None:

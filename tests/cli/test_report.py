@@ -40,7 +40,10 @@ def test_watch_writes_the_page_once_where_no_sweep_runs(scalelab: Callable, ledg
     [
         (("--chart", "pareto"), "--watch writes the whole page"),
         (("--format", "png"), "--watch writes the whole page"),
-        (("--every", "0"), "--every must be at least 1 second"),
+        *(
+            (("--every", value), "--every must be 1 to 86400 seconds")
+            for value in ("0", "0.5", "nan", "inf", "86401")
+        ),
     ],
 )
 def test_watch_is_for_the_page(
@@ -51,16 +54,23 @@ def test_watch_is_for_the_page(
     assert message in done.err
 
 
+def test_every_needs_watch(scalelab: Callable, ledger: Path) -> None:
+    done = scalelab("report", ledger, "--every", "5", "--out", "page.html")
+    assert done.code == 2
+    assert "--every is for --watch" in done.err
+    assert not Path("page.html").exists()
+
+
 @pytest.mark.slow
 def test_a_profile_is_stored_and_its_timeline_drawn(scalelab: Callable) -> None:
     settings = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
     done = scalelab(
-        "profile", "sasrec-synthetic", *settings, "--steps", 2, "--ledger", "p.duckdb", "--quiet"
+        "profile", "sasrec-synthetic", *settings, "--steps", 2, "--ledger", "a p.duckdb", "--quiet"
     )
     assert done.code == 0
-    assert "scalelab report p.duckdb --chart timeline" in done.err
+    assert "scalelab report 'a p.duckdb' --chart timeline" in done.err
     rows = (
-        Ledger("p.duckdb")
+        Ledger("a p.duckdb")
         .query(
             "SELECT peak_bytes, (SELECT count(*) FROM timeline) AS events, (SELECT sum(bytes) FROM "
             "memory WHERE stage = 'train' AND kind = 'requested' AND source = 'measured' "
@@ -71,8 +81,8 @@ def test_a_profile_is_stored_and_its_timeline_drawn(scalelab: Callable) -> None:
     assert len(rows) == 1
     assert rows[0]["events"] > 10
     assert rows[0]["parts"] == rows[0]["peak_bytes"]
-    assert scalelab("report", "p.duckdb", "--chart", "timeline", "--format", "json").code == 0
-    assert scalelab("report", "p.duckdb", "--out", "p.html").code == 0
+    assert scalelab("report", "a p.duckdb", "--chart", "timeline", "--format", "json").code == 0
+    assert scalelab("report", "a p.duckdb", "--out", "p.html").code == 0
     page = Path("p.html").read_text(encoding="utf-8")
     assert "Memory through one training step" in page
     assert "The peak of the step, " in page

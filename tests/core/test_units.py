@@ -69,7 +69,15 @@ def test_what_is_shown_can_be_read_again(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0082, "8.2 ms"), (12.34, "12.3 s"), (245, "4m 05s"), (7620, "2h 07m")]
+    ("seconds", "text"),
+    [
+        (0.0082, "8.2 ms"),
+        (0.9994, "999 ms"),
+        (0.9996, "1 s"),
+        (12.34, "12.3 s"),
+        (245, "4m 05s"),
+        (7620, "2h 07m"),
+    ],
 )
 def test_seconds_for_people(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text

@@ -123,6 +123,14 @@ def front(made):
     ]
 
 
+def test_a_tiny_quality_has_no_exponent(made, ledger):
+    ledger.append([made(0.00003, 24)])
+    with_baselines(ledger, popularity=0.00002)
+    found = answer(ledger).text
+    assert "0.00003" in found
+    assert "e-0" not in found
+
+
 def test_a_known_front_gives_the_sentence(made, ledger):
     ledger.append(front(made))
     with_baselines(ledger, popularity=0.05, last_item_follower=0.30)

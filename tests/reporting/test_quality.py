@@ -1,9 +1,13 @@
 """Charts of another metric than NDCG@10: their figures, their Pareto fronts and their words."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from scalelab.core.dominance import beats
 from scalelab.core.errors import SpecError
+from scalelab.core.records import Baseline
 from scalelab.findings.differences import KEY
 from scalelab.findings.verdicts import baselines_of
 from scalelab.reporting import page
@@ -11,6 +15,7 @@ from scalelab.reporting.charts.learning import Learning
 from scalelab.reporting.charts.pareto import Pareto
 from scalelab.reporting.charts.scaling import Scaling
 from scalelab.reporting.quality import configurations_by, fronts_by, metric_of
+from scalelab.store.ledger import Ledger
 
 
 def of_runs(ledger, split, name, k):
@@ -121,5 +126,31 @@ def test_an_unknown_metric_and_a_chart_without_one_are_one_line(study, tmp_path)
     assert "pareto" in raised.value.hint
 
 
-def test_baselines_are_those_of_the_metric(study):
-    assert baselines_of(study, "hr@10").keys() <= baselines_of(study).keys() | set()
+def test_baselines_are_those_of_the_metric(fake, tmp_path):
+    record = fake.record()
+    data, protocol = record.run.data_fingerprint, record.run.protocol
+    values = {("ndcg", 10): 0.02, ("hr", 10): 0.05, ("hr", 5): 0.03}
+    baselines = tuple(
+        Baseline(
+            data_fingerprint=data,
+            protocol=protocol,
+            name="popularity",
+            split=split,
+            metric=name,
+            k=k,
+            value=value * factor,
+            seconds=0.1,
+        )
+        for (name, k), value in values.items()
+        for split, factor in (("valid", 1.0), ("test", 0.5))
+    )
+    ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
+    ledger.append([replace(record, baselines=baselines)])
+    for (name, k), value in values.items():
+        found = baselines_of(ledger, f"{name}@{k}")
+        assert list(found) == [(data, protocol)]
+        [one] = found[data, protocol]
+        assert (one.name, one.valid, one.test) == ("popularity", value, 0.5 * value)
+    assert baselines_of(ledger) == baselines_of(ledger, "ndcg@10")
+    [row] = Pareto(metric="hr@10").rows(ledger).to_pylist()
+    assert json.loads(row["baselines"]) == {"popularity": 0.025}

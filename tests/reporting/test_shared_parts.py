@@ -25,7 +25,14 @@ def test_different_texts_stay_different(texts: list[str]) -> None:
 
 
 def test_a_finding_of_one_has_no_name_and_of_many_a_line_each() -> None:
-    assert findings([]) == ""
-    assert findings([("x", "It is so.")]) == "It is so."
-    many = findings([(str(n), "So.") for n in range(5)])
-    assert many == "0: So.\n1: So.\n2: So.\n2 more are in the panels below."
+    assert findings({}) == ""
+    assert findings({"x": "It is so."}) == "It is so."
+    assert findings({"x": "", "y": ""}) == ""
+    many = findings({f"{n}, cpu": "So." for n in range(5)})
+    assert many == "0: So.\n1: So.\n2: So.\n2 more are not written out here."
+    assert findings({str(n): "So." for n in range(4)}).endswith("\n1 more is not written out here.")
+
+
+def test_a_finding_is_named_also_where_the_others_have_none() -> None:
+    assert findings({"a, cpu": "", "b, cpu": "So."}) == "b: So."
+    assert findings({str(n): "So." if n == 7 else "" for n in range(9)}) == "7: So."

@@ -121,7 +121,7 @@ def test_findings_are_computed_from_the_rows(fake, tmp_path):
     assert f"{high / low:.3g} times" in words
     words = Pareto().finding(Pareto().rows(ledger))
     front = ledger.query("FROM pareto_memory").to_pylist()
-    assert f"has {len(front)} of 2 configurations" in words or "this one configuration" in words
+    assert f"{len(front)} of 2 configurations are on" in words or "this one configuration" in words
     assert f"{front[-1]['test_ndcg_10']:.4f}" in words or len(front) == 1
     assert "rising" in Learning().finding(Learning().rows(ledger))
 
@@ -195,9 +195,9 @@ def test_findings_name_the_figures_of_the_ledger(study):
 def test_a_study_with_its_default_charts_shows_negatives_where_they_vary(fake, tmp_path):
     ledger = Ledger.create_or_open(tmp_path / "n.duckdb")
     ledger.append([fake.record(index=0, num_negatives=16)])
-    assert page.chart_names(ledger) == ["pareto", "breakdown", "learning"]
+    assert page.chart_names(ledger) == ["pareto", "breakdown", "learning", "popularity"]
     ledger.append([fake.record(index=1, num_negatives=64)])
     growth = {"name": "scaling", "by": "num_negatives"}
-    assert page.chart_names(ledger) == ["pareto", "breakdown", "learning", growth]
+    assert page.chart_names(ledger) == ["pareto", "breakdown", "learning", growth, "popularity"]
     ledger.add_study("s", "s", 'charts = ["pareto"]', fake.record().run.started_at)
     assert page.chart_names(ledger) == ["pareto"]

@@ -2,6 +2,8 @@
 
 import pytest
 
+from scalelab.core.errors import LedgerError
+from scalelab.reporting import watching
 from scalelab.reporting.watching import pages_while_sweeping
 from scalelab.store.ledger import Ledger
 from scalelab.store.lock import driver_lock, is_locked
@@ -55,6 +57,40 @@ def test_stopped_by_hand_the_last_page_stays_too(ledger, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             next(pages)
     assert 'http-equiv="refresh"' not in out.read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyboardInterrupt(), LedgerError("locked"), OSError("full")],
+    ids=lambda one: type(one).__name__,
+)
+def test_an_exception_during_a_write_leaves_no_page_that_reloads(
+    ledger, tmp_path, monkeypatch, error
+):
+    written = []
+
+    def stopped(*arguments, refresh_s, **named):
+        written.append(refresh_s)
+        if refresh_s is not None:
+            raise error
+        return [tmp_path / "page.html"]
+
+    monkeypatch.setattr(watching, "report", stopped)
+    with driver_lock(ledger.path), pytest.raises(type(error)):
+        next(pages_while_sweeping(ledger, tmp_path / "page.html", every_s=7.0))
+    assert written == [7.0, None]
+
+
+def test_a_last_page_that_cannot_be_written_does_not_hide_why_it_ended(
+    ledger, tmp_path, monkeypatch
+):
+    def fails(*arguments, refresh_s, **named):
+        raise LedgerError("first" if refresh_s is not None else "second")
+
+    monkeypatch.setattr(watching, "report", fails)
+    with driver_lock(ledger.path), pytest.raises(LedgerError, match="first") as raised:
+        next(pages_while_sweeping(ledger, tmp_path / "page.html", every_s=7.0))
+    assert raised.value.__notes__ == ["the last page is not written: second"]
 
 
 @pytest.mark.slow

@@ -266,6 +266,8 @@ def _metrics(quality: float, num_epochs: int, done: bool, rng: random.Random) ->
                         facts.append((f"train-{back}", epoch, name, k, reached * scale * 1.2))
     if done:
         facts.append(("test", num_epochs - 2, "oracle_ndcg", 10, 0.142))
+        facts.append(("test", num_epochs - 2, "popularity", 10, 0.95 - quality))
+        facts.append(("test", num_epochs - 2, "target_popularity", None, 0.62))
         facts.append(("test", num_epochs - 2, "coverage", None, rng.uniform(0.1, 0.6)))
     return tuple(Metric(split=s, epoch=e, name=n, k=k, value=v) for s, e, n, k, v in facts)
 

@@ -106,6 +106,26 @@ def expected_coverage(problem: Problem, k: int) -> tuple[Fraction, Fraction]:
     return Fraction(least, problem.num_items), Fraction(len(possible), problem.num_items)
 
 
+def expected_popularity(
+    problem: Problem, popularity_V: np.ndarray, k: int
+) -> tuple[float, float] | None:
+    """At least and at most, by who of equal scores is in a list; None where all lists are empty."""
+    sums, places = np.zeros(2), 0
+    for user in range(len(problem.targets)):
+        scores = problem.scores(user)
+        listed = np.flatnonzero(scores > -np.inf)
+        if len(listed) > k:
+            last = np.sort(scores[listed])[-k]
+            sure = popularity_V[listed[scores[listed] > last]]
+            level = np.sort(popularity_V[listed[scores[listed] == last]])
+            free = k - len(sure)
+            sums += sure.sum() + np.array([level[:free].sum(), level[len(level) - free :].sum()])
+        else:
+            sums += popularity_V[listed].sum()
+        places += min(k, len(listed))
+    return (sums[0] / places, sums[1] / places) if places else None
+
+
 class Given(nn.Module):
     """Scores every item by the last one, from two tables."""
 
@@ -144,7 +164,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_metrics_and_coverage_are_those_of_a_ranking_of_every_item() -> None:
-    exact = repeated = short = above_catalog = panels = 0
+    exact = repeated = short = above_catalog = panels = one_list = 0
     for seed in range(200):
         problem = problem_of(seed)
         evaluator = Evaluator(
@@ -157,13 +177,23 @@ def test_metrics_and_coverage_are_those_of_a_ranking_of_every_item() -> None:
             most_bytes=2**29 if seed % 3 else 32 * (problem.num_items + 1) - 1,
         )
         panels += evaluator.panel_numbers > 0
-        found = evaluator(Given(problem), held_out(problem))
+        popularity_V = np.random.default_rng(seed).random(problem.num_items + 1)
+        popularity_V[0] = 0.0
+        found, _ = evaluator.ranked(Given(problem), held_out(problem), popularity_V=popularity_V)
         for name, value in expected_metrics(problem).items():
             assert found[name] == pytest.approx(value, abs=1e-12), (seed, name)
         for k in problem.ks:
             least, most = expected_coverage(problem, k)
             assert float(least) <= found[f"coverage@{k}"] <= float(most), (seed, k)
             exact += least == most
+            between = expected_popularity(problem, popularity_V, k)
+            assert (f"popularity@{k}" in found) == (between is not None)
+            if between is not None:
+                low, high = between
+                assert low - 1e-12 <= found[f"popularity@{k}"] <= high + 1e-12, (seed, k)
+                one_list += high - low < 1e-12
+        mean = popularity_V[problem.targets].mean()
+        assert found["target_popularity"] == pytest.approx(mean, abs=1e-12)
         again = sum(t in h for t, h in zip(problem.targets, problem.histories, strict=True))
         assert found["num_users"] == len(problem.targets)
         assert found["num_repeated"] == again
@@ -173,7 +203,7 @@ def test_metrics_and_coverage_are_those_of_a_ranking_of_every_item() -> None:
         short += sum(number < min(largest, problem.num_items) for number in unseen)
         above_catalog += largest > problem.num_items
     # The problems are what they are meant to be.
-    assert min(exact, repeated, short) > 100
+    assert min(exact, repeated, short, one_list) > 100
     assert panels == 67
     assert above_catalog > 30
 

@@ -4,6 +4,7 @@ DuckDB sorts, also what is larger than memory.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -31,6 +32,7 @@ def read_rows(
     select: str,
     *,
     source: Location,
+    columns: Sequence[str],
     into: Path | None = None,
     stage: bool = False,
     has_time: bool = True,
@@ -42,7 +44,8 @@ def read_rows(
     Ids and times are decided from all rows. Integer items dense from 0 or from 1 keep their order;
     all other items are numbered from 1 in the order of first appearance, and so are users whose
     ids are text. Rows of one user are sorted by time; ties keep the order of the file. `stage`
-    copies rows that are slow to read twice. `header` are the names of user and item, which no row
+    copies rows that are slow to read twice. `columns` say where user, item and time (where there is
+    one) stand in the file. `header` are the names of user and item, which no row
     repeats. Raises DataError.
     """
     numbered = f"SELECT *, row_number() OVER () AS r FROM ({select})"
@@ -55,10 +58,10 @@ def read_rows(
         raise DataError(f"{source} holds no interactions", "check the file and data.where")
     user, user_is_text = id_expression(connection, "u", types["u"], source)
     item, item_is_text = id_expression(connection, "i", types["i"], source)
-    time, unit = "NULL::BIGINT", ""
+    time, unit, read_as = "NULL::BIGINT", "", ""
     if has_time:
         clock = time_expression(connection, types["t"], source, time_format)
-        time, unit = clock.sql, clock.unit
+        time, unit, read_as = clock.sql, clock.unit, clock.read_as
     # A text is decoded once; numbers are cast again whenever they are looked at.
     connection.execute(
         f"CREATE TEMP {'TABLE' if stage else 'VIEW'} clean AS "
@@ -95,6 +98,8 @@ def read_rows(
         time_unit=unit,
         fingerprint=digest,
         dropped={},
+        columns=dict(zip(("user", "item", "time"), columns, strict=False)),
+        times_read_as=read_as,
         find_original_ids=lambda: original_ids,
         find_user_ids=find_user_ids,
     )

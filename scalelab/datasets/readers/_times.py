@@ -21,16 +21,24 @@ SCALES = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _EARLIEST, _LATEST = 631_152_000, 2_082_758_400
 _LONGEST = 2**63 - 1
 _DECIMAL = "DECIMAL(38, 12)"
+_NUMBERS = {
+    "s": "seconds since 1970",
+    "ms": "milliseconds since 1970",
+    "us": "microseconds since 1970",
+    "ns": "nanoseconds since 1970",
+    "": "numbers of no known unit",
+}
 _HINT = 'set data.time_format, such as "%d/%m/%Y %H:%M", or fix these rows'
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
     """The SQL of times as whole numbers of `unit` since 1970 in UTC; "" for numbers of no known
-    unit."""
+    unit. `read_as` says in words how the file writes them."""
 
     sql: str
     unit: str
+    read_as: str
 
 
 def time_expression(
@@ -50,7 +58,7 @@ def time_expression(
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         nanos = "CAST(epoch_ns(t) AS HUGEINT)" if kind == "TIMESTAMP_NS" else _micros(kind)
         _all_read(connection, nanos, source)
-        return _coarsest(connection, nanos, source)
+        return _coarsest(connection, nanos, source, f"values of type {kind}")
     if kind in ("FLOAT", "DOUBLE"):
         return _of_floats(connection, kind, source)
     if kind.startswith("DECIMAL"):
@@ -77,7 +85,7 @@ def unit_of(lowest: float, highest: float) -> str:
 def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Location) -> Clock:
     lowest, highest = one(connection, f"SELECT min({number}), max({number}) FROM source")
     if lowest is None:
-        return Clock(sql=f"CAST({number} AS BIGINT)", unit="")
+        return Clock(sql=f"CAST({number} AS BIGINT)", unit="", read_as=_NUMBERS[""])
     if not -_LONGEST <= lowest <= highest <= _LONGEST:
         raise DataError(f"{source}: times reach from {lowest} to {highest}", "scale them")
     unit = unit_of(lowest, highest)
@@ -94,10 +102,11 @@ def _of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Loc
                 (unread,) = one(connection, f"SELECT count(*) FILTER ({stamp} IS NULL) FROM source")
                 if not unread:
                     nanos = f"CAST(epoch_us({stamp}) AS HUGEINT) * 1000"
-                    return _coarsest(connection, nanos, source)
+                    return _coarsest(connection, nanos, source, f"numbers of the format {pattern}")
     if unit in ("", "s"):
-        return Clock(sql=f"CAST({number} AS BIGINT)", unit=unit)
-    return _coarsest(connection, f"CAST({number} AS HUGEINT) * {SCALES[unit]}", source)
+        return Clock(sql=f"CAST({number} AS BIGINT)", unit=unit, read_as=_NUMBERS[unit])
+    nanos = f"CAST({number} AS HUGEINT) * {SCALES[unit]}"
+    return _coarsest(connection, nanos, source, _NUMBERS[unit])
 
 
 def _of_floats(connection: duckdb.DuckDBPyConnection, kind: str, source: Location) -> Clock:
@@ -140,7 +149,8 @@ def _of_numbers(connection: duckdb.DuckDBPyConnection, text: str, source: Locati
             'scale them, or set data.time = "order" if the file is in order of time',
         )
     nanos = f"{whole} * {scale} + CAST({rest} * {scale} AS HUGEINT)"
-    return _coarsest(connection, nanos, source)
+    read_as = _NUMBERS[unit] if unit else f"{_NUMBERS['']}, taken as seconds"
+    return _coarsest(connection, nanos, source, read_as)
 
 
 def _digits(text: str) -> str:
@@ -213,7 +223,8 @@ def _of_dates(
         )
         if lost:
             raise DataError(f"{source}: {lost} times are finer than a nanosecond", _HINT)
-    return _coarsest(connection, nanos, source)
+    name = "ISO 8601" if chosen is ISO else chosen.example
+    return _coarsest(connection, nanos, source, f"text of the format {name}")
 
 
 def _fraction(text: str) -> str:
@@ -221,7 +232,9 @@ def _fraction(text: str) -> str:
     return f"coalesce(TRY_CAST(rpad({digits}, 9, '0') AS BIGINT), 0)"
 
 
-def _coarsest(connection: duckdb.DuckDBPyConnection, nanos: str, source: Location) -> Clock:
+def _coarsest(
+    connection: duckdb.DuckDBPyConnection, nanos: str, source: Location, read_as: str
+) -> Clock:
     """Nanoseconds as the coarsest unit of which all are multiples."""
     nanos = f"({nanos})"
     multiples = ", ".join(f"bool_and({nanos} % {scale} = 0)" for scale in SCALES.values())
@@ -231,7 +244,7 @@ def _coarsest(connection: duckdb.DuckDBPyConnection, nanos: str, source: Locatio
         raise DataError(
             f"{source}: times so far from 1970 cannot be held in {unit}", "fix these rows"
         )
-    return Clock(sql=f"CAST({nanos} // {SCALES[unit]} AS BIGINT)", unit=unit)
+    return Clock(sql=f"CAST({nanos} // {SCALES[unit]} AS BIGINT)", unit=unit, read_as=read_as)
 
 
 def _all_read(connection: duckdb.DuckDBPyConnection, value: str, source: Location) -> None:

@@ -79,6 +79,7 @@ class Lines:
                 f"SELECT words[{user}] AS u, words[{item}] AS i, "
                 f"{f'words[{time}]' if time else NO_TIME} AS t FROM words",
                 source=source,
+                columns=[f"word {place}" for place in (user, item, time) if place],
                 into=into,
                 has_time=bool(time),
                 time_format=self.time_format,

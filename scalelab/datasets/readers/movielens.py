@@ -61,6 +61,8 @@ class Movielens:
                     f"{source}: the header {shown(first)!r} is not that of MovieLens",
                     "expected userId,movieId,rating,timestamp; else set data.reader = table",
                 )
+            written = first.split(delimiter) if header else [f"column {n}" for n in range(1, 5)]
+            names = [written[place].strip(' "') for place in (0, 1, 3)]
             columns = "{'u': 'VARCHAR', 'i': 'VARCHAR', 'rating': 'DOUBLE', 't': 'VARCHAR'}"
             scan = (
                 f"read_csv({files.sql}, delim = {literal(delimiter)}, "
@@ -72,6 +74,7 @@ class Movielens:
                 connection,
                 f"SELECT u, i, t FROM {scan}{where}",
                 source=source,
+                columns=names,
                 into=into,
                 stage=True,
                 time_format=self.time_format,

@@ -95,6 +95,7 @@ class Recbole:
                 connection,
                 select,
                 source=source,
+                columns=[self.user, self.item, *([self.time] if timed else [])],
                 into=into,
                 stage=True,
                 has_time=timed,

@@ -49,6 +49,7 @@ class Sequences:
                 connection,
                 f"SELECT u, i, {NO_TIME} AS t FROM items_of",
                 source=source,
+                columns=["word 1" if self.has_user else "line", f"words from {first} on"],
                 into=into,
                 has_time=False,
             )

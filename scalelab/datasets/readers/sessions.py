@@ -38,6 +38,12 @@ _SELECTS = {
                 'sessionId': 'VARCHAR', 'userId': 'VARCHAR', 'itemId': 'VARCHAR',
                 'timeframe': 'BIGINT', 'eventdate': 'DATE'}})""",
 }
+# Where user, item and time stand.
+_COLUMNS = {
+    "otto": ("session", "events.aid", "events.ts"),
+    "yoochoose": ("column 1", "column 3", "column 2"),
+    "diginetica": ("sessionId", "itemId", "eventdate + timeframe"),
+}
 _DIGINETICA = ("sessionId", "userId", "itemId", "timeframe", "eventdate")
 
 
@@ -70,7 +76,14 @@ class Sessions:
             select = _SELECTS[format].format(file=files.sql)
             if format == "otto" and self.events:
                 select += f" WHERE event.type = {literal(self.events)}"
-            return read_rows(connection, select, source=source, into=into, stage=True)
+            return read_rows(
+                connection,
+                select,
+                source=source,
+                columns=_COLUMNS[format],
+                into=into,
+                stage=True,
+            )
 
     def _format(
         self, connection: duckdb.DuckDBPyConnection, files: Files, source: Location

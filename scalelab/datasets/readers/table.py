@@ -25,6 +25,7 @@ from scalelab.datasets.readers._table_formats import (
 __all__ = ["Table"]
 
 _OTHERS = {".inter": "recbole", ".dat": "movielens", ".data": "movielens", ".txt": "lines"}
+_ROLES = ("user", "item", "time")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,7 @@ class Table:
                 connection,
                 self._select(connection, table, columns),
                 source=source,
+                columns=[_named(columns[name], self.header) for name in _ROLES if name in columns],
                 into=into,
                 stage=table.is_text,
                 has_time="time" in columns,
@@ -95,7 +97,7 @@ class Table:
     def _select(
         self, connection: duckdb.DuckDBPyConnection, table: TableFormat, columns: dict[str, str]
     ) -> str:
-        chosen = [identifier(columns[name]) for name in ("user", "item", "time") if name in columns]
+        chosen = [identifier(columns[name]) for name in _ROLES if name in columns]
         chosen += [NO_TIME] * (3 - len(chosen))
         named = ", ".join(f"{c} AS {name}" for c, name in zip(chosen, "uit", strict=True))
         if not self.where:
@@ -108,6 +110,10 @@ class Table:
         )
         inner = f"SELECT {typed or '*'}, {named.replace(' AS ', ' AS __')} FROM {table.scan}"
         return f"SELECT __u AS u, __i AS i, __t AS t FROM ({inner}) WHERE ({self.where}\n)"
+
+
+def _named(column: str, header: bool) -> str:
+    return column if header else f"column {column}"
 
 
 def _as(column: str, kind: str) -> str:

@@ -10,10 +10,11 @@ from pydantic import Field
 
 from scalelab.core.units import format_bytes
 from scalelab.findings.differences import KEY, Key, describe, key_of
+from scalelab.findings.rounded import times
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
 from scalelab.reporting.selection import OF_STUDY
-from scalelab.reporting.shared_parts import findings, without_shared
+from scalelab.reporting.shared_parts import findings
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Breakdown"]
@@ -158,14 +159,12 @@ class Breakdown:
             if not row["is_mark"]:
                 place = f"{row['data']}, {row['device'] or 'not run'}"
                 groups.setdefault(place, {}).setdefault(key_of(row), []).append(row)
-        names, _ = without_shared(list(groups))
-        return findings(
-            [
-                (name, _extremes(list(bars.values())))
-                for name, bars in zip(names, groups.values(), strict=True)
-                if len(bars) > 1
-            ]
-        )
+        words = findings({name: _extremes(list(bars.values())) for name, bars in groups.items()})
+        # This number is of all data sets together.
+        left_out = rows["num_left_out"][0].as_py() if rows.num_rows else 0
+        if not words or not left_out:
+            return words
+        return f"{words}\n{_left_out(left_out)}."
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """One panel per data set, one bar per configuration, the smallest peak first."""
@@ -188,7 +187,7 @@ class Breakdown:
             subtitle.append("each panel has a scale of its own")
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
-            subtitle.append(f"{left_out} configurations with larger peaks are left out")
+            subtitle.append(_left_out(left_out))
         subtitle += theme.unnamed(rows)
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=22), chart_data)
@@ -251,14 +250,21 @@ def _named(label: str, num_seeds: int) -> str:
     return label if num_seeds == 1 else f"{label} ({num_seeds} seeds)"
 
 
+def _left_out(number: int) -> str:
+    if number == 1:
+        return "1 configuration with a larger peak is left out"
+    return f"{number:,} configurations with larger peaks are left out"
+
+
 def _extremes(bars: list[list[dict[str, Any]]]) -> str:
+    """Of one data set and device; "" where there is nothing to compare."""
+    if len(bars) < 2:
+        return ""
     least, *_, most = sorted(bars, key=lambda bar: bar[0]["bar_order"])
     large = max(most, key=lambda row: row["bytes"])
     low, high = least[0]["total"], most[0]["total"]
-    left_out = most[0]["num_left_out"]
-    more = f" ({left_out:,} configurations with larger peaks are left out)" if left_out else ""
     return (
         f"From {format_bytes(low)} ({least[0]['label']}) to {format_bytes(high)} "
-        f"({most[0]['label']}), {high / low:.3g} times as much; there "
-        f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}{more}."
+        f"({most[0]['label']}), {times(high / low, 'much')}; there "
+        f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}."
     )

@@ -8,12 +8,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.differences import KEY, key_of
 from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
+from scalelab.reporting.best_lines import NAMES, best_lines
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import OWN_LINES, look_of
-from scalelab.reporting.quality import metric_of, note_on
+from scalelab.reporting.quality import note_on
 from scalelab.reporting.selection import OF_STUDY, ids
 from scalelab.store.ledger import Ledger
 
@@ -61,14 +62,7 @@ LEFT JOIN clocks ON clocks.run_id = chosen.run_id AND clocks.epoch = metrics.epo
 ORDER BY dataset, num_items, {", ".join(f"chosen.{name}" for name in KEY[1:])},
     chosen.loss, chosen.turn, metrics.epoch
 """
-_ADDED = {
-    "place": pa.string(),
-    "label": pa.string(),
-    "usual": pa.string(),
-    "is_rising": pa.bool_(),
-    "num_left_out": pa.int64(),
-    "metric": pa.string(),
-}
+_ADDED = {**NAMES, "is_rising": pa.bool_(), "num_left_out": pa.int64()}
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
     alt.Tooltip("epoch:Q"),
@@ -95,24 +89,16 @@ class Learning:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each line and epoch."""
-        metric = metric_of(ledger, self.metric)
-        parameters = {"study": self.study, "most": self.most, "name": metric.name, "k": metric.k}
-        table = ledger.query(_ROWS, parameters)
+        table, names = best_lines(
+            ledger, _ROWS, metric=self.metric, study=self.study, most=self.most
+        )
         rows = table.to_pylist()
-        described = describe(rows)
         verdicts = verdicts_of(ledger, ids(rows)) if rows else {}
         left_out = {key_of(row)[1:]: row["of_place"] - self.most for row in rows}
         total = sum(max(0, count) for count in left_out.values())
         added = [
-            {
-                "place": f"{described[key_of(row)].data}, {row['device'] or 'unknown device'}",
-                "label": described[key_of(row)].label,
-                "usual": described[key_of(row)].usual,
-                "is_rising": verdicts[key_of(row)].still_rising > 0,
-                "num_left_out": total,
-                "metric": metric.title,
-            }
-            for row in rows
+            own | {"is_rising": verdicts[key_of(row)].still_rising > 0, "num_left_out": total}
+            for row, own in zip(rows, names, strict=True)
         ]
         return theme.with_columns(table.drop_columns(["spec", "of_place"]), added, _ADDED)
 
@@ -138,7 +124,7 @@ class Learning:
             return theme.nothing_to_show(title)
         chart_data = theme.ChartData()
         panels = [
-            self._panels(chart_data, rows.filter(pc.field("place") == place), place)
+            self._panels(chart_data, rows.filter(pc.field("place") == place), rows, place)
             for place in dict.fromkeys(rows["place"].to_pylist())
         ]
         subtitle = ["a line is one run (smallest seed); hollow points: still rising when it ended"]
@@ -151,14 +137,22 @@ class Learning:
         # The labels of one data set may be those of another.
         return theme.themed(drawn.properties(resolve=OWN_LINES), chart_data)
 
-    def _panels(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> alt.HConcatChart:
-        panels = [self._panel(chart_data, rows, "epoch", "", "epoch")]
+    def _panels(
+        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, place: str
+    ) -> alt.HConcatChart:
+        panels = [self._panel(chart_data, rows, all_rows, "epoch", "", "epoch")]
         if theme.numbers(rows, "at_s"):
-            panels.append(self._panel(chart_data, rows, "at_s", "s", "time of training"))
+            panels.append(self._panel(chart_data, rows, all_rows, "at_s", "s", "time of training"))
         return alt.hconcat(*panels, title=alt.TitleParams(place, fontSize=12, offset=8))
 
     def _panel(
-        self, chart_data: theme.ChartData, rows: pa.Table, field: str, unit: str, title: str
+        self,
+        chart_data: theme.ChartData,
+        rows: pa.Table,
+        all_rows: pa.Table,
+        field: str,
+        unit: str,
+        title: str,
     ) -> Any:
         found = theme.numbers(rows, field)
         across = axes.axis_of([max(found)], title, unit=unit, zero=True)
@@ -168,9 +162,7 @@ class Learning:
         up = axes.quality_axis(
             theme.numbers(rows, "valid_quality"), f"validation {rows['metric'][0].as_py()}"
         )
-        look = look_of(
-            dict(zip(rows["label"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "label"
-        )
+        look = look_of(all_rows, "label", rows)
         base = chart_data.chart(rows.filter(pc.field(field).is_valid())).encode(
             x=alt.X(f"{field}:Q", **across),
             y=alt.Y("valid_quality:Q", **up),

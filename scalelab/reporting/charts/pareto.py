@@ -1,6 +1,7 @@
 """Draw the quality of configurations against memory and time, with their Pareto fronts."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,7 +20,7 @@ from scalelab.reporting.front_sentence import front_sentence
 from scalelab.reporting.labels import Label, along_steps, place
 from scalelab.reporting.quality import configurations_by, fronts_by, metric_of, note_on
 from scalelab.reporting.selection import SHOWN, ids
-from scalelab.reporting.shared_parts import findings, without_shared
+from scalelab.reporting.shared_parts import findings
 from scalelab.reporting.views import PRINTED
 from scalelab.store.ledger import Ledger
 
@@ -137,17 +138,13 @@ class Pareto:
         return theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
 
     def finding(self, rows: pa.Table) -> str:
-        """What the ends of the Pareto front of memory are, in each comparison."""
+        """What the ends of the Pareto front of memory are, in each comparison that is drawn."""
         groups: dict[str, list[dict[str, Any]]] = {}
+        kept, _ = self._drawn(rows)
         for row in rows.to_pylist():
-            groups.setdefault(row["comparison"], []).append(row)
-        names, _ = without_shared(list(groups))
-        found = [
-            (name, words)
-            for name, group in zip(names, groups.values(), strict=True)
-            if (words := front_sentence(group))
-        ]
-        return findings(found)
+            if row["comparison_order"] in kept:
+                groups.setdefault(row["comparison"], []).append(row)
+        return findings({name: front_sentence(group) for name, group in groups.items()})
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """For each comparison a panel of memory, one of time, and the configurations by number."""
@@ -155,10 +152,7 @@ class Pareto:
         if not rows.num_rows:
             return theme.nothing_to_show(title)
         chart_data = theme.ChartData()
-        sizes: dict[int, int] = {}
-        for order in rows["comparison_order"].to_pylist():
-            sizes[order] = sizes.get(order, 0) + 1
-        kept = sorted(sorted(sizes, key=lambda order: -sizes[order])[: self.max_comparisons])
+        kept, num_left_out = self._drawn(rows)
         panels = [
             self._comparison(chart_data, rows.filter(pc.field("comparison_order") == order))
             for order in kept
@@ -169,11 +163,17 @@ class Pareto:
         subtitle.append("numbered and joined: Pareto front, chosen on validation")
         if theme.values(rows, "verdict"):
             subtitle.append("hollow: ended at a baseline, below one, or while still rising")
-        if len(kept) < len(sizes):
-            subtitle.append(f"{len(sizes) - len(kept)} smaller comparisons are left out")
+        if num_left_out:
+            subtitle.append(f"{num_left_out} smaller comparisons are left out")
         subtitle += [*note_on(rows), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=36), chart_data)
+
+    def _drawn(self, rows: pa.Table) -> tuple[list[int], int]:
+        """The comparisons that are drawn, those with most points, and how many are left out."""
+        sizes = Counter(rows["comparison_order"].to_pylist())
+        kept = sorted(sorted(sizes, key=lambda order: -sizes[order])[: self.max_comparisons])
+        return kept, len(sizes) - len(kept)
 
     def _comparison(self, chart_data: theme.ChartData, rows: pa.Table) -> alt.VConcatChart:
         kind = rows["peak_kind"][0].as_py()

@@ -8,12 +8,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.differences import KEY, Key, key_of
 from scalelab.reporting import axes, theme
+from scalelab.reporting.best_lines import NAMES, best_lines
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import OWN_LINES, look_of
-from scalelab.reporting.quality import metric_of, note_on
+from scalelab.reporting.quality import note_on
 from scalelab.reporting.selection import OF_STUDY
+from scalelab.reporting.shared_parts import findings
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Positions"]
@@ -45,15 +47,14 @@ counted AS (
     SELECT *, min(position) OVER one AS furthest,
         dense_rank() OVER (
             PARTITION BY {", ".join(KEY[1:])} ORDER BY chosen_by DESC, configuration
-        ) AS place_in_order
+        ) AS valid_rank
     FROM found WINDOW one AS (PARTITION BY {", ".join(KEY)})
 )
-SELECT * EXCLUDE (furthest, chosen_by, place_in_order) FROM counted
-WHERE furthest < -1 AND place_in_order <= $most
-ORDER BY dataset, num_items, {", ".join(KEY[1:])}, place_in_order, position
+SELECT * EXCLUDE (furthest, chosen_by) FROM counted
+WHERE furthest < -1 AND valid_rank <= $most
+ORDER BY dataset, num_items, {", ".join(KEY[1:])}, valid_rank, position
 """
-_ADDED = {"place": pa.string(), "label": pa.string(), "usual": pa.string(), "metric": pa.string()}
-_NAMES = "datum.value == 0 ? 'test' : datum.value == -1 ? 'valid' : 'train' + (datum.value + 1)"
+_POSITIONS = "datum.value == 0 ? 'test' : datum.value == -1 ? 'valid' : 'train' + (datum.value + 1)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,35 +73,18 @@ class Positions:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each line and position."""
-        metric = metric_of(ledger, self.metric)
-        parameters = {"study": self.study, "most": self.most, "name": metric.name, "k": metric.k}
-        table = ledger.query(_ROWS, parameters)
-        rows = table.to_pylist()
-        described = describe(rows)
-        added = [
-            {
-                "place": f"{described[key_of(row)].data}, {row['device'] or 'unknown device'}",
-                "label": described[key_of(row)].label,
-                "usual": described[key_of(row)].usual,
-                "metric": metric.title,
-            }
-            for row in rows
-        ]
-        return theme.with_columns(table.drop_columns(["spec"]), added, _ADDED)
+        table, names = best_lines(
+            ledger, _ROWS, metric=self.metric, study=self.study, most=self.most
+        )
+        return theme.with_columns(table.drop_columns(["spec"]), names, NAMES)
 
     def finding(self, rows: pa.Table) -> str:
-        """What the best configuration has at the last training position and on test."""
-        lines: dict[object, dict[int, float]] = {}
+        """What the best of each place has at the last training position and on test."""
+        places: dict[str, dict[Key, dict[int, dict[str, Any]]]] = {}
         for row in rows.to_pylist():
-            lines.setdefault(key_of(row), {})[row["position"]] = row["quality"]
-        both = [line for line in lines.values() if -2 in line and 0 in line]
-        if not both:
-            return ""
-        return (
-            f"From the last training position to test {rows['metric'][0].as_py()} goes from "
-            f"{both[0][-2]:.4f} to {both[0][0]:.4f}, for the configuration that is best on "
-            "validation."
-        )
+            lines = places.setdefault(row["place"], {})
+            lines.setdefault(key_of(row), {})[row["position"]] = row
+        return findings({name: _fall(lines) for name, lines in places.items()})
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """For each data set and device a panel."""
@@ -109,7 +93,7 @@ class Positions:
             return theme.nothing_to_show(title)
         chart_data = theme.ChartData()
         panels = [
-            self._panel(chart_data, rows.filter(pc.field("place") == place), place)
+            self._panel(chart_data, rows.filter(pc.field("place") == place), rows, place)
             for place in dict.fromkeys(rows["place"].to_pylist())
         ]
         subtitle = ["training targets have been trained on; means over seeds"]
@@ -118,12 +102,12 @@ class Positions:
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         return theme.themed(drawn.properties(resolve=OWN_LINES), chart_data)
 
-    def _panel(self, chart_data: theme.ChartData, rows: pa.Table, place: str) -> Any:
+    def _panel(
+        self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, place: str
+    ) -> Any:
         up = axes.quality_axis(theme.numbers(rows, "quality"), rows["metric"][0].as_py())
-        look = look_of(
-            dict(zip(rows["label"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "label"
-        )
-        axis = alt.Axis(labelExpr=_NAMES, tickMinStep=1, grid=False)
+        look = look_of(all_rows, "label", rows)
+        axis = alt.Axis(labelExpr=_POSITIONS, tickMinStep=1, grid=False)
         base = chart_data.chart(rows).encode(
             x=alt.X("position:Q", title="position", axis=axis, scale=alt.Scale(nice=False)),
             y=alt.Y("quality:Q", **up),
@@ -142,3 +126,18 @@ class Positions:
         return alt.layer(lines, points, title=titled).properties(
             width=self.width, height=self.height
         )
+
+
+def _fall(lines: dict[Key, dict[int, dict[str, Any]]]) -> str:
+    """Of the configurations of one data set and device, the best on validation first."""
+    both = [line for line in lines.values() if -2 in line and 0 in line]
+    if not both:
+        return ""
+    train, test = both[0][-2], both[0][0]
+    # The best may have run without these positions, and ranks of several settings do not compare.
+    is_best = test["valid_rank"] == 1 and len({key[1:] for key in lines}) == 1
+    return (
+        f"From the last training position to test {test['metric']} goes from "
+        f"{train['quality']:.4f} to {test['quality']:.4f} for {test['label']}"
+        f"{', which is best on validation' if is_best else ''}."
+    )

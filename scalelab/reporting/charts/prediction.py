@@ -1,6 +1,7 @@
 """Draw predicted against measured peaks."""
 
 from dataclasses import dataclass
+from statistics import median
 from typing import Annotated
 
 import altair as alt
@@ -8,6 +9,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from scalelab.findings.differences import describe, key_of
+from scalelab.findings.rounded import rounded
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
 from scalelab.store.ledger import Ledger
@@ -55,12 +57,12 @@ class Prediction:
         found = [row for row in rows.to_pylist() if row["error_percent"] is not None]
         if not found:
             return ""
-        errors = sorted(abs(row["error_percent"]) for row in found)
+        errors = [abs(row["error_percent"]) for row in found]
         worst = max(found, key=lambda row: abs(row["error_percent"]))
         return (
-            f"Half of {len(errors)} predicted peaks are within {errors[len(errors) // 2]:.2g} % of "
-            f"the measured ones; the furthest off is {worst['label']} ({worst['kind']}), by "
-            f"{worst['error_percent']:+.2g} %."
+            f"The median error of {len(errors)} predicted peak{'s' * (len(errors) != 1)} is "
+            f"{rounded(median(errors), 2)} %; the furthest off is {worst['label']} "
+            f"({worst['kind']}), by {rounded(worst['error_percent'], 2, sign='+')} %."
         )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
@@ -74,11 +76,10 @@ class Prediction:
             self._panels(chart_data, rows.filter(pa.array([k == kind for k in kinds])), kind)
             for kind in dict.fromkeys(kinds)
         ]
-        errors = sorted(abs(e) for e in theme.numbers(rows, "error_percent"))
-        middle = errors[len(errors) // 2]
+        errors = [abs(e) for e in theme.numbers(rows, "error_percent")]
         subtitle = [
             f"{len(errors)} peaks, each of one run",
-            f"error: median {middle:.2g} %, largest {errors[-1]:.2g} %",
+            f"error: median {rounded(median(errors), 2)} %, largest {rounded(max(errors), 2)} %",
         ]
         subtitle += theme.unnamed(rows)
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)

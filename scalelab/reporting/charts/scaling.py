@@ -13,12 +13,14 @@ from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.findings.differences import KEY, Settings, key_of, labels, settings_of
+from scalelab.findings.rounded import times
 from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import Look, look_of
 from scalelab.reporting.quality import configurations_by, metric_of, note_on
 from scalelab.reporting.selection import SHOWN, ids
+from scalelab.reporting.shared_parts import findings
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Scaling"]
@@ -133,25 +135,13 @@ class Scaling:
         return theme.with_columns(shown, added, _ADDED)
 
     def finding(self, rows: pa.Table) -> str:
-        """What the whole range of the setting changes along the longest line."""
-        lines: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        """What the whole range of the setting changes along the longest line of each place."""
+        places: dict[str, dict[str, list[dict[str, Any]]]] = {}
         for row in rows.to_pylist():
-            lines.setdefault((row["place"], row["line"]), []).append(row)
-        longest = max(lines.values(), default=[], key=len)
-        if len(longest) < 2:
-            return ""
-        low, high = longest[0], longest[-1]
-        quality = (
-            f", and the test {low['metric']} goes from {low['test_quality']:.4f} to "
-            f"{high['test_quality']:.4f}"
-            if None not in (low["test_quality"], high["test_quality"])
-            else ""
-        )
-        return (
-            f"{low['line']}, from {low['value']:,.0f} to {high['value']:,.0f} "
-            f"{_TITLES[low['setting']]}: the training peak is "
-            f"{high['peak_bytes'] / low['peak_bytes']:.3g} times as large, the training time "
-            f"{high['train_s'] / low['train_s']:.3g} times as long{quality}."
+            lines = places.setdefault(row["place"], {})
+            lines.setdefault(row["line"], []).append(row)
+        return findings(
+            {name: _growth(max(lines.values(), key=len)) for name, lines in places.items()}
         )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
@@ -160,9 +150,7 @@ class Scaling:
             return theme.nothing_to_show("Growth with the catalog")
         chart_data = theme.ChartData()
         setting = rows["setting"][0].as_py()
-        look = look_of(
-            dict(zip(rows["line"].to_pylist(), rows["loss"].to_pylist(), strict=True)), "line"
-        )
+        look = look_of(rows, "line")
         panels = [
             self._panels(chart_data, rows.filter(pc.field("place") == place), look, place, setting)
             for place in dict.fromkeys(rows["place"].to_pylist())
@@ -231,6 +219,25 @@ class Scaling:
             fill=alt.condition(is_plain, look.fill, alt.value("white")), tooltip=list(_TOOLTIP)
         )
         return alt.layer(lines, points).properties(width=self.width, height=self.height)
+
+
+def _growth(line: Sequence[dict[str, Any]]) -> str:
+    """What changes from the first to the last value of the setting."""
+    if len(line) < 2:
+        return ""
+    low, high = line[0], line[-1]
+    quality = (
+        f", and the test {low['metric']} goes from {low['test_quality']:.4f} to "
+        f"{high['test_quality']:.4f}"
+        if None not in (low["test_quality"], high["test_quality"])
+        else ""
+    )
+    return (
+        f"{low['line']}, from {low['value']:,.0f} to {high['value']:,.0f} "
+        f"{_TITLES[low['setting']]}: the training peak is "
+        f"{times(high['peak_bytes'] / low['peak_bytes'], 'large')}, the training time is "
+        f"{times(high['train_s'] / low['train_s'], 'long')}{quality}."
+    )
 
 
 def _has_a_line(lines: Sequence[Sequence[int]]) -> bool:
