@@ -17,6 +17,8 @@ class Recommended:
 
     `users_without_list` have no item that the model knows, or have seen all of them. Where
     `own_user_ids` is False the reader kept no ids of users: they are counted from 1.
+    `unknown_users` have no vector of their own in a model with `model.user_embedding`: what they
+    are recommended depends on their items alone. None for a model without.
     """
 
     path: Path
@@ -26,6 +28,7 @@ class Recommended:
     items: int
     unknown_items: int
     own_user_ids: bool
+    unknown_users: int | None = None
 
 
 def recommend(
@@ -58,18 +61,21 @@ def recommend(
     dataset = request(histories, reader, overrides_of(set))
     from scalelab.measure.gpus import check_device
     from scalelab.train.kept_model import load_model
-    from scalelab.train.recommend import known_items, top_lists
+    from scalelab.train.recommend import known_items, known_users, top_lists
 
     check_device(device)
     kept = load_model(Path(model), device)
     with tempfile.TemporaryDirectory(prefix="scalelab-") as folder:
         interactions = dataset.load(Path(folder))
         known = known_items(kept, interactions)
+        user_rows = known_users(kept, interactions)
         find = interactions.find_user_ids
         users = None if find is None else find()
         done = 0
         with writing_rows(Path(out), format) as writer:
-            for lists in top_lists(kept, interactions, known, k=k, include_seen=include_seen):
+            for lists in top_lists(
+                kept, interactions, known, k=k, include_seen=include_seen, user_rows=user_rows
+            ):
                 writer.write(
                     {
                         "user": lists.user_n + 1 if users is None else users[lists.user_n],
@@ -94,4 +100,5 @@ def recommend(
             items=interactions.num_items,
             unknown_items=known.num_unknown,
             own_user_ids=users is not None,
+            unknown_users=None if user_rows is None else int((user_rows == 0).sum()),
         )

@@ -20,7 +20,7 @@ class NegativeIds(NamedTuple):
 
     per: str
     ids: Tensor
-    exponent: float
+    exponent: float | None
 
 
 class BatchShape(NamedTuple):

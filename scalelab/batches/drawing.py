@@ -10,9 +10,10 @@ from scalelab.batches.negatives import Catalog, Places, Source
 from scalelab.core import plugins
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import NegativesSpec
+from scalelab.datasets.clock import Clock
 from scalelab.datasets.interactions import Histories
 
-__all__ = ["Drawing", "catalog_of", "check_negatives", "plain"]
+__all__ = ["Drawing", "catalog_of", "check_clock", "check_negatives", "plain"]
 
 # Draws per position are numbered from 0; those of a whole sequence or step are one group beside.
 _WHOLE = -1
@@ -33,8 +34,21 @@ def check_negatives(specs: tuple[NegativesSpec, ...], sequences: int) -> None:
             )
 
 
-def catalog_of(histories: Histories, num_items: int) -> Catalog:
+def check_clock(specs: tuple[NegativesSpec, ...], has_clock: bool) -> None:
+    """Raise DataError for sources that need to know when items were taken, where nobody does."""
+    for spec in specs:
+        if not has_clock and getattr(plugins.load("negatives", spec.name), "needs_clock", False):
+            raise DataError(
+                f"the negatives {spec.name!r} need clock times of a known unit, which these data "
+                "do not have",
+                'write negatives.name = "popularity", or take a data set with timestamps',
+            )
+
+
+def catalog_of(histories: Histories, num_items: int, clock: Clock | None = None) -> Catalog:
     """The training histories as kernels take them. Raises DataError for an id out of range."""
+    if clock is not None:
+        clock = clock._replace(times=plain(clock.times, np.int64))
     items = plain(histories.item_ids, np.int32)
     starts, ends = plain(histories.starts, np.int64), plain(histories.ends, np.int64)
     if not ids_in_range(items, starts, ends, num_items):
@@ -42,7 +56,7 @@ def catalog_of(histories: Histories, num_items: int) -> Catalog:
             f"a training history holds an item id outside 1..{num_items}",
             "check num_items and the ids that the reader gives",
         )
-    return Catalog(items, starts, ends, num_items)
+    return Catalog(items, starts, ends, num_items, clock)
 
 
 def plain(array: np.ndarray, dtype: type) -> np.ndarray:
@@ -57,7 +71,7 @@ class Drawing:
 
     def __init__(self, specs: tuple[NegativesSpec, ...], catalog: Catalog, seed: int) -> None:
         self._specs = specs
-        self._seed = seed
+        self._seed, self._catalog = seed, catalog
         self._sources: list[Source] = [
             plugins.load("negatives", spec.name)(**spec.options) for spec in specs
         ]
@@ -65,6 +79,13 @@ class Drawing:
             source.bind(catalog, reject=spec.reject)
             for source, spec in zip(self._sources, specs, strict=True)
         ]
+
+    def log_shares(self) -> tuple[np.ndarray | None, ...]:
+        """By source, the log of each item's probability where that is not popularity to a power."""
+        return tuple(
+            None if source.exponent is not None else source.log_shares(self._catalog)  # pyright: ignore[reportAttributeAccessIssue]
+            for source in self._sources
+        )
 
     def num_bytes(self, *, positions: int, sequences: int) -> int:
         """Bytes of the ids of a step of that size."""
@@ -81,11 +102,13 @@ class Drawing:
         num_targets: np.ndarray,
         sequence_offsets: np.ndarray,
         targets_N: np.ndarray,
+        own_sequences: bool = False,
     ) -> list[tuple[NegativeIds, ...]]:
         """The negatives of each of `steps`, whose sequences are those of `users` in order.
 
         A sequence has `num_targets` targets from position `first_position` on; step t has the
-        sequences `sequence_offsets[t]` to `sequence_offsets[t + 1]`.
+        sequences `sequence_offsets[t]` to `sequence_offsets[t + 1]`. `own_sequences` says that a
+        user has several, each with one target: its position then distinguishes them.
         """
         own = np.concatenate(([0], np.cumsum(num_targets, dtype=np.int64)))
         by_source = []
@@ -108,7 +131,8 @@ class Drawing:
                     groups, first_group, sizes = num_targets, first_position, np.diff(bounds)
                 else:
                     groups = np.ones(len(users), np.int32)
-                    first_group = np.full(len(users), _WHOLE, np.int32)
+                    whole = np.full(len(users), _WHOLE, np.int32)
+                    first_group = first_position if own_sequences else whole
                     sizes = sequences
             key = stream_key(self._seed, epoch, 1 + i)
             places = Places(

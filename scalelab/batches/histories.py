@@ -33,7 +33,8 @@ class HistoryBatch:
     """Some histories. B rows, L = max_len, S sequences.
 
     `item_ids_BL`, `segments_BL` and `positions_BL` as in `Batch`; `last_S` int64 (flat index into
-    B x L of each sequence's last item), `users_S` int32 (index into the histories).
+    B x L of each sequence's last item), `users_S` int32 (index into the histories). `user_rows_S`
+    int32 (rows of a model's table of users), where they are known.
     """
 
     item_ids_BL: Tensor
@@ -41,6 +42,7 @@ class HistoryBatch:
     positions_BL: Tensor
     last_S: Tensor
     users_S: Tensor
+    user_rows_S: Tensor | None = None
 
 
 def block_shapes(

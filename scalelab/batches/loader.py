@@ -14,9 +14,10 @@ from torch import Tensor
 from scalelab.batches._kernels import fill_masked, fill_rows, fill_targets
 from scalelab.batches._random import stream_key
 from scalelab.batches.batch import Batch
-from scalelab.batches.drawing import Drawing, catalog_of, check_negatives
+from scalelab.batches.drawing import Drawing, catalog_of, check_clock, check_negatives
 from scalelab.batches.steps import EpochPlan, StepChoice, Steps
 from scalelab.core.spec import BatchSpec, NegativesSpec
+from scalelab.datasets.clock import Clock
 from scalelab.datasets.interactions import Histories
 
 __all__ = ["Loader"]
@@ -32,7 +33,8 @@ class Loader(Steps):
     """The training steps of every epoch; see `Steps` for who takes part, in which order and shapes.
 
     `seed` decides the order and the negatives; neither depends on packer or threads. `wait_s` is
-    how long the consumer of `epoch` has waited so far. Raises SpecError for negatives that cannot
+    how long the consumer of `epoch` has waited so far. `clock` has the times of the interactions
+    that the histories are slices of. Raises SpecError for negatives that cannot
     be drawn as requested, and DataError for ids out of range or a user who has every item that
     could be drawn.
     """
@@ -49,6 +51,7 @@ class Loader(Steps):
         mask_prob: float = 0.0,
         mask_last_prob: float = 0.0,
         threads: int = 1,
+        clock: Clock | None = None,
     ) -> None:
         super().__init__(
             histories.lengths,
@@ -59,10 +62,11 @@ class Loader(Steps):
             mask_last_prob=mask_last_prob,
         )
         check_negatives(negatives, min(self.size, self.num_sequences))
+        check_clock(negatives, clock is not None)
         self.num_items = num_items
         self.threads = max(1, threads)
         self.wait_s = 0.0
-        self._catalog = catalog_of(histories, num_items)
+        self._catalog = catalog_of(histories, num_items, clock)
         self._drawing = Drawing(negatives, self._catalog, seed)
         # Compiles the kernels or loads them from disk, so that no step's time contains it.
         self.batch(0, self.num_steps - 1)
@@ -75,6 +79,10 @@ class Loader(Steps):
         """
         counts_V = self._catalog.counts_V
         return np.log(np.maximum(counts_V, 1) / counts_V.sum()).astype(np.float32)
+
+    def log_shares(self) -> tuple[np.ndarray | None, ...]:
+        """See `Drawing.log_shares`."""
+        return self._drawing.log_shares()
 
     def batch(self, epoch: int, step: int) -> Batch:
         """One step, prepared now, in tensors whose memory holds nothing else."""
@@ -139,7 +147,10 @@ class Loader(Steps):
         sequence_offsets = np.minimum(np.arange(len(steps) + 1) * self.size, len(users))
         is_last = plan.is_last[some]
         num_targets = self._num_targets(counts, is_last)
-        items, first = self._catalog.items, self._catalog.ends[users] - counts
+        items, ends = self._catalog.items, self._catalog.ends[users]
+        if plan.after is not None:
+            ends -= plan.after[some]
+        first = ends - counts
         if not self.mask_prob:  # the very last item is a target only
             first = first - 1
 
@@ -158,7 +169,8 @@ class Loader(Steps):
             epoch=epoch,
             steps=steps,
             users=users,
-            first_position=counts - 1 if self.last_only else np.zeros_like(counts),
+            first_position=self._first_positions(users, counts, ends),
+            own_sequences=self.every_prefix,
             num_targets=num_targets,
             sequence_offsets=sequence_offsets,
             targets_N=positions[1],
@@ -189,6 +201,14 @@ class Loader(Steps):
                 drawn,
             ) in zip(*columns, negatives, strict=True)
         ]
+
+    def _first_positions(
+        self, users: np.ndarray, counts: np.ndarray, ends: np.ndarray
+    ) -> np.ndarray:
+        """The number, in its history, of the first position of each sequence that has a target."""
+        if self.every_prefix:  # two of a user's may have as many inputs
+            return (ends - 2 - self._catalog.starts[users]).astype(np.int32)
+        return counts - 1 if self.last_only else np.zeros_like(counts)
 
 
 def _split(array: np.ndarray, offsets: np.ndarray) -> tuple[Tensor, ...]:

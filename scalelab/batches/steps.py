@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scalelab.batches._kernels import choose_evenly
-from scalelab.batches._random import permute, stream_key
+from scalelab.batches._random import stream_key
 from scalelab.batches.batch import BatchShape
 from scalelab.batches.largest import not_exceeded
 from scalelab.batches.packers import Packer
+from scalelab.batches.samples import Samples, Some
 from scalelab.core import plugins
 from scalelab.core.cores import available_cores
 from scalelab.core.errors import DataError, SpecError
@@ -22,19 +23,24 @@ from scalelab.core.spec import BatchSpec
 __all__ = ["EpochPlan", "StepChoice", "Steps"]
 
 _KEPT_PLANS = 2
+# By sequence: of a plan five numbers in int32 and a bool, and three more while it is made.
+_PLAN_BYTES, _MAKING_BYTES = 21, 12
 # Of the stream of numbers that says which sequences mask their last item alone.
 _LAST = -2
 # Sequences that are packed at most to find the largest steps, about 50 ns each: 10 seconds.
 _MOST_SEARCHED = 200_000_000
+# Sequences whose places are held at once meanwhile, about 400 MB.
+_MOST_PLANNED = 20_000_000
 # What was found: the runs of a study that differ in their loss or model have the same steps.
 _FOUND: dict[tuple[Any, ...], tuple["StepChoice", ...]] = {}
 
 
 class EpochPlan(NamedTuple):
     """Sequences in the order of the epoch: user, number of inputs, row in the step, first column,
-    and whether the last item alone is a target.
+    whether the last item alone is a target, and how many items of the history come after what the
+    sequence uses (None: none).
 
-    The first four are int32, one entry per sequence, the fifth bool. Step t has rows
+    All are int32, one entry per sequence, the fifth bool. Step t has rows
     `row_offsets[t]` to `row_offsets[t + 1]` of the epoch and its positions with a target lie
     between `position_offsets` likewise (both int64).
     """
@@ -44,6 +50,7 @@ class EpochPlan(NamedTuple):
     row: np.ndarray
     column: np.ndarray
     is_last: np.ndarray
+    after: np.ndarray | None
     row_offsets: np.ndarray
     position_offsets: np.ndarray
 
@@ -68,7 +75,10 @@ class Steps:
     `train_on` "last" only the last target counts. With `mask_prob` above 0 the last `max_len`
     items are inputs, and of these that share, at least one, are masked targets (BERT4Rec's cloze
     task); with "last" the last one, and so with the probability `mask_last_prob` in an epoch.
-    Raises SpecError for a name that does not exist and DataError where no user has two items.
+    A packer of `every_prefix` makes a sequence of every item but the first, its target, and of at
+    most `max_len` items before it.
+    Raises SpecError for a name that does not exist, or for prefixes of which not every item would
+    be a target, and DataError where no user has two items.
     """
 
     def __init__(
@@ -84,29 +94,45 @@ class Steps:
         if train_on not in ("all", "last"):
             raise SpecError(f"invalid train_on: {train_on!r}", "there are: all, last")
         lengths = np.asarray(lengths)
+        self._packer: Packer = plugins.load("packers", batch.packer)()
+        self.every_prefix: bool = getattr(self._packer, "every_prefix", False)
+        if self.every_prefix:
+            _check_prefixes(batch.packer, train_on, mask_prob)
         self.size = batch.size
         self.max_len = batch.max_len
         self.seed = seed
-        self.last_only = train_on == "last"
+        self.last_only = train_on == "last" or self.every_prefix
         self.mask_prob = mask_prob
         self.mask_last_prob = mask_last_prob
-        self._packer: Packer = plugins.load("packers", batch.packer)()
-        self._taking_part = np.flatnonzero(lengths >= 2).astype(np.int32)
-        if len(self._taking_part) == 0:
+        # A masked target is an input of its own, another one is the item after an input.
+        self._samples = Samples(
+            lengths,
+            max_len=batch.max_len,
+            shifted=not mask_prob,
+            every_prefix=self.every_prefix,
+        )
+        if len(self._samples) == 0:
             raise DataError(
                 f"no training history has two items ({len(lengths)} users)",
                 "check the filters and the split: a target needs an item before it",
             )
-        # A masked target is an input of its own, another one is the item after an input.
-        after = 0 if mask_prob else 1
-        self._counts = (np.minimum(lengths, batch.max_len + after) - after).astype(np.int32)
         self._plans: OrderedDict[int, EpochPlan] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def num_sequences(self) -> int:
         """Sequences in an epoch."""
-        return len(self._taking_part)
+        return len(self._samples)
+
+    @property
+    def prefix_bytes(self) -> int:
+        """What prefixes take of a process's memory: their index and the plans of some epochs; 0
+        where there is one sequence a user.
+        """
+        if not self._samples.num_bytes:
+            return 0
+        plans = (_KEPT_PLANS + 1) * _PLAN_BYTES + _MAKING_BYTES
+        return self._samples.num_bytes + plans * len(self._samples)
 
     @property
     def num_steps(self) -> int:
@@ -148,7 +174,7 @@ class Steps:
         """
         if max_steps:
             epochs = min(epochs, -(-max_steps // self.num_steps))
-        counts = hashlib.blake2b(self._counts[self._taking_part].tobytes()).digest()
+        counts = hashlib.blake2b(self._samples.counts.tobytes()).digest()
         how = (repr(self._packer), self.size, self.max_len, self.last_only, self.mask_prob)
         key = (counts, *how, self.mask_last_prob, self.seed, epochs)
         if key not in _FOUND:
@@ -167,10 +193,8 @@ class Steps:
         return not_exceeded(_FOUND[key], estimated)
 
     def longest_plan(self) -> EpochPlan:
-        """A plan of one step, of the users with the longest histories."""
-        users = self._taking_part
-        order = np.argsort(-self._counts[users], kind="stable")
-        return self._plan_of(users[order[: self.size]])
+        """A plan of one step, of the longest sequences."""
+        return self._plan_of(self._samples.longest(self.size))
 
     def plan(self, epoch: int) -> EpochPlan:
         """The order and the places of one epoch; the last few are kept."""
@@ -183,12 +207,10 @@ class Steps:
         return plan
 
     def _make_plan(self, epoch: int) -> EpochPlan:
-        users = self._taking_part.copy()
-        permute(users, stream_key(self.seed, epoch, 0))
-        return self._plan_of(users, epoch)
+        return self._plan_of(self._samples.shuffled(stream_key(self.seed, epoch, 0)), epoch)
 
-    def _plan_of(self, users: np.ndarray, epoch: int | None = None) -> EpochPlan:
-        counts = self._counts[users]
+    def _plan_of(self, some: Some, epoch: int | None = None) -> EpochPlan:
+        users, counts, after = some
         packed = self._packer.pack(counts, max_len=self.max_len, size=self.size)
         begins = np.arange(0, len(users), self.size)
         is_last = self._masks_last(users, epoch)
@@ -200,13 +222,16 @@ class Steps:
             packed.row,
             packed.column,
             is_last,
+            after,
             _offsets(packed.num_rows),
             _offsets(positions),
         )
 
     def _search(self, epochs: int) -> tuple[StepChoice, ...]:
         """The first step of each sizes in so many epochs, with a thread per core."""
-        with ThreadPoolExecutor(available_cores()) as pool:
+        # Every thread holds a plan: of many prefixes only as many as are held anyway.
+        at_once = max(_KEPT_PLANS, _MOST_PLANNED // self.num_sequences)
+        with ThreadPoolExecutor(min(available_cores(), at_once)) as pool:
             found = np.concatenate(list(pool.map(self._distinct_of, range(epochs))))
         return tuple(
             StepChoice(epoch, step, BatchShape(rows, self.max_len, sequences, positions))
@@ -238,6 +263,21 @@ class Steps:
             share = np.clip(np.rint(self.mask_prob * counts), 1, counts).astype(np.int32)
             return np.where(is_last, np.int32(1), share)
         return np.ones_like(counts) if self.last_only else counts
+
+
+def _check_prefixes(packer: str, train_on: str, mask_prob: float) -> None:
+    if mask_prob:
+        raise SpecError(
+            f"the packer {packer!r} makes samples of the next item, and this model guesses items "
+            "that are masked",
+            'write batch.packer = "best_fit"',
+        )
+    if train_on == "last":
+        raise SpecError(
+            f"the packer {packer!r} trains on every item of a history but the first, and "
+            'loss.train_on = "last" on one a user',
+            'write loss.train_on = "all", or batch.packer = "best_fit"',
+        )
 
 
 def _first_of_each(found: np.ndarray) -> np.ndarray:

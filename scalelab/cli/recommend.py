@@ -53,5 +53,10 @@ def main(
         note(f"{made.unknown_items:,} of {made.items:,} items are unknown to the model: left out")
     if made.users_without_list:
         note(f"{made.users_without_list:,} users have no list: the model knows none of their items")
+    if made.unknown_users:
+        note(
+            f"{made.unknown_users:,} users are unknown to the model: no vector of their own is "
+            "added, their items alone decide"
+        )
     if not made.own_user_ids:
         note("users are counted from 1, in their order in the file: the reader keeps no ids")

@@ -36,6 +36,10 @@ class EvaluateSpec(Section, frozen=True):
 
     positions: NonNegativeInt = 0
     """Training targets before the held-out ones that are ranked after training too; 0: none."""
+    steps_ahead: NonNegativeInt = 0
+    """Last items of each test history that are hidden and ranked one after the other; 0: none."""
+    fed_back: bool = True
+    """Whether a step ahead sees what the model itself ranked first, or the true items before."""
 
     @property
     def ks(self) -> tuple[int, ...]:

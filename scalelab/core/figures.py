@@ -34,8 +34,10 @@ def metric_of(sections: Mapping[str, Any]) -> str:
 
 
 def metric_name(key: str) -> str:
-    """As papers write it, such as NDCG@10 or Recall@20."""
-    return key.capitalize() if key.startswith(("recall", "coverage")) else key.upper()
+    """As papers write it, such as NDCG@10, Recall@20 or Target popularity."""
+    name, mark, k = key.partition("@")
+    plain = name in ("recall", "coverage", "popularity") or not k
+    return (name.replace("_", " ").capitalize() if plain else name.upper()) + mark + k
 
 
 def peak_of(

@@ -11,7 +11,8 @@ __all__ = ["without_later_defaults"]
 _SECTIONS = ("measure", "evaluate", "table")
 _KEYS = {
     "train": ("schedule", "warmup_updates", "clip_norm", "table"),
-    "data": ("targets",),
+    "data": ("targets", "test_items"),
+    "evaluate": ("steps_ahead", "fed_back"),
     "model": ("table_dtype",),
 }
 
@@ -19,7 +20,7 @@ _TOP_K = {"top_k": None}
 # By section and part: options of parts that came later, with their defaults.
 _OPTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("model", "bert4rec"): {"mask_last_prob": 0.0},
-    ("model", "sasrec"): {"positions": "absolute", "block": "sasrec"},
+    ("model", "sasrec"): {"positions": "absolute", "block": "sasrec", "user_embedding": False},
     ("loss", "bce"): _TOP_K,
     ("loss", "gbce"): _TOP_K,
     ("loss", "bpr"): _TOP_K,
@@ -42,6 +43,8 @@ def without_later_defaults(spec: BaseModel, sections: dict[str, Any]) -> dict[st
             del sections[name]
     for name, keys in _KEYS.items():
         section: BaseModel = getattr(spec, name)
+        if name not in sections:
+            continue
         for key in keys:
             if getattr(section, key) == type(section).model_fields[key].default:
                 del sections[name][key]

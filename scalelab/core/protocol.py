@@ -16,6 +16,8 @@ def protocol_of(data: DataSpec) -> str:
         # Numbers of sessions are whole.
         "sessions": f"sessions {cut}{until}".replace(".0 ", " ").removesuffix(".0"),
     }[data.split]
+    if data.test_items != 1:
+        split += f", {data.test_items} items for test"
     usual = "successive" if data.split == "sessions" else "last"
     if data.targets not in (None, usual):
         split += f", targets {data.targets}"

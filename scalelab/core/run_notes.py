@@ -18,11 +18,14 @@ _FEW_ITEMS = 50
 
 def notes_on_run(record: Record) -> list[str]:
     """What people must know of the run: an account that is off, negatives that all positions share
-    under a loss that this suits badly, one list of items for everybody.
+    under a loss that this suits badly, vectors of users of which no test user has one, one list of
+    items for everybody.
     """
+    spec = json.loads(record.run.spec)
     notes = [
         note_on_account(record.run.account_error),
-        _on_shared_negatives(json.loads(record.run.spec)),
+        _on_shared_negatives(spec),
+        _on_unknown_users(spec),
         _on_collapse(record),
     ]
     return [note for note in notes if note]
@@ -36,6 +39,16 @@ def _on_shared_negatives(spec: Mapping[str, Any]) -> str:
         f"shared negatives: all positions of a step push the same items down, and {loss} counts "
         "each of them anew, whatever the others do; it is known with negatives per position: "
         'negatives.per = "position", or loss.name = "sampled_softmax"'
+    )
+
+
+def _on_unknown_users(spec: Mapping[str, Any]) -> str:
+    has_users = spec.get("model", {}).get("user_embedding", False)
+    if not has_users or spec.get("data", {}).get("split") != "temporal":
+        return ""
+    return (
+        'unknown users: with data.split = "temporal" other users train than test, so that no test '
+        "user has a vector of model.user_embedding"
     )
 
 

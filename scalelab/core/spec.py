@@ -29,11 +29,11 @@ from scalelab.core.run_sections import (
     ModelSpec,
     NegativesSpec,
     PartSpec,
-    TableSpec,
-    TrainSpec,
 )
 from scalelab.core.table_update import check_item_table, check_table_update
 from scalelab.core.toml_sections import Section, checked, read_toml
+from scalelab.core.train_section import TableSpec, TrainSpec
+from scalelab.core.user_table import check_users
 
 __all__ = [
     "WORKED_OUT",
@@ -140,6 +140,13 @@ class RunSpec(Section, frozen=True):
                 "positions before its targets",
                 'write data.split = "leave_one_out", or leave evaluate.positions out',
             )
+        if self.data.test_items != 1 and self.data.split != "leave_one_out":
+            raise SpecError(
+                f"data.test_items = {self.data.test_items}: the split {self.data.split!r} says "
+                "itself which items test",
+                'write data.split = "leave_one_out", or leave data.test_items out',
+            )
+        check_users(spec.data, spec.model)
         check_table_update(self.train, self.loss.name, loss_class)
         check_item_table(self.model, self.table, self.train)
         # The constructor is the last check of a loss's options.

@@ -4,7 +4,8 @@ from typing import Any
 
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
-from scalelab.core.run_sections import ItemTableSpec, ModelSpec, TrainSpec
+from scalelab.core.run_sections import ItemTableSpec, ModelSpec
+from scalelab.core.train_section import TrainSpec
 
 __all__ = ["check_item_table", "check_table_update", "is_streamed", "table_optimizer"]
 

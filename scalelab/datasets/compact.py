@@ -16,17 +16,19 @@ from scalelab.datasets.locate import META
 
 __all__ = [
     "kept_item_ids",
+    "kept_user_ids",
     "new_folder",
     "open_compact",
     "read_meta",
     "write_compact",
     "write_item_ids",
+    "write_user_ids",
 ]
 
 _FORMAT = "scalelab-compact"
 _FIX = "convert the data again"
 _FORMAT_VERSION = 1
-_ITEM_IDS = "item_ids.parquet"
+_ITEM_IDS, _USER_IDS = "item_ids.parquet", "user_ids.parquet"
 _KEYS = (
     "num_users", "num_items", "num_interactions", "has_times", "time_is_order", "fingerprint",
     "dropped",
@@ -154,13 +156,26 @@ def kept_item_ids(folder: Path) -> np.ndarray | None:
     return None if find is None else find()
 
 
-def _find_in(folder: Path) -> Callable[[], np.ndarray] | None:
+def write_user_ids(user_ids: np.ndarray, folder: Path) -> None:
+    """Writes user_ids.parquet: the own id of each user with a training history, in order."""
+    from scalelab.datasets.readers._original_ids import write_original_ids
+
+    write_original_ids(user_ids, folder, of="user")
+
+
+def kept_user_ids(folder: Path) -> np.ndarray | None:
+    """What `write_user_ids` wrote; None where there is no file."""
+    find = _find_in(folder, _USER_IDS)
+    return None if find is None else find()
+
+
+def _find_in(folder: Path, name: str = _ITEM_IDS) -> Callable[[], np.ndarray] | None:
     def find() -> np.ndarray:
         from scalelab.datasets.readers._original_ids import read_original_ids
 
-        return read_original_ids(folder / _ITEM_IDS)
+        return read_original_ids(folder / name)
 
-    return find if (folder / _ITEM_IDS).is_file() else None
+    return find if (folder / name).is_file() else None
 
 
 def _lies_at(array: np.ndarray, path: Path) -> bool:

@@ -13,17 +13,22 @@ from scalelab.datasets.splits import HeldOut, Split, held_out_at, known_items
 __all__ = ["earlier_lengths", "earlier_targets"]
 
 
-def earlier_lengths(test: np.ndarray, positions: int) -> dict[str, np.ndarray]:
+def earlier_lengths(test: np.ndarray, positions: int, test_items: int = 1) -> dict[str, np.ndarray]:
     """Lengths of the histories, from those of the test histories that are ranked for.
 
-    Positions that no history reaches are left out.
+    `test_items` are those that the split keeps for test (`leave_one_out`). Positions that no
+    history reaches are left out.
     """
-    found = {f"train-{back}": test - 1 - back for back in range(1, positions + 1)}
+    found = {f"train-{back}": test - test_items - back for back in range(1, positions + 1)}
     return {name: some[some > 0] for name, some in found.items() if (some > 0).any()}
 
 
 def earlier_targets(
-    interactions: Interactions, split: Split, rows: np.ndarray, positions: int
+    interactions: Interactions,
+    split: Split,
+    rows: np.ndarray,
+    positions: int,
+    test_items: int = 1,
 ) -> dict[str, HeldOut]:
     """The targets of the users that test ranks for (`rows`), for a split by leave-one-out."""
     if not positions:
@@ -31,8 +36,8 @@ def earlier_targets(
     test, known = split.test, known_items(interactions, split.train)
     lengths, ends = test.histories.lengths[rows], test.histories.ends[rows]
     found = {}
-    for back, name in enumerate(earlier_lengths(lengths, positions), start=1):
-        has_one = lengths - 1 - back > 0
-        places = ends[has_one] - 1 - back
+    for back, name in enumerate(earlier_lengths(lengths, positions, test_items), start=1):
+        has_one = lengths - test_items - back > 0
+        places = ends[has_one] - test_items - back
         found[name] = held_out_at(interactions, test.users[rows][has_one], places, known)
     return found

@@ -11,6 +11,8 @@ from scalelab.datasets.interactions import Interactions
 
 __all__ = ["keep_core"]
 
+_FindIds = Callable[[], np.ndarray]
+
 
 def keep_core(
     interactions: Interactions, *, min_item_count: int, min_user_count: int
@@ -63,13 +65,13 @@ def keep_core(
         offsets=offsets,
         times=None if times is None else kept_times,
         num_items=int(items_kept.sum()),
-        find_original_ids=_of_kept_items(interactions, items_kept[1:]),
+        find_original_ids=_of_kept(interactions.find_original_ids, items_kept[1:]),
+        find_user_ids=_of_kept(interactions.find_user_ids, users_kept),
         dropped={**interactions.dropped, **{k: n for k, n in dropped.items() if n}},
     )
 
 
-def _of_kept_items(interactions: Interactions, kept: np.ndarray) -> Callable[[], np.ndarray] | None:
-    find = interactions.find_original_ids
+def _of_kept(find: _FindIds | None, kept: np.ndarray) -> _FindIds | None:
     return None if find is None else lambda: find()[kept]
 
 

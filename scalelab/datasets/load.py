@@ -7,8 +7,10 @@ import numpy as np
 
 from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
+from scalelab.datasets.ahead import ahead_lengths, whole_and_untrained
 from scalelab.datasets.by_session import by_session
-from scalelab.datasets.evaluated import evaluated_rows
+from scalelab.datasets.clock import clock_of
+from scalelab.datasets.evaluated import begins_of_runs, evaluated_rows
 from scalelab.datasets.filters import keep_core
 from scalelab.datasets.global_time import global_time, moment
 from scalelab.datasets.interactions import Interactions
@@ -26,7 +28,8 @@ class LengthsOnly:
     `valid_users` and `test_users` say whose a target is, those of a user side by side; None where
     each user has one. `num_eval_users` is how many of the test users are evaluated
     (`data.max_eval_users` applied), `num_interactions` how many all users have together, whether
-    or not the split uses them.
+    or not the split uses them. `test_whole` and `test_untrained` are what `whole_and_untrained`
+    says of the users of `test`; `has_clock` whether there are clock times.
     """
 
     train: np.ndarray
@@ -36,6 +39,9 @@ class LengthsOnly:
     num_users: int
     num_interactions: int
     num_eval_users: int
+    test_whole: np.ndarray
+    test_untrained: np.ndarray
+    has_clock: bool
     valid_users: np.ndarray | None = None
     test_users: np.ndarray | None = None
 
@@ -46,6 +52,15 @@ class LengthsOnly:
             split: lengths[evaluated_rows(lengths, max_users, users)]
             for split, (lengths, users) in found.items()
         }
+
+    def ahead(self, max_users: int, steps: int) -> dict[str, np.ndarray]:
+        """Lengths of the histories that are ranked for step by step; see `ahead_lengths`."""
+        if not steps:
+            return {}
+        rows = evaluated_rows(self.test, max_users, self.test_users)
+        if self.test_users is not None:
+            rows = rows[begins_of_runs(self.test_users[rows])]
+        return ahead_lengths(self.test_whole[rows], self.test_untrained[rows], steps)
 
 
 class Dataset:
@@ -90,7 +105,9 @@ class Dataset:
         known = self._source.lengths() if unfiltered and data.split == "leave_one_out" else None
         users: dict[str, np.ndarray] = {}
         if known is not None:
-            train, valid, test = split_lengths(known.lengths)
+            train, valid, test = split_lengths(known.lengths, data.test_items)
+            whole, untrained = test + 1, np.full_like(test, data.test_items + 1)
+            has_clock = False  # what is known unread is generated, in an order and no more
             num_items, num_users = known.num_items, len(known.lengths)
             num_interactions = int(known.lengths.sum())
         else:
@@ -100,6 +117,8 @@ class Dataset:
             valid, test = parts.valid.histories.lengths, parts.test.histories.lengths
             num_items, num_users = interactions.num_items, interactions.num_users
             num_interactions = interactions.num_interactions
+            whole, untrained = whole_and_untrained(interactions, parts.train, parts.test.users)
+            has_clock = clock_of(interactions) is not None
             if targets_of(data) != "last":
                 users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
         num_test_users = len(np.unique(users["test_users"])) if users else len(test)
@@ -111,6 +130,9 @@ class Dataset:
             num_users=num_users,
             num_interactions=num_interactions,
             num_eval_users=min(data.max_eval_users or num_test_users, num_test_users),
+            test_whole=whole,
+            test_untrained=untrained,
+            has_clock=has_clock,
             **users,
         )
 
@@ -149,7 +171,7 @@ def split(interactions: Interactions, data: DataSpec) -> Split:
         # Interactions at the cut itself belong to the test side, as in global_time.
         last = None if data.cut == "" else moment(interactions, data.cut, "cut") - 1
         return temporal(interactions, data.quantile, last)
-    parts = leave_one_out(interactions)
+    parts = leave_one_out(interactions, data.test_items)
     oracle = interactions.oracle
     if oracle is None:
         return parts

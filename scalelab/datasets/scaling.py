@@ -39,6 +39,8 @@ def scaled(
         train=_resized(data.train, share),
         valid=_resized(data.valid, share),
         test=test,
+        test_whole=_resized(data.test_whole, share),
+        test_untrained=_resized(data.test_untrained, share),
         num_users=num_users,
         num_interactions=round(data.num_interactions * share),
         num_eval_users=min(max_eval_users or len(test), len(test)),

@@ -73,27 +73,32 @@ class Split:
         return None if self.find_oracle is None else self.find_oracle()
 
 
-def leave_one_out(interactions: Interactions) -> Split:
+def leave_one_out(interactions: Interactions, test_items: int = 1) -> Split:
     """Each user's last item is the test target, the second last the validation target.
 
-    Users with fewer than 3 items are trained on whole and not evaluated; they are counted.
-    Raises DataError when no user is long enough.
+    With more `test_items` the item before the last `test_items` is the validation target, and none
+    of these is trained on; the test target is still the last one, ranked from all before it.
+    Users with fewer than `test_items` + 2 items are trained on whole and not evaluated; they are
+    counted. Raises DataError when no user is long enough.
     """
     starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
-    long_enough = (ends - starts) >= SHORTEST
+    shortest = SHORTEST - 1 + test_items
+    long_enough = (ends - starts) >= shortest
     users = np.flatnonzero(long_enough)
     if len(users) == 0:
         longest = int((ends - starts).max())
         raise DataError(
-            f"leave-one-out needs a user with {SHORTEST} interactions; the longest history has "
+            f"leave-one-out needs a user with {shortest} interactions; the longest history has "
             f"{longest}",
             "take another data set, or lower data.min_item_count and data.min_user_count",
         )
     train = Histories(
-        item_ids=interactions.item_ids, starts=starts, ends=np.where(long_enough, ends - 2, ends)
+        item_ids=interactions.item_ids,
+        starts=starts,
+        ends=np.where(long_enough, ends - test_items - 1, ends),
     )
     dropped = {"users too short to be evaluated (trained on whole)": len(starts) - len(users)}
-    return _with_targets(interactions, train, users, dropped)
+    return _with_targets(interactions, train, users, dropped, test_items)
 
 
 def temporal(interactions: Interactions, quantile: float, last: int | None = None) -> Split:
@@ -136,20 +141,28 @@ def cut_time(times: np.ndarray, quantile: float) -> int:
     return int(np.partition(times, place)[place])
 
 
-def split_lengths(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_lengths(
+    lengths: np.ndarray, test_items: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lengths of train, validation and test histories of `leave_one_out`, from whole lengths."""
-    evaluated = lengths[lengths >= SHORTEST]
-    return np.where(lengths >= SHORTEST, lengths - 2, lengths), evaluated - 2, evaluated - 1
+    long_enough = lengths >= SHORTEST - 1 + test_items
+    evaluated, held_out = lengths[long_enough], test_items + 1
+    train = np.where(long_enough, lengths - held_out, lengths)
+    return train, evaluated - held_out, evaluated - 1
 
 
 def _with_targets(
-    interactions: Interactions, train: Histories, users: np.ndarray, dropped: dict[str, int]
+    interactions: Interactions,
+    train: Histories,
+    users: np.ndarray,
+    dropped: dict[str, int],
+    test_items: int = 1,
 ) -> Split:
     known = known_items(interactions, train)
     ends = interactions.offsets[users + 1]
     return Split(
         train=train,
-        valid=held_out_at(interactions, users, ends - 2, known),
+        valid=held_out_at(interactions, users, ends - test_items - 1, known),
         test=held_out_at(interactions, users, ends - 1, known),
         dropped={reason: count for reason, count in dropped.items() if count},
         num_items=interactions.num_items,

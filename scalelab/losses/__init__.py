@@ -105,12 +105,14 @@ class Negatives(NamedTuple):
 
     `ids` is (N, K), (S, K) or (K,) accordingly, int32 or int64. Items were drawn with
     probability proportional to popularity to the power `exponent` (0: uniform), which is what a
-    logQ correction needs. Id `pad_id` marks an empty place.
+    logQ correction needs. None: with those whose logarithms `log_share_V` holds. Id `pad_id` marks
+    an empty place.
     """
 
     per: str
     ids: Tensor
-    exponent: float = 0.0
+    exponent: float | None = 0.0
+    log_share_V: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

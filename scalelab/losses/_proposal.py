@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from scalelab.losses import LossBatch
+from scalelab.losses import LossBatch, Negatives
 
 __all__ = ["Proposal"]
 
@@ -22,7 +22,8 @@ class Proposal:
         Q(i) = sum over sources of K p(i)^exponent / (sum over all items j of p(j)^exponent),
 
     where p is the item's share of the training interactions (an item without any counts once).
-    With `target` False the target's score stays as it is.
+    A source that does not draw by popularity says itself how likely it draws an item. With `target`
+    False the target's score stays as it is.
     """
 
     batch: LossBatch
@@ -42,28 +43,42 @@ class Proposal:
             return None
         if self.of == "mixture":
             return self.strength * self._log_expected(ids)
-        exponent = self.batch.negatives[source].exponent
-        return self.strength * exponent * self._log_share(ids) if exponent else None
+        drawn_by = self.batch.negatives[source]
+        if drawn_by.exponent is None:
+            return self.strength * _own_log_share(drawn_by, ids)
+        if not drawn_by.exponent:
+            return None
+        return self.strength * drawn_by.exponent * self._log_share(ids)
 
     def _log_expected(self, ids: Tensor) -> Tensor:
         log_share = self._log_share(ids)
         total = torch.full_like(log_share, -torch.inf)
-        for source, log_norm in zip(self.batch.negatives, self._log_norms, strict=True):
-            log_count = math.log(source.ids.shape[-1]) + source.exponent * log_share - log_norm
+        for source in self.batch.negatives:
+            log_count = math.log(source.ids.shape[-1])
+            if source.exponent is None:
+                log_count = log_count + _own_log_share(source, ids)
+            else:
+                log_norm = self._log_norms[source.exponent]
+                log_count = log_count + source.exponent * log_share - log_norm
             total = torch.logaddexp(total, log_count)
         return total
 
     @cached_property
-    def _log_norms(self) -> list[Tensor | float]:
-        """By source, the log of its sum over all items."""
+    def _log_norms(self) -> dict[float, Tensor | float]:
+        """By exponent, the log of the sum over all items."""
         assert self.batch.log_popularity_V is not None
         log_share_V = self.batch.log_popularity_V[1:]
         known: dict[float, Tensor | float] = {0.0: math.log(self.batch.num_items)}
         for source in self.batch.negatives:
-            if source.exponent not in known:
+            if source.exponent is not None and source.exponent not in known:
                 known[source.exponent] = torch.logsumexp(source.exponent * log_share_V, 0)
-        return [known[source.exponent] for source in self.batch.negatives]
+        return known
 
     def _log_share(self, ids: Tensor) -> Tensor:
         assert self.batch.log_popularity_V is not None
         return self.batch.log_popularity_V[ids]
+
+
+def _own_log_share(source: Negatives, ids: Tensor) -> Tensor:
+    assert source.log_share_V is not None, "a source without an exponent says its probabilities"
+    return source.log_share_V[ids]

@@ -8,6 +8,7 @@ storage became: a buffer that becomes a gradient counts as one from its allocati
 
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Self
 
 import torch
@@ -20,7 +21,8 @@ from scalelab.core.records import TimelineEvent
 from scalelab.measure.compiled import ALLOCATION_CALLBACKS
 from scalelab.measure.in_place import MAY_ADD_IN_PLACE, InPlaceRules, current_node
 from scalelab.measure.names import BY_PHASE, COMPONENTS
-from scalelab.measure.storages import MemoryEvent, Storage, storages_of, tensors_in
+from scalelab.measure.storages import MemoryEvent, Storage, storages_of
+from scalelab.measure.training_parts import TrainingParts
 from scalelab.measure.workspaces import RUN, Run
 
 __all__ = ["COMPONENTS", "Account"]
@@ -47,7 +49,7 @@ class Account(TorchDispatchMode, Observer):
         self._phases: list[Phase] = []
         self._forward_ranges: list[tuple[int, int, str]] = []
         self._range_starts: list[int] = []
-        self._parts: tuple[nn.Module, set[int], tuple[torch.optim.Optimizer, ...]] | None = None
+        self._parts: TrainingParts | None = None
         # An in-place alias that is not decided yet: (old storage, the one that may replace it).
         self._alias: tuple[int, int] | None = None
         self._in_place = InPlaceRules()
@@ -82,34 +84,32 @@ class Account(TorchDispatchMode, Observer):
                     self._storages[key].component = component
 
     def label_training(
-        self, model: nn.Module, table: Sequence[Tensor], *optimizers: torch.optim.Optimizer
+        self,
+        model: nn.Module,
+        table: Sequence[Tensor],
+        *optimizers: torch.optim.Optimizer,
+        user_table: Tensor | None = None,
     ) -> None:
         """Parameters, buffers, gradients and optimizer state of one training, now and later.
 
         `table` are the tensors of the item table.
         """
-        of_table = {tensor.untyped_storage()._cdata for tensor in table}
-        self._parts = (model, of_table, optimizers)
-        for tensor in [*model.parameters(), *model.buffers()]:
-            is_table = tensor.untyped_storage()._cdata in of_table
-            self.label("item_table" if is_table else "encoder_parameters", [tensor])
-        self._label_gradients()
-        self._label_state()
+        self._parts = parts = TrainingParts(
+            model=model, table=table, optimizers=optimizers, user_table=user_table
+        )
+        self._label(parts.weights(), parts.gradients(), parts.state())
+
+    def _label(self, *labelled: Iterable[tuple[str, list[Tensor]]]) -> None:
+        for component, tensors in chain(*labelled):
+            self.label(component, tensors)
 
     def _label_gradients(self) -> None:
-        if self._parts is None:
-            return
-        model, of_table, _ = self._parts
-        for parameter in model.parameters():
-            if parameter.grad is not None:
-                is_table = parameter.untyped_storage()._cdata in of_table
-                component = "item_table_gradient" if is_table else "encoder_gradients"
-                self.label(component, [parameter.grad])
+        if self._parts is not None:
+            self._label(self._parts.gradients())
 
     def _label_state(self) -> None:
         if self._parts is not None:
-            for optimizer in self._parts[2]:
-                self.label("optimizer_state", tensors_in(optimizer.state))
+            self._label(self._parts.state())
 
     # Phases of the trainer
 

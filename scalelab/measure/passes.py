@@ -29,6 +29,7 @@ from scalelab.measure.probes import missing
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.torch_allocator import TorchAllocator
 from scalelab.models.tables import tensors_of
+from scalelab.models.users import user_table_of
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
@@ -72,9 +73,11 @@ def batch_tensors(batch: Batch) -> list[Tensor]:
 def label_parts(account: Account, parts: Parts) -> None:
     """Label parameters, gradients, optimizer state and popularity, now and later."""
     table: Any = parts.model.item_table_VD
-    account.label_training(parts.model, tensors_of(table), *parts.optimizers)
-    if parts.log_popularity_V is not None:
-        account.label("other", [parts.log_popularity_V])
+    account.label_training(
+        parts.model, tensors_of(table), *parts.optimizers, user_table=user_table_of(parts.model)
+    )
+    known = (parts.log_popularity_V, *parts.log_shares)
+    account.label("other", [each for each in known if each is not None])
 
 
 def account_of(trainer: Trainer) -> Account:
@@ -225,7 +228,8 @@ def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
         name: part.histories.lengths[part.evaluated(trainer.spec.data.max_eval_users)]
         for name, part in (("valid", split.valid), ("test", split.test))
     }
-    lengths |= {name: part.histories.lengths for name, part in trainer.earlier.items()}
+    further = trainer.earlier | trainer.ahead
+    lengths |= {name: part.histories.lengths for name, part in further.items()}
     return trainer.evaluator.largest_blocks(
         lengths,
         block_users=trainer.evaluator.block_users(table.size(1), target_of(table)),

@@ -21,7 +21,8 @@ from scalelab.core.records import (
     UserRanks,
 )
 from scalelab.core.spec import RunSpec
-from scalelab.datasets.compact import write_item_ids
+from scalelab.datasets.compact import write_item_ids, write_user_ids
+from scalelab.datasets.user_ids import training_user_ids
 from scalelab.losses.kernels.choice import kernels_used
 from scalelab.measure import listeners, passes
 from scalelab.measure.account_check import account_error
@@ -35,9 +36,11 @@ from scalelab.measure.probes import chosen_probes
 from scalelab.measure.probes.torch_history import TorchHistory
 from scalelab.measure.rows import baselines_of, largest_rows, resolved_of
 from scalelab.measure.run_state import RunState
+from scalelab.models.users import user_table_of
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
+from scalelab.train.roll_out import roll_out
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
 __all__ = ["out_of_memory", "run"]
@@ -214,6 +217,8 @@ def _train(
             state.metrics += listeners.metric_rows("test", epoch, metrics)
             for split in trainer.earlier:
                 state.metrics += listeners.metric_rows(split, epoch, trainer.evaluate(split))
+            for split, found in roll_out(trainer):
+                state.metrics += listeners.metric_rows(split, epoch, found)
             state.metrics += listeners.oracle_rows(trainer, epoch)
     finally:
         state.row = replace(state.row, eval_s=clock.before("evaluate") + clock.evaluate_s)
@@ -268,7 +273,14 @@ def _ended_by(error: Exception, state: RunState, device: str) -> Outcome:
 
 
 def _save(trainer: Trainer, folder: Path) -> None:
-    number = {"num_items": str(trainer.parts.num_items)}
-    checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors", number)
+    train = trainer.data.split.train
+    numbers = {"num_items": str(trainer.parts.num_items)}
+    if user_table_of(trainer.parts.model) is not None:
+        numbers["num_users"] = str(len(train))
+    checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors", numbers)
     (folder / "spec.json").write_text(trainer.spec.as_json() + "\n", encoding="utf-8")
     write_item_ids(trainer.data.interactions, folder)
+    if "num_users" in numbers:
+        users = training_user_ids(trainer.spec.data, trainer.data.interactions, train)
+        if users is not None:
+            write_user_ids(users, folder)

@@ -21,6 +21,7 @@ in the group `scalelab.models`. All of them keep this contract:
   items up by calling it, and has `item_table_VD` return its `rows_VD`. One that makes its table
   itself cannot be trained with another kind of table or type (`[table]`, `model.table_dtype`), and
   not with `train.table.update = "streamed"` where its lookup has a gradient of the table's size.
+- A model may have a table of users as well, see `scalelab.models.users`.
 - `objective` is "next" where the model predicts the item after each position, which is the default:
   a state may then not depend on later items. It is "masked" where the model predicts items that are
   masked in its input; a masked item has a negative id. Such a model has an option `mask_prob`, the
@@ -44,12 +45,16 @@ Objective = Literal["next", "masked"]
 
 
 class EncoderInput(NamedTuple):
-    """Rows of item ids with their segments; `num_sequences` (S) is known without the data."""
+    """Rows of item ids with their segments; `num_sequences` (S) is known without the data.
+
+    `user_rows_S` are rows of the table of users, where the model has one.
+    """
 
     item_ids_BL: Tensor
     segments_BL: Tensor
     positions_BL: Tensor
     num_sequences: int
+    user_rows_S: Tensor | None = None
 
 
 class SequenceEncoder(Protocol):

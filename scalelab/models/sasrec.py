@@ -24,6 +24,7 @@ from scalelab.models._options import (
     NumHeads,
 )
 from scalelab.models.tables import item_table
+from scalelab.models.users import user_table
 
 __all__ = ["SASRec"]
 
@@ -41,7 +42,15 @@ class SASRec(nn.Module):
     that was trained for every user. `positions` = "relative" is what that paper proposes: a bias of
     attention by the distance back from the prediction, per block and head, learned, and no other
     positions. "rotary" turns queries and keys by their positions, "none" knows only what came
-    before what. With these three an earlier state never depends on what follows it.
+    before what. With these three an earlier state never depends on what follows it. The other
+    correction of that paper serves any model: `batch.packer` = "prefixes".
+
+    With `user_embedding` every training user u has a vector p_u, which is added to all states of
+    the user's history before they are scored: the score of item i is (h_t + p_u) . e_i. That is the
+    explicit user model that the paper mentions (its section III-D) and the personalisation that
+    "revisiting SASRec" misses (its section 3.1). A user without a training history of two items, as
+    all test users of `data.split` = "temporal", has p_u = 0. A row of this table takes as much as
+    one of the item table, with its gradient and its optimizer's state: component `user_table`.
 
     `block` = "ligr" takes the block of LiGR, as eSASRec does: gates on both residuals and a gated
     feed-forward layer (SwiGLU where `activation` is "silu"), an inner width of 4 times `hidden_dim`
@@ -81,6 +90,10 @@ class SASRec(nn.Module):
         block: Annotated[
             Literal["sasrec", "ligr"], Field(description="the block: SASRec's or that of eSASRec")
         ] = "sasrec",
+        user_embedding: Annotated[
+            bool,
+            Field(description="whether a learned vector of the user is added to the hidden states"),
+        ] = False,
     ) -> None:
         super().__init__()
         check_transformer(
@@ -102,6 +115,7 @@ class SASRec(nn.Module):
         self.max_len = max_len
         self.align_end = align == "end"
         self.items = item_table(num_items, hidden_dim)
+        self.users = user_table(hidden_dim) if user_embedding else None
         self.positions = (
             nn.Parameter(torch.empty(max_len, hidden_dim)) if positions == "absolute" else None
         )
@@ -130,16 +144,24 @@ class SASRec(nn.Module):
         if self.positions is not None:
             self.positions.normal_(0.0, self.init_std, generator=generator)
         reset_layers(self, self.init_std, generator)
+        if self.users is not None:
+            self.users.reset(self.init_std, generator)
 
     @property
     def item_table_VD(self) -> Tensor:
         """The item table, (V, D), tied: the encoder looks items up in it too."""
         return self.items.rows_VD
 
+    @property
+    def user_table_UD(self) -> Tensor | None:
+        """The table of users, None without `user_embedding`."""
+        return None if self.users is None else self.users.weight
+
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""
         positions_BL = self._from_end(inputs) if self.align_end else inputs.positions_BL
-        return self.encode(self.items(inputs.item_ids_BL), positions_BL, inputs.segments_BL)
+        hidden_BLD = self.encode(self.items(inputs.item_ids_BL), positions_BL, inputs.segments_BL)
+        return hidden_BLD if self.users is None else hidden_BLD + self.users(inputs)
 
     def _from_end(self, inputs: EncoderInput) -> Tensor:
         """Positions moved so that the last item of each sequence has the last one, (B, L)."""

@@ -39,4 +39,4 @@ def check_buildable(spec: RunSpec, num_items: int) -> None:
     """Raises SpecError where model, loss or optimizer refuse their options. Allocates nothing."""
     device = spec.device.model_copy(update={"name": "cpu"})
     with FakeTensorMode():
-        build_parts(spec.model_copy(update={"device": device}), num_items)
+        build_parts(spec.model_copy(update={"device": device}), num_items, num_users=1)

@@ -27,6 +27,7 @@ from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_targ
 from scalelab.measure.components import Account
 from scalelab.measure.passes import batch_tensors, label_parts, micro_steps, shared_negatives
 from scalelab.measure.workspaces import predicted, predicted_on_cuda
+from scalelab.models.users import user_table_of
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces
 from scalelab.planning.cuda import as_on_cuda
@@ -53,11 +54,12 @@ class FakeTensorRun:
         spec: RunSpec,
         num_items: int,
         *,
+        num_users: int = 0,
         target: Target | None = None,
         workspaces: Workspaces | None = None,
     ) -> None:
         self._spec = spec
-        self._num_items = num_items
+        self._num_items, self._num_users = num_items, num_users
         self._target = target
         self._workspaces = workspaces
         self._fake = FakeTensorMode()
@@ -69,7 +71,7 @@ class FakeTensorRun:
         gradients it is all steps of one update.
         """
         with self._account() as account:
-            self._parts = parts = fake_parts(self._spec, self._num_items)
+            self._parts = parts = fake_parts(self._spec, self._num_items, self._num_users)
             batch = empty_batch(shape, self._spec.negatives)
             label_parts(account, parts)
             account.label("batch", batch_tensors(batch))
@@ -118,7 +120,8 @@ class FakeTensorRun:
         """The account of a block of evaluation by the model that was trained, counted by `cost`."""
         model = self._parts.model
         with self._fake:  # like those of numpy, they count from their first use on
-            block_of_users = _empty_histories(block, evaluator.max_len)
+            has_users = user_table_of(model) is not None
+            block_of_users = _empty_histories(block, evaluator.max_len, with_users=has_users)
         with self._account() as account, torch.no_grad():
             label_parts(account, self._parts)
             account.start_window()
@@ -145,13 +148,22 @@ class FakeTensorRun:
             yield account
 
 
-def fake_parts(spec: RunSpec, num_items: int) -> Parts:
+def fake_parts(spec: RunSpec, num_items: int, num_users: int) -> Parts:
     """Model, loss and optimizer of a run as fake tensors, inside an active FakeTensorMode."""
     device = spec.device.model_copy(update={"name": "cpu"})
     on_cpu = spec.model_copy(update={"device": device})
-    parts = build_parts(on_cpu, num_items)
-    wanted = needs_popularity(parts.loss)
-    return replace(parts, log_popularity_V=torch.empty(num_items + 1) if wanted else None)
+    parts = build_parts(on_cpu, num_items, num_users=num_users)
+    if not needs_popularity(parts.loss):
+        return parts
+    log_shares = tuple(
+        torch.empty(num_items + 1) if exponent is None else None
+        for exponent in _exponents(spec.negatives)
+    )
+    return replace(parts, log_popularity_V=torch.empty(num_items + 1), log_shares=log_shares)
+
+
+def _exponents(sources: tuple[NegativesSpec, ...]) -> list[float | None]:
+    return [plugins.load("negatives", s.name)(**s.options).exponent for s in sources]
 
 
 def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
@@ -174,19 +186,20 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
         made = plan.views(torch.empty(plan.num_bytes, dtype=torch.uint8))
     else:
         made = [torch.empty(sizes, dtype=dtype) for dtype, sizes in wanted]
-    exponents = [plugins.load("negatives", s.name)(**s.options).exponent for s in sources]
     return Batch(
         **dict(zip(layouts, made, strict=False)),
         negatives=tuple(
             NegativeIds(source.per, tensor, exponent)
             for source, tensor, exponent in zip(
-                sources, made[len(layouts) :], exponents, strict=True
+                sources, made[len(layouts) :], _exponents(sources), strict=True
             )
         ),
     )
 
 
-def _empty_histories(block: BlockShape, max_len: int) -> tuple[HistoryBatch, Tensor, Tensor]:
+def _empty_histories(
+    block: BlockShape, max_len: int, with_users: bool
+) -> tuple[HistoryBatch, Tensor, Tensor]:
     """Histories, their targets and what was seen, as `Scorer.rank` takes them."""
     rows, sequences, seen, _ = block
     histories = HistoryBatch(
@@ -195,6 +208,7 @@ def _empty_histories(block: BlockShape, max_len: int) -> tuple[HistoryBatch, Ten
         positions_BL=torch.empty(rows, max_len, dtype=torch.int32),
         last_S=torch.empty(sequences, dtype=torch.int64),
         users_S=torch.empty(0, dtype=torch.int32),
+        user_rows_S=torch.empty(sequences, dtype=torch.int32) if with_users else None,
     )
     return (
         histories,

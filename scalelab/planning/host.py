@@ -1,9 +1,10 @@
 """Predict the resident memory of a whole process that trains on a CPU."""
 
+from scalelab.core.spec import RunSpec
 from scalelab.core.units import MIB
 from scalelab.datasets.load import LengthsOnly
 
-__all__ = ["resident_bytes"]
+__all__ = ["resident_bytes", "rolled_out_bytes"]
 
 # Python, torch, numba and its compiled kernels, oneDNN, and what the memory passes keep: measured
 # with torch 2.13 on Linux, x86-64, as the peak of `scalelab profile` less the bytes of its tensors
@@ -14,7 +15,15 @@ _PROCESS = 560 * MIB
 _A_USER, _AN_INTERACTION = 160, 4
 
 
-def resident_bytes(data: LengthsOnly, requested: int) -> int:
-    """Highest resident bytes, from those of live tensors at the peak of training or evaluation."""
+def rolled_out_bytes(spec: RunSpec, data: LengthsOnly) -> int:
+    """The copy of all items in which hidden ones are replaced step by step."""
+    return _AN_INTERACTION * data.num_interactions if spec.evaluate.steps_ahead else 0
+
+
+def resident_bytes(data: LengthsOnly, requested: int, further: int = 0) -> int:
+    """Highest resident bytes, from those of live tensors at the peak of training or evaluation.
+
+    `further` are those of samples that are prefixes of histories, and of a roll-out.
+    """
     of_data = _A_USER * data.num_users + _AN_INTERACTION * data.num_interactions
-    return _PROCESS + of_data + requested
+    return _PROCESS + of_data + further + requested

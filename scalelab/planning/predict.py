@@ -1,144 +1,30 @@
 """Predict the memory of a run by component and its seconds, before anything runs."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from scalelab.batches.batch import BatchShape
-from scalelab.batches.steps import StepChoice, Steps
+from scalelab.batches.drawing import check_clock
+from scalelab.batches.steps import Steps
 from scalelab.core.errors import PredictionUnsupported
-from scalelab.core.memory_kinds import limited_kind, peak_kind
-from scalelab.core.records import Memory
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.earlier import earlier_lengths
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
-from scalelab.planning.allocator import Overflow
 from scalelab.planning.buildable import others_faults
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_tensor_run import FakeTensorRun
-from scalelab.planning.host import resident_bytes
+from scalelab.planning.host import resident_bytes, rolled_out_bytes
 from scalelab.planning.limits import limit_bytes, target_for
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
+from scalelab.planning.prediction import Prediction
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
-from scalelab.train.evaluate import BlockChoice
 from scalelab.train.precision import check_precision, products_in
 
-__all__ = ["Prediction", "PredictionUnsupported", "predict"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """Bytes of the largest training step and the largest block of evaluation of a run, seconds, and
-    whether both fit under `limit_bytes`.
-
-    `memory` (the step) and `evaluation` have the kinds of the ledger, each by component with a
-    `total`; kinds that the device does not have are absent, and `evaluation` is empty where nobody
-    is evaluated. What fits only because the allocator gives cached segments back is shown as the
-    allocator then holds it, `without_limit_bytes` as it would be held without a limit. `overflow`
-    is the first allocation that would not fit. `largest_step` and `largest_block` say which they
-    are. `evaluation_s` are the seconds of ranking all test users once. `host_rss_bytes` is the
-    resident memory of the whole process, for a CPU alone.
-    """
-
-    device: str
-    device_kind: str
-    memory: MemoryKinds
-    evaluation: MemoryKinds
-    step_s: Seconds
-    run_s: Seconds
-    evaluation_s: Seconds
-    num_items: int
-    num_users: int
-    steps_per_epoch: int
-    without_limit_bytes: int
-    limit_bytes: int
-    overflow: Overflow | None
-    largest_step: StepChoice
-    largest_block: BlockChoice | None
-    host_rss_bytes: int | None
-
-    @property
-    def fits(self) -> bool:
-        """No allocation goes over the limit."""
-        return self.overflow is None
-
-    @property
-    def peak_bytes(self) -> int:
-        """What the ledger calls the peak, of training: allocated on CUDA, requested on a CPU."""
-        return self.memory[peak_kind(self.device_kind)]["total"]
-
-    @property
-    def needed_bytes(self) -> int:
-        """What is held against the limit: reserved on CUDA, requested on a CPU."""
-        kind = limited_kind(self.device_kind)
-        return max(s[kind]["total"] for s in (self.memory, self.evaluation) if s)
-
-    @property
-    def reason(self) -> str | None:
-        """One line on what would not fit, None where all does."""
-        if self.overflow is None:
-            return None
-        return self.overflow.reason(self.needed_bytes, self.limit_bytes)
-
-    def as_document(self) -> dict[str, Any]:
-        """What `scalelab plan --json` gives, but for the spec."""
-        return {
-            "device": self.device,
-            "memory": self.memory,
-            "evaluation": self.evaluation,
-            "needed_bytes": self.needed_bytes,
-            "host_rss_bytes": self.host_rss_bytes,
-            "num_items": self.num_items,
-            "num_users": self.num_users,
-            "steps_per_epoch": self.steps_per_epoch,
-            "seconds": {
-                "step": asdict(self.step_s),
-                "evaluation": asdict(self.evaluation_s),
-                "run": asdict(self.run_s),
-            },
-            "fits": self.fits,
-            "limit_bytes": self.limit_bytes,
-            "overflow": None if self.overflow is None else asdict(self.overflow),
-            "reason": self.reason,
-            "largest_step": self._step_facts(),
-            "largest_block": self._block_facts(),
-        }
-
-    def _step_facts(self) -> dict[str, Any]:
-        """Epochs and steps count from 1; the epoch is None for the largest possible step."""
-        epoch, step, shape = self.largest_step
-        return {
-            "epoch": None if epoch is None else epoch + 1,
-            "step": step + 1,
-            "rows": shape.num_rows,
-            "positions": shape.num_positions,
-        }
-
-    def _block_facts(self) -> dict[str, Any] | None:
-        if self.largest_block is None:
-            return None
-        split, number, shape = self.largest_block
-        return {"split": split, "block": number + 1, "rows": shape.num_rows}
-
-    def rows(self) -> list[Memory]:
-        """Rows of the ledger's table `memory`, beside the measured ones."""
-        return [
-            Memory(
-                stage=stage,
-                kind=kind,
-                component=name,
-                bytes=count,
-                reason=None,
-                source="predicted",
-            )
-            for stage, kinds in (("train", self.memory), ("eval", self.evaluation))
-            for kind, components in kinds.items()
-            for name, count in components.items()
-        ]
+__all__ = ["PredictionUnsupported", "predict"]
 
 
 class _Trained(NamedTuple):
@@ -171,6 +57,7 @@ def predict(
     check_precision(spec.train.precision, device.kind)
     limit = limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
+    check_clock(spec.negatives, data.has_clock)
     steps = Steps(
         data.train,
         batch=spec.batch,
@@ -190,7 +77,13 @@ def predict(
         def trained(shape: BatchShape, cost: Cost | None = None) -> _Trained:
             # Each its own run: workspaces are allocated once a run, and so are weights.
             cublas = workspaces_for(device)
-            run = FakeTensorRun(spec, data.num_items, target=target, workspaces=cublas)
+            run = FakeTensorRun(
+                spec,
+                data.num_items,
+                num_users=len(data.train),
+                target=target,
+                workspaces=cublas,
+            )
             return _Trained(run, run.train(shape, steps.num_steps, cost), list(cublas.noted))
 
         # Seconds are those of the first epoch's largest step: few steps of a run are larger.
@@ -208,8 +101,9 @@ def predict(
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
         evaluated = data.evaluated(spec.data.max_eval_users)
-        earlier = earlier_lengths(evaluated["test"], spec.evaluate.positions)
-        evaluated |= earlier
+        once = earlier_lengths(evaluated["test"], spec.evaluate.positions, spec.data.test_items)
+        once |= data.ahead(spec.data.max_eval_users, spec.evaluate.steps_ahead)
+        evaluated |= once
         blocks = []
         for choice in evaluator.largest_blocks(
             evaluated,
@@ -234,7 +128,7 @@ def predict(
         num_steps=steps.num_steps,
         block=block,
         num_blocks=num_blocks,
-        blocks_once=sum(-(-len(part) // block_users) for part in earlier.values()),
+        blocks_once=sum(-(-len(part) // block_users) for part in once.values()),
     )
     return Prediction(
         device=device.name,
@@ -252,14 +146,25 @@ def predict(
         overflow=overflow,
         largest_step=largest_step,
         largest_block=largest_block,
-        host_rss_bytes=_host_rss(device, data, memory, evaluation),
+        host_rss_bytes=_host_rss(
+            device,
+            data,
+            memory,
+            evaluation,
+            further=steps.prefix_bytes + rolled_out_bytes(spec, data),
+        ),
     )
 
 
 def _host_rss(
-    device: DeviceProfile, data: LengthsOnly, memory: MemoryKinds, evaluation: MemoryKinds
+    device: DeviceProfile,
+    data: LengthsOnly,
+    memory: MemoryKinds,
+    evaluation: MemoryKinds,
+    *,
+    further: int,
 ) -> int | None:
     if device.kind != "cpu":
         return None
     peaks = [kinds["requested"]["total"] for kinds in (memory, evaluation) if kinds]
-    return resident_bytes(data, max(peaks))
+    return resident_bytes(data, max(peaks), further)

@@ -9,7 +9,8 @@ from scalelab.core.spec import RunSpec
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.limits import limit_bytes
-from scalelab.planning.predict import Prediction, predict
+from scalelab.planning.predict import predict
+from scalelab.planning.prediction import Prediction
 
 __all__ = ["KEYS", "Solution", "solve"]
 

@@ -21,7 +21,7 @@ from scalelab.result_tables.candidates import (
 )
 from scalelab.result_tables.frames import as_pandas, as_polars
 from scalelab.result_tables.grouping import DATASET, Grouped, group
-from scalelab.result_tables.marks import marks_of
+from scalelab.result_tables.marks import RANKED, marks_of
 from scalelab.result_tables.notes import notes_of
 from scalelab.result_tables.significance import Significance, significance_of
 from scalelab.store.ledger import Ledger
@@ -225,7 +225,7 @@ def _marks(
 ) -> dict[tuple[Any, Any, str], str]:
     """By row (or name of a baseline), column and metric."""
     marks: dict[tuple[Any, Any, str], str] = {}
-    for metric in metrics:
+    for metric in (one for one in metrics if one.partition("@")[0] in RANKED):
         for place in grouped.places:
             where = {
                 (row, column, metric): one.figures[metric].mean

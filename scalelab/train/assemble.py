@@ -1,6 +1,7 @@
 """Make a trainer with all its parts from a spec: the one place that knows parts by name."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
+from scalelab.datasets.ahead import ahead_targets
+from scalelab.datasets.clock import clock_of
 from scalelab.datasets.earlier import earlier_targets
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.models.tables import making
+from scalelab.models.users import num_users_are
 from scalelab.train.baselines import popularity_metrics
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
@@ -39,24 +43,32 @@ def build_parts(
     num_items: int,
     log_popularity: Callable[[], np.ndarray] | None = None,
     seed: int | None = None,
+    *,
+    num_users: int = 0,
+    log_shares: Callable[[], tuple[np.ndarray | None, ...]] = tuple,
 ) -> Parts:
     """Model, loss and optimizer on the spec's device; works under fake tensors too.
 
-    `log_popularity` is called where the loss needs it. `seed` None leaves weights to torch's own
-    generator, which is all that fake tensors can use.
+    `num_users` are those of the training data, for a model with a table of users.
+    `log_popularity` and `log_shares` are called where the loss needs them. `seed` None
+    leaves weights to torch's own generator, which is all that fake tensors can use.
     """
     device = torch.device(spec.device.name)
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
-    model = _built_model(spec, num_items, device, draw)
+    with num_users_are(num_users):
+        model = _built_model(spec, num_items, device, draw)
     if spec.train.compile:
         if not callable(getattr(model, "encode", None)):
             message = f"{locate('models', spec.model.name)} has no `encode` that could be compiled"
             raise SpecError(message, "write train.compile = false")
         model.encode = torch.compile(model.encode, dynamic=True)
     loss = plugins.made("losses", spec.loss.name, **spec.loss.options)
-    log_popularity_V = None
+    log_popularity_V, shares = None, ()
     if log_popularity is not None and needs_popularity(loss):
         log_popularity_V = torch.from_numpy(log_popularity()).to(device)
+        shares = tuple(
+            None if each is None else torch.from_numpy(each).to(device) for each in log_shares()
+        )
     optimizer, table = build_optimizers(model, spec.train)
     return Parts(
         model=model,
@@ -66,6 +78,7 @@ def build_parts(
         clip_norm=spec.train.clip_norm,
         num_items=num_items,
         log_popularity_V=log_popularity_V,
+        log_shares=shares,
         generator=None if seed is None else torch.Generator(device).manual_seed(seed),
         bf16=spec.train.precision == "bf16",
         accumulate=spec.train.accumulate,
@@ -149,7 +162,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     spec.check_sources()
     data = load_data(spec) if data is None else data
     num_items = data.interactions.num_items
-    evaluator = evaluator_of(spec, num_items)
+    evaluator = replace(evaluator_of(spec, num_items), trained=data.split.train)
     loader = Loader(
         data.split.train,
         num_items=num_items,
@@ -159,17 +172,28 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         train_on=spec.loss.train_on,
         mask_prob=mask_prob(spec),
         mask_last_prob=mask_last_prob(spec),
+        clock=clock_of(data.interactions),
     )
-    parts = build_parts(spec, num_items, lambda: loader.log_popularity, seed=spec.train.seed)
+    parts = build_parts(
+        spec,
+        num_items,
+        lambda: loader.log_popularity,
+        seed=spec.train.seed,
+        num_users=len(data.split.train),
+        log_shares=loader.log_shares,
+    )
+    rows = data.split.test.evaluated(spec.data.max_eval_users)
     earlier = earlier_targets(
         data.interactions,
         data.split,
-        data.split.test.evaluated(spec.data.max_eval_users),
+        rows,
         spec.evaluate.positions,
+        test_items=spec.data.test_items,
     )
     return Trainer(
         spec=spec,
         earlier=earlier,
+        ahead=ahead_targets(data.interactions, data.split, rows, spec.evaluate.steps_ahead),
         parts=parts,
         loader=loader,
         data=data,

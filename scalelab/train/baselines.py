@@ -23,14 +23,13 @@ import numpy as np
 from scalelab.core.errors import DataError
 from scalelab.core.records import Baseline
 from scalelab.core.spec import DataSpec
+from scalelab.datasets.clock import clock_of
 from scalelab.datasets.interactions import Histories, Interactions
 from scalelab.datasets.splits import HeldOut, Split
 from scalelab.train.baseline_kernels import best_places, count_from, rank_targets
 from scalelab.train.ranking import KS, ranking_metrics
 
 __all__ = ["baseline_rows", "items_of", "popularity_metrics"]
-
-_DAY = {"s": 86_400, "ms": 86_400 * 10**3, "us": 86_400 * 10**6, "ns": 86_400 * 10**9}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +107,11 @@ def _baselines(
 ) -> dict[str, Callable[[], _Scores]]:
     train, num_items = split.train, split.num_items
     found = {"popularity": lambda: _counted(items_of(train), num_items)}
-    times = interactions.times
-    if times is not None and not interactions.time_is_order and interactions.time_unit in _DAY:
-        recent = data.recent_days * _DAY[interactions.time_unit]
+    clock = clock_of(interactions)
+    if clock is not None:
+        recent = data.recent_days * clock.ticks_a_day
         found[data.recent_baseline] = lambda: _counted(
-            _recent_items(train, times, recent), num_items
+            _recent_items(train, clock.times, recent), num_items
         )
     found["last_item_follower"] = lambda: _followers(train, num_items)
     return found

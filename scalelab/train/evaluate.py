@@ -1,7 +1,7 @@
 """Rank held-out targets among the whole catalog, and average the metrics over users."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,8 +15,10 @@ from scalelab.core.errors import DataError
 from scalelab.core.target import Target
 from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
+from scalelab.datasets.known_users import training_rows
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
+from scalelab.models.users import user_table_of
 from scalelab.train.ranking import KS, ranking_metrics, user_ranks
 from scalelab.train.scoring import Scorer
 
@@ -52,7 +54,8 @@ class Evaluator:
     has seen before is then a miss. `masked` makes a model that guesses masked items rank the one
     behind the history. Scores are fp32 whatever the training precision. A k above the catalog, or
     above what a user has not seen, stands for all these items. `scores` takes the place of
-    the inner product of hidden state and item.
+    the inner product of hidden state and item. `trained` are the training histories, of which a
+    model with a table of users has a row each.
     """
 
     num_items: int
@@ -64,6 +67,7 @@ class Evaluator:
     block_bytes: int = 0
     most_bytes: int = 512 * MIB
     scores: Scores | None = None
+    trained: Histories | None = None
 
     def block_users(self, hidden_dim: int, target: Target | None) -> int:
         """Users scored at once on `target` (None: a CPU); at least 8, so that a very large catalog
@@ -117,6 +121,7 @@ class Evaluator:
         max_users: int = 0,
         block: int | None = None,
         *,
+        firsts: list[np.ndarray] | None = None,
         popularity_V: np.ndarray | None = None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
@@ -124,6 +129,7 @@ class Evaluator:
         has it, None where users have several targets.
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
+        `firsts` gets the item that is first in each list, block by block.
         With `popularity_V` there are `popularity@k` and `target_popularity`, its means over what is
         recommended and over the targets.
         """
@@ -139,7 +145,13 @@ class Evaluator:
             ends=held_out.histories.ends[rows],
         )
         return self._evaluate(
-            model, histories, held_out, rows=rows, block=block, popularity_V=popularity_V
+            model,
+            histories,
+            held_out,
+            rows=rows,
+            block=block,
+            firsts=firsts,
+            popularity_V=popularity_V,
         )
 
     def _evaluate(
@@ -150,12 +162,16 @@ class Evaluator:
         *,
         rows: np.ndarray,
         block: int | None,
+        firsts: list[np.ndarray] | None,
         popularity_V: np.ndarray | None,
     ) -> tuple[dict[str, float], np.ndarray | None]:
         targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
         model.eval()
-        repeated_n = []
+        repeated_n, rows_n = [], None
+        if user_table_of(model) is not None:
+            assert self.trained is not None
+            rows_n = training_rows(self.trained, histories)
         try:
             scorer = Scorer(model, self, len(targets), popularity_V)
             batches = history_batches(
@@ -168,11 +184,17 @@ class Evaluator:
             )
             for batch in batches if block is None else islice(batches, 1):
                 users_S = batch.users_S.numpy()
+                if rows_n is not None:
+                    batch = replace(batch, user_rows_S=torch.from_numpy(rows_n[users_S]))
                 wanted_S = targets[users_S].astype(np.int64)
                 seen = _Seen(histories, users_S)
                 flat = torch.from_numpy(seen.rows * scorer.columns + seen.items)
-                # Nothing is read before the last block, so that a GPU never waits for us.
-                scorer.keep(scorer.rank(batch, torch.from_numpy(wanted_S), flat))
+                # Else nothing is read before the last block, so that a GPU never waits for us.
+                ranks = scorer.rank(batch, torch.from_numpy(wanted_S), flat)
+                if firsts is not None:
+                    firsts.append(ranks.items_Sk[:, 0].cpu().numpy().copy())
+                scorer.keep(ranks)
+                del ranks
                 repeated_n.append(seen.have(wanted_S))
         finally:
             model.train(was_training)

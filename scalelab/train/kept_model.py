@@ -9,7 +9,7 @@ from torch import nn
 
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import RunSpec
-from scalelab.datasets.compact import kept_item_ids
+from scalelab.datasets.compact import kept_item_ids, kept_user_ids
 from scalelab.train.assemble import build_parts, evaluator_of
 from scalelab.train.checkpoint import load_weights, weights_metadata
 from scalelab.train.evaluate import Evaluator
@@ -21,12 +21,17 @@ _AGAIN = "keep the model again: scalelab profile RUN --save-model FOLDER"
 
 @dataclass(frozen=True, kw_only=True)
 class KeptModel:
-    """A model on a device, ready to rank. `item_ids` are the own ids of items 1, 2, ..."""
+    """A model on a device, ready to rank. `item_ids` are the own ids of items 1, 2, ...
+
+    `user_ids` are those of rows 1, 2, ... of its table of users; None where it has no such table,
+    or its data had no ids of users.
+    """
 
     spec: RunSpec
     model: nn.Module
     evaluator: Evaluator
     item_ids: np.ndarray
+    user_ids: np.ndarray | None
 
     @property
     def num_items(self) -> int:
@@ -49,7 +54,8 @@ def load_model(folder: Path, device: str) -> KeptModel:
     item_ids = kept_item_ids(folder)
     if item_ids is None:
         item_ids = np.arange(1, _num_items(weights) + 1)
-    parts = build_parts(spec, len(item_ids))
+    num_users = int(weights_metadata(weights).get("num_users", 0))
+    parts = build_parts(spec, len(item_ids), num_users=num_users)
     try:
         load_weights(parts.model, weights)
     except (RuntimeError, KeyError) as error:
@@ -60,6 +66,7 @@ def load_model(folder: Path, device: str) -> KeptModel:
         model=parts.model,
         evaluator=evaluator_of(spec, len(item_ids)),
         item_ids=item_ids,
+        user_ids=kept_user_ids(folder),
     )
 
 

@@ -1,7 +1,7 @@
 """Rank the catalog for histories that a kept model has not seen, in blocks of users and items."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,11 @@ from scalelab.batches.moving import moved
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Histories, Interactions
 from scalelab.models import EncoderInput
+from scalelab.models.users import user_table_of
 from scalelab.train.kept_model import KeptModel
 from scalelab.train.precision import products_in
 
-__all__ = ["KnownItems", "TopLists", "known_items", "top_lists"]
+__all__ = ["KnownItems", "TopLists", "known_items", "known_users", "top_lists"]
 
 # Scores that are held at once, in bytes: they bound the items of a block.
 _SCORES = 2**25
@@ -50,15 +51,33 @@ def known_items(kept: KeptModel, interactions: Interactions) -> KnownItems:
     """
     find = interactions.find_original_ids
     theirs = np.arange(1, interactions.num_items + 1) if find is None else find()
-    ours = kept.item_ids
+    items = _rows_of(theirs, kept.item_ids)
+    item_of = np.concatenate([[0], items]).astype(np.int32)
+    return KnownItems(item_of=item_of, num_unknown=int((items == 0).sum()))
+
+
+def known_users(kept: KeptModel, interactions: Interactions) -> np.ndarray | None:
+    """The row of each user of the histories in the model's table of users, found by their own ids;
+    0 for one that it does not know. None where the model has no such table.
+
+    Without ids on either side nobody is known: a place in a file is not a user.
+    """
+    if user_table_of(kept.model) is None:
+        return None
+    find = interactions.find_user_ids
+    if find is None or kept.user_ids is None:
+        return np.zeros(interactions.num_users, np.int32)
+    return _rows_of(find(), kept.user_ids).astype(np.int32)
+
+
+def _rows_of(theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """The place of each id among `ours`, from 1; 0 where it is not there."""
     if theirs.dtype.kind not in "iu" or ours.dtype.kind not in "iu":
         theirs, ours = (np.array([str(one) for one in ids.tolist()]) for ids in (theirs, ours))
     order = np.argsort(ours, kind="stable")
     places = np.minimum(np.searchsorted(ours, theirs, sorter=order), len(ours) - 1)
     found = ours[order[places]] == theirs
-    items = np.where(found, order[places] + 1, 0)
-    item_of = np.concatenate([[0], items]).astype(np.int32)
-    return KnownItems(item_of=item_of, num_unknown=int((~found).sum()))
+    return np.where(found, order[places] + 1, 0)
 
 
 @torch.no_grad()
@@ -69,13 +88,15 @@ def top_lists(
     *,
     k: int,
     include_seen: bool,
+    user_rows: np.ndarray | None = None,
     block_users: int = _USERS,
     score_bytes: int = _SCORES,
 ) -> Iterator[TopLists]:
     """The `k` items with the highest scores for each user with an item that the model knows.
 
     Equal scores come in the order of the item table. Lists are shorter where fewer items are left.
-    At most `block_users` users and `score_bytes` of scores are held at once.
+    At most `block_users` users and `score_bytes` of scores are held at once. `user_rows` are what
+    `known_users` found.
     """
     for first in range(0, interactions.num_users, block_users):
         histories = _block(interactions, known, first, block_users)
@@ -88,6 +109,9 @@ def top_lists(
                 masked=kept.evaluator.masked,
             ):
                 seen = None if include_seen else _seen(histories, batch.users_S.numpy())
+                if user_rows is not None:
+                    rows_S = user_rows[batch.users_S.numpy() + first]
+                    batch = replace(batch, user_rows_S=torch.from_numpy(rows_S))
                 values_Sk, items_Sk = _top(kept, batch, seen, k=k, score_bytes=score_bytes)
                 yield _lists(batch.users_S.numpy() + first, values_Sk, items_Sk)
 
@@ -119,10 +143,12 @@ def _top(
 ) -> tuple[Tensor, Tensor]:
     table_VD = kept.model.item_table_VD
     assert isinstance(table_VD, Tensor)
-    ids_BL, segments_BL, positions_BL, last_S = moved(
-        (batch.item_ids_BL, batch.segments_BL, batch.positions_BL, batch.last_S), table_VD.device
+    rows_S = () if batch.user_rows_S is None else (batch.user_rows_S,)
+    ids_BL, segments_BL, positions_BL, last_S, *rows_S = moved(
+        (batch.item_ids_BL, batch.segments_BL, batch.positions_BL, batch.last_S, *rows_S),
+        table_VD.device,
     )
-    hidden_BLD = kept.model(EncoderInput(ids_BL, segments_BL, positions_BL, len(last_S)))
+    hidden_BLD = kept.model(EncoderInput(ids_BL, segments_BL, positions_BL, len(last_S), *rows_S))
     hidden_SD = hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, last_S)
     num_rows = table_VD.size(0)
     width = max(k, score_bytes // (4 * len(last_S)), 1)

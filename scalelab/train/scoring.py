@@ -89,7 +89,8 @@ class Scorer:
 
     def rank(self, batch: HistoryBatch, targets_S: Tensor, seen: Tensor) -> Ranks:
         """`seen` are flat indices into (S, columns) of what the users have seen."""
-        ids_BL, segments_BL, positions_BL, last_S, targets_S, seen = moved(
+        rows_S = () if batch.user_rows_S is None else (batch.user_rows_S,)
+        ids_BL, segments_BL, positions_BL, last_S, targets_S, seen, *rows_S = moved(
             (
                 batch.item_ids_BL,
                 batch.segments_BL,
@@ -97,11 +98,13 @@ class Scorer:
                 batch.last_S,
                 targets_S,
                 seen if self.settings.exclude_seen else seen[:0],
+                *rows_S,
             ),
             self.device,
         )
-        inputs = EncoderInput(ids_BL, segments_BL, positions_BL, len(last_S))
-        hidden_BLD = self.model(inputs)
+        hidden_BLD = self.model(
+            EncoderInput(ids_BL, segments_BL, positions_BL, len(last_S), *rows_S)
+        )
         hidden_SD = hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, last_S)
         del hidden_BLD
         if not self.scores.is_one:

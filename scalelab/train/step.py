@@ -13,6 +13,7 @@ from scalelab.batches.batch import Batch
 from scalelab.core.events import Phase
 from scalelab.losses import Loss, LossBatch, Negatives
 from scalelab.models import EncoderInput
+from scalelab.models.users import user_table_of
 from scalelab.train.optimizers.table import TableOptimizer
 
 __all__ = ["Announce", "Parts", "encoder_input", "hidden_of", "training_step"]
@@ -35,6 +36,9 @@ class Parts:
     # Where the item table has an optimizer of its own; `optimizer` then has all other weights.
     table: TableOptimizer | None = None
     clip_norm: float = 0.0
+    # By source of negatives: the log of each item's probability, where the loss corrects for that
+    # and the source does not draw by popularity.
+    log_shares: tuple[Tensor | None, ...] = ()
 
     @property
     def optimizers(self) -> tuple[Optimizer, ...]:
@@ -53,20 +57,28 @@ class Parts:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
 
-def encoder_input(batch: Batch) -> EncoderInput:
+def encoder_input(batch: Batch, with_users: bool = False) -> EncoderInput:
     """The part of a batch that the encoder sees."""
     return EncoderInput(
-        batch.item_ids_BL, batch.segments_BL, batch.positions_BL, batch.users_S.numel()
+        batch.item_ids_BL,
+        batch.segments_BL,
+        batch.positions_BL,
+        batch.users_S.numel(),
+        batch.users_S + 1 if with_users else None,
     )
 
 
 def loss_batch(parts: Parts, batch: Batch) -> LossBatch:
     """The part of a batch that the loss sees."""
+    log_shares = parts.log_shares or (None,) * len(batch.negatives)
     return LossBatch(
         targets_N=batch.targets_N,
         num_items=parts.num_items,
         sequence_N=batch.sequence_N,
-        negatives=tuple(Negatives(*source) for source in batch.negatives),
+        negatives=tuple(
+            Negatives(*source, log_share_V)
+            for source, log_share_V in zip(batch.negatives, log_shares, strict=True)
+        ),
         log_popularity_V=parts.log_popularity_V,
         generator=parts.generator,
     )
@@ -74,7 +86,8 @@ def loss_batch(parts: Parts, batch: Batch) -> LossBatch:
 
 def hidden_of(parts: Parts, batch: Batch) -> Tensor:
     """Hidden states at the positions that have a target, (N, D)."""
-    hidden_BLD = parts.model(encoder_input(batch))
+    has_users = user_table_of(parts.model) is not None
+    hidden_BLD = parts.model(encoder_input(batch, with_users=has_users))
     return hidden_BLD.reshape(-1, hidden_BLD.size(-1)).index_select(0, batch.valid_N)
 
 

@@ -38,7 +38,8 @@ class Trainer:
     """A run that can take single steps, fit, and evaluate. Owns no clock and prints nothing.
 
     `popularity` is what ranking items by how often they occur in training has on validation, in the
-    metric that chooses the epoch. `earlier` are training targets that are ranked for too.
+    metric that chooses the epoch. `earlier` are training targets that are ranked for too, `ahead`
+    hidden items that are ranked for step by step.
     """
 
     spec: RunSpec
@@ -48,6 +49,7 @@ class Trainer:
     evaluator: Evaluator
     popularity: float
     earlier: dict[str, HeldOut] = field(default_factory=dict)
+    ahead: dict[str, HeldOut] = field(default_factory=dict)
     observers: list[Observer] = field(default_factory=list)
 
     def reset(self) -> None:
@@ -121,14 +123,15 @@ class Trainer:
         return loss
 
     def evaluate(self, split: str, block: int | None = None) -> dict[str, float]:
-        """Metrics on `valid`, `test` or a name of `earlier`, or on one block of its users only."""
+        """Metrics on `valid`, `test` or a name of `earlier` or `ahead`, or on one block."""
         return self.ranked(split, block)[0]
 
     def ranked(
         self, split: str, block: int | None = None
     ) -> tuple[dict[str, float], np.ndarray | None]:
         """The metrics, and the rank of each user's target, as `Evaluator.ranked` has it."""
-        held_out, max_users = self.earlier.get(split), 0  # their users are chosen already
+        # Their users are chosen already.
+        held_out, max_users = (self.earlier | self.ahead).get(split), 0
         if held_out is None:
             held_out, max_users = getattr(self.data.split, split), self.spec.data.max_eval_users
         popularity_V = None

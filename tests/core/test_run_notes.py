@@ -1,7 +1,7 @@
 """A run's notes appear from their limit on and only where they apply."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -49,3 +49,14 @@ def test_one_set_of_negatives_for_all_is_noted_where_each_is_counted_anew(loss, 
 def test_one_list_for_everybody_is_noted(changes, noted):
     notes = notes_on_run(record("cross_entropy", **changes))
     assert ["49 different items of 1,000" in note for note in notes] == [True] * noted
+
+
+@pytest.mark.parametrize(
+    ("split", "wanted", "noted"),
+    [("temporal", True, True), ("temporal", False, False), ("leave_one_out", True, False)],
+)
+def test_vectors_of_users_that_no_test_user_has_are_noted(split, wanted, noted):
+    made = record("cross_entropy")
+    spec = {"data": {"split": split}, "model": {"user_embedding": wanted}}
+    notes = notes_on_run(replace(made, run=replace(made.run, spec=json.dumps(spec))))
+    assert [note.startswith("unknown users: ") for note in notes] == [True] * noted

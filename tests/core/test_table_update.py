@@ -3,8 +3,9 @@
 import pytest
 
 from scalelab.core.errors import SpecError
-from scalelab.core.run_sections import ItemTableSpec, ModelSpec, TableSpec, TrainSpec
+from scalelab.core.run_sections import ItemTableSpec, ModelSpec
 from scalelab.core.table_update import check_item_table, check_table_update, table_optimizer
+from scalelab.core.train_section import TableSpec, TrainSpec
 
 
 class Streams:

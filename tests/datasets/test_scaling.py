@@ -17,6 +17,9 @@ def lengths(train, test):
         num_users=len(train),
         num_interactions=sum(train),
         num_eval_users=len(test),
+        test_whole=np.array(test) + 1,
+        test_untrained=np.full(len(test), 2),
+        has_clock=False,
     )
 
 
@@ -35,6 +38,7 @@ def test_users_are_taken_evenly(users, train):
     assert found.num_users == users
     assert found.num_interactions == round(17 * users / 4)
     assert len(found.test) == users // 2
+    assert found.ahead(0, 2)["ahead-2"].tolist() == found.test.tolist()
     assert found.num_items == 10
 
 

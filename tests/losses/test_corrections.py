@@ -121,6 +121,60 @@ def test_with_the_target_left_alone_the_sum_over_all_items_is_estimated_without_
     assert (off < 4) == unbiased
 
 
+OWN = torch.tensor([1.0, 0.5, 0.0, 0.2, 0.25, 0.05], dtype=torch.float64)
+"""What a source of its own law draws; nobody draws the second item. The first is padding."""
+
+
+def with_own_law(ids, per="position"):
+    return Negatives(per, ids, None, OWN.log())
+
+
+def test_a_source_of_its_own_law_is_corrected_by_it():
+    hidden_ND = torch.randn(1, 4, dtype=torch.float64)
+    items_VD = torch.randn(6, 4, dtype=torch.float64)
+    ids = torch.tensor([[3, 1, 5, 0]])  # the last place is empty
+    batch = LossBatch(
+        targets_N=torch.tensor([4]),
+        num_items=5,
+        negatives=(with_own_law(ids),),
+        log_popularity_V=SHARES.log(),
+    )
+    scores = items_VD[1:] @ hidden_ND[0] - 0.7 * OWN[1:].log()
+    wanted = torch.logsumexp(scores[[3, 2, 0, 4]], 0) - scores[3]
+    found = make(logq=0.7)(hidden_ND, items_VD, batch)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("with_uniform", [True, False])
+def test_own_laws_alone_and_in_mixtures_estimate_the_sum_over_all_items_without_bias(with_uniform):
+    """Alone they estimate the sum over what they may draw."""
+    draw = torch.Generator().manual_seed(0)
+    hidden_D = torch.randn(4, generator=draw, dtype=torch.float64)
+    items_VD = torch.randn(6, 4, generator=draw, dtype=torch.float64)
+    target, repeats = 4, 4000
+    exps_V = (items_VD @ hidden_D).exp()
+    others = [i for i in range(1, 6) if i != target and (with_uniform or OWN[i] > 0)]
+    exact = exps_V[others].sum() / exps_V[target]
+    own = 1 + torch.multinomial(OWN[1:], repeats * 12, replacement=True, generator=draw)
+    sources = [with_own_law(own.view(repeats, 12))]
+    if with_uniform:
+        uniform = drawn(draw, SHARES, 0.0, repeats * 12).view(repeats, 12)
+        sources.append(Negatives("position", uniform, 0.0))
+    loss = make(logq=1.0, logq_of="mixture", logq_target=False)
+    batches = (
+        LossBatch(
+            targets_N=torch.tensor([target]),
+            num_items=5,
+            negatives=tuple(s._replace(ids=s.ids[n : n + 1]) for s in sources),
+            log_popularity_V=SHARES.log(),
+        )
+        for n in range(repeats)
+    )
+    estimates = torch.stack([loss(hidden_D[None], items_VD, b).exp() - 1 for b in batches])
+    off = (estimates.mean() - exact).abs() / (estimates.std() / repeats**0.5)
+    assert off < 4
+
+
 def reference(hidden_ND, items_VD, batch, temperature):
     terms = []
     hidden_ND, items_VD = normalize(hidden_ND, dim=1), normalize(items_VD, dim=1)

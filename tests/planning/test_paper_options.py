@@ -26,6 +26,9 @@ OPTIONS = {
         for positions in ("relative", "rotary", "none")
         for block in ("sasrec", "ligr")
     },
+    "steps ahead": {"evaluate.steps_ahead": 3, "data.test_items": 3},
+    "user embedding": {"model.user_embedding": True},
+    "prefixes": {"batch.packer": "prefixes"},
     "mixture": SOFTMAX,
     "target left alone": {**SOFTMAX, "loss.logq_target": False},
     "cosine": {"loss.name": "sampled_softmax", "loss.cosine": True, "loss.temperature": 0.1},

@@ -264,6 +264,10 @@ def _metrics(quality: float, num_epochs: int, done: bool, rng: random.Random) ->
                     # Training targets before the held-out ones, which rank better.
                     for back in (1, 2):
                         facts.append((f"train-{back}", epoch, name, k, reached * scale * 1.2))
+                    # Hidden items, step by step.
+                    for ahead in (1, 2):
+                        value = reached * scale * (1 - 0.2 * ahead)
+                        facts.append((f"ahead-{ahead}", epoch, name, k, value))
     if done:
         facts.append(("test", num_epochs - 2, "oracle_ndcg", 10, 0.142))
         facts.append(("test", num_epochs - 2, "popularity", 10, 0.95 - quality))

@@ -3,7 +3,8 @@
 A source is a frozen dataclass whose fields are its own options (`num_negatives`, `per` and `reject`
 belong to every source and are handled outside it). `bind` prepares what it needs of a catalog and
 returns the function that draws. A draw depends on (seed, epoch, source, user, position, k) and, for
-sources that look at the step, on the items of the step; on nothing else.
+sources that look at the step, on the items of the step; on nothing else. A class with a true
+`needs_clock` is refused where `Catalog.clock` is not known.
 """
 
 from collections.abc import Callable
@@ -12,17 +13,21 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from scalelab.batches._kernels import count_items
+from scalelab.datasets.clock import Clock
 
 __all__ = ["Catalog", "Draw", "Places", "Source"]
 
 
 class Catalog(NamedTuple):
-    """Training histories (items int32; starts, ends int64, one per user)."""
+    """Training histories (items int32; starts, ends int64, one per user), and when their items were
+    taken, where that is known.
+    """
 
     items: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
     num_items: int
+    clock: Clock | None = None
 
     @property
     def counts_V(self) -> np.ndarray:
@@ -61,8 +66,12 @@ class Source(Protocol):
     """Any source of negatives."""
 
     @property
-    def exponent(self) -> float:
-        """Items are drawn in proportion to popularity to this power (0: uniformly)."""
+    def exponent(self) -> float | None:
+        """Items are drawn in proportion to popularity to this power (0: uniformly).
+
+        None where that is not the law. Then `log_shares(catalog)` gives the logarithm of each
+        item's probability, float32 (V,).
+        """
         ...
 
     def bind(self, catalog: Catalog, *, reject: bool) -> Draw:

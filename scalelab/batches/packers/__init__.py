@@ -1,7 +1,9 @@
 """Place sequences in rows, given their lengths. The file's name is the packer's name.
 
 A packer is a frozen dataclass with `pack`. Packers differ in nothing but the places they give, and
-a place depends on nothing but lengths: sequences keep their step and their number in it.
+a place depends on nothing but lengths: sequences keep their step and their number in it. One whose
+class says `every_prefix = True` is given all prefixes of all histories, each a sequence of its own
+with one target; the others are given one sequence a user.
 """
 
 from typing import NamedTuple, Protocol

@@ -121,7 +121,8 @@ class Learning:
         """For each data set and device a panel over epochs and one over the clock."""
         title = "Learning curves"
         if not rows.num_rows:
-            return theme.nothing_to_show(title)
+            shown = self.metric or "a quality"
+            return theme.nothing_to_show(title, f"no finished runs with {shown} on validation")
         chart_data = theme.ChartData()
         panels = [
             self._panels(chart_data, rows.filter(pc.field("place") == place), rows, place)

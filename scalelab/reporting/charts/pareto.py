@@ -150,7 +150,8 @@ class Pareto:
         """For each comparison a panel of memory, one of time, and the configurations by number."""
         title = "Quality against memory and time"
         if not rows.num_rows:
-            return theme.nothing_to_show(title)
+            shown = self.metric or "a quality"
+            return theme.nothing_to_show(title, f"no finished runs with {shown} on validation")
         chart_data = theme.ChartData()
         kept, num_left_out = self._drawn(rows)
         panels = [

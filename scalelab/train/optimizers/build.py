@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from scalelab.core.errors import SpecError
-from scalelab.core.run_sections import TableSpec, TrainSpec
 from scalelab.core.table_update import is_streamed, table_optimizer
+from scalelab.core.train_section import TableSpec, TrainSpec
 from scalelab.models.tables import ComposedRows
 from scalelab.train.averaging import keep_average
 from scalelab.train.optimizers.composed import ComposedOptimizer

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch.optim import Optimizer
 
-from scalelab.core.run_sections import Schedule, TrainSpec
+from scalelab.core.train_section import Schedule, TrainSpec
 
 __all__ = ["num_updates", "set_rates", "share_of_rate"]
 

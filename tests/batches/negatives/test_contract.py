@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.spec import BatchSpec, NegativesSpec
+from scalelab.datasets.clock import Clock
 
 SOURCES = plugins.available("negatives")
 CASES = [
@@ -36,6 +37,7 @@ def test_draws_keep_their_promises(name, per, reject, train_on, make, data):
         negatives=(NegativesSpec(name=name, num_negatives=4, per=per, reject=reject),),
         seed=problem.seed,
         train_on=train_on,
+        clock=Clock(np.arange(len(histories.item_ids)), 10),
     )
     for batch in made.epoch(problem.epoch):
         (drawn,) = batch.negatives
@@ -55,8 +57,9 @@ def test_draws_keep_their_promises(name, per, reject, train_on, make, data):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_source_names_its_exponent(name):
-    assert plugins.load("negatives", name)().exponent >= 0
+def test_a_source_names_its_exponent_or_its_own_law(name):
+    source = plugins.load("negatives", name)()
+    assert callable(source.log_shares) if source.exponent is None else source.exponent >= 0
 
 
 def test_a_history_longer_than_a_row_is_rejected_whole(make):

@@ -1,0 +1,125 @@
+"""Hold what is predicted of a run: bytes by component, seconds, and whether it fits."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scalelab.batches.steps import StepChoice
+from scalelab.core.memory_kinds import limited_kind, peak_kind
+from scalelab.core.records import Memory
+from scalelab.planning.allocator import Overflow
+from scalelab.planning.memory_kinds import MemoryKinds
+from scalelab.planning.roofline import Seconds
+from scalelab.train.evaluate import BlockChoice
+
+__all__ = ["Prediction"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Bytes of the largest training step and the largest block of evaluation of a run, seconds, and
+    whether both fit under `limit_bytes`.
+
+    `memory` (the step) and `evaluation` have the kinds of the ledger, each by component with a
+    `total`; kinds that the device does not have are absent, and `evaluation` is empty where nobody
+    is evaluated. What fits only because the allocator gives cached segments back is shown as the
+    allocator then holds it, `without_limit_bytes` as it would be held without a limit. `overflow`
+    is the first allocation that would not fit. `largest_step` and `largest_block` say which they
+    are. `evaluation_s` are the seconds of ranking all test users once. `host_rss_bytes` is the
+    resident memory of the whole process, for a CPU alone.
+    """
+
+    device: str
+    device_kind: str
+    memory: MemoryKinds
+    evaluation: MemoryKinds
+    step_s: Seconds
+    run_s: Seconds
+    evaluation_s: Seconds
+    num_items: int
+    num_users: int
+    steps_per_epoch: int
+    without_limit_bytes: int
+    limit_bytes: int
+    overflow: Overflow | None
+    largest_step: StepChoice
+    largest_block: BlockChoice | None
+    host_rss_bytes: int | None
+
+    @property
+    def fits(self) -> bool:
+        """No allocation goes over the limit."""
+        return self.overflow is None
+
+    @property
+    def peak_bytes(self) -> int:
+        """What the ledger calls the peak, of training: allocated on CUDA, requested on a CPU."""
+        return self.memory[peak_kind(self.device_kind)]["total"]
+
+    @property
+    def needed_bytes(self) -> int:
+        """What is held against the limit: reserved on CUDA, requested on a CPU."""
+        kind = limited_kind(self.device_kind)
+        return max(s[kind]["total"] for s in (self.memory, self.evaluation) if s)
+
+    @property
+    def reason(self) -> str | None:
+        """One line on what would not fit, None where all does."""
+        if self.overflow is None:
+            return None
+        return self.overflow.reason(self.needed_bytes, self.limit_bytes)
+
+    def as_document(self) -> dict[str, Any]:
+        """What `scalelab plan --json` gives, but for the spec."""
+        return {
+            "device": self.device,
+            "memory": self.memory,
+            "evaluation": self.evaluation,
+            "needed_bytes": self.needed_bytes,
+            "host_rss_bytes": self.host_rss_bytes,
+            "num_items": self.num_items,
+            "num_users": self.num_users,
+            "steps_per_epoch": self.steps_per_epoch,
+            "seconds": {
+                "step": asdict(self.step_s),
+                "evaluation": asdict(self.evaluation_s),
+                "run": asdict(self.run_s),
+            },
+            "fits": self.fits,
+            "limit_bytes": self.limit_bytes,
+            "overflow": None if self.overflow is None else asdict(self.overflow),
+            "reason": self.reason,
+            "largest_step": self._step_facts(),
+            "largest_block": self._block_facts(),
+        }
+
+    def _step_facts(self) -> dict[str, Any]:
+        """Epochs and steps count from 1; the epoch is None for the largest possible step."""
+        epoch, step, shape = self.largest_step
+        return {
+            "epoch": None if epoch is None else epoch + 1,
+            "step": step + 1,
+            "rows": shape.num_rows,
+            "positions": shape.num_positions,
+        }
+
+    def _block_facts(self) -> dict[str, Any] | None:
+        if self.largest_block is None:
+            return None
+        split, number, shape = self.largest_block
+        return {"split": split, "block": number + 1, "rows": shape.num_rows}
+
+    def rows(self) -> list[Memory]:
+        """Rows of the ledger's table `memory`, beside the measured ones."""
+        return [
+            Memory(
+                stage=stage,
+                kind=kind,
+                component=name,
+                bytes=count,
+                reason=None,
+                source="predicted",
+            )
+            for stage, kinds in (("train", self.memory), ("eval", self.evaluation))
+            for kind, components in kinds.items()
+            for name, count in components.items()
+        ]
