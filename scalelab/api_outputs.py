@@ -18,6 +18,7 @@ __all__ = [
     "bibtex",
     "chart",
     "compare",
+    "contradictions",
     "methods",
     "table",
     "table_format",
@@ -31,20 +32,22 @@ def table(
     *,
     rows: Sequence[str] = ("loss",),
     columns: Sequence[str] = ("dataset",),
-    metrics: Sequence[str] = ("ndcg@10", "hr@10"),
+    metrics: Sequence[str] | None = None,
     study: str | None = None,
 ) -> ResultTable:
     """Test results of the best configuration on validation, for each row and column.
 
-    Rows and columns are columns of the view `configurations` or keys such as batch.size. Only what
-    compares is ranked: one data set, protocol, device and results version at a time. Raises
-    SpecError, LedgerError.
+    Rows and columns are columns of the view `configurations` or keys such as batch.size. `metrics`
+    None shows the metric that chose the configurations, NDCG@10 and HR@10. Only what compares is
+    ranked: one data set, protocol, device and results version at a time. Raises SpecError,
+    LedgerError.
     """
     from scalelab.result_tables.result_table import make_table
     from scalelab.store.ledger import Ledger
 
+    wanted = None if metrics is None else list(metrics)
     return make_table(
-        Ledger(ledger), rows=list(rows), columns=list(columns), metrics=list(metrics), study=study
+        Ledger(ledger), rows=list(rows), columns=list(columns), metrics=wanted, study=study
     )
 
 
@@ -92,18 +95,33 @@ def compare(ledger: str | Path, published: str | Path | None = None) -> Rows:
     """
     from scalelab.notebook.rows import Rows
     from scalelab.result_tables.compare import compare as join
-    from scalelab.result_tables.compare import published_of
+    from scalelab.result_tables.published import published_of
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
     return Rows(join(Ledger(ledger), file))
 
 
+def contradictions(ledger: str | Path, published: str | Path | None = None) -> list[str]:
+    """What is impossible among the published figures of the data sets, models and losses that
+    `compare` shows, one sentence each. Raises DataError, LedgerError.
+    """
+    from scalelab.result_tables.published import contradictions, published_of, read_published
+    from scalelab.store.ledger import Ledger
+
+    file = published_of(Ledger(ledger)) if published is None else Path(published)
+    names = ("dataset", "model", "loss")
+    shown = {tuple(row[name] for name in names) for row in compare(ledger, file).to_pylist()}
+    lines = read_published(file)
+    return list(contradictions(x for x in lines if tuple(x[name] for name in names) in shown))
+
+
 def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[str]:
     """The published figures that have no row in `compare`, with the reason; of scalelab's own table
     (`published` None) those on the data sets of the ledger. Raises DataError.
     """
-    from scalelab.result_tables.compare import published_of, unmatched
+    from scalelab.result_tables.compare import unmatched
+    from scalelab.result_tables.published import published_of
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)

@@ -23,8 +23,9 @@ RESULTS_VERSION = 3
 # The key of the digest of item attributes among the sources of a run.
 ATTRIBUTES = "attributes"
 
-# Columns that two runs must share for their qualities and their memory to compare.
-COMPARABLE = ("data_fingerprint", "protocol", "device", "results_version")
+# Columns that two runs must share for their qualities and their memory to compare. Runs that kept
+# the best epoch by different metrics were trained for different aims.
+COMPARABLE = ("data_fingerprint", "protocol", "device", "results_version", "quality_metric")
 # The same for their times.
 COMPARABLE_IN_TIME = (*COMPARABLE, "threads")
 

@@ -1,22 +1,19 @@
 """Join the results of a ledger with a table of published results."""
 
-import csv
 import re
 import statistics
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from scalelab.core.errors import DataError
-from scalelab.core.presets import shipped_published
+from scalelab.result_tables.protocols import NOT_STATED, same_protocol, seen_is_stated, targets_of
+from scalelab.result_tables.published import read_published
 from scalelab.store.ledger import Ledger
 
-__all__ = ["compare", "published_of", "unmatched"]
+__all__ = ["compare", "unmatched"]
 
-_COLUMNS = ("dataset", "model", "loss", "metric", "value")
 _SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
@@ -32,20 +29,24 @@ _SCHEMA = pa.schema(
         ("source", pa.string()),
         ("published_protocol", pa.string()),
         ("our_protocol", pa.string()),
+        ("not_stated", pa.string()),
+        ("chosen_by", pa.string()),
         ("configuration", pa.string()),
     ]
 )
 _CROSS_ENTROPIES = frozenset({"cross_entropy", "dense_ce", "linear_ce", "cut_ce", "liger_ce"})
 _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax"}
-_SPLITS = ("leave-one-out", "global time", "temporal", "sessions")
 _GB = 10**9
+# What two of our configurations must share for one of them to be the better.
+_PLACE = ("protocol", "data_fingerprint", "results_version", "quality_metric")
 _OURS = """
 SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
+    c.data_fingerprint, c.results_version, c.quality_metric,
     coalesce(c.spec->>'$.loss.train_on', 'all') AS train_on,
     try_cast(c.spec->>'$.loss.top_k' AS BIGINT) AS top_k,
-    c.valid_ndcg_10
+    c.valid_quality
 FROM configurations AS c
-ORDER BY c.valid_ndcg_10 DESC NULLS LAST, c.configuration
+ORDER BY c.valid_quality DESC NULLS LAST, c.configuration
 """
 _FIGURES = """
 WITH latest AS (
@@ -65,11 +66,13 @@ SELECT configuration, device, 'peak_gb', peak_bytes / $gb FROM latest WHERE peak
 def compare(ledger: Ledger, published: Path) -> pa.Table:
     """Published figures for which a finished configuration of ours exists, one row each.
 
-    Of our configurations with that data set, model, loss (as its paper calls it) and kind of split,
-    the best on validation stands beside it: mean and standard deviation over its seeds, and ours
-    over theirs. `peak_gb` is in 10^9 bytes. Raises DataError for a table that cannot be read.
+    Of our configurations with that data set, model, loss (as its paper calls it) and protocol, the
+    best on validation (by `chosen_by`, the metric of its runs) stands beside it: mean and standard
+    deviation over its seeds, and ours over theirs. Where several of our protocols agree with what
+    is stated of theirs, each has a row, and `not_stated` names what may still differ. `peak_gb` is
+    in 10^9 bytes. Raises DataError for a table that cannot be read.
     """
-    theirs = _published(published)
+    theirs = read_published(published)
     ours = ledger.query(_OURS).to_pylist()
     figures: dict[tuple[str, str | None, str], list[float]] = {}
     for row in ledger.query(_FIGURES, {"gb": _GB}).to_pylist():
@@ -78,10 +81,9 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for line in theirs:
         metric = line["metric"].strip().lower()
-        own = _best(ours, line)
-        found = [] if own is None else _figures_of(own, metric, figures)
-        if own is not None and found:
-            rows.append(_row(line, metric, own, found))
+        for own in _best(ours, line):
+            if found := _figures_of(own, metric, figures):
+                rows.append(_row(line, metric, own, found))
     rows.sort(key=lambda row: (row["dataset"], row["model"], row["loss"], row["metric"]))
     return pa.Table.from_pylist(rows, _SCHEMA)
 
@@ -96,7 +98,7 @@ def unmatched(ledger: Ledger, published: Path, *, own_data_only: bool = False) -
     names = ("dataset", "model", "loss")
     known = {(*(row[n] for n in names), row["metric"], row["published_protocol"]) for row in found}
     lines: dict[str, None] = {}
-    for line in _published(published):
+    for line in read_published(published):
         if own_data_only and _plain(line["dataset"]) not in data_sets:
             continue
         metric = line["metric"].strip().lower()
@@ -117,23 +119,9 @@ def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
         return "no run of that model"
     if not losses:
         return "no run with that loss"
-    if _best(ours, line) is None:
+    if not _best(ours, line):
         return f"another protocol: theirs {line.get('protocol')!r}, ours {losses[0]['protocol']!r}"
     return "no such metric in the ledger"
-
-
-def published_of(ledger: Ledger) -> Path:
-    """The file that the newest study of the ledger names as `published`, else the one that
-    travels with scalelab."""
-    rows = ledger.query("SELECT spec_toml FROM studies ORDER BY created_at DESC").to_pylist()
-    for row in rows:
-        try:
-            named = tomllib.loads(row["spec_toml"]).get("published")
-        except tomllib.TOMLDecodeError:
-            continue
-        if named:
-            return Path(str(named))
-    return shipped_published()
 
 
 def _row(
@@ -154,46 +142,27 @@ def _row(
         "source": line.get("source"),
         "published_protocol": line.get("protocol"),
         "our_protocol": own["protocol"],
+        "not_stated": "" if seen_is_stated(line.get("protocol") or "") else NOT_STATED,
+        "chosen_by": own["quality_metric"],
         "configuration": own["configuration"],
     }
 
 
-def _published(file: Path) -> list[dict[str, str]]:
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            lines = [dict(line) for line in reader]
-            columns = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        hint = "give a CSV with dataset, model, loss, metric, value"
-        raise DataError(f"cannot read {file}: {reason}", hint) from error
-    missing = [name for name in _COLUMNS if name not in columns]
-    if missing:
-        hint = f"it needs {', '.join(_COLUMNS)}; there are: {', '.join(columns) or 'none'}"
-        raise DataError(f"{file} has no column {missing[0]!r}", hint)
-    for number, line in enumerate(lines, start=2):
-        try:
-            float(line["value"])
-        except (TypeError, ValueError) as error:
-            message = f"{file}, row {number}: value {line['value']!r} is not a number"
-            raise DataError(message, "fix that row") from error
-    return lines
+def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> list[dict[str, Any]]:
+    """The best of `ours` (which are sorted, best first) that `line` describes, of each protocol.
 
-
-def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> dict[str, Any] | None:
-    """The best of `ours` (which are sorted, best first) that `line` describes."""
+    By other protocols, and on other data of the same name, qualities do not compare.
+    """
     wanted = (_plain(line["dataset"]), _plain(line["model"]))
-    return next(
-        (
-            own
-            for own in ours
-            if (_plain(own["dataset"]), _plain(own["model"])) == wanted
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for own in ours:
+        if (
+            (_plain(own["dataset"]), _plain(own["model"])) == wanted
             and _is_loss(own, line["loss"].strip().lower())
-            and _same_split(own["protocol"], line.get("protocol") or "")
-        ),
-        None,
-    )
+            and same_protocol(own["protocol"], line.get("protocol") or "")
+        ):
+            best.setdefault(tuple(own[name] for name in _PLACE), own)
+    return list(best.values())
 
 
 def _is_loss(own: dict[str, Any], published: str) -> bool:
@@ -211,50 +180,13 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
     return ours == published
 
 
-def _same_split(ours: str, published: str) -> bool:
-    """Only the same kind of split, at the same cuts, with the same targets, compares; a split
-    that is not named fits all that have one target per user.
-    """
-    words = published.lower()
-    if _targets_published(words) != _targets_of(ours):
-        return False
-    kind = next((kind for kind in _SPLITS if kind in words), None)
-    if kind is None:
-        return "split" not in words and "session" not in words
-    if (theirs := _cuts(words)) and (own := _cuts(ours)) and own[0] not in theirs:
-        return False
-    return ours.lower().startswith(kind)
-
-
-def _cuts(protocol: str) -> list[set[str]]:
-    """The moments of a split by time that are stated: as dates, as quantiles, or as both."""
-    dates = set(re.findall(r"\d{4}-\d\d-\d\d", protocol))
-    quantiles = {each.rstrip("0") for each in re.findall(r"0\.\d+", protocol)}
-    return [stated for stated in (dates, quantiles) if stated]
-
-
-def _targets_published(words: str) -> str:
-    """What is ranked of a held-out window, in the words of `data.targets`."""
-    if "all targets" in words:
-        return "all"
-    successive = "successive" in words or ("sessions" in words and "last" not in words)
-    return "successive" if successive else "last"
-
-
-def _targets_of(ours: str) -> str:
-    named = re.search(r", targets (\w+)", ours)
-    if named:
-        return named[1]
-    return "successive" if ours.startswith("sessions") else "last"
-
-
 def _figures_of(
     own: dict[str, Any], metric: str, figures: dict[tuple[str, str | None, str], list[float]]
 ) -> list[float]:
     """The values over seeds. Where one list has one target, recall is the hit rate: older ledgers
     hold that alone."""
     metrics = [metric]
-    if _targets_of(own["protocol"]) != "all":
+    if targets_of(own["protocol"]) != "all":
         metrics.append(metric.replace("recall@", "hr@"))
     found = (figures.get((own["configuration"], own["device"], name)) for name in metrics)
     return next((values for values in found if values), [])
