@@ -204,20 +204,19 @@ def answer(
     *,
     budget: str | int | None = None,
     study: str | Path | None = None,
-    runs: Collection[str] = (),
 ) -> Answer:
     """Which configuration to take, in words and numbers, how sure that is, and what to run next.
 
     `budget` is memory that training and evaluation may take (None: that of the study), `study` a
-    name or path: only its runs count, and those with the fingerprints `runs`, which another study
-    of the ledger may have run for it. Raises SpecError, LedgerError.
+    name or path: only its runs count, and those that it took from another study of the ledger.
+    Raises SpecError, LedgerError.
     """
     from scalelab.core.units import parse_bytes
     from scalelab.findings.sentences import answer as answer_of
     from scalelab.store.ledger import Ledger
 
     budget_bytes = parse_bytes(budget) if budget is not None else None
-    return answer_of(Ledger(ledger), budget_bytes, None if study is None else str(study), runs)
+    return answer_of(Ledger(ledger), budget_bytes, None if study is None else str(study))
 
 
 def calibrate(out: str | Path | None = None) -> Path:
@@ -247,7 +246,9 @@ def data_notes(ledger: str | Path, only: Collection[tuple[str, str]] | None = No
 
 
 def baselines(ledger: str | Path) -> list[dict[str, Any]]:
-    """NDCG@10 of rankings that need no training, for each data set and protocol of the ledger."""
+    """Rankings that need no training, for each data set and protocol of the ledger: by NDCG@10, and
+    by each metric that chose between its runs.
+    """
     from scalelab.findings.verdicts import baseline_rows
     from scalelab.store.ledger import Ledger
 

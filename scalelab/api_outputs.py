@@ -31,20 +31,22 @@ def table(
     *,
     rows: Sequence[str] = ("loss",),
     columns: Sequence[str] = ("dataset",),
-    metrics: Sequence[str] = ("ndcg@10", "hr@10"),
+    metrics: Sequence[str] | None = None,
     study: str | None = None,
 ) -> ResultTable:
     """Test results of the best configuration on validation, for each row and column.
 
-    Rows and columns are columns of the view `configurations` or keys such as batch.size. Only what
-    compares is ranked: one data set, protocol, device and results version at a time. Raises
-    SpecError, LedgerError.
+    Rows and columns are columns of the view `configurations` or keys such as batch.size. `metrics`
+    None shows the metric that chose the configurations, NDCG@10 and HR@10. Only what compares is
+    ranked: one data set, protocol, device and results version at a time. Raises SpecError,
+    LedgerError.
     """
     from scalelab.result_tables.result_table import make_table
     from scalelab.store.ledger import Ledger
 
+    wanted = None if metrics is None else list(metrics)
     return make_table(
-        Ledger(ledger), rows=list(rows), columns=list(columns), metrics=list(metrics), study=study
+        Ledger(ledger), rows=list(rows), columns=list(columns), metrics=wanted, study=study
     )
 
 

@@ -82,14 +82,7 @@ def main(
     result = found.pop("result", None)
     answer = None
     if result is not None:
-        from scalelab.cli.results import fingerprints
-
-        answer = api.answer(
-            result.ledger,
-            budget=memory,
-            study=found["study"]["file"],
-            runs=fingerprints(result),
-        )
+        answer = api.answer(result.ledger, budget=memory, study=found["study"]["file"])
     if as_json:
         from scalelab.cli.results import as_document
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from scalelab.cli.finished import Reference
+from scalelab.cli.finished import Reference, name_of_metrics
 from scalelab.cli.output import clean
+from scalelab.core.figures import metric_name
 
 __all__ = ["baselines_line"]
 
@@ -22,17 +23,18 @@ def baselines_line(found: Sequence[Reference]) -> Text:
         shown = ", ".join(f"{clean(name)} {test:.4f}" for name, test in figures.items())
         named = ", ".join(_distinguishing(place, list(places)))
         texts.append(f"{named}: {shown}" if len(places) > 1 else shown)
-    text = f"baselines, test NDCG@10: {'; '.join(texts)}"
+    text = f"baselines, test {name_of_metrics(one.metric for one in found)}: {'; '.join(texts)}"
     return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def _parts(one: Reference) -> tuple[str, ...]:
-    """What names the data and the protocol of a baseline, the best known first."""
+    """What names the data, protocol and metric of a baseline, the best known first."""
     sizes = ((one.num_items, "items"), (one.num_users, "users"))
     return (
         clean(one.dataset),
         *(f"unknown {what}" if count is None else f"{count:,} {what}" for count, what in sizes),
         clean(one.protocol),
+        metric_name(one.metric),
         f"data {one.data_fingerprint}",
     )
 

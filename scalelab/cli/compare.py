@@ -36,10 +36,14 @@ def main(
         console().print(grid(_COLUMNS, cells, right="published ours spread ratio seeds"))
     else:
         note("no finished run has the data set, model, loss and metric of a published result")
-    for theirs, ours in dict.fromkeys(
-        (row["published_protocol"], row["our_protocol"]) for row in rows
+    for theirs, ours, unknown in dict.fromkeys(
+        (row["published_protocol"], row["our_protocol"], row["not_stated"]) for row in rows
     ):
-        note(f"protocols: theirs {theirs or 'not stated'}; ours {ours}")
+        more = f" ({unknown})" if theirs and unknown else ""
+        note(f"protocols: theirs {theirs or 'not stated'}{more}; ours {ours}")
+    chosen_by = dict.fromkeys(row["chosen_by"] for row in rows)
+    if len(chosen_by) > 1:
+        note(f"ours were chosen on validation by {', '.join(chosen_by)}: one row for each")
     if rows:
         for text in api.data_notes(ledger):
             note(text)

@@ -1,10 +1,10 @@
 """Extract from the record of a run what tables show of it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scalelab.core.figures import peak_of, quality_curve, quality_of
+from scalelab.core.figures import metric_name, metric_of, peak_of, quality_curve, quality_of
 from scalelab.core.identity import COMPARABLE, configuration_of
 from scalelab.core.memory_kinds import peak_kind
 from scalelab.core.records import Outcome, Record, Run
@@ -16,6 +16,8 @@ __all__ = [
     "comparable",
     "configuration_of_record",
     "finished_of",
+    "metric_of_record",
+    "name_of_metrics",
     "short_note",
     "without_seed",
 ]
@@ -23,13 +25,14 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A finished run. `valid` and `test` are NDCG@10 over the whole catalog, or None.
+    """A finished run. `valid` and `test` are by its metric, over the whole catalog, or None.
 
     `note` says that it ended at a baseline, below one, or while still rising; "" for neither.
     """
 
     label: str
     outcome: Outcome
+    metric: str
     valid: float | None
     test: float | None
     peak_bytes: int | None
@@ -41,8 +44,9 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """NDCG@10 of a baseline, a ranking that needs no training, on a data set."""
+    """The quality of a baseline, a ranking that needs no training, on a data set."""
 
+    metric: str
     dataset: str
     num_items: int | None
     num_users: int | None
@@ -55,12 +59,13 @@ class Reference:
 
 def finished_of(label: str, record: Record, baselines: Sequence[Reference] = ()) -> Finished:
     """The figures of a record that tables show, beside the `baselines` of its data."""
-    run = record.run
+    run, metric = record.run, metric_of_record(record)
     return Finished(
         label=label,
         outcome=run.outcome,
-        valid=quality_of(record.metrics, run.best_epoch, "valid"),
-        test=quality_of(record.metrics, run.best_epoch, "test"),
+        metric=metric,
+        valid=quality_of(record.metrics, run.best_epoch, "valid", metric),
+        test=quality_of(record.metrics, run.best_epoch, "test", metric),
         peak_bytes=peak_of(record.memory, "train", peak_kind(_device(run))),
         eval_peak_bytes=peak_of(record.memory, "eval", peak_kind(_device(run))),
         train_s=run.train_s,
@@ -74,10 +79,11 @@ def _device(run: Run) -> str:
 
 
 def _note(record: Record, baselines: Sequence[Reference]) -> str:
-    curve = quality_curve(record.metrics)
+    metric = metric_of_record(record)
+    curve = quality_curve(record.metrics, key=metric)
     valid = [curve[epoch] for epoch in sorted(curve)]
-    test = quality_of(record.metrics, record.run.best_epoch, "test")
-    figures = [(one.name, one.valid, one.test) for one in baselines]
+    test = quality_of(record.metrics, record.run.best_epoch, "test", metric)
+    figures = [(one.name, one.valid, one.test) for one in baselines if one.metric == metric]
     return note_on_run(valid, record.run.stopped, test, figures)
 
 
@@ -101,8 +107,20 @@ def comparable(record: Record) -> tuple[str, ...]:
         "protocol": run.protocol,
         "device": None if record.environment is None else record.environment.device,
         "results_version": run.results_version,
+        "quality_metric": metric_of_record(record),
     }
     return tuple(str(known[name]) for name in COMPARABLE)
+
+
+def metric_of_record(record: Record) -> str:
+    """The metric that chose the epoch of the run."""
+    return metric_of(json.loads(record.run.spec))
+
+
+def name_of_metrics(metrics: Iterable[str]) -> str:
+    """The name of the only metric; "quality" where there are several, or none."""
+    found = set(metrics)
+    return metric_name(found.pop()) if len(found) == 1 else "quality"
 
 
 def configuration_of_record(record: Record) -> str:

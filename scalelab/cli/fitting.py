@@ -11,9 +11,10 @@ __all__ = ["fitting_columns", "folded", "selects_all", "shared_values", "with_un
 
 # What people look for first in the views, in this order, as far as it differs between rows.
 _WANTED = (
-    "dataset", "num_items", "loss", "test_ndcg_10", "peak_bytes", "batch_size", "num_negatives",
-    "model", "rounds", "n_chunks", "n_extra_chunks", "n_buckets", "train_s", "num_seeds", "seed",
-    "test_ndcg_10_std", "valid_ndcg_10", "max_len", "hidden_dim",
+    "dataset", "num_items", "loss", "test_quality", "test_ndcg_10", "peak_bytes", "batch_size",
+    "num_negatives", "model", "rounds", "n_chunks", "n_extra_chunks", "n_buckets", "train_s",
+    "num_seeds", "seed", "test_ndcg_10_std", "valid_quality", "valid_ndcg_10", "max_len",
+    "hidden_dim",
 )  # fmt: skip
 
 
@@ -40,8 +41,14 @@ def fitting_columns(columns: Mapping[str, Sequence[str]], width: int) -> list[st
     """The names of columns that fit side by side into `width`, in their own order.
 
     What differs between the rows comes before what they share, the usual columns before others.
+    Where the quality is NDCG@10, it is shown once, under that name.
     """
     shared = shared_values(columns)
+    twice = {
+        name
+        for name, values in columns.items()
+        if "quality" in name and columns.get(name.replace("quality", "ndcg_10")) == values
+    }
     rank = {name: place for place, name in enumerate(_WANTED)}
     order = sorted(columns, key=lambda name: (name in shared, rank.get(name, len(rank))))
     chosen: set[str] = set()
@@ -49,7 +56,7 @@ def fitting_columns(columns: Mapping[str, Sequence[str]], width: int) -> list[st
     for name in order:
         heads = folded(name, columns[name]).split("\n")
         wide = max(map(len, (*heads, *columns[name]))) + 3
-        if name not in shared and wide <= space and wide <= width // 2:
+        if name not in shared and name not in twice and wide <= space and wide <= width // 2:
             chosen.add(name)
             space -= wide
     return [name for name in columns if name in chosen]

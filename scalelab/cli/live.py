@@ -32,7 +32,7 @@ _FAULTS = (Outcome.FAILED, Outcome.DIVERGED, Outcome.TIMEOUT)
 class Running:
     """A run in progress. `limit_bytes` is the budget, else the predicted peak.
 
-    `curve` is NDCG@10 of its evaluations so far.
+    `curve` is the metric of its evaluations so far.
     """
 
     label: str
@@ -47,7 +47,7 @@ class Snapshot:
     """The state of a sweep at one instant. `left` is None while it cannot be estimated.
 
     `left` is the least and the most seconds to the end, `activity` what the sweep does while
-    nothing runs, `labels` those of all runs.
+    nothing runs, `labels` those of all runs, `metrics` those that chose between finished ones.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Snapshot:
     counts: dict[str, int]
     running: tuple[Running, ...]
     finished: tuple[Finished, ...]
+    metrics: tuple[str, ...]
     pareto_front: tuple[Point, ...]
     baselines: tuple[Reference, ...]
     budgets: tuple[int, ...]
@@ -104,6 +105,8 @@ class LiveState(SweepObserver):
         # One per data set, protocol and device: across those, nothing is comparable.
         self._pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
         self._baselines: dict[tuple[str, ...], tuple[Reference, ...]] = {}
+        # The metrics of the runs that have ended, by data fingerprint and protocol.
+        self._metrics: dict[tuple[str, ...], dict[str, None]] = {}
         self._remaining = Remaining(workers)
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
@@ -152,6 +155,7 @@ class LiveState(SweepObserver):
                 self._baselines[place] = _references(record)
             known = self._baselines.get(place, ())
             finished = finished_of(self._cells[run_id].label, record, known)
+            self._metrics.setdefault(place, {})[finished.metric] = None
             self._finished.append(finished)
             if record.run.outcome in _FAULTS:
                 where = f" in {record.run.phase}" if record.run.phase else ""
@@ -201,7 +205,15 @@ class LiveState(SweepObserver):
                 running=tuple(self._running(run_id, now) for run_id in self._started),
                 finished=tuple(self._finished),
                 pareto_front=points,
-                baselines=tuple(one for found in self._baselines.values() for one in found),
+                metrics=tuple(
+                    {metric: None for found in self._metrics.values() for metric in found}
+                ),
+                baselines=tuple(
+                    one
+                    for place, found in self._baselines.items()
+                    for one in found
+                    if one.metric in self._metrics[place]
+                ),
                 budgets=budgets_around(self._budget_bytes, points),
                 messages=tuple(self._messages),
             )
@@ -254,22 +266,22 @@ class LiveState(SweepObserver):
 
 
 def _references(record: Record) -> tuple[Reference, ...]:
-    """The baselines of the data of a run, the best on test first."""
-    known = (one for one in record.baselines if (one.metric, one.k) == ("ndcg", 10))
-    figures = {(one.name, one.split): one.value for one in known}
+    """The baselines of the data of a run by every metric, the best on test first."""
+    figures = {(f"{b.metric}@{b.k}", b.name, b.split): b.value for b in record.baselines}
     run = record.run
     found = [
         Reference(
+            metric=metric,
             dataset=run.dataset,
             num_items=run.num_items,
             num_users=run.num_users,
             protocol=run.protocol,
             data_fingerprint=run.data_fingerprint or "",
             name=name.replace("_", " "),
-            valid=figures.get((name, "valid")),
-            test=figures.get((name, "test")),
+            valid=figures.get((metric, name, "valid")),
+            test=figures.get((metric, name, "test")),
         )
-        for name in dict.fromkeys(name for name, _ in figures)
+        for metric, name in dict.fromkeys((metric, name) for metric, name, _ in figures)
     ]
     return tuple(sorted(found, key=lambda one: -(one.test or 0.0)))
 

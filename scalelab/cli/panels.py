@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from scalelab.cli.finished import Finished, short_note, without_seed
+from scalelab.cli.finished import Finished, name_of_metrics, short_note, without_seed
 from scalelab.cli.live import Running
 from scalelab.cli.names import readable, short_names
 from scalelab.cli.output import clean
@@ -131,7 +131,8 @@ def finished_table(runs: tuple[Finished, ...], labels: tuple[str, ...], width: i
     if has_words:
         fixed.append(Column("", width=11 if width >= _WITH_BAR else 8))
     names = _Names(labels, width, fixed)
-    table = _table(Column("finished", ratio=1), *fixed)
+    name = name_of_metrics(run.metric for run in runs)
+    table = _table(Column(f"finished, by {name}" if runs else "finished", ratio=1), *fixed)
     for run in runs:
         outcome = run.outcome.value
         word = short_note(run.note) if outcome == "done" else outcome
@@ -153,8 +154,13 @@ def pareto_table(
     labels: tuple[str, ...],
     width: int,
     lines: int,
+    *,
+    metric: str,
 ) -> Table:
-    """The Pareto front, best first, with the largest budget under which each row is the best."""
+    """The Pareto front by `metric` and memory, best first.
+
+    Beside each row is the largest budget under which it is the best.
+    """
     fixed = [
         Column("valid", justify="right", width=6),
         Column("test", justify="right", width=6),
@@ -169,7 +175,7 @@ def pareto_table(
     seeds = {point.label: f" ({point.seeds} seeds)" for point in pareto_front if point.seeds > 1}
     space = width - max(map(len, seeds.values()), default=0)
     names = _Names(tuple(dict.fromkeys(map(without_seed, labels))), space, fixed)
-    table = _table(Column("Pareto front: quality and memory", ratio=1), *fixed)
+    table = _table(Column(f"Pareto front: {metric} and memory", ratio=1), *fixed)
     for point in pareto_front[:lines]:
         under = best_under(point, pareto_front, budgets)
         name = names.of(point.label)

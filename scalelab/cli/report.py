@@ -48,7 +48,7 @@ def main(
         str | None,
         typer.Option(
             metavar="NAME@K",
-            help="What charts of quality show, such as hr@10 or mrr@20. Default: ndcg@10.",
+            help="What charts of quality show, such as hr@10. Default: that which chose the runs.",
         ),
     ] = None,
     watch: Annotated[

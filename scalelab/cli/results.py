@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab import api
 from scalelab.cli.answer import show_answer
-from scalelab.cli.finished import Finished, without_seed
+from scalelab.cli.finished import Finished, name_of_metrics, without_seed
 from scalelab.cli.names import readable
 from scalelab.cli.output import console, grid, note, one_line, say
 from scalelab.cli.panels import best_under
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
 from scalelab.cli.screen import summary
 from scalelab.core.events import Planned
+from scalelab.core.figures import metric_name
 from scalelab.core.identity import COMPARABLE
 from scalelab.core.records import Outcome
 from scalelab.core.units import format_bytes, format_range, format_seconds
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from scalelab.api import Answer
     from scalelab.api_run import SweepResult
 
-__all__ = ["as_document", "fingerprints", "show_dry_run", "show_results"]
+__all__ = ["as_document", "show_dry_run", "show_results"]
 
 # The results of thousands of runs are read with a query, not in a terminal.
 _MOST_ROWS = 50
@@ -89,7 +90,7 @@ def show_results(
     rows = _rows(result)
     labels = {_fingerprint(cell): cell.label or "base" for cell in result.cells}
     found = [(rows[key], _finished(labels[key], rows[key])) for key in labels if key in rows]
-    found.sort(key=lambda pair: -1.0 if pair[1].valid is None else -pair[1].valid - 2.0)
+    found.sort(key=lambda pair: _rank(pair[1]))
     screen = console()
     if found:
         screen.print(_results_table([finished for _, finished in found[:_MOST_ROWS]]))
@@ -97,15 +98,22 @@ def show_results(
         screen.print(f"... and {len(found) - _MOST_ROWS} more (see: scalelab query)")
     places = {(row["data_fingerprint"], row["protocol"]) for row, _ in found}
     known = api.baselines(result.ledger) if found else []
-    baselines = [one for one in known if (one["data_fingerprint"], one["protocol"]) in places]
+    metrics = {finished.metric for _, finished in found}
+    baselines = [
+        one
+        for one in known
+        if (one["data_fingerprint"], one["protocol"]) in places and one["quality_metric"] in metrics
+    ]
     _show_pareto_front(found, budget_bytes, baselines)
-    oracle = {row["oracle_ndcg_10"] for row, _ in found} - {None}
-    if oracle:
-        low, high = f"{min(oracle):.4f}", f"{max(oracle):.4f}"
-        bound = low if low == high else f"{low} to {high}"
-        screen.print(
-            f"no model can score more than {bound} in test NDCG@10 (oracle: the true probabilities)"
-        )
+    for metric in sorted(metrics):
+        oracle = {row["oracle_quality"] for row, one in found if one.metric == metric} - {None}
+        if oracle:
+            low, high = f"{min(oracle):.4f}", f"{max(oracle):.4f}"
+            bound = low if low == high else f"{low} to {high}"
+            screen.print(
+                f"no model can score more than {bound} in test {metric_name(metric)} "
+                "(oracle: the true probabilities)"
+            )
     if found:
         for text in api.data_notes(result.ledger, places):
             say(text)
@@ -137,19 +145,15 @@ def _show_pareto_front(
     )
     if points:
         sizes = {row["data_fingerprint"]: row["num_items"] or 0 for row, _ in found}
-        console().print(_pareto_table(points, budget_bytes, baselines, sizes))
-
-
-def fingerprints(result: "SweepResult") -> list[str]:
-    """Those of all runs of a sweep, also of the ones that another study had run before."""
-    return [_fingerprint(cell) for cell in result.cells]
+        metric = name_of_metrics(finished.metric for _, finished in found)
+        console().print(_pareto_table(points, metric, budget_bytes, baselines, sizes))
 
 
 def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
     """The last attempt of each run in the ledger, by fingerprint."""
     if not Path(result.ledger).exists():
         return {}
-    rows = api.results(result.ledger, fingerprints(result))
+    rows = api.results(result.ledger, [_fingerprint(cell) for cell in result.cells])
     return {row["fingerprint"]: row for row in rows}
 
 
@@ -158,11 +162,12 @@ def _fingerprint(cell: Planned) -> str:
 
 
 def _results_table(runs: list[Finished]) -> Any:
-    columns = ("run", "outcome", "valid", "test", "peak", "train", "note")
+    columns = ("run", "outcome", "metric", "valid", "test", "peak", "train", "note")
     rows = [
         (
             readable(run.label),
             run.outcome.value,
+            metric_name(run.metric),
             _quality(run.valid),
             _quality(run.test),
             _bytes(run.peak_bytes),
@@ -173,12 +178,16 @@ def _results_table(runs: list[Finished]) -> Any:
     ]
     if not any(run.error or run.note for run in runs):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    title = "Results: NDCG@10 on validation and test, peak memory and time of training"
+    if len({run.metric for run in runs}) == 1:
+        columns, rows = (*columns[:2], *columns[3:]), [(*row[:2], *row[3:]) for row in rows]
+    name = name_of_metrics(run.metric for run in runs)
+    title = f"Results: {name} on validation and test, peak memory and time of training"
     return grid(columns, rows, title=title, right="valid test peak train")
 
 
 def _pareto_table(
     points: tuple[Point, ...],
+    metric: str,
     budget_bytes: int | None,
     baselines: list[dict[str, Any]],
     sizes: Mapping[str, int],
@@ -199,19 +208,22 @@ def _pareto_table(
                 point.note,
             )
         )
+    metrics = {one["quality_metric"] for one in baselines}
     named = len({one["dataset"] for one in baselines}) > 1
     several = len({one["data_fingerprint"] for one in baselines}) > 1
     for one in baselines:
-        qualities = (_quality(one["valid_ndcg_10"]), _quality(one["test_ndcg_10"]))
+        qualities = (_quality(one["valid_quality"]), _quality(one["test_quality"]))
         # Catalogs of different sizes may share the name of their data set.
         where = one["dataset"] if named else f"{sizes[one['data_fingerprint']]:,} items"
         name = f"baseline: {one['name'].replace('_', ' ')}" + (f" ({where})" if several else "")
+        name += f" by {metric_name(one['quality_metric'])}" if len(metrics) > 1 else ""
         rows.append((name, *qualities, "", "", "", ""))
     columns = ("configuration", "valid", "test", "peak", "train", "best under", "note")
     if not any(point.note for point in points):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
     title = (
-        "Pareto front: configurations that no other beats in validation quality and memory at once"
+        "Pareto front: configurations that no other beats in validation "
+        f"{metric} and memory at once"
     )
     return grid(columns, rows, title=title, right="valid test peak train")
 
@@ -220,14 +232,20 @@ def _finished(label: str, row: dict[str, Any]) -> Finished:
     return Finished(
         label=label,
         outcome=Outcome(row["outcome"]),
-        valid=row["valid_ndcg_10"],
-        test=row["test_ndcg_10"],
+        metric=row["quality_metric"],
+        valid=row["valid_quality"],
+        test=row["test_quality"],
         peak_bytes=row["peak_bytes"],
         eval_peak_bytes=row["eval_peak_bytes"],
         train_s=row["train_s"],
         error=row["error"] or "",
         note=row["note"],
     )
+
+
+def _rank(one: Finished) -> tuple[str, bool, float]:
+    """The best first, metric by metric; those without a quality last."""
+    return one.metric, one.valid is None, -(one.valid or 0.0)
 
 
 def _would_run(cell: Planned) -> bool:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scalelab.cli.baselines_line import baselines_line
+from scalelab.cli.finished import name_of_metrics
 from scalelab.cli.live import Snapshot
 from scalelab.cli.output import clean
 from scalelab.cli.panels import (
@@ -129,7 +130,8 @@ class _Body:
             return [table]
         if name == "pareto":
             points, budgets = now.pareto_front, now.budgets
-            return [pareto_table(points, budgets, now.labels, width, lines - 1)]
+            metric = name_of_metrics(now.metrics)
+            return [pareto_table(points, budgets, now.labels, width, lines - 1, metric=metric)]
         if name == "finished":
             return [finished_table(now.finished[-(lines - 1) :], now.labels, width)]
         return lines_of_messages[:lines] if self._answer else lines_of_messages[-lines:]

@@ -82,7 +82,7 @@ def main(
 ) -> int:
     """Run every configuration of a study and store the results. The same command resumes it."""
     # Imported here because the live view needs rich, which other commands should not wait for.
-    from scalelab.cli.results import as_document, fingerprints, show_dry_run, show_results
+    from scalelab.cli.results import as_document, show_dry_run, show_results
     from scalelab.cli.watch import watching
 
     spec = StudySpec.load(study)
@@ -111,10 +111,7 @@ def main(
             observer=observer,
         )
     # The study as it was typed: the next command names it so.
-    answer = None
-    if not dry_run:
-        runs = fingerprints(result)
-        answer = api.answer(result.ledger, budget=budget, study=study, runs=runs)
+    answer = None if dry_run else api.answer(result.ledger, budget=budget, study=study)
     if as_json:
         show_json(as_document(result, dry_run=dry_run, answer=answer))
     elif dry_run:

@@ -26,7 +26,12 @@ def main(
         typer.Option(help="What makes a row: settings, joined by commas, as loss or model,loss."),
     ] = "loss",
     columns: Annotated[str, typer.Option(help="What makes a group of columns.")] = "dataset",
-    metrics: Annotated[str, typer.Option(help="Test metrics, joined by commas.")] = "ndcg@10,hr@10",
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Test metrics, joined by commas. Default: that which chose, ndcg@10 and hr@10."
+        ),
+    ] = None,
     format: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +67,7 @@ def main(
             ledger,
             rows=_names(rows),
             columns=_names(columns),
-            metrics=_names(metrics),
+            metrics=None if metrics is None else _names(metrics),
             study=study,
         )
         text = made.document(format)

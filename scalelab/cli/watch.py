@@ -15,6 +15,7 @@ from scalelab.cli.output import console, note, one_line
 from scalelab.cli.screen import draw, summary
 from scalelab.core.errors import ScalelabError
 from scalelab.core.events import GpuMeter, Planned, Progress
+from scalelab.core.figures import metric_name
 from scalelab.core.records import Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
 
@@ -189,7 +190,7 @@ class PlainLines(LiveState):
         self._printed[progress.run_id] = now
         parts = [f"epoch {progress.epoch}/{progress.epochs}", progress.phase]
         if progress.metric is not None:
-            parts.append(f"{progress.metric_key.upper()} {progress.metric:.4f}")
+            parts.append(f"{metric_name(progress.metric_key)} {progress.metric:.4f}")
         if progress.used_bytes is not None:
             parts.append(format_bytes(progress.used_bytes))
         if progress.tokens_per_s is not None:
@@ -202,7 +203,7 @@ class PlainLines(LiveState):
         finished = self.snapshot().finished[-1]
         parts: list[str] = []
         if finished.valid is not None:
-            parts.append(f"valid NDCG@10 {finished.valid:.4f}")
+            parts.append(f"valid {metric_name(finished.metric)} {finished.valid:.4f}")
         if finished.test is not None:
             parts.append(f"test {finished.test:.4f}")
         if finished.peak_bytes is not None:

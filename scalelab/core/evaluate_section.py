@@ -22,7 +22,7 @@ def _as_lengths(value: Any) -> Any:
 
 
 class EvaluateSpec(Section, frozen=True):
-    """Which figures of the rankings are computed, and which of them chooses the epoch."""
+    """Which figures of the rankings are computed, and which of them chooses."""
 
     k: Annotated[
         tuple[PositiveInt, ...],
@@ -32,7 +32,7 @@ class EvaluateSpec(Section, frozen=True):
     ] = (1, 5, 10, 20)
     """Lengths of the lists whose metrics are stored; 10 and that of evaluate.metric always are."""
     metric: Annotated[str, AfterValidator(_is_metric)] = QUALITY_KEY
-    """Validation metric that chooses the epoch: ndcg, hr, recall or mrr, such as mrr@20."""
+    """Validation metric that chooses epoch and configuration: ndcg, hr, recall or mrr, as hr@20."""
 
     positions: NonNegativeInt = 0
     """Training targets before the held-out ones that are ranked after training too; 0: none."""

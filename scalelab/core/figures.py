@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from scalelab.core.records import Memory, Metric
 
@@ -10,6 +11,8 @@ __all__ = [
     "QUALITY",
     "QUALITY_K",
     "QUALITY_KEY",
+    "metric_name",
+    "metric_of",
     "peak_of",
     "quality_curve",
     "quality_of",
@@ -17,10 +20,24 @@ __all__ = [
 
 # What a ranking is judged by, each at the length of a list.
 METRICS = ("ndcg", "hr", "recall", "mrr")
-# Validation chooses the configuration by this metric, and the epoch where a run names no other.
+# Validation chooses the epoch and the configuration by this metric where a run names no other.
 QUALITY = "ndcg"
 QUALITY_K = 10
 QUALITY_KEY = f"{QUALITY}@{QUALITY_K}"
+
+
+def metric_of(sections: Mapping[str, Any]) -> str:
+    """The metric that chooses the epoch of a run and by which configurations are compared:
+    `evaluate.metric` of its spec, such as hr@20.
+    """
+    return str(sections.get("evaluate", {}).get("metric", QUALITY_KEY))
+
+
+def metric_name(key: str) -> str:
+    """As papers write it, such as NDCG@10, Recall@20 or Target popularity."""
+    name, mark, k = key.partition("@")
+    plain = name in ("recall", "coverage", "popularity") or not k
+    return (name.replace("_", " ").capitalize() if plain else name.upper()) + mark + k
 
 
 def peak_of(
@@ -37,7 +54,7 @@ def peak_of(
 def quality_curve(
     metrics: Iterable[Metric], split: str = "valid", key: str = QUALITY_KEY
 ) -> dict[int, float]:
-    """NDCG@10 (or another metric `key`) by epoch, without values that are not finite."""
+    """A metric by epoch, without values that are not finite."""
     name, _, k = key.partition("@")
     return {
         metric.epoch: metric.value

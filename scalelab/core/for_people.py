@@ -12,7 +12,7 @@ __all__ = ["with_unit"]
 # A view of these columns has nothing but bytes in its other columns.
 _COMPONENTS = frozenset({"item_table", "optimizer_state", "activations", "further"})
 _NO_BYTES = frozenset({"run_id", "stage", "kind", "source"})
-_QUALITY = re.compile(r"(^|_)(ndcg|hr|mrr|recall|coverage)(_|$)")
+_QUALITY = re.compile(r"(^|_)(ndcg|hr|mrr|recall|coverage|quality)(_|$)")
 
 
 def with_unit(name: str, value: Any, columns: Sequence[str]) -> str:

@@ -19,8 +19,9 @@ __all__ = [
 # 3: files are read by the types of all their values; options of losses have new names.
 RESULTS_VERSION = 3
 
-# Columns that two runs must share for their qualities and their memory to compare.
-COMPARABLE = ("data_fingerprint", "protocol", "device", "results_version")
+# Columns that two runs must share for their qualities and their memory to compare. Runs that kept
+# the best epoch by different metrics were trained for different aims.
+COMPARABLE = ("data_fingerprint", "protocol", "device", "results_version", "quality_metric")
 # The same for their times.
 COMPARABLE_IN_TIME = (*COMPARABLE, "threads")
 

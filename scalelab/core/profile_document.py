@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from scalelab.core.figures import metric_of, quality_curve
 from scalelab.core.memory_kinds import Sizes, reconciled
 from scalelab.core.notes import notes_on_targets
 from scalelab.core.records import Record
@@ -26,8 +27,10 @@ def profile_document(record: Record, files: Mapping[str, Path]) -> dict[str, Any
     """
     run = record.run
     memory, reasons = _memory(record, "measured"), _reasons(record)
-    valid = [m.value for m in record.metrics if (m.split, m.name, m.k) == ("valid", "ndcg", 10)]
-    popularity = _baselines(record).get("popularity", {}).get("valid", {}).get("ndcg@10")
+    metric = metric_of(json.loads(run.spec))
+    curve = quality_curve(record.metrics, key=metric)
+    valid = [curve[epoch] for epoch in sorted(curve)]
+    popularity = _baselines(record).get("popularity", {}).get("valid", {}).get(metric)
     steps = [s.value for s in record.samples if s.name == "step_s" and s.value is not None]
     return {
         "outcome": run.outcome.value,

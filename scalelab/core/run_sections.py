@@ -95,9 +95,9 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     rows that repeat user, item and time ("exact"), or the item before ("consecutive"). Splits by
     time are cut at `cut` (a date, or a quantile of all times), else at `quantile`; `valid_cut` ends
     the validation window of "global_time". "sessions" takes each history for a session and splits
-    them by their order: there the cuts are shares of all sessions, their numbers or dates.
-    `recent_days` is the window of the baseline that counts recent interactions only; no run depends
-    on it.
+    them by their order (of first clock times, else of numeric ids, else of first appearance): there
+    the cuts are shares of all sessions, their numbers or dates. `recent_days` is the window of the
+    baseline that counts recent interactions only; no run depends on it.
     """
 
     kind: ClassVar[str] = "readers"

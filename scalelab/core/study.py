@@ -81,7 +81,7 @@ class SearchSpec(Section, frozen=True):
     seed: NonNegativeInt = 0
     """Seed of the sampler."""
     objectives: tuple[Literal["quality", "memory", "time"], ...] = ("quality", "memory")
-    """What is to be best: validation NDCG@10, peak bytes, training seconds."""
+    """What is to be best: evaluate.metric on validation, peak bytes, training seconds."""
 
 
 class StudySpec(Section, frozen=True):

@@ -24,7 +24,7 @@ AT_BASELINE = "ended at the popularity baseline"
 STILL_RISING = "still rising when it ended"
 BELOW = "below the baseline"
 
-# Validation NDCG@10 in multiples of the popularity baseline's, from which a model has left it.
+# Validation quality in multiples of the popularity baseline's, from which a model has left it.
 ABOVE_BASELINE = 1.1
 # Updates after which a model that is still level with the popularity list is taken as any other.
 _LONGEST_PLATEAU = 2_000
@@ -33,19 +33,19 @@ _GAIN = 0.01
 
 
 def above_baseline(value: float, popularity: float) -> bool:
-    """Is a validation NDCG@10 clearly above that of the popularity baseline?"""
+    """Is a quality on validation clearly above that of the popularity baseline?"""
     return value > ABOVE_BASELINE * popularity
 
 
 def left_plateau(value: float, popularity: float, updates: int) -> bool:
-    """May a run be judged by this validation NDCG@10: is it above the popularity baseline, or has
+    """May a run be judged by this validation quality: is it above the popularity baseline, or has
     it had as many updates as any loss needs to get there?
     """
     return above_baseline(value, popularity) or updates >= _LONGEST_PLATEAU
 
 
 def at_baseline(valid: Sequence[float], popularity: float | None) -> bool:
-    """Has no validation (NDCG@10, in the order of the epochs) left the popularity baseline?
+    """Has no validation (in the order of the epochs) left the popularity baseline?
 
     False where nothing was validated or the baseline is not known.
     """
@@ -53,7 +53,7 @@ def at_baseline(valid: Sequence[float], popularity: float | None) -> bool:
 
 
 def still_rising(valid: Sequence[float], stopped: str | None) -> bool:
-    """Did training end although validation (NDCG@10, in the order of the epochs) still rose?
+    """Did training end although validation (in the order of the epochs) still rose?
 
     It did where the best of the last quarter of the validations, at least one, is over 1 % above
     the best before. A run that patience has stopped rose no more; one validation says nothing.
@@ -72,7 +72,7 @@ def note_on_run(
 ) -> str:
     """What must be known of a run before it is compared with others; "" where there is nothing.
 
-    `baselines` are names with NDCG@10 on validation and test.
+    `baselines` are names with the metric on validation and test.
     """
     found = list(baselines)
     popularity = next((one for name, one, _ in found if name == "popularity"), None)

@@ -22,7 +22,8 @@ def by_session(
     """The sessions before `cut` train whole, those before `valid_cut` validate, the others test.
 
     Each history is a session. Where times are clock times they are in the order of their first
-    interactions, else in that of the data. A cut is a share of the sessions (below 1), their
+    interactions. Else they are in the order of their ids where those are numbers, and in the order
+    of first appearance where they are text. A cut is a share of the sessions (below 1), their
     number, or a date before which they begin. An empty `valid_cut` is the middle of the sessions
     from the cut on. What a session has after its first interaction is its window of targets. Raises
     DataError.
@@ -79,4 +80,5 @@ def _number(interactions: Interactions, cut: str | float, key: str, order: np.nd
         begins = moment(interactions, cut, key)
         assert interactions.times is not None
         return int((interactions.times[interactions.offsets[:-1]] < begins).sum())
-    return math.ceil(cut * len(order)) if 0 < cut < 1 else int(cut)
+    # 0.55 * 100 is a little above 55 in floats.
+    return math.ceil(round(cut * len(order), 9)) if 0 < cut < 1 else int(cut)

@@ -4,19 +4,24 @@ The users of a data set are a sample: other users would give another mean. A pai
 as many users again, with replacement, and looks at the mean difference of each drawing.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["DRAWS", "LEVEL", "Difference", "adjusted", "paired_bootstrap"]
+__all__ = ["DRAWS", "LEVEL", "Difference", "adjusted", "draws_for", "paired_bootstrap"]
 
 # Enough that 50 comparisons can find a difference: 50 times the smallest p-value is below LEVEL.
 DRAWS = 3_000
+_DRAWS_EACH = 60
+_MOST_DRAWS = 12_000
 # Differences whose adjusted p-value is below this are taken as real.
 LEVEL = 0.05
 # Beyond so many standard errors no drawing of a bootstrap comes near 0.
 _CLEAR = 8.0
+# The two-sided tail of the normal distribution there: smaller than drawings can show.
+_CLEAR_P = math.erfc(_CLEAR / math.sqrt(2))
 _MOST_VALUES = 2_000
 # No correction makes a p-value smaller: what is above this needs no more digits.
 _FAR_ABOVE = 0.2
@@ -42,8 +47,9 @@ def paired_bootstrap(
 ) -> Difference:
     """The difference first - second of two figures of each user.
 
-    The p-value is twice the share of drawings on the smaller side of 0, those at 0 counted on both.
-    With `enough`, so many drawings will do where they already show a p-value far above every level.
+    The p-value is twice the share of drawings on the smaller side of 0, those at 0 counted on both;
+    beyond eight standard errors it is the tail of the normal distribution there. With
+    `enough`, so many drawings will do where they already show a p-value far above every level.
     """
     values, counts = _grouped(np.asarray(first, float) - np.asarray(second, float))
     number = int(counts.sum())
@@ -51,15 +57,24 @@ def paired_bootstrap(
     error = float(np.sqrt((values - mean) ** 2 @ counts)) / number
     if abs(mean) > _CLEAR * error:
         half = 1.96 * error
-        return Difference(
-            mean=mean, low=mean - half, high=mean + half, p_value=2 / (draws + 1) if mean else 1.0
-        )
+        # The normal tail holds for many users only; a few may agree by chance.
+        p_value = max(_CLEAR_P, min(2 / (draws + 1), 2.0 ** (1 - min(number, 100))))
+        return Difference(mean=mean, low=mean - half, high=mean + half, p_value=p_value)
     rng = np.random.default_rng(seed)
-    means = _means(rng, values, counts, draws if enough is None else enough)
-    if enough is not None and _p_value(means) < _FAR_ABOVE:
+    enough = draws if enough is None else min(enough, draws)
+    means = _means(rng, values, counts, enough)
+    if enough < draws and _p_value(means) < _FAR_ABOVE:
         means = np.concatenate([means, _means(rng, values, counts, draws - enough)])
     low, high = np.quantile(means, (0.025, 0.975))
     return Difference(mean=mean, low=float(low), high=float(high), p_value=_p_value(means))
+
+
+def draws_for(comparisons: int) -> int:
+    """Enough that the smallest p-value of so many comparisons is below LEVEL when corrected.
+
+    Beyond 300 comparisons more would take too long: there only clear differences are found.
+    """
+    return min(max(DRAWS, _DRAWS_EACH * comparisons), _MOST_DRAWS)
 
 
 def adjusted(p_values: Sequence[float]) -> list[float]:

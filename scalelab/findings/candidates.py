@@ -1,7 +1,7 @@
 """Read from a ledger the configurations that the answer chooses from, and what did not finish."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,46 +13,56 @@ from scalelab.store.ledger import Ledger
 
 __all__ = ["CLOSE", "Candidate", "Group", "groups_of"]
 
-# A configuration comes close to another with this share of its NDCG@10 on validation.
+# A configuration comes close to another with this share of its quality on validation.
 CLOSE = 0.95
 # Only so many of a group, the best on validation, are compared with the best one.
 _MOST = 50
 
 _SAME = " AND ".join(f"k.{name} IS NOT DISTINCT FROM other.{name}" for name in COMPARABLE)
 _GROUP = ", ".join(COMPARABLE)
-# Specs are long: they are looked up only for the configurations that are left.
-_CANDIDATES = f"""
+# The peak of evaluation by the last attempt of each run, as in the view `configurations`, which has
+# no such column in older ledgers.
+_KNOWN = f"""
 WITH evaluated AS (
     SELECT {", ".join(KEY)}, max(eval_peak_bytes) AS eval_peak_bytes, max(seed) AS last_seed
-    FROM results GROUP BY ALL
+    FROM results SEMI JOIN (
+        SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
+        FROM results GROUP BY fingerprint, device
+    ) AS newest USING (run_id) GROUP BY ALL
 ),
 known AS (
     SELECT {", ".join(f"c.{name}" for name in KEY)}, dataset, num_items, num_users, num_seeds,
-        valid_ndcg_10, test_ndcg_10, test_ndcg_10_std, oracle_ndcg_10, peak_bytes, peak_bytes_max,
+        valid_quality, test_quality, test_quality_std, oracle_quality, valid_ndcg_10,
+        test_ndcg_10, test_ndcg_10_std, oracle_ndcg_10, peak_bytes, peak_bytes_max,
         train_s, num_lost, e.eval_peak_bytes, e.last_seed,
         num_lost = 0 AND ($budget IS NULL
             OR (peak_bytes_max <= $budget AND e.eval_peak_bytes <= $budget)) IS TRUE AS fits
     FROM configurations AS c JOIN evaluated AS e
         ON {" AND ".join(f"c.{name} IS NOT DISTINCT FROM e.{name}" for name in KEY)}
-    WHERE valid_ndcg_10 IS NOT NULL AND test_ndcg_10 IS NOT NULL
-        AND ($studies IS NULL OR list_has_any(study_ids, $studies) OR c.configuration IN (
-            SELECT configuration FROM results WHERE list_contains($runs, fingerprint)
-        ))
-),
+    WHERE valid_quality IS NOT NULL AND test_quality IS NOT NULL
+        AND ($studies IS NULL OR list_has_any(study_ids, $studies))
+)"""
+_FITTING = f"{_KNOWN} SELECT {', '.join(KEY)} FROM known WHERE fits"
+# Specs are long: they are looked up only for the configurations that are left.
+_CANDIDATES = f"""{_KNOWN},
 totals AS (
     SELECT {_GROUP}, count(*) AS num_finished, count(*) FILTER (fits) AS num_fit,
         count(*) FILTER (num_lost > 0) AS num_with_lost, max(last_seed) AS group_last_seed,
         min(greatest(peak_bytes_max, eval_peak_bytes)) FILTER (num_lost = 0) AS least_bytes,
-        max(valid_ndcg_10) FILTER (fits) AS best_valid
+        max(valid_quality) FILTER (fits) AS best_valid,
+        max(test_quality) FILTER (fits) AS best_test,
+        min(peak_bytes) FILTER (fits) AS least_peak_bytes,
+        count(peak_bytes) FILTER (fits) AS num_with_peak
     FROM known GROUP BY ALL
 ),
 left_over AS (
     SELECT k.*, num_finished, num_fit, num_with_lost, group_last_seed, least_bytes,
-        fits AND valid_ndcg_10 >= {CLOSE} * best_valid AS is_close
+        best_test, least_peak_bytes, num_with_peak,
+        fits AND valid_quality >= {CLOSE} * best_valid AS is_close
     FROM known AS k JOIN totals AS other ON {_SAME}
     QUALIFY row_number() OVER (
             PARTITION BY k.{", k.".join(COMPARABLE)}, fits
-            ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
+            ORDER BY valid_quality DESC, peak_bytes, configuration
         ) <= CASE WHEN fits THEN {_MOST} ELSE 1 END
         OR is_close AND row_number() OVER (
             PARTITION BY k.{", k.".join(COMPARABLE)}, is_close
@@ -63,26 +73,40 @@ SELECT left_over.*, spec FROM left_over JOIN (
     SELECT configuration, any_value(spec)::VARCHAR AS spec
     FROM results SEMI JOIN left_over USING (configuration) GROUP BY configuration
 ) AS specs USING (configuration)
-ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version,
-    fits DESC, valid_ndcg_10 DESC, peak_bytes, configuration
+ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version, quality_metric,
+    fits DESC, valid_quality DESC, peak_bytes, configuration
 """
 # By the last attempt of each run; a run that ended early does not know its data or its device.
 _ENDINGS = """
-SELECT dataset, protocol, data_fingerprint, outcome, count(*) AS number FROM (
-    SELECT dataset, protocol, data_fingerprint, outcome FROM runs
-    WHERE $studies IS NULL OR list_contains($studies, study_id)
-        OR list_contains($runs, fingerprint)
+SELECT dataset, protocol, data_fingerprint, quality_metric, outcome, count(*) AS number FROM (
+    SELECT dataset, protocol, data_fingerprint, quality_metric, outcome FROM runs
+    WHERE $studies IS NULL OR list_contains($studies, study_id) OR fingerprint IN (
+        SELECT fingerprint FROM reused_runs WHERE list_contains($studies, reused_runs.study_id)
+    )
     QUALIFY row_number() OVER (
         PARTITION BY fingerprint
         ORDER BY outcome = 'done' DESC, attempt DESC, started_at DESC, run_id
     ) = 1
-) GROUP BY ALL ORDER BY dataset, protocol, data_fingerprint, outcome
+) GROUP BY ALL ORDER BY dataset, protocol, data_fingerprint, quality_metric, outcome
 """
 
 
 @dataclass(frozen=True, kw_only=True)
+class NDCG:
+    """NDCG@10 of a configuration, whatever metric it was chosen by."""
+
+    valid: float | None
+    test: float | None
+    test_std: float | None
+    oracle: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A finished configuration: means over its seeds, the highest peak of evaluation."""
+    """A finished configuration: means over its seeds, the highest peak of evaluation.
+
+    `valid`, `test` and `oracle` are by the metric of its group; `ndcg_10` has those by NDCG@10.
+    """
 
     key: Key
     label: str
@@ -92,6 +116,7 @@ class Candidate:
     test: float
     test_std: float | None
     oracle: float | None
+    ndcg_10: NDCG
     peak_bytes: int | None
     eval_peak_bytes: int | None
     train_s: float | None
@@ -100,22 +125,25 @@ class Candidate:
     @property
     def at_baseline(self) -> bool:
         """Whether every seed of it ended level with the popularity list."""
-        return self.verdict.at_baseline == self.seeds
+        return self.verdict.all_at_baseline
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """What may be compared with each other: one data set, protocol, device and results version.
+    """What may be compared: one data set, protocol, device, results version and metric.
 
-    `candidates` fit the budget, the best on validation first, at most 50 and the cheapest close
-    one. `least_bytes` is the highest peak of the configuration with the lowest one, evaluation
-    counted. `endings` counts runs of
-    that data by outcome, without those that are done where some have a quality.
+    `metric` chose the epochs, and all qualities are by it. `candidates` fit the budget, the best on
+    validation first, at most 50 and the cheapest close one. Of all that fit, `best_test` is the
+    best quality on the test users, `least_peak_bytes` the least training memory (`num_with_peak`
+    have one), and `num_rising` and `num_at_baseline` count verdicts. `least_bytes` is the highest
+    peak of the configuration with the lowest one, evaluation counted. `endings` counts runs of that
+    data by outcome, without those that are done where some have a quality.
     """
 
     data: str
     data_fingerprint: str | None
     protocol: str
+    metric: str
     num_users: int | None
     candidates: tuple[Candidate, ...]
     num_finished: int
@@ -123,6 +151,11 @@ class Group:
     num_with_lost: int
     last_seed: int
     least_bytes: int | None
+    best_test: float | None
+    least_peak_bytes: int | None
+    num_with_peak: int
+    num_rising: int
+    num_at_baseline: int
     endings: Mapping[str, int]
 
 
@@ -130,26 +163,30 @@ def groups_of(
     ledger: Ledger,
     budget_bytes: int | None,
     studies: Sequence[str] | None,
-    runs: Collection[str] = (),
 ) -> list[Group]:
     """All comparisons of a ledger, also those where nothing has finished, in a steady order.
 
-    `studies` are ids; None takes the runs of all. Those with the fingerprints `runs` count too,
-    whatever study ran them. Raises LedgerError.
+    `studies` are ids; None takes the runs of all. What a study took from another one counts too.
+    Raises LedgerError.
     """
-    chosen = {"studies": None if studies is None else list(studies), "runs": [*runs, ""]}
+    chosen = {"studies": None if studies is None else list(studies)}
     parameters = {"budget": budget_bytes, **chosen}
     rows = ledger.query(_CANDIDATES, parameters).to_pylist()
     endings = ledger.query(_ENDINGS, chosen).to_pylist()
     described = describe(rows)
-    verdicts = verdicts_of(ledger, {row["configuration"] for row in rows})
+    fitting = ledger.query(_FITTING, parameters).to_pylist()
+    verdicts = verdicts_of(ledger, {row["configuration"] for row in [*rows, *fitting]})
+    verdicts_by_group: dict[Key, list[Verdict]] = {}
+    for row in fitting:
+        place = tuple(row[name] for name in COMPARABLE)
+        verdicts_by_group.setdefault(place, []).append(verdicts[key_of(row)])
     by_group: dict[Key, list[dict[str, Any]]] = {}
     for row in rows:
         by_group.setdefault(tuple(row[name] for name in COMPARABLE), []).append(row)
-    devices = Counter(key[:2] for key in by_group)
+    devices = Counter(key[:2] for key in {key[:3] for key in by_group})
     found: list[Group] = []
     for key, own in by_group.items():
-        first = own[0]
+        first, all_verdicts = own[0], verdicts_by_group.get(key, [])
         data = described[key_of(first)].data
         if devices[key[:2]] > 1:
             data = f"{data}, {first['device'] or 'unknown device'}"
@@ -157,6 +194,7 @@ def groups_of(
             data=data,
             data_fingerprint=first["data_fingerprint"],
             protocol=first["protocol"],
+            metric=first["quality_metric"],
             num_users=first["num_users"],
             candidates=tuple(
                 _candidate(row, described[key_of(row)], verdicts[key_of(row)])
@@ -168,6 +206,11 @@ def groups_of(
             num_with_lost=first["num_with_lost"],
             last_seed=first["group_last_seed"],
             least_bytes=first["least_bytes"],
+            best_test=first["best_test"],
+            least_peak_bytes=first["least_peak_bytes"],
+            num_with_peak=first["num_with_peak"],
+            num_rising=sum(one.still_rising > 0 for one in all_verdicts),
+            num_at_baseline=sum(one.all_at_baseline for one in all_verdicts),
             endings=_endings(endings, first),
         )
         found.append(group)
@@ -178,7 +221,8 @@ def _endings(endings: Sequence[dict[str, Any]], first: dict[str, Any]) -> dict[s
     """Runs by outcome on the data of `first`; of a run that did not know its data, by the name."""
     found: Counter[str] = Counter()
     for one in endings:
-        if one["protocol"] == first["protocol"] and (
+        same = ("protocol", "quality_metric")
+        if all(one[name] == first[name] for name in same) and (
             one["data_fingerprint"] == first["data_fingerprint"]
             or (one["data_fingerprint"] is None and one["dataset"] == first["dataset"])
         ):
@@ -190,23 +234,25 @@ def _without_results(
     endings: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]
 ) -> list[Group]:
     """The data on which no run has finished with a quality."""
-    known = {(row["protocol"], row["data_fingerprint"]) for row in rows}
-    known |= {(row["protocol"], row["dataset"], None) for row in rows}
+    aims = [(row, (row["protocol"], row["quality_metric"])) for row in rows]
+    known = {(*aim, row["data_fingerprint"]) for row, aim in aims}
+    known |= {(*aim, row["dataset"], None) for row, aim in aims}
     found: dict[tuple[Any, ...], dict[str, int]] = {}
     named: dict[tuple[Any, ...], str] = {}
     for one in endings:
         fingerprint = one["data_fingerprint"]
-        place = (one["protocol"], fingerprint)
+        place = (one["protocol"], one["quality_metric"], fingerprint)
         if fingerprint is None:
-            place = (one["protocol"], one["dataset"], None)
+            place = (one["protocol"], one["quality_metric"], one["dataset"], None)
         if place not in known:
             found.setdefault(place, {})[one["outcome"]] = one["number"]
             named[place] = f"{one['dataset']}, {one['protocol']}"
     return [
         Group(
             data=named[place],
-            data_fingerprint=place[1] if len(place) == 2 else None,
+            data_fingerprint=place[2] if len(place) == 3 else None,
             protocol=place[0],
+            metric=place[1],
             num_users=None,
             candidates=(),
             num_finished=0,
@@ -214,6 +260,11 @@ def _without_results(
             num_with_lost=0,
             last_seed=0,
             least_bytes=None,
+            best_test=None,
+            least_peak_bytes=None,
+            num_with_peak=0,
+            num_rising=0,
+            num_at_baseline=0,
             endings=outcomes,
         )
         for place, outcomes in found.items()
@@ -226,10 +277,16 @@ def _candidate(row: dict[str, Any], described: Described, verdict: Verdict) -> C
         label=described.label,
         settings=described.settings,
         seeds=row["num_seeds"],
-        valid=row["valid_ndcg_10"],
-        test=row["test_ndcg_10"],
-        test_std=row["test_ndcg_10_std"],
-        oracle=row["oracle_ndcg_10"],
+        valid=row["valid_quality"],
+        test=row["test_quality"],
+        test_std=row["test_quality_std"],
+        oracle=row["oracle_quality"],
+        ndcg_10=NDCG(
+            valid=row["valid_ndcg_10"],
+            test=row["test_ndcg_10"],
+            test_std=row["test_ndcg_10_std"],
+            oracle=row["oracle_ndcg_10"],
+        ),
         peak_bytes=row["peak_bytes"],
         eval_peak_bytes=row["eval_peak_bytes"],
         train_s=row["train_s"],

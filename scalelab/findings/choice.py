@@ -22,16 +22,17 @@ _ENOUGH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a comparison shows. `best` is the first on validation, whatever speaks against it.
+    """What a comparison shows by its `metric`.
 
-    `equal` cannot be distinguished from it; `better_on_test` ranks the test users better by more
-    than chance, although validation placed it lower. `cheaper` takes clearly less memory and either
-    is among the equal ones (`cheaper_is_equal`) or comes close on validation. `untested` counts the
-    configurations without ranks of single users, `close_untested` those of them that come close on
-    validation and whose spread over seeds is not known either. `p_values` are corrected for their
-    number.
+    `best` is the first on validation, whatever speaks against it. `equal` cannot be distinguished
+    from it; `better_on_test` ranks the test users better by more than chance, although validation
+    placed it lower. `cheaper` takes clearly less memory and either is among the equal ones
+    (`cheaper_is_equal`) or comes close on validation. `untested` counts the configurations without
+    ranks of single users, `close_untested` those of them that come close on validation and whose
+    spread over seeds is not known either. `p_values` are corrected for their number.
     """
 
+    metric: str
     best: Candidate
     equal: tuple[Candidate, ...]
     better_on_test: tuple[Candidate, ...]
@@ -67,7 +68,8 @@ class Choice:
 def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choice:
     """The choice of a group that has candidates. Raises LedgerError."""
     best, others = group.candidates[0], group.candidates[1:]
-    known = user_gains(ledger, {one.key for one in group.candidates}) if others else {}
+    keys = {one.key for one in group.candidates}
+    known = user_gains(ledger, keys, group.metric) if others else {}
     p_values, means = _tested(best, others, known)
     equal = tuple(other for other in others if _is_equal(best, other, p_values))
     better = tuple(
@@ -76,16 +78,17 @@ def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choic
         if other not in equal and p_values.get(other.key, 1.0) < LEVEL and means[other.key] < 0
     )
     cheaper = _cheapest(best, others, equal)
-    sizes = [one.peak_bytes for one in others if one.peak_bytes is not None]
     known_baselines = [one for one in baselines if one.test is not None]
     return Choice(
+        metric=group.metric,
         best=best,
         equal=equal,
         better_on_test=better,
         cheaper=cheaper,
         cheaper_is_equal=cheaper in equal,
         takes_least_memory=best.peak_bytes is not None
-        and best.peak_bytes <= min(sizes, default=-1),
+        and best.peak_bytes == group.least_peak_bytes
+        and group.num_with_peak > 1,
         num_compared=len(others),
         untested=sum(other.key not in p_values for other in others),
         close_untested=sum(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scalelab.core.figures import metric_name
 from scalelab.core.identity import COMPARABLE_IN_TIME
 
 __all__ = ["KEY", "Described", "Key", "Settings", "describe", "key_of", "labels", "settings_of"]
@@ -65,8 +66,9 @@ def describe(rows: Iterable[Row], *, without: Iterable[str] = ()) -> dict[Key, D
     found = {key_of(row): row for row in rows}
     settings = [settings_of(row["spec"]) for row in found.values()]
     versions = {row["results_version"] for row in found.values()}
+    metrics = {row["quality_metric"] for row in found.values()}
     data = [
-        _data(row, difference, versions)
+        _data(row, difference, versions, metrics)
         for row, difference in zip(found.values(), _data_labels(settings), strict=True)
     ]
     devices: dict[str, set[tuple[Any, Any]]] = {}
@@ -102,11 +104,12 @@ def _machine(row: Row, machines: set[tuple[Any, Any]]) -> list[str]:
     return device + threads
 
 
-def _data(row: Row, difference: str, versions: set[int | None]) -> str:
+def _data(row: Row, difference: str, versions: set[int | None], metrics: set[str]) -> str:
     items = None if row["num_items"] is None else f"{row['num_items']:,} items"
     version = row["results_version"] or "unknown"
     rules = f"results version {version}" if len(versions) > 1 else None
-    parts = (row["dataset"], items, difference, row["protocol"], rules)
+    aim = f"by {metric_name(row['quality_metric'])}" if len(metrics) > 1 else None
+    parts = (row["dataset"], items, difference, row["protocol"], rules, aim)
     return ", ".join(part for part in parts if part)
 
 
@@ -142,7 +145,8 @@ def labels(found: Sequence[Settings], *, without: Iterable[str] = ()) -> tuple[l
     named. An option of a loss or a model is compared only among the configurations with that loss
     or model.
     """
-    hidden = set(without)
+    # The metric is named with the data: configurations of two metrics are not compared.
+    hidden = {*without, "evaluate.metric"}
     keys = [key for key in _differing(found) if not key.startswith("data.") and key not in hidden]
     usual = {key: value for key in keys if (value := _usual(key, found)) is not None}
     names = [

@@ -15,6 +15,8 @@ NEXT = "Next: "
 class Pick:
     """A configuration that the answer names: its settings, and means over its seeds.
 
+    The qualities without a metric in their names are by the metric of the sentence.
+
     `p_value` is that of its difference to the best one over the test users, corrected for the
     number of comparisons; None for the best itself, and where no ranks are kept.
     """
@@ -23,8 +25,11 @@ class Pick:
     configuration: str
     settings: Mapping[str, Any]
     seeds: int
-    valid_ndcg_10: float
-    test_ndcg_10: float
+    valid_quality: float
+    test_quality: float
+    test_quality_std: float | None
+    valid_ndcg_10: float | None
+    test_ndcg_10: float | None
     test_ndcg_10_std: float | None
     peak_bytes: int | None
     eval_peak_bytes: int | None
@@ -37,12 +42,15 @@ class Pick:
 class Sentence:
     """The answer for one data set, protocol and device. `text` is its clauses in their order.
 
+    `metric` chose the epochs and the best: `evaluate.metric` of its runs, such as hr@20.
+
     `clauses` are by kind: best, cheaper, distance, unknown, left_out. `best` is the first on
     validation. `is_best` is False where ties, noise, zeros or baselines forbid to call it so.
     `equal` cannot be distinguished from it. `next` is a command that works when typed.
     """
 
     data: str
+    metric: str
     text: str
     clauses: Mapping[str, str]
     is_best: bool
@@ -51,8 +59,10 @@ class Sentence:
     equal: tuple[Pick, ...]
     quality_ratio: float | None
     memory_ratio: float | None
+    oracle_quality: float | None
     oracle_ndcg_10: float | None
     baseline: str | None
+    baseline_quality: float | None
     baseline_ndcg_10: float | None
     test_users: int | None
     next: str

@@ -1,9 +1,10 @@
 """Answer for a whole ledger: one sentence for each data set, and the command to type next."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalelab.core.errors import SpecError
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.core.records import LOST, UNFINISHED, Outcome
 from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes
@@ -18,6 +19,7 @@ from scalelab.findings.command import (
     study_request,
     sweep_command,
 )
+from scalelab.findings.metrics import metrics_in_words
 from scalelab.findings.result import NEXT, Answer, Pick, Sentence
 from scalelab.findings.verdicts import Baseline, baselines_of
 from scalelab.store.ledger import Ledger
@@ -26,6 +28,7 @@ __all__ = ["answer"]
 
 # A page with more comparisons than this is read by nobody.
 _MOST = 12
+_FIGURES = ("quality", "ndcg_10")
 # With so many seeds the spread over them is known.
 _ENOUGH_SEEDS = 3
 
@@ -34,25 +37,30 @@ def answer(
     ledger: Ledger,
     budget_bytes: int | None = None,
     study: str | None = None,
-    runs: Collection[str] = (),
 ) -> Answer:
     """The answer of a ledger under a budget of memory; None: that of the study swept last.
 
     `study` is a name, or what names it on a command line: only runs of studies of that name count,
-    where the ledger has others too, and those with the fingerprints `runs`. Raises SpecError,
+    where the ledger has others too, and those that it took from them. Raises SpecError,
     LedgerError.
     """
     ids = _ids(ledger, study)
     request = study_request(ledger, ids, study)
     if budget_bytes is None and request is not None and request.memory is not None:
         budget_bytes = parse_bytes(request.memory)
-    groups = groups_of(ledger, budget_bytes, ids, runs)
-    baselines = baselines_of(ledger)
+    groups = groups_of(ledger, budget_bytes, ids)
+    metrics = sorted({group.metric for group in groups})
+    baselines = {metric: baselines_of(ledger, metric) for metric in {*metrics, QUALITY_KEY}}
     found = [
         _sentence(ledger, group, baselines, request, budget_bytes, several=len(groups) > 1)
         for group in groups[:_MOST]
     ]
     lines = [sentence.text for sentence in found] or ["This ledger has no runs yet."]
+    if len(metrics) > 1:
+        lines.append(
+            f"The runs have several metrics ({metrics_in_words(metrics)}): only those of one "
+            "metric are compared."
+        )
     if len(groups) > _MOST:
         lines.append(f"There are {len(groups) - _MOST} more data sets, protocols or devices.")
     commands = dict.fromkeys(sentence.next for sentence in found)
@@ -82,24 +90,24 @@ def _ids(ledger: Ledger, study: str | None) -> list[str] | None:
 def _sentence(
     ledger: Ledger,
     group: Group,
-    baselines: Mapping[tuple[str, str], list[Baseline]],
+    baselines: Mapping[str, Mapping[tuple[str, str], list[Baseline]]],
     request: StudyRequest | None,
     budget_bytes: int | None,
     *,
     several: bool,
 ) -> Sentence:
-    choice = None
+    choice, place = None, (group.data_fingerprint or "", group.protocol)
     if group.candidates:
-        known = baselines.get((group.data_fingerprint or "", group.protocol), [])
-        choice = choose(ledger, group, known)
+        choice = choose(ledger, group, baselines[group.metric].get(place, []))
     clauses = _clauses(choice, group, budget_bytes)
     text = " ".join(clauses.values())
     return Sentence(
         data=group.data,
+        metric=group.metric,
         text=f"{group.data}: {text}" if several else text,
         clauses=clauses,
         next=_next(ledger, choice, group, request, budget_bytes),
-        **_numbers(choice),
+        **_numbers(choice, baselines[QUALITY_KEY].get(place, [])),
     )
 
 
@@ -120,15 +128,17 @@ def _clauses(choice: Choice | None, group: Group, budget_bytes: int | None) -> d
     return {kind: clause for kind, clause in found.items() if clause}
 
 
-def _numbers(choice: Choice | None) -> dict[str, Any]:
-    """The fields of a sentence that are figures."""
+def _numbers(choice: Choice | None, by_ndcg: Sequence[Baseline]) -> dict[str, Any]:
+    """The fields of a sentence that are figures; `by_ndcg` are the baselines by NDCG@10."""
     if choice is None:
-        names = ("best", "cheaper", "quality_ratio", "memory_ratio", "oracle_ndcg_10", "baseline")
-        empty = dict.fromkeys((*names, "baseline_ndcg_10", "test_users"))
+        names = ("best", "cheaper", "quality_ratio", "memory_ratio", "baseline", "test_users")
+        figures = (f"{of}_{metric}" for of in ("oracle", "baseline") for metric in _FIGURES)
+        empty = dict.fromkeys((*names, *figures))
         return {**empty, "is_best": False, "equal": ()}
     best, cheaper, baseline = choice.best, choice.cheaper, choice.baseline
     if choice.nothing_learned:
         cheaper = None
+    named = {one.name: one.test for one in by_ndcg}
     sizes = None if cheaper is None else (cheaper.peak_bytes, best.peak_bytes)
     return {
         "is_best": choice.is_best,
@@ -137,9 +147,11 @@ def _numbers(choice: Choice | None) -> dict[str, Any]:
         "equal": tuple(_pick(one, choice) for one in choice.equal),
         "quality_ratio": None if cheaper is None else cheaper.test / best.test,
         "memory_ratio": sizes[0] / sizes[1] if sizes and sizes[0] and sizes[1] else None,
-        "oracle_ndcg_10": best.oracle,
+        "oracle_quality": best.oracle,
+        "oracle_ndcg_10": best.ndcg_10.oracle,
         "baseline": None if baseline is None else baseline.name,
-        "baseline_ndcg_10": None if baseline is None else baseline.test,
+        "baseline_quality": None if baseline is None else baseline.test,
+        "baseline_ndcg_10": None if baseline is None else named.get(baseline.name),
         "test_users": choice.num_users,
     }
 
@@ -150,9 +162,12 @@ def _pick(one: Candidate, choice: Choice) -> Pick:
         configuration=one.key[0],
         settings=one.settings,
         seeds=one.seeds,
-        valid_ndcg_10=one.valid,
-        test_ndcg_10=one.test,
-        test_ndcg_10_std=one.test_std,
+        valid_quality=one.valid,
+        test_quality=one.test,
+        test_quality_std=one.test_std,
+        valid_ndcg_10=one.ndcg_10.valid,
+        test_ndcg_10=one.ndcg_10.test,
+        test_ndcg_10_std=one.ndcg_10.test_std,
         peak_bytes=one.peak_bytes,
         eval_peak_bytes=one.eval_peak_bytes,
         train_s=one.train_s,

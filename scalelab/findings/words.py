@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from scalelab.core.figures import metric_name
 from scalelab.core.records import UNFINISHED, Outcome
 from scalelab.core.units import format_bytes
 from scalelab.findings.bootstrap import LEVEL
@@ -36,7 +37,7 @@ def best_clause(choice: Choice, group: Group, budget_bytes: int | None) -> str:
     best, under = choice.best, _under(budget_bytes)
     if choice.nothing_learned:
         return _nothing_learned(choice, group, under)
-    figure = f"NDCG@10 {_quality(best.test)} on the test users, {_memory(best)}"
+    figure = f"{_name(choice)} {_quality(best.test)} on the test users, {_memory(best)}"
     below = _below(choice, group, under)
     if group.num_fit == 1:
         only = _only(group, budget_bytes)
@@ -52,8 +53,8 @@ def best_clause(choice: Choice, group: Group, budget_bytes: int | None) -> str:
     if not choice.is_best:
         return f"First on validation{under} is {best.label}, with {figure}."
     return (
-        f"The best NDCG@10{under} on the test users is {_quality(best.test)}, by {best.label}, "
-        f"with {_memory(best)}."
+        f"The best {_name(choice)}{under} on the test users is {_quality(best.test)}, by "
+        f"{best.label}, with {_memory(best)}."
     )
 
 
@@ -81,15 +82,15 @@ def cheaper_clause(choice: Choice) -> str:
 
 
 def _share_of_quality(choice: Choice, cheaper: Candidate) -> str:
-    best = choice.best
+    best, name = choice.best, _name(choice)
     ratio, shown = cheaper.test / best.test, (_quality(cheaper.test), _quality(best.test))
     if ratio < 0.995:
-        name = "the best NDCG@10" if choice.is_best else "that NDCG@10"
-        return f"{_percent(ratio)} of {name} ({shown[0]} of {shown[1]})"
+        which = "the best" if choice.is_best else "that"
+        return f"{_percent(ratio)} of {which} {name} ({shown[0]} of {shown[1]})"
     if shown[0] == shown[1]:
-        return f"the same NDCG@10 ({shown[0]})"
+        return f"the same {name} ({shown[0]})"
     how = "about the same" if ratio <= 1.005 else "a higher"
-    return f"{how} NDCG@10 ({shown[0]} against {shown[1]})"
+    return f"{how} {name} ({shown[0]} against {shown[1]})"
 
 
 def _why_equal(choice: Choice) -> str:
@@ -113,7 +114,8 @@ def distance_clause(choice: Choice) -> str:
             f"reaches {share} of the oracle ({_quality(best.oracle)}, a bound for any model)"
         )
     if baseline is not None and baseline.test and not choice.below_baseline:
-        found.append(f"{_above(best.test / baseline.test)} the best baseline, {_named(baseline)}")
+        above = _above(best.test / baseline.test, _name(choice))
+        found.append(f"{above} the best baseline, {_named(baseline)}")
     subject = "The best" if choice.is_best else best.label if choice.num_compared else "It"
     return f"{subject} {' and '.join(found)}." if found else ""
 
@@ -131,9 +133,8 @@ def unknown_clause(choice: Choice, group: Group) -> str:
         found.append("one seed was run, and another may give another figure")
     elif seeds == 2:
         found.append("only two seeds were run")
-    others = [one for one in group.candidates if one not in shown]
-    found += _rising(shown, others)
-    if number := sum(one.at_baseline for one in others):
+    found += _rising(shown, group)
+    if number := group.num_at_baseline - sum(one.at_baseline for one in shown):
         found.append(
             f"{_counted(number, 'configurations', 'has', 'have')} learned no more than the "
             "popularity list"
@@ -187,21 +188,19 @@ def _only(group: Group, budget_bytes: int | None) -> str:
 
 
 def _nothing_learned(choice: Choice, group: Group, under: str) -> str:
-    best, test = choice.best, _quality(choice.best.test)
+    best, test, name = choice.best, _quality(choice.best.test), _name(choice)
     below = _below(choice, group, under)
     if choice.nothing_learned == "zero" and best.valid <= 0:
         who = "all have" if choice.num_compared else f"{best.label} has"
-        return (
-            f"No configuration{under} has learned anything: {who} NDCG@10 0 on validation.{below}"
-        )
+        return f"No configuration{under} has learned anything: {who} {name} 0 on validation.{below}"
     if choice.nothing_learned == "zero":
         return (
             f"No configuration can be called best{under}: the first on validation, {best.label}, "
-            f"has NDCG@10 {_quality(best.valid)} there and {test} on the test users.{below}"
+            f"has {name} {_quality(best.valid)} there and {test} on the test users.{below}"
         )
     return (
         f"No configuration{under} has learned more than the popularity list: the first on "
-        f"validation, {best.label}, ended no better than it (NDCG@10 {test} on the test users)."
+        f"validation, {best.label}, ended no better than it ({name} {test} on the test users)."
     )
 
 
@@ -212,15 +211,15 @@ def _below(choice: Choice, group: Group, under: str) -> str:
     assert choice.baseline is not None, "it is below one"
     bound = choice.baseline.test or 0.0
     name = f"the baseline {_named(choice.baseline)}"
-    if any(one.test > bound for one in group.candidates):
+    if (group.best_test or 0.0) > bound:
         return f" {choice.best.label} does not rank better than {name}."
     return f" No configuration{under} ranks better than {name}, which needs no training."
 
 
-def _rising(shown: Sequence[Candidate], others: Sequence[Candidate]) -> list[str]:
+def _rising(shown: Sequence[Candidate], group: Group) -> list[str]:
     """Those that more training would have made better; `shown` are named before."""
     own = [one for one in shown if one.verdict.still_rising]
-    number = sum(one.verdict.still_rising > 0 for one in others)
+    number = group.num_rising - len(own)
     if not own:
         things = _counted(number, "configurations", "was", "were")
         return [f"{things} still rising at the end"] if number else []
@@ -285,10 +284,15 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
 
 
-def _above(ratio: float) -> str:
+def _name(choice: Choice) -> str:
+    """The metric, as papers write it."""
+    return metric_name(choice.metric)
+
+
+def _above(ratio: float, name: str) -> str:
     if ratio < 2:
         return f"is {_percent(ratio - 1)} above"
-    return f"has {ratio:.1f} times the NDCG@10 of"
+    return f"has {ratio:.1f} times the {name} of"
 
 
 def _named(baseline: Baseline) -> str:

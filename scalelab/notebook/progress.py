@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from scalelab.core.events import Planned, Progress, SweepObserver
+from scalelab.core.figures import metric_name
 from scalelab.core.records import Outcome, Record
 
 __all__ = ["SweepBar", "ignored", "in_notebook", "planning_bar", "profile_bar"]
@@ -98,7 +99,7 @@ def ignored(done: int, total: int, label: str) -> None:
 def _quality(progress: Progress) -> str:
     if progress.metric is None:
         return ""
-    return f", {progress.metric_key.upper()} {progress.metric:.4f}"
+    return f", {metric_name(progress.metric_key)} {progress.metric:.4f}"
 
 
 def _bar(**options: Any) -> Any:

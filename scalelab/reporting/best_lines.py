@@ -15,7 +15,7 @@ NAMES = {"place": pa.string(), "label": pa.string(), "usual": pa.string(), "metr
 
 
 def best_lines(
-    ledger: Ledger, sql: str, *, metric: str, study: str | None, most: int
+    ledger: Ledger, sql: str, *, metric: str | None, study: str | None, most: int
 ) -> tuple[pa.Table, list[dict[str, Any]]]:
     """The table of `sql`, which takes $study, $most, $name and $k, and the `NAMES` of each row.
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalelab.core.figures import QUALITY_KEY
+from scalelab.core.figures import metric_name
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.findings.differences import KEY, Key, describe, key_of
+from scalelab.findings.metrics import metrics_of
 from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting.quality import configurations_by, metric_of
 from scalelab.reporting.selection import MOST, SHOWN, ids, num_configurations
@@ -19,18 +20,18 @@ __all__ = ["Column", "Configurations", "Row", "collect"]
 
 _ROWS = f"""
 SELECT {", ".join(KEY)}, dataset, num_items, model, loss, spec::VARCHAR AS spec, num_seeds,
-    valid_ndcg_10, test_ndcg_10, test_ndcg_10_std, test_quality, peak_bytes,
+    own_valid, own_test, own_test_std, test_quality, peak_bytes,
     predicted_peak_bytes, train_s, tokens_per_s
 FROM {{configurations}} WHERE configuration IN ({SHOWN})
-ORDER BY dataset, num_items, valid_ndcg_10 DESC NULLS LAST, {", ".join(KEY)}
+ORDER BY dataset, num_items, own_valid DESC NULLS LAST, {", ".join(KEY)}
 """
 # A column, its heading, and how its values are written.
 _COLUMNS = {
     "num_seeds": ("seeds", str),
-    "valid_ndcg_10": ("valid NDCG@10", "{:.4f}".format),
-    "test_ndcg_10": ("test NDCG@10", "{:.4f}".format),
-    "test_ndcg_10_std": ("std", "{:.4f}".format),
-    "test_quality": ("", "{:.4f}".format),
+    "own_valid": ("valid {own}", "{:.4f}".format),
+    "own_test": ("test {own}", "{:.4f}".format),
+    "own_test_std": ("std", "{:.4f}".format),
+    "test_quality": ("test {shown}", "{:.4f}".format),
     "peak_bytes": ("training peak", format_bytes),
     "predicted_peak_bytes": ("predicted", format_bytes),
     "train_s": ("training", format_seconds),
@@ -88,9 +89,11 @@ class Configurations:
 def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurations:
     """The configurations of a ledger with their figures, the best on validation first.
 
-    A metric other than NDCG@10 has a column of its own. Raises SpecError for an unknown one.
+    A metric other than that of the runs has a column of its own. Raises SpecError for an unknown
+    one.
     """
-    shown = metric_of(ledger, metric or QUALITY_KEY)
+    shown, metrics = metric_of(ledger, metric), metrics_of(ledger)
+    own_name = metric_name(metrics[0]) if len(metrics) == 1 else "by own metric"
     rows = ledger.query(_ROWS.format(configurations=configurations_by(shown))).to_pylist()
     described, verdicts = describe(rows), verdicts_of(ledger, ids(rows))
     fronts = {
@@ -100,7 +103,7 @@ def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurat
     }
     best: dict[tuple[Any, ...], Key] = {}
     for row in rows:
-        if row["valid_ndcg_10"] is not None:
+        if row["own_valid"] is not None:
             best.setdefault(key_of(row)[1:], key_of(row))
     data = list(dict.fromkeys(described[key_of(row)].data for row in rows))
     several = len(data) > 1
@@ -113,7 +116,8 @@ def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurat
     columns = [Column(text="data", is_number=False)] if several else []
     columns.append(Column(text="configuration", is_number=False))
     columns += [
-        Column(text=_COLUMNS[name][0] or f"test {shown.title}", is_number=True) for name in figures
+        Column(text=_COLUMNS[name][0].format(own=own_name, shown=shown.title), is_number=True)
+        for name in figures
     ]
     columns.append(Column(text="note", is_number=False))
     found = []

@@ -3,16 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from scalelab.core.dominance import pareto_front
-from scalelab.core.figures import QUALITY, QUALITY_K, QUALITY_KEY
+from scalelab.core.figures import METRICS, metric_name
 from scalelab.core.identity import COMPARABLE, COMPARABLE_IN_TIME
 from scalelab.findings.differences import KEY, Key, key_of
+from scalelab.findings.metrics import metrics_in_words, metrics_of, usual_metric
 from scalelab.result_tables.candidates import check_metrics
 from scalelab.store.ledger import Ledger
 
 __all__ = ["QualityOf", "configurations_by", "fronts_by", "metric_of", "note_on"]
 
-_TITLES = {"ndcg": "NDCG", "hr": "HR", "mrr": "MRR"}
+_QUALITIES = ("valid_quality", "test_quality", "test_quality_std", "oracle_quality")
+_OWN = {
+    "valid_quality": "own_valid",
+    "test_quality": "own_test",
+    "test_quality_std": "own_test_std",
+}
 # One row a configuration: means over the last attempt of each seed, at the epoch that was kept.
 _FIGURES = f"""
 WITH latest AS (
@@ -40,10 +48,14 @@ FROM kept GROUP BY ALL
 
 @dataclass(frozen=True, kw_only=True)
 class QualityOf:
-    """A metric of the ledger: its name and its cut-off, None where it has none."""
+    """A metric of the ledger: its name and its cut-off, None where it has none.
+
+    `is_usual`: all finished runs have chosen their epochs by it, and all configurations compare.
+    """
 
     name: str
     k: int | None
+    is_usual: bool = False
 
     @property
     def key(self) -> str:
@@ -53,46 +65,47 @@ class QualityOf:
     @property
     def title(self) -> str:
         """As axes show it, such as HR@10."""
-        name = _TITLES.get(self.name, self.name.replace("_", " "))
-        return name if self.k is None else f"{name}@{self.k}"
-
-    @property
-    def is_usual(self) -> bool:
-        """Whether it is NDCG@10, by which epochs and configurations are chosen."""
-        return (self.name, self.k) == (QUALITY, QUALITY_K)
+        return metric_name(self.key) if self.name in METRICS else self.key.replace("_", " ")
 
 
-def note_on(title: str) -> list[str]:
-    """What must be added below a chart of another metric than NDCG@10; `title` is its title."""
-    usual = QualityOf(name=QUALITY, k=QUALITY_K).title
-    return [] if title == usual else [f"shown is {title}; notes on runs go by {usual}"]
+def note_on(rows: pa.Table) -> list[str]:
+    """What must be added below a chart where its metric is not the one that chose the runs."""
+    shown = rows["metric"][0].as_py()
+    metrics = sorted(set(rows["quality_metric"].to_pylist()))
+    if [metric_name(metric) for metric in metrics] == [shown]:
+        return []
+    return [f"shown is {shown}; notes on runs go by {metrics_in_words(metrics)}"]
 
 
-def metric_of(ledger: Ledger, text: str) -> QualityOf:
-    """The metric that the text names. Raises SpecError where the ledger does not have it."""
-    if text.strip().lower() == QUALITY_KEY:
-        return QualityOf(name=QUALITY, k=QUALITY_K)
-    name, _, k = check_metrics(ledger, [text])[0].partition("@")
-    return QualityOf(name=name, k=int(k) if k else None)
+def metric_of(ledger: Ledger, text: str | None) -> QualityOf:
+    """The metric that the text names; None: that of the ledger's runs. Raises SpecError where the
+    ledger does not have it.
+    """
+    own = metrics_of(ledger)
+    key = usual_metric(ledger) if text is None else text.strip().lower()
+    is_usual = own in ([], [key])
+    if text is not None and not is_usual:
+        key = check_metrics(ledger, [text])[0]
+    name, _, k = key.partition("@")
+    return QualityOf(name=name, k=int(k) if k else None, is_usual=is_usual)
 
 
 def configurations_by(metric: QualityOf) -> str:
-    """A table for FROM: the view `configurations`, with `valid_quality`, `test_quality`,
-    `test_quality_std` and `oracle_quality`, which are those of the metric.
+    """A table for FROM: the view `configurations`, in which `valid_quality`, `test_quality`,
+    `test_quality_std` and `oracle_quality` are those of the metric; `own_valid`, `own_test` and
+    `own_test_std` are those of the metric of the runs.
     """
+    own = ", ".join(f"configurations.{name} AS {alias}" for name, alias in _OWN.items())
     if metric.is_usual:
-        return """(
-    SELECT *, valid_ndcg_10 AS valid_quality, test_ndcg_10 AS test_quality,
-        test_ndcg_10_std AS test_quality_std, oracle_ndcg_10 AS oracle_quality
-    FROM configurations
-)"""
+        return f"(SELECT *, {own} FROM configurations)"
     k = "NULL" if metric.k is None else str(metric.k)
     figures = _FIGURES.format(name="'" + metric.name.replace("'", "''") + "'", k=k)
     same = " AND ".join(
         f"figures.{name} IS NOT DISTINCT FROM configurations.{name}" for name in KEY
     )
     return f"""(
-    SELECT configurations.*, valid_quality, test_quality, test_quality_std, oracle_quality
+    SELECT configurations.* EXCLUDE ({", ".join(_QUALITIES)}), {own},
+        {", ".join(f"figures.{name}" for name in _QUALITIES)}
     FROM configurations LEFT JOIN ({figures}) AS figures ON {same}
 )"""
 

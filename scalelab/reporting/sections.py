@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from scalelab.core.figures import metric_name
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.findings.differences import KEY, describe, key_of
 from scalelab.store.ledger import Ledger
@@ -25,9 +26,6 @@ __all__ = [
 _MOST = 300
 _WHAT = f"{', '.join(KEY)}, dataset, num_items, spec::VARCHAR AS spec"
 _HEADS = {
-    "valid_ndcg_10": "valid NDCG@10",
-    "test_ndcg_10": "test NDCG@10",
-    "test_std": "std",
     "peak_bytes": "training peak",
     "predicted_peak_bytes": "predicted",
     "train_s": "training",
@@ -138,28 +136,30 @@ def _baselines(ledger: Ledger) -> Section | None:
     rows, total = _rows(
         ledger,
         "SELECT coalesce(dataset, data_fingerprint) AS data, b.protocol, "
-        "replace(name, '_', ' ') AS baseline, "
-        "max(value) FILTER (split = 'valid') AS valid_ndcg_10, "
-        "max(value) FILTER (split = 'test') AS test_ndcg_10, max(seconds) AS duration_s "
+        "replace(name, '_', ' ') AS baseline, b.metric || '@' || b.k AS metric, "
+        "max(value) FILTER (split = 'valid') AS valid_quality, "
+        "max(value) FILTER (split = 'test') AS test_quality, max(seconds) AS duration_s "
         "FROM baselines AS b LEFT JOIN (SELECT data_fingerprint, any_value(dataset) AS dataset "
         "FROM runs GROUP BY data_fingerprint) AS named USING (data_fingerprint) "
-        "WHERE metric = 'ndcg' AND k = 10 GROUP BY ALL ORDER BY data, protocol, test_ndcg_10 DESC",
+        "WHERE b.metric || '@' || b.k IN (SELECT quality_metric FROM results) "
+        "GROUP BY ALL ORDER BY data, protocol, metric, test_quality DESC",
     )
     words = "Rankings that need no training. A model below the best of them has learned too little."
-    return _section("Baselines", words, rows, total) if rows else None
+    return _section("Baselines", words, _by_metric(rows), total) if rows else None
 
 
 def _runs(ledger: Ledger) -> Section | None:
     """Every finished run, folded away."""
     rows, total = _rows(
         ledger,
-        f"SELECT {_WHAT}, seed, valid_ndcg_10, test_ndcg_10, peak_bytes, predicted_peak_bytes, "
+        f"SELECT {_WHAT}, quality_metric AS metric, seed, valid_quality, test_quality, "
+        "peak_bytes, predicted_peak_bytes, "
         "train_s, wall_s, best_epoch, epochs, stopped, tokens_per_s, run_id "
         "FROM results ORDER BY started_at, run_id",
     )
     if not rows:
         return None
-    shown = _named(rows)
+    shown = _by_metric(_named(rows))
     count = f"{total:,}" if total == len(rows) else f"first {len(rows):,} of {total:,}"
     return _section(f"Finished runs ({count})", "", shown, total, folded=True)
 
@@ -194,6 +194,21 @@ def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         | {name: value for name, value in row.items() if name not in hidden}
         for row in rows
         if (own := described[key_of(row)])
+    ]
+
+
+def _by_metric(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with the metric in the heads of the qualities; where it differs, in its column."""
+    metrics = {row["metric"] for row in rows}
+    name = f" {metric_name(metrics.pop())}" if len(metrics) == 1 else ""
+    heads = {"valid_quality": f"valid{name}", "test_quality": f"test{name}"}
+    return [
+        {
+            heads.get(key, key): metric_name(value) if key == "metric" else value
+            for key, value in row.items()
+            if key != "metric" or not name
+        }
+        for row in rows
     ]
 
 

@@ -3,19 +3,24 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scalelab.core.identity import COMPARABLE_IN_TIME
 from scalelab.store.ledger import Ledger
 
-__all__ = ["MOST", "SHOWN", "ids", "num_configurations"]
+__all__ = ["MOST", "OF_STUDY", "SHOWN", "ids", "num_configurations"]
 
 # More rows than people read, and than a browser draws at once.
 MOST = 2000
 _BEST = 5
+# For a WHERE over runs: those of the study, with those that it took from another one.
+OF_STUDY = """($study IS NULL OR study_id = $study OR fingerprint IN (
+    SELECT fingerprint FROM reused_runs WHERE reused_runs.study_id = $study
+))"""
 # Ids of the configurations on the page. Above MOST: the Pareto fronts, and the best of each loss.
 SHOWN = f"""
 SELECT configuration FROM (
     SELECT configuration, count(*) OVER () AS of_all, row_number() OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version, threads, loss
-        ORDER BY valid_ndcg_10 DESC NULLS LAST, configuration
+        PARTITION BY {", ".join(COMPARABLE_IN_TIME)}, loss
+        ORDER BY valid_quality DESC NULLS LAST, configuration
     ) AS turn
     FROM configurations
 )

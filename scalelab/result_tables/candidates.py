@@ -27,10 +27,11 @@ SETTING = {
 _CONFIGURATIONS = f"""
 SELECT {", ".join(KEY)}, dataset, model, loss, num_users, num_items, num_interactions, batch_size,
     max_len, hidden_dim, num_negatives, rounds, n_buckets, n_chunks, n_extra_chunks, peak_kind,
-    spec::VARCHAR AS spec, study_ids, num_seeds, num_lost, valid_ndcg_10, peak_bytes,
+    spec::VARCHAR AS spec, study_ids, num_seeds, num_lost, valid_quality, peak_bytes,
     peak_bytes_std, train_s, train_s_std
 FROM configurations
-ORDER BY dataset, num_items, protocol, device, results_version NULLS FIRST, configuration
+ORDER BY dataset, num_items, protocol, device, results_version NULLS FIRST, quality_metric,
+    configuration
 """
 # The last attempt of each run, as in the view `configurations`.
 _LATEST = """
@@ -80,7 +81,7 @@ class Candidate:
     @property
     def rank(self) -> tuple[Any, ...]:
         """The smallest is the best on validation; one that lost seeds comes after all others."""
-        valid = self.columns["valid_ndcg_10"]
+        valid = self.columns["valid_quality"]
         return (
             self.columns["num_lost"] > 0,
             valid is None,

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from scalelab.core.errors import DataError
 from scalelab.core.presets import shipped_published
+from scalelab.result_tables.protocols import NOT_STATED, same_protocol, seen_is_stated, targets_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["compare", "published_of", "unmatched"]
@@ -32,20 +33,24 @@ _SCHEMA = pa.schema(
         ("source", pa.string()),
         ("published_protocol", pa.string()),
         ("our_protocol", pa.string()),
+        ("not_stated", pa.string()),
+        ("chosen_by", pa.string()),
         ("configuration", pa.string()),
     ]
 )
 _CROSS_ENTROPIES = frozenset({"cross_entropy", "dense_ce", "linear_ce", "cut_ce", "liger_ce"})
 _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax"}
-_SPLITS = ("leave-one-out", "global time", "temporal", "sessions")
 _GB = 10**9
+# What two of our configurations must share for one of them to be the better.
+_PLACE = ("protocol", "data_fingerprint", "results_version", "quality_metric")
 _OURS = """
 SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
+    c.data_fingerprint, c.results_version, c.quality_metric,
     coalesce(c.spec->>'$.loss.train_on', 'all') AS train_on,
     try_cast(c.spec->>'$.loss.top_k' AS BIGINT) AS top_k,
-    c.valid_ndcg_10
+    c.valid_quality
 FROM configurations AS c
-ORDER BY c.valid_ndcg_10 DESC NULLS LAST, c.configuration
+ORDER BY c.valid_quality DESC NULLS LAST, c.configuration
 """
 _FIGURES = """
 WITH latest AS (
@@ -65,9 +70,11 @@ SELECT configuration, device, 'peak_gb', peak_bytes / $gb FROM latest WHERE peak
 def compare(ledger: Ledger, published: Path) -> pa.Table:
     """Published figures for which a finished configuration of ours exists, one row each.
 
-    Of our configurations with that data set, model, loss (as its paper calls it) and kind of split,
-    the best on validation stands beside it: mean and standard deviation over its seeds, and ours
-    over theirs. `peak_gb` is in 10^9 bytes. Raises DataError for a table that cannot be read.
+    Of our configurations with that data set, model, loss (as its paper calls it) and protocol, the
+    best on validation (by `chosen_by`, the metric of its runs) stands beside it: mean and standard
+    deviation over its seeds, and ours over theirs. Where several of our protocols agree with what
+    is stated of theirs, each has a row, and `not_stated` names what may still differ. `peak_gb` is
+    in 10^9 bytes. Raises DataError for a table that cannot be read.
     """
     theirs = _published(published)
     ours = ledger.query(_OURS).to_pylist()
@@ -78,10 +85,9 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for line in theirs:
         metric = line["metric"].strip().lower()
-        own = _best(ours, line)
-        found = [] if own is None else _figures_of(own, metric, figures)
-        if own is not None and found:
-            rows.append(_row(line, metric, own, found))
+        for own in _best(ours, line):
+            if found := _figures_of(own, metric, figures):
+                rows.append(_row(line, metric, own, found))
     rows.sort(key=lambda row: (row["dataset"], row["model"], row["loss"], row["metric"]))
     return pa.Table.from_pylist(rows, _SCHEMA)
 
@@ -117,7 +123,7 @@ def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
         return "no run of that model"
     if not losses:
         return "no run with that loss"
-    if _best(ours, line) is None:
+    if not _best(ours, line):
         return f"another protocol: theirs {line.get('protocol')!r}, ours {losses[0]['protocol']!r}"
     return "no such metric in the ledger"
 
@@ -154,6 +160,8 @@ def _row(
         "source": line.get("source"),
         "published_protocol": line.get("protocol"),
         "our_protocol": own["protocol"],
+        "not_stated": "" if seen_is_stated(line.get("protocol") or "") else NOT_STATED,
+        "chosen_by": own["quality_metric"],
         "configuration": own["configuration"],
     }
 
@@ -181,19 +189,21 @@ def _published(file: Path) -> list[dict[str, str]]:
     return lines
 
 
-def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> dict[str, Any] | None:
-    """The best of `ours` (which are sorted, best first) that `line` describes."""
+def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> list[dict[str, Any]]:
+    """The best of `ours` (which are sorted, best first) that `line` describes, of each protocol.
+
+    By other protocols, and on other data of the same name, qualities do not compare.
+    """
     wanted = (_plain(line["dataset"]), _plain(line["model"]))
-    return next(
-        (
-            own
-            for own in ours
-            if (_plain(own["dataset"]), _plain(own["model"])) == wanted
+    best: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for own in ours:
+        if (
+            (_plain(own["dataset"]), _plain(own["model"])) == wanted
             and _is_loss(own, line["loss"].strip().lower())
-            and _same_split(own["protocol"], line.get("protocol") or "")
-        ),
-        None,
-    )
+            and same_protocol(own["protocol"], line.get("protocol") or "")
+        ):
+            best.setdefault(tuple(own[name] for name in _PLACE), own)
+    return list(best.values())
 
 
 def _is_loss(own: dict[str, Any], published: str) -> bool:
@@ -211,50 +221,13 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
     return ours == published
 
 
-def _same_split(ours: str, published: str) -> bool:
-    """Only the same kind of split, at the same cuts, with the same targets, compares; a split
-    that is not named fits all that have one target per user.
-    """
-    words = published.lower()
-    if _targets_published(words) != _targets_of(ours):
-        return False
-    kind = next((kind for kind in _SPLITS if kind in words), None)
-    if kind is None:
-        return "split" not in words and "session" not in words
-    if (theirs := _cuts(words)) and (own := _cuts(ours)) and own[0] not in theirs:
-        return False
-    return ours.lower().startswith(kind)
-
-
-def _cuts(protocol: str) -> list[set[str]]:
-    """The moments of a split by time that are stated: as dates, as quantiles, or as both."""
-    dates = set(re.findall(r"\d{4}-\d\d-\d\d", protocol))
-    quantiles = {each.rstrip("0") for each in re.findall(r"0\.\d+", protocol)}
-    return [stated for stated in (dates, quantiles) if stated]
-
-
-def _targets_published(words: str) -> str:
-    """What is ranked of a held-out window, in the words of `data.targets`."""
-    if "all targets" in words:
-        return "all"
-    successive = "successive" in words or ("sessions" in words and "last" not in words)
-    return "successive" if successive else "last"
-
-
-def _targets_of(ours: str) -> str:
-    named = re.search(r", targets (\w+)", ours)
-    if named:
-        return named[1]
-    return "successive" if ours.startswith("sessions") else "last"
-
-
 def _figures_of(
     own: dict[str, Any], metric: str, figures: dict[tuple[str, str | None, str], list[float]]
 ) -> list[float]:
     """The values over seeds. Where one list has one target, recall is the hit rate: older ledgers
     hold that alone."""
     metrics = [metric]
-    if _targets_of(own["protocol"]) != "all":
+    if targets_of(own["protocol"]) != "all":
         metrics.append(metric.replace("recall@", "hr@"))
     found = (figures.get((own["configuration"], own["device"], name)) for name in metrics)
     return next((values for values in found if values), [])

@@ -1,10 +1,11 @@
 """Put configurations into rows and columns, so that no column mixes what cannot be compared."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.figures import metric_name
 from scalelab.core.identity import COMPARABLE
 from scalelab.result_tables.candidates import Candidate, Class
 
@@ -12,7 +13,12 @@ __all__ = ["DATASET", "Grouped", "group"]
 
 # This key stands for all that decides whether results compare: data, protocol, device, version.
 DATASET = "dataset"
-_WORDS = {"device": "{}", "protocol": "{}", "results_version": "results version {}"}
+_WORDS: dict[str, Callable[[Any], str]] = {
+    "device": str,
+    "protocol": str,
+    "results_version": "results version {}".format,
+    "quality_metric": lambda metric: f"by {metric_name(metric)}",
+}
 _Key = tuple[Any, ...]
 
 
@@ -118,7 +124,7 @@ def _places(found: Sequence[Candidate]) -> dict[Class, str]:
         for name, words in _WORDS.items():
             index = COMPARABLE.index(name)
             if len({other[index] for other in rows}) > 1:
-                parts.append(words.format(place[index]))
+                parts.append(words(place[index]))
         texts[place] = ", ".join(parts)
     twice = {text for text in texts.values() if [*texts.values()].count(text) > 1}
     return {

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["BEST", "DIGITS", "SECOND", "marks_of"]
+__all__ = ["BEST", "DIGITS", "RANKED", "SECOND", "marks_of"]
 
 BEST = "best"
 SECOND = "second"
 DIGITS = 4
+# Metrics of which more is better; a list of popular items is not better than another.
+RANKED = ("ndcg", "hr", "recall", "mrr", "coverage")
 
 
 def marks_of(figures: Mapping[Any, float]) -> dict[Any, str]:

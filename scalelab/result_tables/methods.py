@@ -2,17 +2,16 @@
 
 import html
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalelab.core.figures import QUALITY_KEY
+from scalelab.core.figures import metric_name
 from scalelab.core.units import format_bytes
-from scalelab.findings.bootstrap import DRAWS, LEVEL
+from scalelab.findings.bootstrap import DRAWS, LEVEL, draws_for
 from scalelab.findings.differences import settings_of
 from scalelab.result_tables.bibtex import Source, sources_of
 from scalelab.result_tables.candidates import study_ids
-from scalelab.result_tables.names import metric_name
 from scalelab.result_tables.rendering import escape_latex, escape_markdown
 from scalelab.store.ledger import Ledger
 
@@ -20,12 +19,14 @@ __all__ = ["Methods", "methods_of"]
 
 _RUNS = """
 SELECT r.dataset, r.protocol, r.num_users, r.num_items, r.num_interactions, r.model, r.loss,
-    r.configuration, r.seed, r.spec::VARCHAR AS spec, r.data_fingerprint, e.host,
+    r.configuration, r.seed, r.quality_metric, r.spec::VARCHAR AS spec, r.data_fingerprint, e.host,
     coalesce(e.device, r.device) AS device, e.device_bytes, e.driver, e.torch, e.python, e.scalelab,
     e."commit" AS revision, coalesce(e.threads, r.threads) AS threads, r.peak_kind,
     r.run_id IN (SELECT run_id FROM user_ranks) AS has_ranks
 FROM results AS r LEFT JOIN environments AS e ON e.run_id = r.run_id
-WHERE $ids IS NULL OR list_contains($ids, r.study_id)
+WHERE $ids IS NULL OR list_contains($ids, r.study_id) OR r.fingerprint IN (
+    SELECT fingerprint FROM reused_runs WHERE list_contains($ids, reused_runs.study_id)
+)
 ORDER BY r.dataset, r.num_items, r.model, r.loss
 """
 # Marks around the keys of a citation; no font has these characters.
@@ -108,16 +109,18 @@ def _sentences(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _kept_by(runs: Sequence[dict[str, Any]]) -> str:
-    """The metric that chose the epoch; what a spec does not name has its default."""
-    keys = {settings_of(run["spec"]).get("evaluate.metric", QUALITY_KEY) for run in runs}
-    return _or(sorted(metric_name(key) for key in keys))
+    """The metric that chose the epoch."""
+    return _or([metric_name(key) for key in _distinct(runs, "quality_metric")])
 
 
 def _tests(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
-    if len(_distinct(runs, "configuration")) > 1 and all(run["has_ranks"] for run in runs):
+    configurations = len(_distinct(runs, "configuration"))
+    if configurations > 1 and all(run["has_ranks"] for run in runs):
+        most = draws_for(configurations - 1)
+        number = f"{DRAWS:,}" if most == DRAWS else f"{DRAWS:,} to {most:,}"
         yield (
             "Differences to the first on validation were tested by a paired bootstrap over the "
-            f"test users ({DRAWS:,} drawings) with Holm's correction, at p < {LEVEL:g}."
+            f"test users ({number} drawings) with Holm's correction, at p < {LEVEL:g}."
         )
 
 
@@ -146,16 +149,16 @@ def _training(runs: Sequence[dict[str, Any]]) -> str:
         values = sorted({one[key] for one in settings if one.get(key) is not None}, key=_order)
         if values and values != [0] and values != [0.0]:
             texts.append(_filled(words, values))
-    negatives = sorted(
-        {
-            one["negatives.0.num_negatives"]
-            for one in settings
-            if one.get("negatives.0.num_negatives") is not None
-        }
-    )
-    if negatives:
-        texts.append(f"{_or(negatives)} negatives where a loss samples them")
+    if negatives := sorted({numbers for one in settings if (numbers := _negatives(one))}):
+        sums = [" + ".join(map(_number, numbers)) for numbers in negatives]
+        texts.append(f"{_or(sums)} negatives where a loss samples them")
     return f"Settings: {', '.join(texts)}; {_end_of_training(settings)}."
+
+
+def _negatives(one: Mapping[str, Any]) -> tuple[int, ...]:
+    """The number of negatives of each source."""
+    keys = sorted(key for key in one if re.fullmatch(r"negatives\.\d+\.num_negatives", key))
+    return tuple(one[key] for key in keys if one[key] is not None)
 
 
 def _end_of_training(settings: Sequence[dict[str, Any]]) -> str:

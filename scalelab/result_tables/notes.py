@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from scalelab.core.figures import metric_name
 from scalelab.findings.bootstrap import LEVEL
+from scalelab.findings.metrics import metrics_in_words
 from scalelab.result_tables.candidates import Candidate
 from scalelab.result_tables.grouping import Grouped
 from scalelab.result_tables.significance import Significance
@@ -15,8 +17,10 @@ _KINDS = {"requested": "live tensors", "allocated": "what the CUDA allocator han
 def notes_of(grouped: Grouped, significance: Significance, *, has_baselines: bool) -> Iterator[str]:
     """Sentences, the most important first."""
     chosen = grouped.chosen
+    metrics = sorted({one.columns["quality_metric"] for one in chosen.values()})
+    by = metric_name(metrics[0]) if len(metrics) == 1 else f"metric ({metrics_in_words(metrics)})"
     yield (
-        "Test results of the configuration with the best validation NDCG@10 in each row"
+        f"Test results of the configuration with the best validation {by} in each row"
         + (" and data set." if len(grouped.columns) > 1 else ".")
     )
     seeds = sorted({one.columns["num_seeds"] for one in chosen.values()})

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scalelab.core.figures import metric_name
 from scalelab.core.units import GIB, KIB, MIB
 from scalelab.result_tables.candidates import COSTS
 from scalelab.result_tables.grouping import DATASET
 from scalelab.result_tables.marks import DIGITS
-from scalelab.result_tables.names import metric_name
 from scalelab.result_tables.result_table import Entry, ResultTable
 
 __all__ = ["Printed", "PrintedLine", "PrintedTable", "printed"]

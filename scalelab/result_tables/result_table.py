@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from scalelab.core.errors import SpecError
+from scalelab.core.figures import QUALITY_KEY
 from scalelab.findings.data_notes import data_notes
+from scalelab.findings.metrics import metrics_of
 from scalelab.findings.verdicts import baselines_of
 from scalelab.result_tables.candidates import (
     COSTS,
@@ -19,7 +21,7 @@ from scalelab.result_tables.candidates import (
 )
 from scalelab.result_tables.frames import as_pandas, as_polars
 from scalelab.result_tables.grouping import DATASET, Grouped, group
-from scalelab.result_tables.marks import marks_of
+from scalelab.result_tables.marks import RANKED, marks_of
 from scalelab.result_tables.notes import notes_of
 from scalelab.result_tables.significance import Significance, significance_of
 from scalelab.store.ledger import Ledger
@@ -28,6 +30,8 @@ __all__ = ["Entry", "Line", "ResultTable", "make_table"]
 
 # What shows in a file which results compare.
 _PLACE = ("dataset", "num_items", "protocol", "device")
+# What a table shows beside the metrics that chose.
+_USUAL = ("ndcg@10", "hr@10")
 _SCHEMA_END = (
     ("metric", pa.string()),
     ("mean", pa.float64()),
@@ -36,6 +40,7 @@ _SCHEMA_END = (
     ("mark", pa.string()),
     ("p_value", pa.float64()),
     ("differs", pa.bool_()),
+    ("quality_metric", pa.string()),
     ("settings", pa.string()),
     ("configuration", pa.string()),
 )
@@ -114,14 +119,17 @@ def make_table(
     *,
     rows: Sequence[str],
     columns: Sequence[str],
-    metrics: Sequence[str],
+    metrics: Sequence[str] | None,
     study: str | None = None,
 ) -> ResultTable:
     """The test results of the configuration that is the best on validation, in each row and column.
 
-    Marks rank only what compares: one data set, protocol, device and results version at a time.
-    Raises SpecError for names that the ledger does not have, LedgerError.
+    `metrics` None takes those that chose, then NDCG@10 and HR@10. Marks rank only what compares:
+    one data set, protocol, device, results version and metric that chose at a time. Raises
+    SpecError for names that the ledger does not have, LedgerError.
     """
+    if metrics is None:
+        metrics = list(dict.fromkeys((*metrics_of(ledger), *_USUAL)))
     if not rows or not metrics:
         raise SpecError("a table needs rows and metrics", "add --rows loss --metrics ndcg@10")
     twice = [name for name in rows if name in columns or rows.count(name) > 1]
@@ -194,18 +202,21 @@ _Baselines = dict[str, dict[tuple[Any, str], Figure]]
 def _baselines(
     ledger: Ledger, grouped: Grouped, metrics: Sequence[str], *, in_rows: bool
 ) -> _Baselines:
-    """By name, NDCG@10 of rankings without training in each column that is all of one data set."""
-    if in_rows or "ndcg@10" not in metrics:
+    """By name, rankings without training in each column that is all of one data set: by NDCG@10 and
+    the metrics that chose.
+    """
+    if in_rows:
         return {}
-    known = baselines_of(ledger)
     found: _Baselines = {}
-    for column in grouped.columns:
-        places = {one.place for (_, other), one in grouped.chosen.items() if other == column}
-        data = {place[:2] for place in places}
-        for baseline in known.get(next(iter(data)), []) if len(data) == 1 else []:
-            if baseline.test is not None:
-                figure = Figure(mean=baseline.test, std=None, seeds=0)
-                found.setdefault(baseline.words, {})[column, "ndcg@10"] = figure
+    for metric in [one for one in metrics if one in {QUALITY_KEY, *metrics_of(ledger)}]:
+        known = baselines_of(ledger, metric)
+        for column in grouped.columns:
+            places = {one.place for (_, other), one in grouped.chosen.items() if other == column}
+            data = {place[:2] for place in places}
+            for baseline in known.get(next(iter(data)), []) if len(data) == 1 else []:
+                if baseline.test is not None:
+                    figure = Figure(mean=baseline.test, std=None, seeds=0)
+                    found.setdefault(baseline.words, {})[column, metric] = figure
     return found
 
 
@@ -214,7 +225,7 @@ def _marks(
 ) -> dict[tuple[Any, Any, str], str]:
     """By row (or name of a baseline), column and metric."""
     marks: dict[tuple[Any, Any, str], str] = {}
-    for metric in metrics:
+    for metric in (one for one in metrics if one.partition("@")[0] in RANKED):
         for place in grouped.places:
             where = {
                 (row, column, metric): one.figures[metric].mean
@@ -255,6 +266,7 @@ def _tidy(
             "differs": (row, column, metric) in significance.differs
             if (row, column, metric) in significance.p_values
             else None,
+            "quality_metric": one.columns["quality_metric"],
             "settings": one.label,
             "configuration": one.key[0],
         }

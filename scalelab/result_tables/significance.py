@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalelab.findings.bootstrap import LEVEL, adjusted, paired_bootstrap
+from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, draws_for, paired_bootstrap
 from scalelab.findings.user_ranks import has_gains, user_gains
 from scalelab.result_tables.candidates import Candidate
 from scalelab.result_tables.grouping import Grouped
@@ -47,12 +47,18 @@ def significance_of(ledger: Ledger, grouped: Grouped, metrics: Sequence[str]) ->
                 continue
             first.add(start)
             base = known.get(own.pop(start).key)
-            tested = {
-                where: paired_bootstrap(base, found).p_value
+            gains = {
+                where: found
                 for where, one in own.items()
                 if base is not None
                 and (found := known.get(one.key)) is not None
                 and len(found) == len(base)
+            }
+            draws = draws_for(len(gains))
+            tested = {
+                where: paired_bootstrap(base, found, draws=draws, enough=DRAWS).p_value
+                for where, found in gains.items()
+                if base is not None
             }
             untested += len(own) - len(tested)
             corrected = dict(zip(tested, adjusted([*tested.values()]), strict=True))

@@ -93,14 +93,25 @@ class Ledger:
             row = [study_id, name, spec_toml, created_at]
             connection.execute("INSERT INTO studies VALUES (?, ?, ?, ?)", row)
 
+    def add_reused(self, study_id: str, fingerprints: Sequence[str]) -> None:
+        """Stores that a study takes these runs from another one, in place of running them again."""
+        with self._open(write=True) as connection, _transaction(connection, self.path):
+            connection.execute(
+                "INSERT INTO reused_runs SELECT DISTINCT $study_id, fingerprint "
+                "FROM (SELECT unnest($fingerprints) AS fingerprint) "
+                "ANTI JOIN (FROM reused_runs WHERE study_id = $study_id) USING (fingerprint)",
+                {"study_id": study_id, "fingerprints": list(fingerprints)},
+            )
+
     def add_baselines(self, baselines: Sequence[Baseline]) -> None:
-        """Stores them in place of those of the same data set, protocol and name; all or none."""
+        """Stores them in place of those of the same data set, protocol, name, split, metric and k;
+        all or none."""
         with self._open(write=True) as connection, _transaction(connection, self.path):
             _replace_baselines(connection, table_of_baselines(_unique(baselines)))
 
-    def baselines_known(self) -> set[tuple[str, str, str]]:
-        """Data fingerprint, protocol and name of the baselines that are stored."""
-        rows = self.query("SELECT DISTINCT data_fingerprint, protocol, name FROM baselines")
+    def baselines_known(self) -> set[tuple[str, str, str, int | None]]:
+        """Data fingerprint, protocol, name and k of the baselines that are stored."""
+        rows = self.query("SELECT DISTINCT data_fingerprint, protocol, name, k FROM baselines")
         return {tuple(row.values()) for row in rows.to_pylist()}
 
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
@@ -230,7 +241,9 @@ def _replace_baselines(connection: duckdb.DuckDBPyConnection, baselines: pa.Tabl
     connection.execute(
         "DELETE FROM baselines WHERE EXISTS (FROM staged WHERE "
         "staged.data_fingerprint = baselines.data_fingerprint AND "
-        "staged.protocol = baselines.protocol AND staged.name = baselines.name)"
+        "staged.protocol = baselines.protocol AND staged.name = baselines.name AND "
+        "staged.split = baselines.split AND staged.metric = baselines.metric AND "
+        "staged.k IS NOT DISTINCT FROM baselines.k)"
     )
     connection.execute("INSERT INTO baselines BY NAME SELECT * FROM staged")
     connection.unregister("staged")

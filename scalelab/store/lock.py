@@ -7,6 +7,7 @@ is used: a ledger can be read on systems that do not have it.
 """
 
 import os
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,11 @@ from pathlib import Path
 from scalelab.core.errors import LedgerError
 
 __all__ = ["driver_lock", "is_locked", "lock_path"]
+
+
+# A reader that checks whether a sweep runs holds the lock for a moment.
+_TRIES = 5
+_PAUSE_S = 0.02
 
 
 def lock_path(ledger: Path) -> Path:
@@ -53,6 +59,8 @@ def is_locked(ledger: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError as error:  # a file system without locks
+        raise LedgerError(f"cannot lock {ledger}: {error.strerror}") from error
     finally:
         os.close(descriptor)
     return False
@@ -64,6 +72,7 @@ def _acquire(path: Path, ledger: Path) -> int:
     except ModuleNotFoundError as error:
         message = f"cannot lock {ledger}: this system has no flock"
         raise LedgerError(message, "sweep on Linux; ledgers can be read here") from error
+    tries = 0
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -73,6 +82,11 @@ def _acquire(path: Path, ledger: Path) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            tries += 1
+            if tries < _TRIES:
+                os.close(descriptor)
+                time.sleep(_PAUSE_S)
+                continue
             holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
             os.close(descriptor)
             message = f"another sweep writes {ledger}" + (f" (process {holder})" if holder else "")

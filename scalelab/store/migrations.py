@@ -5,15 +5,17 @@
 
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import tomli_w
 
+from scalelab.core.figures import QUALITY_KEY, metric_of, quality_of
 from scalelab.core.identity import configuration_of
 from scalelab.core.initial_row import resolved_by_spec
+from scalelab.core.records import Metric
 from scalelab.core.renamed import with_new_names, with_new_names_in_study
 from scalelab.store.schema import run_columns, schema_sql
 
@@ -69,6 +71,55 @@ def _from_1(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
+def _from_2(connection: duckdb.DuckDBPyConnection) -> None:
+    """The quality by the metric that chose the epoch: that of `evaluate.metric`."""
+    names = ("valid_quality", "test_quality", "oracle_quality")
+    connection.execute("ALTER TABLE runs ADD COLUMN quality_metric VARCHAR")
+    for name in names:
+        connection.execute(f"ALTER TABLE runs ADD COLUMN {name} DOUBLE")
+    connection.execute(
+        "UPDATE runs SET quality_metric = ?, valid_quality = valid_ndcg_10, "
+        "test_quality = test_ndcg_10, oracle_quality = oracle_ndcg_10",
+        [QUALITY_KEY],
+    )
+    rows = connection.execute("SELECT run_id, spec, best_epoch FROM runs").fetchall()
+    named = {run_id: (metric_of(json.loads(text)), epoch) for run_id, text, epoch in rows}
+    others = {run_id: own for run_id, own in named.items() if own[0] != QUALITY_KEY}
+    metrics: dict[str, list[Metric]] = {run_id: [] for run_id in others}
+    for run_id, split, epoch, name, k, value in connection.execute(
+        "SELECT run_id, split, epoch, name, k, value FROM metrics WHERE list_contains(?, run_id)",
+        [list(others)],
+    ).fetchall():
+        one = Metric(split=split, epoch=epoch, name=name, k=k, value=value)
+        metrics[run_id].append(one)
+    changed = pa.Table.from_pylist(
+        [_qualities(run_id, metrics[run_id], *own) for run_id, own in others.items()],
+        pa.schema(
+            [
+                ("id", pa.string()),
+                ("quality_metric", pa.string()),
+                *((name, pa.float64()) for name in names),
+            ]
+        ),
+    )
+    connection.register("changed", changed)
+    columns = ", ".join(f"{name} = changed.{name}" for name in ("quality_metric", *names))
+    connection.execute(f"UPDATE runs SET {columns} FROM changed WHERE runs.run_id = changed.id")
+    connection.unregister("changed")
+
+
+def _qualities(
+    run_id: str, metrics: Sequence[Metric], metric: str, best_epoch: int | None
+) -> dict[str, Any]:
+    return {
+        "id": run_id,
+        "quality_metric": metric,
+        "valid_quality": quality_of(metrics, best_epoch, "valid", metric),
+        "test_quality": quality_of(metrics, best_epoch, "test", metric),
+        "oracle_quality": quality_of(metrics, best_epoch, "test", f"oracle_{metric}"),
+    }
+
+
 def _of_today(run_id: str, text: str, data_fingerprint: str | None) -> dict[str, Any]:
     spec = with_new_names(json.loads(text))
     loss: Mapping[str, Any] = spec.get("loss", {})
@@ -91,4 +142,4 @@ def _study(text: str) -> str:
 
 
 # By version, what makes a ledger of it one of the next version.
-MIGRATIONS: dict[int, Step] = {1: _from_1}
+MIGRATIONS: dict[int, Step] = {1: _from_1, 2: _from_2}

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from scalelab.core.figures import peak_of, quality_of
+from scalelab.core.figures import metric_of, peak_of, quality_of
 from scalelab.core.identity import COMPARABLE, COMPARABLE_IN_TIME, configuration_of
 from scalelab.core.memory_kinds import peak_kind
 from scalelab.core.records import (
@@ -45,7 +45,7 @@ __all__ = [
     "valid_columns",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _ARROW = {
     int: pa.int64(),
     float: pa.float64(),
@@ -60,11 +60,16 @@ class Summary:
     """What every view needs of a run: more columns of `runs`, derived from the record.
 
     `configuration` names the spec without its seed; `device` and `threads` are the environment's.
+    The qualities without a metric in their names are of `quality_metric`, the run's own.
     """
 
     configuration: str
     device: str | None
     threads: int | None
+    quality_metric: str
+    valid_quality: float | None
+    test_quality: float | None
+    oracle_quality: float | None
     valid_ndcg_10: float | None
     test_ndcg_10: float | None
     oracle_ndcg_10: float | None
@@ -174,11 +179,16 @@ def _at_most_one(fact: Any) -> tuple[Any, ...]:
 def _summary(record: Record) -> Summary:
     run = record.run
     spec = json.loads(run.spec)
+    metric = metric_of(spec)
     kind = peak_kind(str(spec.get("device", {}).get("name", "cpu")))
     return Summary(
         configuration=configuration_of(spec, run.data_fingerprint, run.results_version),
         device=None if record.environment is None else record.environment.device,
         threads=None if record.environment is None else record.environment.threads,
+        quality_metric=metric,
+        valid_quality=quality_of(record.metrics, run.best_epoch, "valid", metric),
+        test_quality=quality_of(record.metrics, run.best_epoch, "test", metric),
+        oracle_quality=quality_of(record.metrics, run.best_epoch, "test", f"oracle_{metric}"),
         valid_ndcg_10=quality_of(record.metrics, run.best_epoch, "valid"),
         test_ndcg_10=quality_of(record.metrics, run.best_epoch, "test"),
         oracle_ndcg_10=quality_of(record.metrics, run.best_epoch, "test", "oracle_ndcg@10"),

@@ -1,4 +1,4 @@
--- The ledger, schema version 2. Run whole on a new file; the views again after every migration.
+-- The ledger, schema version 3. Run whole on a new file; the views again after every migration.
 -- One row a fact. No primary keys: an index would be rebuilt on every open-append-close, and the
 -- one writer already replaces a run together with its children.
 
@@ -13,6 +13,12 @@ CREATE TABLE IF NOT EXISTS studies (
     name VARCHAR NOT NULL,
     spec_toml VARCHAR NOT NULL,
     created_at TIMESTAMP NOT NULL
+);
+
+-- Finished runs that a study did not repeat, since another study of the ledger had done them.
+CREATE TABLE IF NOT EXISTS reused_runs (
+    study_id VARCHAR NOT NULL,
+    fingerprint VARCHAR NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS runs (
@@ -58,6 +64,11 @@ CREATE TABLE IF NOT EXISTS runs (
     configuration VARCHAR NOT NULL,
     device VARCHAR,
     threads BIGINT,
+    -- The metric that chose the epoch (evaluate.metric), and the qualities by it.
+    quality_metric VARCHAR NOT NULL,
+    valid_quality DOUBLE,
+    test_quality DOUBLE,
+    oracle_quality DOUBLE,
     valid_ndcg_10 DOUBLE,
     test_ndcg_10 DOUBLE,
     oracle_ndcg_10 DOUBLE,
@@ -176,6 +187,10 @@ lost AS (
             AND latest.device IS NOT DISTINCT FROM tried.device AND latest.attempt > ended.attempt
     )
     GROUP BY tried.configuration, tried.device
+),
+reused AS (
+    SELECT configuration, list(DISTINCT reused_runs.study_id) AS study_ids
+    FROM reused_runs JOIN results USING (fingerprint) GROUP BY configuration
 )
 SELECT
     configuration,
@@ -196,12 +211,22 @@ SELECT
     first(n_extra_chunks) AS n_extra_chunks,
     first(peak_kind) AS peak_kind,
     first(spec) AS spec,
-    list(DISTINCT study_id) FILTER (study_id IS NOT NULL) AS study_ids,
+    list_distinct(list_concat(
+        coalesce(list(DISTINCT study_id) FILTER (study_id IS NOT NULL), []),
+        coalesce((
+            SELECT study_ids FROM reused WHERE reused.configuration = latest.configuration
+        ), [])
+    )) AS study_ids,
     count(*) AS num_seeds,
     coalesce((
         SELECT num_lost FROM lost WHERE lost.configuration = latest.configuration
             AND lost.device IS NOT DISTINCT FROM latest.device
     ), 0) AS num_lost,
+    avg(valid_quality) AS valid_quality,
+    stddev_samp(valid_quality) AS valid_quality_std,
+    avg(test_quality) AS test_quality,
+    stddev_samp(test_quality) AS test_quality_std,
+    max(oracle_quality) AS oracle_quality,
     avg(valid_ndcg_10) AS valid_ndcg_10,
     stddev_samp(valid_ndcg_10) AS valid_ndcg_10_std,
     avg(test_ndcg_10) AS test_ndcg_10,
@@ -227,11 +252,11 @@ GROUP BY configuration, {comparable_in_time};
 -- cost and better than all that is cheaper.
 CREATE OR REPLACE VIEW pareto_memory AS
 SELECT * FROM configurations
-WHERE valid_ndcg_10 IS NOT NULL AND peak_bytes IS NOT NULL
-QUALIFY valid_ndcg_10 = max(valid_ndcg_10) OVER (
+WHERE valid_quality IS NOT NULL AND peak_bytes IS NOT NULL
+QUALIFY valid_quality = max(valid_quality) OVER (
         PARTITION BY {comparable}, peak_bytes
     )
-    AND valid_ndcg_10 > coalesce(max(valid_ndcg_10) OVER (
+    AND valid_quality > coalesce(max(valid_quality) OVER (
         PARTITION BY {comparable} ORDER BY peak_bytes
         RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
     ), '-infinity'::DOUBLE)
@@ -239,11 +264,11 @@ ORDER BY {comparable}, peak_bytes, configuration;
 
 CREATE OR REPLACE VIEW pareto_time AS
 SELECT * FROM configurations
-WHERE valid_ndcg_10 IS NOT NULL AND train_s IS NOT NULL
-QUALIFY valid_ndcg_10 = max(valid_ndcg_10) OVER (
+WHERE valid_quality IS NOT NULL AND train_s IS NOT NULL
+QUALIFY valid_quality = max(valid_quality) OVER (
         PARTITION BY {comparable_in_time}, train_s
     )
-    AND valid_ndcg_10 > coalesce(max(valid_ndcg_10) OVER (
+    AND valid_quality > coalesce(max(valid_quality) OVER (
         PARTITION BY {comparable_in_time} ORDER BY train_s
         RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW EXCLUDE GROUP
     ), '-infinity'::DOUBLE)
@@ -316,9 +341,9 @@ END;
 CREATE OR REPLACE MACRO best_under_budget(budget) AS TABLE
 SELECT * FROM configurations
 WHERE peak_bytes_max <= size_in_bytes(budget) AND eval_peak_bytes_max <= size_in_bytes(budget)
-    AND num_lost = 0 AND valid_ndcg_10 IS NOT NULL
+    AND num_lost = 0 AND valid_quality IS NOT NULL
 QUALIFY row_number() OVER (
     PARTITION BY {comparable}
-    ORDER BY valid_ndcg_10 DESC, peak_bytes, configuration
+    ORDER BY valid_quality DESC, peak_bytes, configuration
 ) = 1
 ORDER BY {comparable};

@@ -11,29 +11,34 @@ __all__ = ["KnownBaselines", "add_missing"]
 
 
 class KnownBaselines:
-    """The names of the stored baselines by data fingerprint and protocol, and those under way."""
+    """Name and length of lists (k) of the stored baselines by data fingerprint and protocol, and of
+    those under way.
+    """
 
-    def __init__(self, stored: Iterable[tuple[str, str, str]] = ()) -> None:
-        self._names: dict[tuple[str, str], set[str]] = {}
-        for data_fingerprint, protocol, name in stored:
-            self._names.setdefault((data_fingerprint, protocol), set()).add(name)
+    def __init__(self, stored: Iterable[tuple[str, str, str, int | None]] = ()) -> None:
+        self._known: dict[tuple[str, str], set[tuple[str, int | None]]] = {}
+        for data_fingerprint, protocol, name, k in stored:
+            self._known.setdefault((data_fingerprint, protocol), set()).add((name, k))
 
     def has(self, data_fingerprint: str | None, spec: RunSpec) -> bool:
-        """Whether those of the spec's data are known, for its `data.recent_days`."""
-        names = self._names.get((data_fingerprint or "", spec.protocol), set())
-        wanted = spec.data.recent_baseline
-        recent = {name for name in names if name.startswith("popularity_")}
+        """Whether those of the spec's data are known, for its `data.recent_days` and lengths."""
+        known = self._known.get((data_fingerprint or "", spec.protocol), set())
+        wanted = {("popularity", k) for k in spec.evaluate.ks}
         # Data without clock times have no recent ones at all.
-        return bool(names) and (not recent or wanted in recent)
+        if any(name.startswith("popularity_") for name, _ in known):
+            wanted |= {(spec.data.recent_baseline, k) for k in spec.evaluate.ks}
+        return wanted <= known
 
     def add(self, data_fingerprint: str | None, spec: RunSpec) -> None:
         """A run that is under way brings them."""
         key = (data_fingerprint or "", spec.protocol)
-        self._names.setdefault(key, set()).update({"popularity", spec.data.recent_baseline})
+        names = ("popularity", spec.data.recent_baseline)
+        brought = {(name, k) for name in names for k in spec.evaluate.ks}
+        self._known.setdefault(key, set()).update(brought)
 
     def discard(self, data_fingerprint: str | None, spec: RunSpec) -> None:
         """The run that was to bring them has not."""
-        self._names.pop((data_fingerprint or "", spec.protocol), None)
+        self._known.pop((data_fingerprint or "", spec.protocol), None)
 
 
 def add_missing(
@@ -44,7 +49,7 @@ def add_missing(
 ) -> None:
     """Store the baselines of finished runs that are not known, where no run that is due has them.
 
-    So after another `data.recent_days`, which no run depends on.
+    So after other `data.recent_days` or lengths of lists.
     """
     due = {(job.data_fingerprint, _baselines_of(job)) for job in jobs if job.due}
     for job in jobs:
@@ -56,6 +61,6 @@ def add_missing(
             known.add(data_fingerprint, spec)
 
 
-def _baselines_of(job: Job) -> tuple[str, str]:
+def _baselines_of(job: Job) -> tuple[str, str, tuple[int, ...]]:
     spec = job.configuration.spec
-    return spec.protocol, spec.data.recent_baseline
+    return spec.protocol, spec.data.recent_baseline, spec.evaluate.ks

@@ -2,24 +2,13 @@
 
 from collections.abc import Collection
 
-from scalelab.core.figures import QUALITY_KEY
 from scalelab.store.ledger import Ledger
 
 __all__ = ["validation_quality"]
 
-# What a spec does not say has its default. The casts: DuckDB 1.4 knows JSON only as text here.
-_VALUES = f"""
-    SELECT fingerprint, avg(quality) AS quality FROM (
-        SELECT
-            fingerprint,
-            coalesce(max(value) FILTER (epoch = best_epoch), max(value)) AS quality
-        FROM results JOIN metrics USING (run_id)
-        WHERE list_contains($1, fingerprint) AND metrics.split = 'valid' AND isfinite(value)
-            AND metrics.name || '@' || metrics.k = coalesce(
-                json_extract_string(results.spec::VARCHAR, '$.evaluate.metric'), '{QUALITY_KEY}'
-            )
-        GROUP BY fingerprint, run_id
-    ) GROUP BY fingerprint
+_VALUES = """
+    SELECT fingerprint, avg(valid_quality) AS quality FROM results
+    WHERE list_contains($1, fingerprint) AND valid_quality IS NOT NULL GROUP BY fingerprint
 """
 
 

@@ -201,10 +201,22 @@ class _Sweep:
     ) -> None:
         with stops.ending_at_once():  # nothing runs yet
             jobs = self._plan(planner, configurations)
+            self._store_reused(planner, jobs)
             add_missing(jobs, self.baselines, Ledger(self.ledger), self.hooks.baselines)
         self._open_executor(executor, driver, jobs)
         driver.add(jobs)
         driver.run()
+
+    def _store_reused(self, planner: Planner, jobs: Sequence[Job]) -> None:
+        """Keep in the ledger which runs of other studies belong to this one too."""
+        reused = [
+            job.fingerprint
+            for job in jobs
+            if job.earlier_outcome is not None
+            and planner.attempts[job.fingerprint].study_id != self.study_id
+        ]
+        if reused:
+            Ledger(self.ledger).add_reused(self.study_id, reused)
 
     def _search(
         self,
@@ -217,6 +229,7 @@ class _Sweep:
         def plan_trial(proposed: Configuration) -> Job:
             configuration = self.with_device(proposed)
             new = self._plan(planner, [configuration])
+            self._store_reused(planner, new)
             self._open_executor(executor, driver, new)
             driver.add(new)
             return self.jobs[planner.jobs([configuration])[0].fingerprint]

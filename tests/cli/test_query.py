@@ -161,6 +161,14 @@ def test_columns_that_fit_are_the_usual_ones_that_differ() -> None:
     assert fitting_columns({"host": ["a"], "loss": ["bce"]}, 30) == ["host", "loss"]
 
 
+def test_a_quality_is_shown_once_where_it_is_ndcg():
+    one, other = ["0.1000", "0.2000"], ["0.3000", "0.4000"]
+    same = {"test_quality": one, "test_ndcg_10": one, "loss": ["bce", "rece"]}
+    assert fitting_columns(same, 80) == ["test_ndcg_10", "loss"]
+    assert fitting_columns(same | {"test_ndcg_10": other}, 80) == [*same]
+    assert with_unit("test_quality", 0.1, ()) == with_unit("test_ndcg_10", 0.1, ()) == "0.1000"
+
+
 @pytest.mark.parametrize(
     ("name", "value", "text"),
     [

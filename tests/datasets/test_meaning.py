@@ -459,6 +459,7 @@ def test_parts_must_agree(tmp_path):
         ("1 5 6\n2 6 5\n", "sequences", [1, 2, 2, 1]),
         ("\ufeff1 5\n1 6\n2 5\n", "lines", [1, 2, 1]),
         ("u1 a\r\nu1 b\r\nu2 a\r\n", "lines", [1, 2, 1]),
+        ("user1 item5\nuser1 item7\nuser2 item5\n", "lines", [1, 2, 1]),
     ],
 )
 def test_a_text_file_is_lines_of_interactions_or_of_users(tmp_path, text, reader, read):
@@ -493,6 +494,16 @@ def test_what_a_line_holds_is_never_guessed(tmp_path, name, text, message, state
     if stated is not None:
         found = request(tmp_path / name, reader, {"time": stated}).load()
         assert found.item_ids.tolist() == read
+
+
+def test_a_file_of_one_line_is_data_unless_it_has_the_usual_names(tmp_path):
+    from scalelab.datasets.request import request
+
+    (tmp_path / "one.txt").write_text("alice book\n")
+    assert request(tmp_path / "one.txt", "lines", {}).load().item_ids.tolist() == [1]
+    (tmp_path / "one.txt").write_text("user item\n")
+    with pytest.raises(DataError, match="seems to be a header"):
+        request(tmp_path / "one.txt", "lines", {}).load()
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,32 @@ def test_later_sessions_are_held_out_whole(clock, targets, cut, valid_cut, first
     assert sum(parts.dropped.values()) == alone
 
 
+@pytest.mark.parametrize("share", [0.07, 0.14, 0.28, 0.29, 0.55, 0.56, 0.57, 0.58])
+def test_a_share_of_a_hundred_sessions_is_that_many(share):
+    """In floats 0.55 * 100 is above 55."""
+    number = round(100 * share)
+    whole = Interactions(
+        item_ids=np.tile(np.array([1, 2], np.int32), 100),
+        offsets=np.arange(0, 201, 2),
+        times=np.zeros(200, int),
+        num_items=2,
+        time_is_order=True,
+        fingerprint="f",
+        dropped={},
+    )
+    assert len(by_session(whole, share, "").train) == number
+
+
+@pytest.mark.parametrize(("ids", "first"), [((9, 3, 5, 1), [4, 2]), (("i", "c", "e", "a"), [1, 2])])
+def test_sessions_without_clock_times_go_by_number_or_by_first_appearance(tmp_path, ids, first):
+    """Session `n` has item `n` alone, twice; items are numbered by first appearance."""
+    rows = "".join(f"{session},x{n}\n" * 2 for n, session in enumerate(ids))
+    (tmp_path / "log.csv").write_text("user,item\n" + rows)
+    whole = load(DataSpec(path=str(tmp_path / "log.csv"), time="order", split="sessions"))
+    parts = by_session(whole, 2, 3)
+    assert [parts.train[n].tolist()[0] for n in range(2)] == first
+
+
 def test_sessions_with_clock_times_are_cut_at_a_date():
     whole = sessions(clock=True)
     parts = by_session(whole, "1970-01-01T00:05:00", "1970-01-01T00:10:00")

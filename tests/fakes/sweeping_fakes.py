@@ -98,21 +98,24 @@ def finished_record(task, outcome, started, metrics, epochs):
         "results_version": RESULTS_VERSION,
         "epochs": epochs,
     }
-    brought = Baseline(
-        data_fingerprint=task.data_fingerprint,
-        protocol=task.spec.protocol,
-        name="popularity",
-        split="valid",
-        metric="ndcg",
-        k=10,
-        value=0.01 * task.spec.batch.size,
-        seconds=0.1,
+    brought = tuple(
+        Baseline(
+            data_fingerprint=task.data_fingerprint,
+            protocol=task.spec.protocol,
+            name="popularity",
+            split="valid",
+            metric="ndcg",
+            k=k,
+            value=0.01 * task.spec.batch.size,
+            seconds=0.1,
+        )
+        for k in task.spec.evaluate.ks
     )
     return Record(
         run=Run(**row),
         metrics=tuple(metrics),
         memory=(memory,),
-        baselines=(brought,) if task.baselines else (),
+        baselines=brought if task.baselines else (),
     )
 
 

@@ -473,6 +473,30 @@ def test_the_two_that_are_named_may_both_be_rising(made, ledger):
     assert "both named configurations were still rising at the end;" in clauses(ledger).text
 
 
+def test_what_is_said_of_all_holds_beyond_the_best_fifty(made, ledger):
+    """The last has the least memory and the best test figure, is level with popularity and rises;
+    the one before it rises too."""
+    many = [
+        made(0.4 - n / 1000, 24, valid=[0.4 - n / 1000] * 2, loss="bce", num_negatives=n + 1,
+             keep_ranks=False)
+        for n in range(52)
+    ]  # fmt: skip
+    last = [
+        made(0.2, 23, valid=RISING[:2], stopped=Stopped.EPOCHS, loss="rece", keep_ranks=False),
+        made(0.5, 6, valid=[0.05, 0.05], loss="gbce", keep_ranks=False),
+    ]
+    ledger.append([*many, *last])
+    with_baselines(ledger, popularity=0.05)
+    one = clauses(ledger)
+    assert "No other takes less memory" not in one.text
+    assert "1 configuration was still rising at the end" in one.text
+    assert "1 configuration has learned no more than the popularity list" in one.text
+    with_baselines(ledger, last_item_follower=0.45)
+    text = clauses(ledger).clauses["best"]
+    assert "No configuration ranks better" not in text
+    assert "does not rank better than the baseline last item follower" in text
+
+
 def test_few_users_are_said(made, ledger):
     ledger.append(
         [
@@ -510,6 +534,18 @@ def test_a_budget_holds_for_evaluation_too(made, ledger):
     )
     assert clauses(ledger, budget_bytes=40 * MIB).best.label == "dense_ce, batch 128"
     assert "the smallest needs 12 MiB" in clauses(ledger, budget_bytes=3 * MIB).text
+
+
+def test_evaluation_is_that_of_the_last_attempt_as_in_best_under_budget(made, ledger):
+    first, last = (
+        made(0.4, peak=24, eval_peak=size, attempt=attempt, keep_ranks=False)
+        for attempt, size in ((1, 900), (2, 10))
+    )
+    same = replace(last.run, fingerprint=first.run.fingerprint)
+    ledger.append([first, replace(last, run=same)])
+    budget = 100 * MIB
+    assert ledger.query(f"FROM best_under_budget({budget})").num_rows == 1
+    assert clauses(ledger, budget_bytes=budget).best.eval_peak_bytes == 10 * MIB
 
 
 def test_a_budget_is_read_as_people_write_it(made, ledger):
@@ -621,12 +657,16 @@ def test_a_study_takes_its_own_runs_only(made, studied):
 
 
 def test_runs_that_another_study_has_done_before_count_for_a_sweep(made, studied):
-    """A sweep does not run them again; its answer must not leave out what its table shows."""
+    """A sweep does not run them again; no answer may leave out what its table shows."""
     studied.append(front(made))
     studied.add_study("study-2", "other", STUDY.replace("mine", "other"), datetime(2026, 1, 2))
     done = made(0.45, 6, loss="rece", study_id="study-2")
     studied.append([done, made(0.5, 6, loss="gbce", study_id="study-2")])
-    found = api.answer(studied.path, study="mine", runs=[done.run.fingerprint]).sentences[0]
+    taken = [done.run.fingerprint]
+    for _ in range(2):  # a sweep that is typed again changes nothing
+        studied.add_reused("study-1", taken)
+    assert studied.query("FROM reused_runs").num_rows == 1
+    found = api.answer(studied.path, study="mine").sentences[0]
     assert found.best.label.startswith("rece")
     assert "gbce" not in found.text
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, paired_bootstrap
+from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, draws_for, paired_bootstrap
 from scalelab.findings.user_ranks import gains
 
 
@@ -99,5 +99,19 @@ def test_holm_corrects_step_by_step():
 
 def test_fifty_comparisons_can_still_find_a_difference():
     clear = paired_bootstrap(np.ones(50) + np.arange(50) % 2, np.zeros(50))
-    assert clear.p_value == 2 / (DRAWS + 1)
+    assert 0 < clear.p_value < 2 / (DRAWS + 1)
     assert max(adjusted([clear.p_value] * 50)) < LEVEL
+    few = paired_bootstrap(np.ones(5), np.zeros(5))
+    assert few.p_value == 2 / (DRAWS + 1)
+
+
+@pytest.mark.parametrize("number", [76, 200, 300, 10_000])
+def test_so_many_comparisons_can_still_find_a_difference(number):
+    """Up to 300 by more drawings; a clear difference always."""
+    draws = draws_for(number)
+    assert DRAWS <= draws <= 12_000
+    found = paired_bootstrap(*simulated(2, 300, 0.5), draws=draws, enough=DRAWS)
+    assert found.p_value == 2 / (draws + 1)
+    assert (adjusted([found.p_value] * number)[0] < LEVEL) == (number <= 300)
+    clear = paired_bootstrap(np.ones(90) + np.arange(90) % 2, np.zeros(90), draws=draws)
+    assert adjusted([clear.p_value] * number)[0] < LEVEL

@@ -147,10 +147,16 @@ def test_baselines_are_those_of_the_metric(fake, tmp_path):
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     ledger.append([replace(record, baselines=baselines)])
     for (name, k), value in values.items():
-        found = baselines_of(ledger, name, k)
+        found = baselines_of(ledger, f"{name}@{k}")
         assert list(found) == [(data, protocol)]
         [one] = found[data, protocol]
         assert (one.name, one.valid, one.test) == ("popularity", value, 0.5 * value)
-    assert baselines_of(ledger) == baselines_of(ledger, "ndcg", 10)
+    assert baselines_of(ledger) == baselines_of(ledger, "ndcg@10")
     [row] = Pareto(metric="hr@10").rows(ledger).to_pylist()
     assert json.loads(row["baselines"]) == {"popularity": 0.025}
+
+
+def test_a_metric_that_validation_does_not_have_is_said(study):
+    for chart in (Pareto(metric="popularity@10"), Learning(metric="popularity@10")):
+        words = "no finished runs with popularity@10 on validation"
+        assert words in str(chart.draw(chart.rows(study)).to_dict())

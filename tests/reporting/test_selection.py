@@ -1,6 +1,15 @@
 """A page holds every configuration, or those that matter where there are very many."""
 
+import pytest
+
 from scalelab.reporting import selection
+from scalelab.reporting.charts.breakdown import Breakdown
+from scalelab.reporting.charts.kinds import Kinds
+from scalelab.reporting.charts.learning import Learning
+from scalelab.reporting.charts.pareto import Pareto
+from scalelab.reporting.charts.positions import Positions
+from scalelab.reporting.charts.scaling import Scaling
+from scalelab.store.ledger import Ledger
 
 
 def test_all_are_shown_where_they_are_few(study) -> None:
@@ -21,3 +30,15 @@ def test_of_very_many_the_best_of_each_loss_and_the_pareto_fronts_are_shown(stud
     )
     assert found == fronts | best
     assert len(best) < len(found) < selection.num_configurations(study)
+
+
+@pytest.mark.parametrize("chart", [Breakdown, Kinds, Learning, Pareto, Positions, Scaling])
+def test_a_study_shows_what_it_took_from_another_one_too(fake, tmp_path, chart) -> None:
+    ledger = Ledger.create_or_open(tmp_path / "l.duckdb")
+    runs = [fake.record(index=i, loss="rece", batch_size=32 << i) for i in range(2)]
+    ledger.append(runs)
+    assert not chart(study="second").rows(ledger).num_rows
+    ledger.add_reused("second", [runs[1].run.fingerprint])
+    found = set(chart(study="second").rows(ledger)["configuration"].to_pylist())
+    of_run = "SELECT configuration FROM runs WHERE run_id = ?"
+    assert found == set(ledger.query(of_run, [runs[1].run.run_id])["configuration"].to_pylist())

@@ -11,6 +11,7 @@ from scalelab.core.errors import DataError
 from scalelab.core.presets import shipped_published
 from scalelab.core.records import Metric
 from scalelab.result_tables.compare import compare, published_of, unmatched
+from scalelab.result_tables.protocols import same_protocol
 from scalelab.store.ledger import Ledger
 
 HEADER = "source,dataset,protocol,model,loss,setting,metric,value\n"
@@ -140,17 +141,35 @@ SEVERAL = {
     "sessions 0.9, targets all, seen included": ["sessions, all targets of each"],
 }
 SPLITS |= SEVERAL
+# Cuts count as they are written: with the time of day, and as clock times.
+_NOON = "global time split at 2014-03-15 12:00 and 2014-05-14 12:00, last target"
+_SECONDS = "global time split at 1394841600 and 1400025600, last target"
+SPLITS |= {
+    "global time 2014-03-15T12:00 to 2014-05-14T12:00, seen excluded": [_NOON, "", "full ranking"],
+    "global time 1394841600.0 to 1400025600.0, seen excluded": [_SECONDS, "", "full ranking"],
+    "global time 1394841601.0 to 1400025600.0, seen excluded": ["", "full ranking"],
+}
+_SEEN = "leave-one-out, full ranking, seen items"
+SPLITS["leave-one-out, seen excluded"].append(f"{_SEEN} excluded")
+SPLITS["leave-one-out, seen included"] = [
+    "leave-one-out, full ranking", f"{_SEEN} included", "", "full ranking"
+]  # fmt: skip
 NEVER = ["time split, all targets of the test window"]
 
 
 @pytest.mark.parametrize("ours", SPLITS)
 @pytest.mark.parametrize("theirs", sorted({t for every in SPLITS.values() for t in every}) + NEVER)
-def test_splits_that_differ_never_stand_side_by_side(fake, ledger, published, ours, theirs):
+def test_splits_that_differ_never_stand_side_by_side(ours, theirs):
     """Names of splits as the papers have them; one that names none fits all."""
+    assert same_protocol(ours, theirs) == (theirs in SPLITS[ours])
+
+
+def test_another_split_has_no_row(fake, ledger, published):
     one = made(fake, 0, loss="dense_ce")
-    ledger.append([replace(one, run=replace(one.run, protocol=ours))])
-    rows = compare(ledger, published(f'p,amazon-beauty,"{theirs}",sasrec,ce,,ndcg@10,0.1'))
-    assert rows.num_rows == (theirs in SPLITS[ours])
+    ledger.append([replace(one, run=replace(one.run, protocol="global time 0.9, seen excluded"))])
+    for theirs, number in (("full ranking", 1), ("leave-one-out", 0), (_TWO_CUTS, 0)):
+        rows = compare(ledger, published(f'p,amazon-beauty,"{theirs}",sasrec,ce,,ndcg@10,0.1'))
+        assert rows.num_rows == number
 
 
 def test_the_best_on_validation_stands_for_a_loss(fake, ledger, published):
@@ -158,6 +177,28 @@ def test_the_best_on_validation_stands_for_a_loss(fake, ledger, published):
     best = ledger.query("SELECT configuration FROM results ORDER BY valid_ndcg_10 DESC LIMIT 1")
     rows = compare(ledger, published("p,amazon-beauty,,sasrec,bce+,,ndcg@10,0.1"))
     assert rows["configuration"].to_pylist() == best["configuration"].to_pylist()
+
+
+def test_the_best_is_chosen_within_one_protocol(fake, ledger, published):
+    """Another protocol has other, often higher, figures: no choice between them is fair."""
+    protocols = ["leave-one-out, seen included", "leave-one-out, seen excluded"]
+    protocols.append("leave-one-out, seen excluded, 500 users evaluated")
+    runs = [made(fake, i, loss="dense_ce") for i in range(3)]
+    named = zip(runs, protocols, strict=True)
+    ledger.append([replace(o, run=replace(o.run, protocol=p, seed=0)) for o, p in named])
+    stated, silent = (
+        f"p,amazon-beauty,{protocol},sasrec,ce,,ndcg@10,0.1"
+        for protocol in ('"leave-one-out, seen items excluded"', "leave-one-out")
+    )
+    found = compare(ledger, published(stated)).to_pylist()
+    assert {(row["our_protocol"], row["not_stated"]) for row in found} == {
+        (protocol, "") for protocol in protocols[1:]
+    }
+    assert len(found) == 2
+    found = compare(ledger, published(silent)).to_pylist()
+    assert {row["our_protocol"] for row in found} == {*protocols}
+    assert {row["not_stated"] for row in found} == {"not stated: whether seen items are excluded"}
+    assert unmatched(ledger, published(silent)) == []
 
 
 def test_a_table_that_cannot_be_read_gives_one_line(ledger, published, tmp_path):

@@ -83,6 +83,18 @@ def test_one_is_singular_and_several_are_joined_by_commas(fake, tmp_path):
     assert "at most 1 epoch, ended after 1 evaluation without improvement." in text
 
 
+def test_negatives_of_several_sources_are_written_as_a_sum(fake, tmp_path):
+    ledger = Ledger.create_or_open(tmp_path / "l.duckdb")
+    for index, counts in enumerate([(16, 64), (256,)]):
+        one = fake.record(index=index)
+        sources = zip(("uniform", "popular"), counts, strict=False)
+        spec = json.loads(one.run.spec)
+        spec["negatives"] = [{"name": name, "num_negatives": k} for name, k in sources]
+        run = replace(one.run, spec=json.dumps(spec), fingerprint=f"f{index}")
+        ledger.append([replace(one, run=run)])
+    assert "16 + 64 or 256 negatives where a loss samples them" in methods_of(ledger).text
+
+
 def test_it_names_the_test_where_the_ranks_of_all_are_kept(fake, tmp_path):
     ledger = Ledger.create_or_open(tmp_path / "l.duckdb")
     for index, loss in enumerate(("bce", "rece")):

@@ -117,6 +117,25 @@ def test_chance_of_many_comparisons_is_corrected(fake, ledger):
     assert not any(daggers(many).values())
 
 
+def test_a_difference_is_found_among_a_hundred(fake, ledger):
+    """Of four to eight standard errors: drawings must show a p-value below 0.0005."""
+    best = ranks_of(0.5)
+    near = best.copy()
+    near[np.flatnonzero(best <= 10)[:30]] = 50
+    ledger.append(
+        [
+            made(fake, 1, best, valid=0.5, loss="dense_ce"),
+            made(fake, 2, near, valid=0.4, loss="rece"),
+        ]
+    )
+    ledger.append(
+        made(fake, 3 + n, best, valid=0.3, loss="bce", num_negatives=n + 1) for n in range(99)
+    )
+    found = daggers(table(ledger, rows=("loss", "num_negatives"), metrics=("hr@10",)))
+    assert found["rece"] == ["hr@10"]
+    assert found["bce"] == []
+
+
 def test_what_lies_within_the_spread_over_seeds_has_none(fake, ledger):
     ledger.append(
         [made(fake, n, ranks_of(0.5), valid=0.5, seed=n, loss="dense_ce") for n in (0, 1)]

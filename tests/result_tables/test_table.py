@@ -204,6 +204,18 @@ def test_a_baseline_takes_part_in_the_ranking(fake, ledger):
     assert found == {("bce", 0): "", ("rece", 0): "second", ("popularity (baseline)", 0): "best"}
 
 
+def test_a_metric_of_which_more_is_not_better_has_no_mark(fake, ledger):
+    ledger.append([made(fake, n, loss=loss) for n, loss in enumerate(("bce", "rece"))])
+    found = table(ledger, metrics=("hr@10", "popularity@10", "target_popularity"))
+    assert set(marks(found, "hr@10").values()) == {"best", "second"}
+    popularity = [line.entries[1].figure.mean for line in found.lines]
+    assert len(set(popularity)) == 2
+    assert set(marks(found, "popularity@10").values()) == {""}
+    heads = str(printed(found))
+    assert "Popularity@10" in heads
+    assert "Target popularity" in heads
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

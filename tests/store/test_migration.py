@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from scalelab.core.identity import configuration_of
-from scalelab.core.records import Baseline, Metric, UserRanks
+from scalelab.core.records import Baseline, Metric, Outcome, UserRanks
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.store.ledger import Ledger
@@ -132,6 +132,37 @@ def test_old_and_new_runs_of_one_spec_are_never_averaged(fake, old):
     assert ledger.query(front).num_rows == 2
 
 
+def test_a_ledger_of_version_2_gets_the_quality_by_the_metric_of_each_run(fake, ledger):
+    """By the rule by which today's runs get it: at the epoch whose weights were kept."""
+    usual, other = fake.record(index=1), fake.record(index=2, loss="rece")
+    spec = json.loads(other.run.spec) | {"evaluate": {"metric": "hr@20"}}
+    run = replace(other.run, spec=json.dumps(spec), fingerprint="other", best_epoch=3)
+    oom = fake.record(index=3, outcome=Outcome.OOM, seed=5)
+    ledger.append([usual, replace(other, run=run), oom])
+    names = "quality_metric, valid_quality, test_quality, oracle_quality"
+    wanted = f"SELECT run_id, {names} FROM runs ORDER BY run_id"
+    before = ledger.query(wanted).to_pylist()
+    values = {(m.split, m.epoch): m.value for m in other.metrics if (m.name, m.k) == ("hr", 20)}
+    assert before[1]["valid_quality"] == values["valid", 3]
+    assert [row["quality_metric"] for row in before] == ["ndcg@10", "hr@20", "ndcg@10"]
+    as_version_2(ledger.path)
+    assert ledger.query(wanted).to_pylist() == before
+    assert ledger.path.with_name(f"{ledger.path.name}.bak-v2").is_file()
+    assert ledger.query("SELECT loss FROM pareto_memory").num_rows == 2
+    assert ledger.query("FROM reused_runs").num_rows == 0
+
+
+def as_version_2(path):
+    """What was new in version 3 is taken out."""
+    with duckdb.connect(str(path)) as connection:
+        for name in ("prediction_error", *reversed(VIEWS)):
+            connection.execute(f"DROP VIEW {name}")
+        connection.execute("DROP TABLE reused_runs")
+        for name in ("quality_metric", "valid_quality", "test_quality", "oracle_quality"):
+            connection.execute(f"ALTER TABLE runs DROP COLUMN {name}")
+        connection.execute("UPDATE meta SET schema_version = 2")
+
+
 def test_what_is_new_in_a_record_comes_back(fake, ledger):
     made = fake.record()
     train = Metric(split="train", epoch=1, name="wall_s", k=None, value=2.5)
@@ -145,7 +176,7 @@ def test_what_is_new_in_a_record_comes_back(fake, ledger):
     assert ledger.query("FROM user_ranks").num_rows == 0
 
 
-def test_baselines_replace_those_of_the_same_name(ledger):
+def test_baselines_replace_those_of_the_same_name_and_length(ledger):
     first = Baseline(
         data_fingerprint="d",
         protocol="p",
@@ -158,8 +189,9 @@ def test_baselines_replace_those_of_the_same_name(ledger):
     )
     ledger.add_baselines([first, replace(first, k=20), replace(first, name="recent")])
     ledger.add_baselines([replace(first, value=0.2)])
-    rows = ledger.query("SELECT name, k, value FROM baselines ORDER BY name").to_pylist()
+    rows = ledger.query("SELECT name, k, value FROM baselines ORDER BY name, k").to_pylist()
     assert rows == [
         {"name": "popularity", "k": 10, "value": 0.2},
+        {"name": "popularity", "k": 20, "value": 0.1},
         {"name": "recent", "k": 10, "value": 0.1},
     ]

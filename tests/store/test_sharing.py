@@ -1,5 +1,7 @@
 """Several processes at one ledger: they wait for each other, and two drivers never meet."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,7 +14,7 @@ import pytest
 
 from scalelab.core.errors import LedgerError
 from scalelab.store.ledger import Ledger
-from scalelab.store.lock import driver_lock, lock_path
+from scalelab.store.lock import driver_lock, is_locked, lock_path
 
 HOLD = """
 import duckdb, sys, time
@@ -116,6 +118,26 @@ def test_a_second_driver_is_refused_until_the_first_is_gone(ledger):
         with pytest.raises(LedgerError, match=str(os.getpid())), ledger.writing():
             pass
     assert not lock_path(ledger.path).exists()
+
+
+def test_a_reader_that_asks_for_a_moment_refuses_no_sweep(ledger, monkeypatch):
+    path = lock_path(ledger.path)
+    path.touch()
+    descriptor = os.open(path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    monkeypatch.setattr("scalelab.store.lock.time.sleep", lambda _: os.close(descriptor))
+    with driver_lock(ledger.path):
+        assert is_locked(ledger.path)
+
+
+def test_a_file_system_without_locks_gives_one_line(ledger, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    lock_path(ledger.path).touch()
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(LedgerError, match=r"cannot lock .*No locks available"):
+        is_locked(ledger.path)
 
 
 def test_a_lock_that_cannot_be_made_gives_one_line(tmp_path):

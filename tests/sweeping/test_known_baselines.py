@@ -23,13 +23,25 @@ NAMES = "SELECT DISTINCT name FROM baselines ORDER BY name"
 )
 def test_they_are_known_for_their_days(stored: list[str], known: bool) -> None:
     spec = RunSpec.load("sasrec-synthetic", {})
-    found = KnownBaselines(("data", spec.protocol, name) for name in stored)
+    found = KnownBaselines(
+        ("data", spec.protocol, name, k) for name in stored for k in spec.evaluate.ks
+    )
     assert found.has("data", spec) is known
     assert not found.has("elsewhere", spec)
     found.add("data", spec)
     assert found.has("data", spec)
     found.discard("data", spec)
     assert not found.has("data", spec)
+
+
+def test_they_are_known_for_their_lengths_of_lists() -> None:
+    spec = RunSpec.load("sasrec-synthetic", {})
+    longer = RunSpec.load("sasrec-synthetic", {"evaluate.k": [50]})
+    found = KnownBaselines(("data", spec.protocol, "popularity", k) for k in spec.evaluate.ks)
+    assert found.has("data", spec)
+    assert not found.has("data", longer)
+    found.add("data", longer)
+    assert found.has("data", longer)
 
 
 def test_other_days_are_computed_without_another_run(tmp_path, monkeypatch) -> None:
@@ -50,6 +62,13 @@ def test_other_days_are_computed_without_another_run(tmp_path, monkeypatch) -> N
     assert sweep(study, **how, set={"data.recent_days": 7}).counts == {"done": 1}
     assert set(ledger.query(NAMES)["name"].to_pylist()) == recent | {"popularity_7_days"}
     # Once they are there, nothing reads the data again.
-    monkeypatch.setattr("scalelab.train.baselines.baseline_rows", None)
-    assert sweep(study, **how, set={"data.recent_days": 7}).counts == {"done": 1}
+    with monkeypatch.context() as patched:
+        patched.setattr("scalelab.train.baselines.baseline_rows", None)
+        assert sweep(study, **how, set={"data.recent_days": 7}).counts == {"done": 1}
     assert ledger.query("SELECT count(*) AS n FROM runs")["n"].to_pylist() == [1]
+    # The run with other lengths of lists brings theirs, and the others stay.
+    lengths = "SELECT DISTINCT k FROM baselines WHERE name = 'popularity' ORDER BY k"
+    assert ledger.query(lengths)["k"].to_pylist() == [1, 5, 10, 20]
+    longer = {"data.recent_days": 7, "evaluate.k": [50]}
+    assert sweep(study, **how, set=longer).counts == {"done": 1}
+    assert ledger.query(lengths)["k"].to_pylist() == [1, 5, 10, 20, 50]

@@ -98,15 +98,18 @@ class Lines:
 def _check_header(connection: duckdb.DuckDBPyConnection, source: Location) -> None:
     """A first line of names would be an interaction of a user called user."""
     number = r"'-?[0-9.]+'"
-    (first, others) = one(
+    (first, rows, others) = one(
         connection,
-        "SELECT min_by(words, n), count(*) FILTER (n > (SELECT min(n) FROM words) AND NOT "
+        "SELECT min_by(words, n), count(*), "
+        "count(*) FILTER (n > (SELECT min(n) FROM words) AND NOT "
         f"(regexp_full_match(words[1], {number}) AND regexp_full_match(words[2], {number}))) "
         "FROM words",
     )
     names = [re.sub("[^a-z]", "", word.lower()) for word in first[:2]]
     named = names[0].startswith(_USERS) and names[1].startswith(_ITEMS)
-    if named or (others == 0 and not any(re.search("[0-9]", word) for word in first[:2])):
+    # `user1 item5` is data, and so is the only line of a file, unless it has the usual names.
+    differs = rows > 1 and others == 0
+    if (named or differs) and not any(re.search("[0-9]", word) for word in first[:2]):
         raise DataError(
             f"{source}: the first line seems to be a header: {shown(' '.join(first))!r}",
             'remove it, or read the file with data.reader = "table" as .csv or .tsv',

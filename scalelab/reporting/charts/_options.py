@@ -9,7 +9,11 @@ __all__ = ["Height", "Metric", "Stage", "Study", "Width"]
 Study = Annotated[str | None, Field(description="study_id of the study; every study if left out")]
 Stage = Annotated[Literal["train", "eval"], Field(description="peak of training or of evaluation")]
 Metric = Annotated[
-    str, Field(description="metric of quality with its cut-off, such as hr@10 or mrr@20")
+    str | None,
+    Field(
+        description="metric of quality with its cut-off, such as hr@10 or mrr@20; left out: the "
+        "evaluate.metric of the runs"
+    ),
 ]
 Width = Annotated[int, Field(ge=50, le=4000, description="width of a panel in pixels")]
 Height = Annotated[int, Field(ge=50, le=4000, description="height of a panel in pixels")]

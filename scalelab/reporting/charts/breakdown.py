@@ -13,6 +13,7 @@ from scalelab.findings.differences import KEY, Key, describe, key_of
 from scalelab.findings.rounded import times
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Stage, Study, Width
+from scalelab.reporting.selection import OF_STUDY
 from scalelab.reporting.shared_parts import findings
 from scalelab.store.ledger import Ledger
 
@@ -27,7 +28,7 @@ WITH parts AS (
         AND memory.bytes IS NOT NULL
         AND (runs.outcome = 'done' OR memory.source = 'predicted')
         AND ($source = 'both' OR memory.source = $source)
-        AND ($study IS NULL OR runs.study_id = $study)
+        AND {OF_STUDY}
 ),
 latest AS (
     SELECT * FROM parts QUALIFY row_number() OVER (

@@ -10,22 +10,23 @@ from scalelab.core.units import format_bytes
 from scalelab.findings.differences import describe, key_of
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Study, Width
+from scalelab.reporting.selection import OF_STUDY
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Kinds"]
 
 _COLOURS = dict(zip(KINDS, ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7"), strict=True))
-_ROWS = """
+_ROWS = f"""
 WITH chosen AS (
     SELECT * FROM results
-    WHERE $study IS NULL OR study_id = $study
+    WHERE {OF_STUDY}
     QUALIFY row_number() OVER (
         PARTITION BY device, loss ORDER BY peak_bytes DESC NULLS LAST, run_id
     ) = 1
 )
 SELECT configuration, data_fingerprint, protocol, coalesce(device, 'unknown device') AS device,
-    results_version, threads, dataset, num_items, chosen.run_id, loss, batch_size, seed,
-    spec::VARCHAR AS spec, memory.kind, memory.stage, memory.bytes, memory.reason
+    results_version, quality_metric, threads, dataset, num_items, chosen.run_id, loss, batch_size,
+    seed, spec::VARCHAR AS spec, memory.kind, memory.stage, memory.bytes, memory.reason
 FROM chosen JOIN memory ON memory.run_id = chosen.run_id
 WHERE memory.component = 'total' AND memory.source = 'measured'
     AND list_contains($kinds, memory.kind)

@@ -15,7 +15,7 @@ from scalelab.reporting.best_lines import NAMES, best_lines
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import OWN_LINES, look_of
 from scalelab.reporting.quality import note_on
-from scalelab.reporting.selection import ids
+from scalelab.reporting.selection import OF_STUDY, ids
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Learning"]
@@ -28,7 +28,7 @@ WITH latest AS (
         SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
         FROM results GROUP BY fingerprint, device
     ) AS newest USING (run_id)
-    WHERE valid_ndcg_10 IS NOT NULL AND ($study IS NULL OR study_id = $study)
+    WHERE valid_quality IS NOT NULL AND {OF_STUDY}
 ),
 one_seed AS (
     SELECT * FROM latest QUALIFY row_number() OVER (
@@ -37,16 +37,16 @@ one_seed AS (
 ),
 counted AS (
     SELECT *, count(*) OVER place AS of_place, row_number() OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version, threads, loss
-        ORDER BY valid_ndcg_10 DESC, configuration
+        PARTITION BY {", ".join(KEY[1:])}, loss
+        ORDER BY valid_quality DESC, configuration
     ) AS turn
     FROM one_seed
-    WINDOW place AS (PARTITION BY data_fingerprint, protocol, device, results_version, threads)
+    WINDOW place AS (PARTITION BY {", ".join(KEY[1:])})
 ),
 chosen AS (
     SELECT * FROM counted QUALIFY row_number() OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version, threads
-        ORDER BY turn, valid_ndcg_10 DESC, configuration
+        PARTITION BY {", ".join(KEY[1:])}
+        ORDER BY turn, valid_quality DESC, configuration
     ) <= $most
 ),
 clocks AS (
@@ -81,7 +81,7 @@ class Learning:
     each data set and device, the best of each loss first.
     """
 
-    metric: Metric = "ndcg@10"
+    metric: Metric = None
     study: Study = None
     most: Annotated[int, Field(ge=1, description="most lines of a panel, the best first")] = 12
     width: Width = 430
@@ -121,7 +121,8 @@ class Learning:
         """For each data set and device a panel over epochs and one over the clock."""
         title = "Learning curves"
         if not rows.num_rows:
-            return theme.nothing_to_show(title)
+            shown = self.metric or "a quality"
+            return theme.nothing_to_show(title, f"no finished runs with {shown} on validation")
         chart_data = theme.ChartData()
         panels = [
             self._panels(chart_data, rows.filter(pc.field("place") == place), rows, place)
@@ -131,7 +132,7 @@ class Learning:
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations are left out, the best of each loss kept")
-        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         # The labels of one data set may be those of another.

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.findings.differences import describe, key_of
+from scalelab.findings.differences import KEY, describe, key_of
 from scalelab.findings.verdicts import baselines_of, verdicts_of
 from scalelab.reporting import axes, bounds, theme
 from scalelab.reporting.budgets import budget_layers, budgets_of
@@ -27,14 +27,13 @@ from scalelab.store.ledger import Ledger
 __all__ = ["Pareto"]
 
 _ROWS = f"""
-SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
-    loss,
+SELECT {", ".join(KEY)}, dataset, model, loss,
     batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_quality,
     test_quality, test_quality - test_quality_std AS test_low,
     test_quality + test_quality_std AS test_high, oracle_quality, peak_kind, peak_bytes,
     peak_bytes_std, train_s, spec::VARCHAR AS spec,
     row_number() OVER (
-        PARTITION BY data_fingerprint, protocol, device, results_version, threads, loss
+        PARTITION BY {", ".join(KEY[1:])}, loss
         ORDER BY valid_quality DESC, peak_bytes, configuration
     ) = 1 AS is_best_of_loss
 FROM {{configurations}}
@@ -42,8 +41,8 @@ WHERE valid_quality IS NOT NULL AND test_quality IS NOT NULL
     AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
     AND (configuration IN ({SHOWN}) OR list_contains($more, configuration))
-ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version, threads,
-    peak_bytes, configuration
+ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version,
+    quality_metric, threads, peak_bytes, configuration
 """
 _ADDED = {
     "comparison_order": pa.int64(),
@@ -83,7 +82,7 @@ class Pareto:
     points.
     """
 
-    metric: Metric = "ndcg@10"
+    metric: Metric = None
     study: Study = None
     max_comparisons: Annotated[
         int,
@@ -96,7 +95,7 @@ class Pareto:
         """One row per configuration, with its comparison and whether it is on the Pareto fronts."""
         metric = metric_of(ledger, self.metric)
         fronts = fronts_by(ledger, metric)
-        # Where there are very many, the page holds those on the Pareto fronts of NDCG@10.
+        # Where there are very many, the page holds the Pareto fronts of the runs' own metric.
         more = [] if metric.is_usual else sorted({key[0] for front in fronts for key in front})
         sql = _ROWS.format(configurations=configurations_by(metric))
         table = ledger.query(sql, {"study": self.study, "more": more})
@@ -105,7 +104,7 @@ class Pareto:
             return theme.with_columns(table.drop_columns(["spec"]), [], _ADDED)
         described = describe(rows)
         verdicts = verdicts_of(ledger, ids(rows))
-        baselines = baselines_of(ledger, metric.name, metric.k)
+        baselines = baselines_of(ledger, metric.key)
         budgets = budgets_of(ledger, self.study)
         orders: dict[tuple[Any, ...], int] = {}
         numbers: dict[int, int] = {}
@@ -151,7 +150,8 @@ class Pareto:
         """For each comparison a panel of memory, one of time, and the configurations by number."""
         title = "Quality against memory and time"
         if not rows.num_rows:
-            return theme.nothing_to_show(title)
+            shown = self.metric or "a quality"
+            return theme.nothing_to_show(title, f"no finished runs with {shown} on validation")
         chart_data = theme.ChartData()
         kept, num_left_out = self._drawn(rows)
         panels = [
@@ -166,7 +166,7 @@ class Pareto:
             subtitle.append("hollow: ended at a baseline, below one, or while still rising")
         if num_left_out:
             subtitle.append(f"{num_left_out} smaller comparisons are left out")
-        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=36), chart_data)
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from scalelab.core.figures import metric_name
 from scalelab.findings.differences import KEY, describe, key_of
 from scalelab.reporting import theme
 from scalelab.reporting.charts._options import Study, Width
@@ -22,7 +23,7 @@ WITH taken AS (
     SELECT {", ".join(KEY)}, test_quality AS target_popularity FROM {{taken}}
 )
 SELECT {", ".join(f"listed.{name}" for name in KEY)}, dataset, num_items, loss, batch_size,
-    num_seeds, test_ndcg_10, test_quality AS popularity, target_popularity,
+    num_seeds, own_test, test_quality AS popularity, target_popularity,
     spec::VARCHAR AS spec, count(*) OVER () AS num_found
 FROM {{listed}} AS listed JOIN taken ON
     {" AND ".join(f"taken.{name} IS NOT DISTINCT FROM listed.{name}" for name in KEY)}
@@ -30,7 +31,7 @@ WHERE test_quality IS NOT NULL AND target_popularity IS NOT NULL
     AND ($study IS NULL OR list_contains(study_ids, $study))
 QUALIFY row_number() OVER (
     PARTITION BY {", ".join(f"listed.{name}" for name in KEY[1:])}
-    ORDER BY valid_ndcg_10 DESC NULLS LAST, listed.configuration
+    ORDER BY own_valid DESC NULLS LAST, listed.configuration
 ) <= $most
 ORDER BY dataset, num_items, {", ".join(f"listed.{name}" for name in KEY[1:])},
     popularity, listed.configuration
@@ -41,13 +42,15 @@ _ADDED = {
     "usual": pa.string(),
     "k": pa.int64(),
     "shown": pa.string(),
+    "metric": pa.string(),
     "num_left_out": pa.int64(),
 }
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
     alt.Tooltip("popularity:Q", title="recommended", format=".1%"),
     alt.Tooltip("target_popularity:Q", title="taken", format=".1%"),
-    alt.Tooltip("test_ndcg_10:Q", title="test NDCG@10", format=".4f"),
+    alt.Tooltip("metric:N"),
+    alt.Tooltip("own_test:Q", title="test", format=".4f"),
     alt.Tooltip("num_seeds:Q", title="seeds (mean over them)"),
     alt.Tooltip("configuration:N", title="id"),
 )
@@ -85,6 +88,7 @@ class Popularity:
                 "usual": described[key_of(row)].usual,
                 "k": self.k,
                 "shown": _percent(row["popularity"]),
+                "metric": metric_name(row["quality_metric"]),
                 "num_left_out": row["num_found"] - len(rows),
             }
             for row in rows

@@ -14,6 +14,7 @@ from scalelab.reporting.best_lines import NAMES, best_lines
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.lines import OWN_LINES, look_of
 from scalelab.reporting.quality import note_on
+from scalelab.reporting.selection import OF_STUDY
 from scalelab.reporting.shared_parts import findings
 from scalelab.store.ledger import Ledger
 
@@ -28,12 +29,12 @@ WITH latest AS (
         SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
         FROM results GROUP BY fingerprint, device
     ) AS newest USING (run_id)
-    WHERE ($study IS NULL OR study_id = $study)
+    WHERE {OF_STUDY}
 ),
 found AS (
     SELECT {", ".join(f"latest.{name}" for name in KEY)},
         any_value(dataset) AS dataset, any_value(num_items) AS num_items, any_value(loss) AS loss,
-        any_value(spec)::VARCHAR AS spec, avg(valid_ndcg_10) AS chosen_by,
+        any_value(spec)::VARCHAR AS spec, avg(valid_quality) AS chosen_by,
         CASE WHEN metrics.split = 'test' THEN 0 WHEN metrics.split = 'valid' THEN -1
             WHEN starts_with(metrics.split, 'ahead-') THEN try_cast(metrics.split[7:] AS BIGINT)
             ELSE -1 - try_cast(metrics.split[7:] AS BIGINT) END AS position,
@@ -71,7 +72,7 @@ class Positions:
     with `evaluate.steps_ahead` the steps follow, a line of their own: their histories end earlier.
     """
 
-    metric: Metric = "ndcg@10"
+    metric: Metric = None
     study: Study = None
     most: Annotated[int, Field(ge=1, description="most lines of a panel, the best first")] = 12
     width: Width = 430
@@ -106,7 +107,7 @@ class Positions:
         subtitle = ["training targets have been trained on; means over seeds"]
         if any(rows["is_ahead"].to_pylist()):
             subtitle.append("ahead: the last items, hidden and ranked one after the other")
-        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         return theme.themed(drawn.properties(resolve=OWN_LINES), chart_data)

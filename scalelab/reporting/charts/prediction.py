@@ -18,7 +18,8 @@ __all__ = ["Prediction"]
 
 _ROWS = """
 SELECT e.run_id, runs.configuration, runs.data_fingerprint, runs.protocol,
-    coalesce(runs.device, 'unknown device') AS device, runs.results_version, runs.threads,
+    coalesce(runs.device, 'unknown device') AS device, runs.results_version,
+    runs.quality_metric, runs.threads,
     runs.dataset, runs.num_items, runs.loss, runs.seed, runs.spec::VARCHAR AS spec, e.kind,
     e.measured_bytes, e.predicted_bytes, 100 * e.error AS error_percent
 FROM prediction_error AS e JOIN runs ON runs.run_id = e.run_id

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.units import format_bytes, format_seconds
-from scalelab.findings.differences import Settings, key_of, labels, settings_of
+from scalelab.findings.differences import KEY, Settings, key_of, labels, settings_of
 from scalelab.findings.rounded import times
 from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting import axes, theme
@@ -41,8 +41,7 @@ _KEYS = {
     "num_negatives": "negatives.0.num_negatives",
 }
 _ROWS = f"""
-SELECT configuration, data_fingerprint, protocol, device, results_version, threads, dataset, model,
-    loss,
+SELECT {", ".join(KEY)}, dataset, model, loss,
     batch_size, max_len, hidden_dim, num_negatives, num_items, num_seeds, valid_quality,
     test_quality, peak_kind, peak_bytes, train_s, spec::VARCHAR AS spec
 FROM {{configurations}}
@@ -92,7 +91,7 @@ class Scaling:
             description="setting on the horizontal axis; auto: the first of these that varies alone"
         ),
     ] = "auto"
-    metric: Metric = "ndcg@10"
+    metric: Metric = None
     study: Study = None
     most_lines: Annotated[int, Field(ge=1, description="most lines, those with most points")] = 16
     width: Width = 290
@@ -164,7 +163,7 @@ class Scaling:
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations that are on no such line are left out")
-        subtitle += [*note_on(rows["metric"][0].as_py()), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows), *theme.unnamed(rows)]
         heading = alt.TitleParams(f"Growth with {_TITLES[setting]}", subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 
@@ -264,7 +263,7 @@ def _held(row: dict[str, Any], one: Settings, by: str) -> str:
     alone = by != "num_negatives" or "negatives.1.num_negatives" not in one
     # Synthetic catalogs of several sizes differ in their fingerprints; other data are held fixed.
     data = None if by == "num_items" and key in one else row["data_fingerprint"]
-    same = (rest, data, row["protocol"], row["device"], row["results_version"], row["threads"])
+    same = (rest, data, *(row[name] for name in KEY[2:]))
     return json.dumps(same if alone and key in one else (*same, row["configuration"]))
 
 

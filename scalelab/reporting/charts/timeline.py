@@ -10,15 +10,16 @@ from pydantic import Field
 from scalelab.core.units import format_bytes
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
+from scalelab.reporting.selection import OF_STUDY
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Timeline"]
 
 # Each bucket of events is shown by the one with most live bytes, so that the peak is never lost.
-_ROWS = """
+_ROWS = f"""
 WITH chosen AS (
     SELECT run_id, model, loss, batch_size, num_items, started_at FROM runs
-    WHERE ($run IS NULL OR run_id = $run) AND ($study IS NULL OR study_id = $study)
+    WHERE ($run IS NULL OR run_id = $run) AND {OF_STUDY}
         AND run_id IN (SELECT run_id FROM timeline)
     ORDER BY peak_bytes DESC NULLS LAST, started_at DESC
     LIMIT 1
