@@ -18,6 +18,7 @@ __all__ = [
     "bibtex",
     "chart",
     "compare",
+    "contradictions",
     "methods",
     "table",
     "table_format",
@@ -94,18 +95,33 @@ def compare(ledger: str | Path, published: str | Path | None = None) -> Rows:
     """
     from scalelab.notebook.rows import Rows
     from scalelab.result_tables.compare import compare as join
-    from scalelab.result_tables.compare import published_of
+    from scalelab.result_tables.published import published_of
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
     return Rows(join(Ledger(ledger), file))
 
 
+def contradictions(ledger: str | Path, published: str | Path | None = None) -> list[str]:
+    """What is impossible among the published figures of the data sets, models and losses that
+    `compare` shows, one sentence each. Raises DataError, LedgerError.
+    """
+    from scalelab.result_tables.published import contradictions, published_of, read_published
+    from scalelab.store.ledger import Ledger
+
+    file = published_of(Ledger(ledger)) if published is None else Path(published)
+    names = ("dataset", "model", "loss")
+    shown = {tuple(row[name] for name in names) for row in compare(ledger, file).to_pylist()}
+    lines = read_published(file)
+    return list(contradictions(x for x in lines if tuple(x[name] for name in names) in shown))
+
+
 def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[str]:
     """The published figures that have no row in `compare`, with the reason; of scalelab's own table
     (`published` None) those on the data sets of the ledger. Raises DataError.
     """
-    from scalelab.result_tables.compare import published_of, unmatched
+    from scalelab.result_tables.compare import unmatched
+    from scalelab.result_tables.published import published_of
     from scalelab.store.ledger import Ledger
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)

@@ -45,6 +45,8 @@ def main(
     if len(chosen_by) > 1:
         note(f"ours were chosen on validation by {', '.join(chosen_by)}: one row for each")
     if rows:
+        for text in api.contradictions(ledger, published):
+            note(f"published figures: {text}")
         for text in api.data_notes(ledger):
             note(text)
     missing = api.unmatched(ledger, published)

@@ -1,23 +1,19 @@
 """Join the results of a ledger with a table of published results."""
 
-import csv
 import re
 import statistics
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from scalelab.core.errors import DataError
-from scalelab.core.presets import shipped_published
 from scalelab.result_tables.protocols import NOT_STATED, same_protocol, seen_is_stated, targets_of
+from scalelab.result_tables.published import read_published
 from scalelab.store.ledger import Ledger
 
-__all__ = ["compare", "published_of", "unmatched"]
+__all__ = ["compare", "unmatched"]
 
-_COLUMNS = ("dataset", "model", "loss", "metric", "value")
 _SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
@@ -76,7 +72,7 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     is stated of theirs, each has a row, and `not_stated` names what may still differ. `peak_gb` is
     in 10^9 bytes. Raises DataError for a table that cannot be read.
     """
-    theirs = _published(published)
+    theirs = read_published(published)
     ours = ledger.query(_OURS).to_pylist()
     figures: dict[tuple[str, str | None, str], list[float]] = {}
     for row in ledger.query(_FIGURES, {"gb": _GB}).to_pylist():
@@ -102,7 +98,7 @@ def unmatched(ledger: Ledger, published: Path, *, own_data_only: bool = False) -
     names = ("dataset", "model", "loss")
     known = {(*(row[n] for n in names), row["metric"], row["published_protocol"]) for row in found}
     lines: dict[str, None] = {}
-    for line in _published(published):
+    for line in read_published(published):
         if own_data_only and _plain(line["dataset"]) not in data_sets:
             continue
         metric = line["metric"].strip().lower()
@@ -128,20 +124,6 @@ def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
     return "no such metric in the ledger"
 
 
-def published_of(ledger: Ledger) -> Path:
-    """The file that the newest study of the ledger names as `published`, else the one that
-    travels with scalelab."""
-    rows = ledger.query("SELECT spec_toml FROM studies ORDER BY created_at DESC").to_pylist()
-    for row in rows:
-        try:
-            named = tomllib.loads(row["spec_toml"]).get("published")
-        except tomllib.TOMLDecodeError:
-            continue
-        if named:
-            return Path(str(named))
-    return shipped_published()
-
-
 def _row(
     line: dict[str, str], metric: str, own: dict[str, Any], found: list[float]
 ) -> dict[str, Any]:
@@ -164,29 +146,6 @@ def _row(
         "chosen_by": own["quality_metric"],
         "configuration": own["configuration"],
     }
-
-
-def _published(file: Path) -> list[dict[str, str]]:
-    try:
-        with file.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            lines = [dict(line) for line in reader]
-            columns = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        hint = "give a CSV with dataset, model, loss, metric, value"
-        raise DataError(f"cannot read {file}: {reason}", hint) from error
-    missing = [name for name in _COLUMNS if name not in columns]
-    if missing:
-        hint = f"it needs {', '.join(_COLUMNS)}; there are: {', '.join(columns) or 'none'}"
-        raise DataError(f"{file} has no column {missing[0]!r}", hint)
-    for number, line in enumerate(lines, start=2):
-        try:
-            float(line["value"])
-        except (TypeError, ValueError) as error:
-            message = f"{file}, row {number}: value {line['value']!r} is not a number"
-            raise DataError(message, "fix that row") from error
-    return lines
 
 
 def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> list[dict[str, Any]]:

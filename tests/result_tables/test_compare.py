@@ -10,8 +10,9 @@ import pytest
 from scalelab.core.errors import DataError
 from scalelab.core.presets import shipped_published
 from scalelab.core.records import Metric
-from scalelab.result_tables.compare import compare, published_of, unmatched
+from scalelab.result_tables.compare import compare, unmatched
 from scalelab.result_tables.protocols import same_protocol
+from scalelab.result_tables.published import published_of
 from scalelab.store.ledger import Ledger
 
 HEADER = "source,dataset,protocol,model,loss,setting,metric,value\n"
