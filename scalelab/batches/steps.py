@@ -59,12 +59,13 @@ class StepChoice(NamedTuple):
     """A step by epoch and place, both from 0, with its sizes.
 
     `epoch` None is the largest possible step: the longest histories of all
-    users come together in it.
+    users come together in it. A step of a pre-training says so.
     """
 
     epoch: int | None
     step: int
     shape: BatchShape
+    is_pretraining: bool = False
 
 
 class Steps:

@@ -11,9 +11,13 @@ __all__ = ["GpuMeter", "Observer", "Phase", "Planned", "Progress", "Stage", "Swe
 
 
 class Phase(StrEnum):
-    """What the trainer is doing; `data` while it takes the next batch."""
+    """What the trainer is doing; `data` while it takes the next batch.
+
+    `pretrain` is around the phases of the steps of a pre-training.
+    """
 
     SETUP = "setup"
+    PRETRAIN = "pretrain"
     DATA = "data"
     FORWARD = "forward"
     LOSS = "loss"
@@ -44,6 +48,9 @@ class Observer:
 
     def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
         """The step is over; it trained on `num_positions` valid positions."""
+
+    def on_pretraining_epoch_end(self, epoch: int, objectives: Mapping[str, float]) -> None:
+        """`epoch` (from 1) of a pre-training is over: the mean of each objective."""
 
     def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         """`epoch` (from 1) is over: its mean loss and, if evaluated, validation metrics."""

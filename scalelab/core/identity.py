@@ -8,6 +8,7 @@ from typing import Any, cast
 from scalelab.core.locating import short
 
 __all__ = [
+    "ATTRIBUTES",
     "COMPARABLE",
     "COMPARABLE_IN_TIME",
     "RESULTS_VERSION",
@@ -18,6 +19,9 @@ __all__ = [
 # Raised whenever the same spec would give other numbers, so that old rows are not taken for new.
 # 3: files are read by the types of all their values; options of losses have new names.
 RESULTS_VERSION = 3
+
+# The key of the digest of item attributes among the sources of a run.
+ATTRIBUTES = "attributes"
 
 # Columns that two runs must share for their qualities and their memory to compare. Runs that kept
 # the best epoch by different metrics were trained for different aims.
@@ -56,7 +60,8 @@ def _decisive(sections: Mapping[str, Any]) -> dict[str, Any]:
     """A copy without what decides no number of the run.
 
     That is the data set's name, what belongs to a baseline alone, what is only read along, the
-    number of the GPU, and the folder of a part's file, whose source counts.
+    number of the GPU, the folder of a part's file, whose source counts, and the name of a file of
+    item attributes, whose digest counts.
     """
     copy = _short(dict(sections))
     copy.pop("measure", None)
@@ -64,6 +69,8 @@ def _decisive(sections: Mapping[str, Any]) -> dict[str, Any]:
         copy[name] = dict(sections.get(name, {}))
     copy["data"].pop("name", None)
     copy["data"].pop("recent_days", None)
+    if ATTRIBUTES in copy.get("sources", {}):
+        copy["model"].pop("attributes", None)
     if "name" in copy["device"]:
         copy["device"]["name"] = str(copy["device"]["name"]).partition(":")[0]
     return copy

@@ -14,7 +14,7 @@ from scalelab.core import sources
 from scalelab.core.errors import SpecError
 from scalelab.core.locating import locate, short
 
-__all__ = ["RECORD", "origin_of", "sources_of"]
+__all__ = ["RECORD", "check_unchanged", "origin_of", "sources_of"]
 
 RECORD = Path(__file__).with_name("recorded.json")
 
@@ -28,6 +28,23 @@ def sources_of(parts: Mapping[str, tuple[str, str]]) -> dict[str, str]:
         if not place.in_tree or digest != _recorded().get(f"{kind}.{name}"):
             found[key] = digest
     return found
+
+
+def check_unchanged(
+    parts: Mapping[str, tuple[str, str]], planned: Mapping[str, str], now: Mapping[str, str]
+) -> None:
+    """Raises SpecError where a part, or the item attributes, are not what they were when planned.
+
+    `planned` and `now` are digests by key; one that no part has is that of the attributes.
+    """
+    for key in sorted(now.keys() | planned.keys()):
+        if now.get(key) != planned.get(key):
+            part = parts.get(key)
+            what = f"the source of {locate(*part)}" if part else "the file of item attributes"
+            raise SpecError(
+                f"{what} is not what it was when the run was planned",
+                "type the command again; on a cluster, install the same version on all nodes",
+            )
 
 
 def origin_of(parts: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, str]]:

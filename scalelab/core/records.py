@@ -106,6 +106,7 @@ class Metric:
 
     With `split` train, one figure of an epoch's training: `loss`, its mean, and `wall_s`, seconds
     from the start of training to the end of the epoch. Epochs without a validation have them too.
+    With `split` pretrain, the mean of one objective in an epoch of pre-training.
     """
 
     split: str

@@ -12,10 +12,11 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.evaluate_section import EvaluateSpec
 from scalelab.core.identity import fingerprint_of
+from scalelab.core.item_attributes import attributes_file, attributes_source
 from scalelab.core.later_keys import without_later_defaults
 from scalelab.core.locating import absolute, locate
 from scalelab.core.option_types import section_of
-from scalelab.core.part_sources import sources_of
+from scalelab.core.part_sources import check_unchanged, sources_of
 from scalelab.core.parts import list_kind
 from scalelab.core.presets import find_preset
 from scalelab.core.protocol import protocol_of
@@ -151,7 +152,7 @@ class RunSpec(Section, frozen=True):
         check_item_table(self.model, self.table, self.train)
         # The constructor is the last check of a loss's options.
         plugins.made("losses", spec.loss.name, **spec.loss.options)
-        return spec.model_copy(update={"sources": sources_of(spec.named_parts())})
+        return spec.model_copy(update={"sources": spec.present_sources()})
 
     def named_parts(self) -> dict[str, tuple[str, str]]:
         """Kind and name of each part that decides numbers, by its key in `sources`."""
@@ -164,17 +165,13 @@ class RunSpec(Section, frozen=True):
             "loss": ("losses", self.loss.name),
         }
 
+    def present_sources(self) -> dict[str, str]:
+        """What `sources` should be now: parts that are not scalelab's own, and item attributes."""
+        return sources_of(self.named_parts()) | attributes_source(self.data, self.model)
+
     def check_sources(self) -> None:
         """Raises SpecError where a part is no longer, or not here, what it was when planned."""
-        now = sources_of(self.named_parts())
-        for key in sorted(now.keys() | self.sources.keys()):
-            if now.get(key) != self.sources.get(key):
-                kind, name = self.named_parts()[key]
-                raise SpecError(
-                    f"the source of {locate(kind, name)} is not what it was when the run was "
-                    "planned",
-                    "type the command again; on a cluster, install the same version on all nodes",
-                )
+        check_unchanged(self.named_parts(), self.sources, self.present_sources())
 
     def with_(self, overrides: Overrides) -> "RunSpec":
         """The same run with some keys changed, such as {"batch.size": 256}. Raises SpecError."""
@@ -199,6 +196,7 @@ class RunSpec(Section, frozen=True):
         Which of several GPUs it was decides nothing; `auto` would not say where the run trains.
         """
         assert self.device.name != "auto", "a device takes the place of auto first"
+        attributes_file(self.data, self.model)  # without it the digest is not among the sources
         return fingerprint_of(self.as_sections(), data_fingerprint)
 
     @property

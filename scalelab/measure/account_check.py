@@ -49,6 +49,8 @@ def account_error(
 def _counted_by_profiler(trainer: Trainer, choice: StepChoice) -> int:
     """What exists before the step, which the profiler does not see, and the most that it adds."""
     with step_of(trainer, choice) as (batch, step):
+        if trainer.pretraining is not None:  # its optimizers have just begun anew
+            step()
         before = account_of(trainer)
         before.label("batch", batch_tensors(batch))
         return before.peak_bytes + peak_of(step, (), {})

@@ -11,6 +11,7 @@ from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Phase, Progress
 from scalelab.core.records import Metric, Outcome, Run
 from scalelab.measure.components import Account
+from scalelab.measure.passes import step_of
 from scalelab.train.trainer import Fit, Trainer
 
 __all__ = [
@@ -78,12 +79,12 @@ class Clock(Observer):
 
     def on_epoch_end(self, epoch: int, loss: float, metrics: Mapping[str, float]) -> None:
         """Keep the seconds that a checkpoint of this epoch has to store."""
-        here_s = time.perf_counter() - self._begun - self.evaluate_s
-        self._fit.spent_s = {
-            "train": self.before("train") + here_s,
-            "evaluate": self.before("evaluate") + self.evaluate_s,
-        }
+        self._fit.spent_s = self._spent()
         self._fit.epoch_ends.append((epoch, loss, sum(self._fit.spent_s.values())))
+
+    def on_pretraining_epoch_end(self, epoch: int, objectives: Mapping[str, float]) -> None:
+        """Keep the seconds that a checkpoint of this epoch has to store."""
+        self._fit.spent_s = self._spent()
 
     def on_phase_start(self, phase: Phase) -> None:
         """Evaluation starts."""
@@ -94,6 +95,13 @@ class Clock(Observer):
         """Evaluation ends."""
         if phase is Phase.EVALUATE:
             self.evaluate_s += time.perf_counter() - self._since
+
+    def _spent(self) -> dict[str, float]:
+        here_s = time.perf_counter() - self._begun - self.evaluate_s
+        return {
+            "train": self.before("train") + here_s,
+            "evaluate": self.before("evaluate") + self.evaluate_s,
+        }
 
 
 class PositionCounter(Observer):
@@ -143,7 +151,9 @@ class Reporter(Observer):
     ) -> None:
         self.report = report
         self.run_id = state.row.run_id
-        self.epochs = trainer.spec.train.epochs
+        self._epochs = trainer.spec.train.epochs
+        self._pretraining_epochs = trainer.pretraining.num_epochs if trainer.pretraining else 0
+        self.is_pretraining = False
         self.num_steps = trainer.loader.num_steps
         self.popularity = trainer.popularity
         self.used_bytes = state.account.peak_bytes if state.account is not None else None
@@ -162,8 +172,15 @@ class Reporter(Observer):
         """Report where evaluation starts and where training goes on."""
         changed = (phase is Phase.EVALUATE) != (self.phase is Phase.EVALUATE)
         self.phase = phase
+        self.is_pretraining |= phase is Phase.PRETRAIN
         if changed:
             self._send()
+
+    def on_phase_end(self, phase: Phase) -> None:
+        """An epoch of pre-training is over."""
+        if phase is Phase.PRETRAIN:
+            self.is_pretraining = False
+            self.positions, self._begun = 0, time.perf_counter()
 
     def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
         """Report if the last report is old enough."""
@@ -189,9 +206,9 @@ class Reporter(Observer):
         self.report(
             Progress(
                 run_id=self.run_id,
-                phase="evaluate" if self.phase is Phase.EVALUATE else "train",
+                phase=self._word(),
                 epoch=self.epoch,
-                epochs=self.epochs,
+                epochs=self._pretraining_epochs if self.is_pretraining else self._epochs,
                 step=self.step,
                 num_steps=self.num_steps,
                 loss=self.loss,
@@ -203,6 +220,11 @@ class Reporter(Observer):
                 tokens_per_s=self.rate,
             )
         )
+
+    def _word(self) -> str:
+        if self.is_pretraining:
+            return "pretrain"
+        return "evaluate" if self.phase is Phase.EVALUATE else "train"
 
 
 def every(seconds: float) -> Callable[[], bool]:
@@ -246,11 +268,6 @@ def _recording() -> torch.profiler.profile:
 def write_trace(trainer: Trainer, folder: Path, choice: StepChoice) -> None:
     """One more step under `torch.profiler`: `trace.json`, which Perfetto opens."""
     folder.mkdir(parents=True, exist_ok=True)
-    batch = trainer.to_device(trainer.loader.batch_of(choice))
-    epoch = choice.epoch or 0
-    with (
-        trainer.randomness(epoch),
-        _recording() as profiler,
-    ):
-        trainer.step(batch, epoch + 1, choice.step)
+    with step_of(trainer, choice) as (_, step), _recording() as profiler:
+        step()
     profiler.export_chrome_trace(str(folder / "trace.json"))

@@ -7,6 +7,7 @@ __all__ = ["BY_PHASE", "COMPONENTS"]
 COMPONENTS = (
     "item_table",
     "encoder_parameters",
+    "attribute_table",
     "user_table",
     "item_table_gradient",
     "encoder_gradients",

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 
 from scalelab.batches.batch import Batch
+from scalelab.batches.pretraining import PretrainingBatch
 from scalelab.batches.steps import StepChoice
 from scalelab.core.events import Observer, Stage
 from scalelab.core.records import Memory
-from scalelab.core.spec import NegativesSpec
-from scalelab.core.table_update import is_streamed
-from scalelab.losses import loss_bytes, target_of
 from scalelab.measure import compiled
 from scalelab.measure.components import Account
+from scalelab.measure.largest import largest_blocks, largest_steps
 from scalelab.measure.probes import missing
 from scalelab.measure.probes.nvml import Nvml
 from scalelab.measure.probes.torch_allocator import TorchAllocator
@@ -40,15 +39,16 @@ __all__ = [
     "batch_tensors",
     "evaluation_pass",
     "label_parts",
-    "largest_blocks",
-    "largest_steps",
     "last_known",
     "memory_rows",
     "micro_steps",
-    "shared_negatives",
     "step_of",
     "training_pass",
 ]
+
+
+# What a model has of item attributes, see `scalelab.models`.
+_ATTRIBUTES = ("attribute_table_AD", "item_attributes_VM")
 
 
 def micro_steps(parts: Parts, steps_an_epoch: int) -> tuple[bool, ...]:
@@ -78,6 +78,8 @@ def label_parts(account: Account, parts: Parts) -> None:
     )
     known = (parts.log_popularity_V, *parts.log_shares)
     account.label("other", [each for each in known if each is not None])
+    attributes = (getattr(parts.model, name, None) for name in _ATTRIBUTES)
+    account.label("attribute_table", [each for each in attributes if each is not None])
 
 
 def account_of(trainer: Trainer) -> Account:
@@ -198,55 +200,26 @@ def last_known(device: str, account: Account | None, known: Sequence[Memory]) ->
     return allocator.memory()
 
 
-def largest_steps(trainer: Trainer) -> tuple[StepChoice, ...]:
-    """The steps of a run that may need most memory."""
-    train, parts = trainer.spec.train, trainer.parts
-    table: Any = parts.model.item_table_VD
-    # The type of the products, which autocast decides, decides tiles as well.
-    with parts.autocast():
-        estimated = loss_bytes(
-            parts.loss,
-            table,
-            shared_negatives(trainer.spec.negatives),
-            streamed=is_streamed(train),
-        )
-        return trainer.loader.largest_steps(train.epochs, train.max_steps, estimated)
-
-
-def shared_negatives(sources: Sequence[NegativesSpec]) -> int | None:
-    """How many negatives the whole batch shares; None where any source draws for less than it."""
-    if any(source.per != "batch" for source in sources):
-        return None
-    return sum(source.num_negatives for source in sources)
-
-
-def largest_blocks(trainer: Trainer) -> tuple[BlockChoice, ...]:
-    """The blocks of all that is ranked for that may need most memory."""
-    table: Any = trainer.parts.model.item_table_VD
-    split = trainer.data.split
-    lengths = {
-        name: part.histories.lengths[part.evaluated(trainer.spec.data.max_eval_users)]
-        for name, part in (("valid", split.valid), ("test", split.test))
-    }
-    further = trainer.earlier | trainer.ahead
-    lengths |= {name: part.histories.lengths for name, part in further.items()}
-    return trainer.evaluator.largest_blocks(
-        lengths,
-        block_users=trainer.evaluator.block_users(table.size(1), target_of(table)),
-    )
-
-
 @contextmanager
 def step_of(trainer: Trainer, choice: StepChoice) -> Iterator[tuple[Batch, Callable[[], None]]]:
-    """The batch, and its step (steps, where gradients are accumulated)."""
-    epoch = choice.epoch or 0
-    batch = trainer.to_device(trainer.loader.batch_of(choice))
+    """The batch, and its step (steps, where gradients are accumulated).
+
+    Where a run is pre-trained, optimizers begin anew: they keep nothing from there to the training.
+    """
+    epoch, pretraining = choice.epoch or 0, trainer.pretraining
+    if pretraining is not None:
+        trainer.forget_updates()
+    loader = pretraining.loader if choice.is_pretraining and pretraining else trainer.loader
+    batch = trainer.to_device(loader.batch_of(choice))
 
     def step() -> None:
+        if isinstance(batch, PretrainingBatch):
+            trainer.pretraining_step(batch, epoch + 1, choice.step)
+            return
         for update in micro_steps(trainer.parts, trainer.loader.num_steps):
             trainer.step(batch, epoch + 1, choice.step, update=update)
 
-    with trainer.randomness(epoch):
+    with trainer.randomness(-1 - epoch if choice.is_pretraining else epoch):
         yield batch, step
 
 

@@ -10,6 +10,7 @@ from scalelab.batches.steps import StepChoice
 from scalelab.core.records import Baseline, Run, Sample
 from scalelab.losses import options_used
 from scalelab.losses.kernels.choice import kernels_used
+from scalelab.measure.largest import largest_steps
 from scalelab.train.baselines import baseline_rows
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.trainer import Trainer
@@ -20,8 +21,12 @@ __all__ = ["baselines_of", "largest_rows", "resolved_of"]
 def resolved_of(trainer: Trainer, step: StepChoice) -> str:
     """JSON: the options of the loss as `step`, the largest one, used them.
 
-    To be called once the loss has run, since only then it is known by which kernel it runs.
+    Where that is one of a pre-training, the largest of the training stands for it. To be called
+    once the loss has run, since only then it is known by which kernel it runs.
     """
+    if step.is_pretraining:
+        choices = [choice for choice in largest_steps(trainer) if not choice.is_pretraining]
+        step = max(choices, key=lambda choice: choice.shape.num_positions)
     table_VD = cast("Tensor", trainer.parts.model.item_table_VD).detach()
     # One number stands for all of them: nobody reads the hidden states.
     hidden_ND = torch.empty(1, device=table_VD.device).expand(
@@ -53,6 +58,7 @@ def largest_rows(step: StepChoice, block: BlockChoice) -> list[Sample]:
     largest possible one instead of one that runs.
     """
     facts = {
+        **({"pretraining": 1} if step.is_pretraining else {}),
         "epoch": None if step.epoch is None else step.epoch + 1,
         "step": step.step + 1,
         "rows": step.shape.num_rows,

@@ -164,12 +164,13 @@ def _measure(
         state.memory += passes.memory_rows(Stage.TRAIN, account)
         if timeline:
             state.timeline = account.timeline()
-        error = account_error(trainer, account, step, state.memory)
-        state.row = replace(state.row, account_error=error)
         must_fit(state.memory, limits.memory_bytes, device)
         of_block, block = passes.evaluation_pass(trainer)
         state.memory += passes.memory_rows(Stage.EVAL, of_block)
         state.samples += largest_rows(step, block)
+        # After evaluation, which needs the optimizers as the training leaves them.
+        error = account_error(trainer, account, step, state.memory)
+        state.row = replace(state.row, account_error=error)
         must_fit(state.memory, limits.memory_bytes, device)
         if out is not None:
             listeners.write_trace(trainer, out, step)
@@ -239,6 +240,8 @@ class _Here(NamedTuple):
 
 def _note_training(state: RunState, fit: Fit, here: _Here) -> None:
     """What training has found, and its rates in this process."""
+    for epoch, objectives in fit.pretraining:
+        state.metrics += listeners.metric_rows("pretrain", epoch, objectives)
     for epoch, metrics in fit.history:
         state.metrics += listeners.metric_rows("valid", epoch, metrics)
     for epoch, loss, wall_s in fit.epoch_ends:

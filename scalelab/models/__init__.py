@@ -26,20 +26,35 @@ in the group `scalelab.models`. All of them keep this contract:
   a state may then not depend on later items. It is "masked" where the model predicts items that are
   masked in its input; a masked item has a negative id. Such a model has an option `mask_prob`, the
   share of items that are masked, and its states may depend on both sides.
+- `pretrains`, optional, is true where the model is trained on objectives of its own first. Such a
+  model has the options `pretrain_epochs`, `mask_prob` and `attributes` (a file of item attributes,
+  "" for none). `take_attributes(num_attributes, most, generator)` makes what it needs for them,
+  once and before it is used; `attribute_table_AD` is the table of their vectors, or None, and
+  `item_attributes_VM` a buffer that the trainer fills. A step calls
+  `pretraining_states(inputs: PretrainingInput)` and then `objectives(states, inputs)`, which gives
+  scalars by name; `objective_weights` has the weight of each. Their weighted sum must send the item
+  table a dense gradient.
 - `encode(...)`, optional, is the part of `forward` after the lookup, on tensors alone.
   `train.compile = true` compiles it and is refused without it.
 
 `scalelab.testing.ModelContract` tests all of this.
 
 Shape legend: B rows, L positions per row, D hidden width, V = num_items + 1 rows of the item table,
-S sequences.
+S sequences, N places with an item, A attributes, M attributes that one item has at most.
 """
 
 from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Generator, Tensor
 
-__all__ = ["EncoderInput", "Objective", "SequenceEncoder", "objective_of"]
+__all__ = [
+    "EncoderInput",
+    "Objective",
+    "PretrainingInput",
+    "SequenceEncoder",
+    "is_pretrained",
+    "objective_of",
+]
 
 Objective = Literal["next", "masked"]
 
@@ -55,6 +70,28 @@ class EncoderInput(NamedTuple):
     positions_BL: Tensor
     num_sequences: int
     user_rows_S: Tensor | None = None
+
+
+class PretrainingInput(NamedTuple):
+    """What a model sees of a step of pre-training; see `scalelab.batches.pretraining`.
+
+    Four rows of item ids, negative where something is hidden: single items, a segment, all but the
+    segment, and the same with a segment from elsewhere. `places_N` are the flat places of all
+    items, `items_N` what they really are, `negatives_N` items that their users do not have.
+    """
+
+    masked_BL: Tensor
+    context_BL: Tensor
+    segment_BL: Tensor
+    other_BL: Tensor
+    segments_BL: Tensor
+    positions_BL: Tensor
+    num_sequences: int
+    places_N: Tensor
+    items_N: Tensor
+    negatives_N: Tensor
+    is_masked_N: Tensor
+    last_S: Tensor
 
 
 class SequenceEncoder(Protocol):
@@ -77,3 +114,8 @@ class SequenceEncoder(Protocol):
 def objective_of(model: type[Any]) -> Objective:
     """What the model predicts at its targets; "next" where it does not say."""
     return getattr(model, "objective", "next")
+
+
+def is_pretrained(model: type[Any]) -> bool:
+    """Whether the model may be trained on objectives of its own first."""
+    return bool(getattr(model, "pretrains", False))

@@ -1,9 +1,11 @@
-"""Tell attention how far apart two positions are: by a learned bias, or by turning vectors."""
+"""Tell the encoder of positions: counted from the end, by a learned bias, by turning vectors."""
 
 import torch
 from torch import Generator, Tensor, nn
 
-__all__ = ["DistanceBias", "rotated"]
+from scalelab.models import EncoderInput
+
+__all__ = ["DistanceBias", "from_end", "rotated"]
 
 _BASE = 10_000.0
 
@@ -45,3 +47,13 @@ def rotated(x_BHLE: Tensor, positions_BL: Tensor) -> Tensor:
     cos, sin = angle_B1LE.cos().to(x_BHLE.dtype), angle_B1LE.sin().to(x_BHLE.dtype)
     first, second = x_BHLE[..., :half], x_BHLE[..., half:]
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+
+def from_end(inputs: EncoderInput, max_len: int) -> Tensor:
+    """Positions moved so that the last item of each sequence has the last one, (B, L)."""
+    segments = inputs.segments_BL.flatten().long()
+    length = segments.new_zeros(inputs.num_sequences + 1)
+    length.scatter_add_(0, segments, torch.ones_like(segments))
+    first_BL = (max_len - length)[inputs.segments_BL.long()]
+    # Padding has no position; any will do.
+    return torch.where(inputs.segments_BL > 0, first_BL + inputs.positions_BL, 0)

@@ -23,6 +23,7 @@ from scalelab.models._options import (
     NumBlocks,
     NumHeads,
 )
+from scalelab.models._positions import from_end
 from scalelab.models.tables import item_table
 from scalelab.models.users import user_table
 
@@ -159,18 +160,9 @@ class SASRec(nn.Module):
 
     def forward(self, inputs: EncoderInput) -> Tensor:
         """Hidden states, (B, L, D)."""
-        positions_BL = self._from_end(inputs) if self.align_end else inputs.positions_BL
+        positions_BL = from_end(inputs, self.max_len) if self.align_end else inputs.positions_BL
         hidden_BLD = self.encode(self.items(inputs.item_ids_BL), positions_BL, inputs.segments_BL)
         return hidden_BLD if self.users is None else hidden_BLD + self.users(inputs)
-
-    def _from_end(self, inputs: EncoderInput) -> Tensor:
-        """Positions moved so that the last item of each sequence has the last one, (B, L)."""
-        segments = inputs.segments_BL.flatten().long()
-        length = segments.new_zeros(inputs.num_sequences + 1)
-        length.scatter_add_(0, segments, torch.ones_like(segments))
-        first_BL = (self.max_len - length)[inputs.segments_BL.long()]
-        # Padding has no position; any will do.
-        return torch.where(inputs.segments_BL > 0, first_BL + inputs.positions_BL, 0)
 
     def encode(self, x_BLD: Tensor, positions_BL: Tensor, segments_BL: Tensor) -> Tensor:
         """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""

@@ -24,10 +24,10 @@ def others_faults(spec: RunSpec) -> Iterator[None]:
     except ScalelabError:
         raise
     except Exception as error:
-        if not spec.sources:
+        others = [part for key, part in spec.named_parts().items() if key in spec.sources]
+        if not others:
             raise
-        parts = spec.named_parts()
-        whose = " or ".join(str(locate(*parts[key])) for key in spec.sources)
+        whose = " or ".join(str(locate(*part)) for part in others)
         words = " ".join(f"{type(error).__name__}: {error}".split())
         raise PredictionUnsupported(
             f"{whose} failed on tensors that have shapes and no values: {words}",

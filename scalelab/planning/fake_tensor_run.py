@@ -5,7 +5,7 @@ Fake tensors have shapes and storages of a size but no data, so that a catalog o
 nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -17,6 +17,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC2701
 from scalelab.batches.batch import Batch, BatchShape, NegativeIds
 from scalelab.batches.histories import BlockShape, HistoryBatch
 from scalelab.batches.moving import packing
+from scalelab.batches.pretraining import NEGATIVES, PretrainingBatch
 from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core import plugins
 from scalelab.core.events import Phase
@@ -25,7 +26,8 @@ from scalelab.core.table_update import is_streamed
 from scalelab.core.target import kind_of_device
 from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_target, tile_repeats
 from scalelab.measure.components import Account
-from scalelab.measure.passes import batch_tensors, label_parts, micro_steps, shared_negatives
+from scalelab.measure.largest import shared_negatives
+from scalelab.measure.passes import batch_tensors, label_parts, micro_steps
 from scalelab.measure.workspaces import predicted, predicted_on_cuda
 from scalelab.models.users import user_table_of
 from scalelab.planning.cost import Cost
@@ -33,11 +35,14 @@ from scalelab.planning.cublas import Workspaces
 from scalelab.planning.cuda import as_on_cuda
 from scalelab.train.assemble import build_parts
 from scalelab.train.evaluate import Evaluator
+from scalelab.train.pretraining import pretraining_step
 from scalelab.train.scoring import Scorer
 from scalelab.train.step import Announce, Parts, training_step
 
-__all__ = ["FakeTensorRun", "empty_batch"]
+__all__ = ["FakeTensorRun", "empty_batch", "empty_pretraining_batch"]
 
+# Type and sizes of each tensor of a batch, by its name.
+Layouts = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 # Fake storages live on this device, whatever device their tensors claim.
 _FAKE = "meta"
 
@@ -70,25 +75,40 @@ class FakeTensorRun:
         The first step, the warm-up, is counted by `cost`, if there is one: with accumulated
         gradients it is all steps of one update.
         """
-        with self._account() as account:
-            self._parts = parts = fake_parts(self._spec, self._num_items, self._num_users)
-            batch = empty_batch(shape, self._spec.negatives)
-            label_parts(account, parts)
-            account.label("batch", batch_tensors(batch))
+
+        def step(parts: Parts, batch: Batch, announce: Announce) -> None:
             updates = micro_steps(parts, steps_an_epoch)
             # Of a long window each step stands for several that do the same.
             before = min(parts.accumulate, steps_an_epoch) - 1
             stands_for = before // max(1, len(updates) - 1)
-            with cost or nullcontext():
-                for update in updates:
-                    repeats = tile_repeats.set(1 if update else stands_for)
-                    try:
-                        training_step(parts, batch, _announcing(account), update=update)
-                    finally:
-                        tile_repeats.reset(repeats)
-            account.start_window()
             for update in updates:
-                training_step(parts, batch, _announcing(account), update=update)
+                repeats = tile_repeats.set(1 if update else stands_for)
+                try:
+                    training_step(parts, batch, announce, update=update)
+                finally:
+                    tile_repeats.reset(repeats)
+
+        return self._second_of(step, lambda: empty_batch(shape, self._spec.negatives), cost)
+
+    def pretrain(self, shape: BatchShape, cost: Cost | None = None) -> Account:
+        """The same of a step of pre-training."""
+        return self._second_of(pretraining_step, lambda: empty_pretraining_batch(shape), cost)
+
+    def _second_of(
+        self,
+        step: Callable[[Parts, Any, Announce], object],
+        make_batch: Callable[[], Batch],
+        cost: Cost | None,
+    ) -> Account:
+        with self._account() as account:
+            self._parts = parts = fake_parts(self._spec, self._num_items, self._num_users)
+            batch = make_batch()
+            label_parts(account, parts)
+            account.label("batch", batch_tensors(batch))
+            with cost or nullcontext():
+                step(parts, batch, _announcing(account))
+            account.start_window()
+            step(parts, batch, _announcing(account))
         return account
 
     def largest_steps(self, steps: Steps) -> tuple[StepChoice, ...]:
@@ -168,9 +188,25 @@ def _exponents(sources: tuple[NegativesSpec, ...]) -> list[float | None]:
 
 def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
     """A batch of the loader's types and sizes without contents; for CUDA it is one storage."""
+    return Batch(**_empty_fields(_layouts(shape), shape, sources))
+
+
+def empty_pretraining_batch(shape: BatchShape) -> PretrainingBatch:
+    """The same of pre-training."""
     rows, max_len, sequences, positions = shape
-    groups = {"position": (positions,), "sequence": (sequences,), "batch": ()}
-    layouts: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+    hidden = ("context_BL", "segment_BL", "other_BL")
+    layouts = {
+        **_layouts(shape),
+        "masked_N": (torch.bool, (positions,)),
+        **dict.fromkeys(hidden, (torch.int32, (rows, max_len))),
+        "last_S": (torch.int64, (sequences,)),
+    }
+    return PretrainingBatch(**_empty_fields(layouts, shape, NEGATIVES))
+
+
+def _layouts(shape: BatchShape) -> Layouts:
+    rows, max_len, sequences, positions = shape
+    return {
         "item_ids_BL": (torch.int32, (rows, max_len)),
         "segments_BL": (torch.int32, (rows, max_len)),
         "positions_BL": (torch.int32, (rows, max_len)),
@@ -179,6 +215,12 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
         "sequence_N": (torch.int32, (positions,)),
         "users_S": (torch.int32, (sequences,)),
     }
+
+
+def _empty_fields(
+    layouts: Layouts, shape: BatchShape, sources: tuple[NegativesSpec, ...]
+) -> dict[str, Any]:
+    groups = {"position": (shape.num_positions,), "sequence": (shape.num_sequences,), "batch": ()}
     ids = [(torch.int32, (*groups[source.per], source.num_negatives)) for source in sources]
     wanted = [*layouts.values(), *ids]
     if kind_of_device("cpu") == "cuda":
@@ -186,15 +228,9 @@ def empty_batch(shape: BatchShape, sources: tuple[NegativesSpec, ...]) -> Batch:
         made = plan.views(torch.empty(plan.num_bytes, dtype=torch.uint8))
     else:
         made = [torch.empty(sizes, dtype=dtype) for dtype, sizes in wanted]
-    return Batch(
-        **dict(zip(layouts, made, strict=False)),
-        negatives=tuple(
-            NegativeIds(source.per, tensor, exponent)
-            for source, tensor, exponent in zip(
-                sources, made[len(layouts) :], _exponents(sources), strict=True
-            )
-        ),
-    )
+    drawn = zip(sources, made[len(layouts) :], _exponents(sources), strict=True)
+    negatives = tuple(NegativeIds(source.per, tensor, each) for source, tensor, each in drawn)
+    return {**dict(zip(layouts, made, strict=False)), "negatives": negatives}
 
 
 def _empty_histories(

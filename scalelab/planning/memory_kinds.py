@@ -11,7 +11,9 @@ __all__ = ["Held", "MemoryKinds", "memory_kinds"]
 
 MemoryKinds = dict[str, dict[str, int]]
 # What a training keeps between its steps, beside the batch.
-_KEPT_BETWEEN_STEPS = frozenset({"item_table", "encoder_parameters", "optimizer_state", "other"})
+_KEPT_BETWEEN_STEPS = frozenset(
+    {"item_table", "encoder_parameters", "attribute_table", "optimizer_state", "other"}
+)
 
 
 class Held(NamedTuple):

@@ -1,21 +1,16 @@
 """Predict the memory of a run by component and its seconds, before anything runs."""
 
-from typing import NamedTuple
-
-from scalelab.batches.batch import BatchShape
 from scalelab.batches.drawing import check_clock
 from scalelab.batches.steps import Steps
 from scalelab.core.errors import PredictionUnsupported
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.earlier import earlier_lengths
 from scalelab.datasets.load import LengthsOnly, lengths
-from scalelab.measure.components import Account
 from scalelab.measure.environment import computing_with
 from scalelab.planning.buildable import others_faults
 from scalelab.planning.cost import Cost
-from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile, load_device
-from scalelab.planning.fake_tensor_run import FakeTensorRun
+from scalelab.planning.fake_steps import FakeSteps, held_by, larger_of
 from scalelab.planning.host import resident_bytes, rolled_out_bytes
 from scalelab.planning.limits import limit_bytes, target_for
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
@@ -23,16 +18,9 @@ from scalelab.planning.prediction import Prediction
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
 from scalelab.train.precision import check_precision, products_in
+from scalelab.train.pretraining import pretrain_epochs, pretraining_length
 
 __all__ = ["PredictionUnsupported", "predict"]
-
-
-class _Trained(NamedTuple):
-    """A training on fake tensors, and the workspaces that it took, by event and bytes."""
-
-    run: FakeTensorRun
-    account: Account
-    workspaces: list[tuple[int, int]]
 
 
 def predict(
@@ -73,30 +61,10 @@ def predict(
         computing_with(spec.device.threads),
         products_in(spec.train.precision),
     ):
-
-        def trained(shape: BatchShape, cost: Cost | None = None) -> _Trained:
-            # Each its own run: workspaces are allocated once a run, and so are weights.
-            cublas = workspaces_for(device)
-            run = FakeTensorRun(
-                spec,
-                data.num_items,
-                num_users=len(data.train),
-                target=target,
-                workspaces=cublas,
-            )
-            return _Trained(run, run.train(shape, steps.num_steps, cost), list(cublas.noted))
-
-        # Seconds are those of the first epoch's largest step: few steps of a run are larger.
-        cost, usual = Cost(), steps.shape(0, steps.largest_step(0))
-        of_usual = trained(usual, cost)
-        found = [
-            (of_usual if choice.shape == usual else trained(choice.shape), choice)
-            for choice in of_usual.run.largest_steps(steps)
-        ]
-        largest, largest_step = max(found, key=lambda pair: pair[0].account.peak_bytes)
-        memory, without_limit, overflow = memory_kinds(
-            largest.account, device, limit, kept=largest.workspaces
-        )
+        fake_steps = FakeSteps(spec, data, device, target=target, steps_an_epoch=steps.num_steps)
+        before, before_cost = fake_steps.pretraining()
+        largest, cost = fake_steps.training(steps)
+        memory, without_limit, overflow = held_by(before, largest, device, limit)
         evaluation: MemoryKinds = {}
         block_cost, largest_block = Cost(), None
         block_users = evaluator.block_users(largest.run.hidden_dim, target)
@@ -114,8 +82,10 @@ def predict(
             blocks.append((account, of_this, choice))
         if blocks:
             account, block_cost, largest_block = max(blocks, key=lambda each: each[0].peak_bytes)
+            # What was larger has left the larger segments in the allocator.
+            larger = larger_of(before, largest)
             evaluation, held, too_much = memory_kinds(
-                account, device, limit, kept=largest.workspaces, after=largest.account
+                account, device, limit, kept=larger.workspaces, after=larger.account
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
     of_update = min(spec.train.accumulate, steps.num_steps)
@@ -130,6 +100,9 @@ def predict(
         num_blocks=num_blocks,
         blocks_once=sum(-(-len(part) // block_users) for part in once.values()),
     )
+    if before is not None:
+        length = pretraining_length(pretrain_epochs(spec), steps.num_steps, spec.train.max_steps)
+        run += length * step_seconds(before_cost, device, spec.train.precision)
     return Prediction(
         device=device.name,
         device_kind=device.kind,
@@ -144,7 +117,7 @@ def predict(
         without_limit_bytes=without_limit,
         limit_bytes=limit,
         overflow=overflow,
-        largest_step=largest_step,
+        largest_step=larger_of(before, largest).choice,
         largest_block=largest_block,
         host_rss_bytes=_host_rss(
             device,

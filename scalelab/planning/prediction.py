@@ -17,7 +17,7 @@ __all__ = ["Prediction"]
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """Bytes of the largest training step and the largest block of evaluation of a run, seconds, and
-    whether both fit under `limit_bytes`.
+    whether both fit under `limit_bytes`. A step of a pre-training counts as one of training.
 
     `memory` (the step) and `evaluation` have the kinds of the ledger, each by component with a
     `total`; kinds that the device does not have are absent, and `evaluation` is empty where nobody
@@ -94,8 +94,9 @@ class Prediction:
 
     def _step_facts(self) -> dict[str, Any]:
         """Epochs and steps count from 1; the epoch is None for the largest possible step."""
-        epoch, step, shape = self.largest_step
+        epoch, step, shape, is_pretraining = self.largest_step
         return {
+            **({"pretraining": True} if is_pretraining else {}),
             "epoch": None if epoch is None else epoch + 1,
             "step": step + 1,
             "rows": shape.num_rows,

@@ -16,6 +16,12 @@ class Seconds:
     low: float
     high: float
 
+    def __add__(self, other: "Seconds") -> "Seconds":
+        return Seconds(low=self.low + other.low, high=self.high + other.high)
+
+    def __rmul__(self, count: int) -> "Seconds":
+        return Seconds(low=count * self.low, high=count * self.high)
+
 
 def step_seconds(cost: Cost, device: DeviceProfile, precision: str, num_steps: int = 1) -> Seconds:
     """One of the `num_steps` that were counted. Each operation takes its launches and the longer of

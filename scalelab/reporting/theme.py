@@ -55,6 +55,7 @@ _OTHER_SHAPES = ("circle", "square", "diamond", "triangle-up")
 COMPONENTS = {
     "item_table": "#08519C",
     "encoder_parameters": "#6BAED6",
+    "attribute_table": "#9ECAE1",
     "user_table": "#17A2B8",
     "item_table_gradient": "#006D2C",
     "encoder_gradients": "#74C476",

@@ -41,6 +41,7 @@ _SETTINGS = (
     ("model.num_blocks", "{} blocks"),
     ("model.num_heads", "{} heads"),
     ("model.dropout", "dropout {}"),
+    ("model.pretrain_epochs", "{} epochs of pre-training"),
     ("train.precision", "{} precision"),
 )
 

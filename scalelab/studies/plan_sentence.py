@@ -13,6 +13,7 @@ Documents = Sequence[dict[str, Any]]
 _IN_WORDS = {
     "item_table": "the item table",
     "encoder_parameters": "the encoder's weights",
+    "attribute_table": "the table of item attributes",
     "user_table": "the table of users with its gradient and its optimizer's state",
     "item_table_gradient": "the gradient of the item table",
     "encoder_gradients": "the gradients of the encoder",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scalelab.models import EncoderInput, objective_of
+from scalelab.models import EncoderInput, PretrainingInput, is_pretrained, objective_of
 
 __all__ = ["ModelContract"]
 
@@ -165,6 +165,41 @@ class ModelContract:
         model.reset_parameters(torch.Generator().manual_seed(3))
         for key, value in model.state_dict().items():
             assert torch.equal(value, first[key]), key
+
+    def test_each_objective_of_its_pretraining_is_finite_and_moves_the_table(self) -> None:
+        """A step of pre-training updates the weights as a step of training does."""
+        if not is_pretrained(self.model):
+            pytest.skip("it is not pre-trained")
+        model = self.build()
+        places_N = PACKED.segments_BL.flatten().nonzero().flatten()
+        items_N = PACKED.item_ids_BL.flatten()[places_N].long()
+        hidden_BL = torch.where(PACKED.positions_BL % 2 == 0, PACKED.item_ids_BL, -1)
+        ends = [
+            int((PACKED.segments_BL.flatten() == h + 1).nonzero()[-1])
+            for h in range(len(HISTORIES))
+        ]
+        inputs = PretrainingInput(
+            masked_BL=hidden_BL,
+            context_BL=hidden_BL,
+            segment_BL=torch.where(hidden_BL < 0, PACKED.item_ids_BL, -1),
+            other_BL=torch.where(hidden_BL < 0, 22, -1),
+            segments_BL=PACKED.segments_BL,
+            positions_BL=PACKED.positions_BL,
+            num_sequences=PACKED.num_sequences,
+            places_N=places_N,
+            items_N=items_N,
+            negatives_N=torch.full_like(items_N, 21, dtype=torch.int32),
+            is_masked_N=hidden_BL.flatten()[places_N] < 0,
+            last_S=torch.tensor(ends),
+        )
+        model.take_attributes(4, 2, None)
+        found = model.objectives(model.pretraining_states(inputs), inputs)
+        total: Any = sum(model.objective_weights[name] * value for name, value in found.items())
+        assert total.isfinite()
+        total.backward()
+        gradient_VD = model.item_table_VD.grad
+        assert gradient_VD[0].abs().max() == 0
+        assert gradient_VD[HISTORIES[0]].abs().max() > 0
 
     def test_runs_on_fake_tensors(self) -> None:
         """Tensors with shapes and no values: that is how memory is predicted."""

@@ -11,11 +11,13 @@ from torch import nn
 from scalelab.batches.loader import Loader
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
+from scalelab.core.item_attributes import attributes_file
 from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
 from scalelab.datasets.ahead import ahead_targets
 from scalelab.datasets.clock import clock_of
 from scalelab.datasets.earlier import earlier_targets
+from scalelab.datasets.item_attributes import load_attributes
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.models.tables import making
@@ -24,6 +26,7 @@ from scalelab.train.baselines import popularity_metrics
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
 from scalelab.train.optimizers.build import build_optimizers
+from scalelab.train.pretraining import attributes_of, check_pretraining, pretraining_of
 from scalelab.train.step import Parts
 from scalelab.train.trainer import Trainer
 
@@ -46,17 +49,22 @@ def build_parts(
     *,
     num_users: int = 0,
     log_shares: Callable[[], tuple[np.ndarray | None, ...]] = tuple,
+    attributes_VM: np.ndarray | None = None,
 ) -> Parts:
     """Model, loss and optimizer on the spec's device; works under fake tensors too.
 
     `num_users` are those of the training data, for a model with a table of users.
     `log_popularity` and `log_shares` are called where the loss needs them. `seed` None
-    leaves weights to torch's own generator, which is all that fake tensors can use.
+    leaves weights to torch's own generator, which is all that fake tensors can use. Without
+    `attributes_VM` no item has attributes, whatever the run's file says.
     """
     device = torch.device(spec.device.name)
     draw = None if seed is None else torch.Generator(device).manual_seed(seed)
+    check_pretraining(spec)
     with num_users_are(num_users):
         model = _built_model(spec, num_items, device, draw)
+    if attributes_VM is not None:
+        model.item_attributes_VM.copy_(torch.from_numpy(attributes_VM))
     if spec.train.compile:
         if not callable(getattr(model, "encode", None)):
             message = f"{locate('models', spec.model.name)} has no `encode` that could be compiled"
@@ -115,6 +123,10 @@ def _built_model(
                 generator=draw,
                 **spec.model.options,
             )
+            file = attributes_file(spec.data, spec.model)
+            if file is not None:
+                sizes = load_attributes(file)
+                model.take_attributes(sizes.num_attributes, sizes.most, draw)
     except ValueError as error:
         raise SpecError(f"model {spec.model.name!r}: {error}") from error
     if not made.is_made and (spec.table != ItemTableSpec() or spec.model.table_dtype != "fp32"):
@@ -181,6 +193,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         seed=spec.train.seed,
         num_users=len(data.split.train),
         log_shares=loader.log_shares,
+        attributes_VM=attributes_of(spec, data.interactions),
     )
     rows = data.split.test.evaluated(spec.data.max_eval_users)
     earlier = earlier_targets(
@@ -198,6 +211,7 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
         loader=loader,
         data=data,
         evaluator=evaluator,
+        pretraining=pretraining_of(spec, data),
         popularity=popularity_metrics(data.split, data.split.valid, spec.data, spec.evaluate.ks)[
             spec.evaluate.metric
         ],

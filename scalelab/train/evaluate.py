@@ -19,20 +19,17 @@ from scalelab.datasets.known_users import training_rows
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
 from scalelab.models.users import user_table_of
+from scalelab.train.divergence import Diverged
 from scalelab.train.ranking import KS, ranking_metrics, user_ranks
 from scalelab.train.scoring import Scorer
 
-__all__ = ["BlockChoice", "Diverged", "Evaluator"]
+__all__ = ["BlockChoice", "Evaluator"]
 
 _CPU_BLOCK = 16 * MIB
 # Fewer would make thin products.
 _FEWEST_USERS = 8
 # Where the scores of so few are too many: users at once, and scores at once by `most_bytes`.
 _PANEL_USERS, _PANEL_SHARE = 64, 32
-
-
-class Diverged(Exception):
-    """The loss or the scores are no longer finite numbers."""
 
 
 class BlockChoice(NamedTuple):

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from scalelab.core import plugins
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import kept_item_ids, kept_user_ids
+from scalelab.models import is_pretrained
 from scalelab.train.assemble import build_parts, evaluator_of
 from scalelab.train.checkpoint import load_weights, weights_metadata
 from scalelab.train.evaluate import Evaluator
@@ -50,6 +52,9 @@ def load_model(folder: Path, device: str) -> KeptModel:
         raise DataError(f"cannot read {spec_file}: {error}", _AGAIN) from error
     sections["device"]["name"] = device
     sections["train"]["compile"] = False
+    if is_pretrained(plugins.load("models", sections["model"]["name"])):
+        # It is over, and its file need not be here.
+        sections["model"] |= {"attributes": "", "pretrain_epochs": 0}
     spec = RunSpec.build(sections, where=str(spec_file))
     item_ids = kept_item_ids(folder)
     if item_ids is None:

@@ -16,7 +16,7 @@ from scalelab.models import EncoderInput
 from scalelab.models.users import user_table_of
 from scalelab.train.optimizers.table import TableOptimizer
 
-__all__ = ["Announce", "Parts", "encoder_input", "hidden_of", "training_step"]
+__all__ = ["Announce", "Parts", "encoder_input", "hidden_of", "training_step", "update_weights"]
 
 Announce = Callable[[Phase], AbstractContextManager[None]]
 
@@ -118,7 +118,7 @@ def training_step(
         loss.backward()
     if update:
         with announce(Phase.OPTIMIZER):
-            _update(parts)
+            update_weights(parts)
     return loss.detach() / share
 
 
@@ -133,7 +133,8 @@ def _loss_of(parts: Parts, hidden_ND: Tensor, batch: LossBatch) -> Tensor:
     return value
 
 
-def _update(parts: Parts) -> None:
+def update_weights(parts: Parts) -> None:
+    """Take a step of each optimizer and let the gradients go."""
     if parts.clip_norm:
         weights = [weight for group in parts.optimizer.param_groups for weight in group["params"]]
         nn.utils.clip_grad_norm_(weights, parts.clip_norm)

@@ -1,6 +1,5 @@
 """Train a model: epochs, early stopping, evaluation, with every phase announced."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from scalelab.batches.batch import Batch
 from scalelab.batches.loader import Loader
+from scalelab.batches.pretraining import PretrainingBatch
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import left_plateau
@@ -20,17 +20,16 @@ from scalelab.datasets.splits import HeldOut
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data
-from scalelab.train.evaluate import Diverged, Evaluator
+from scalelab.train.divergence import LOOK_EVERY, Diverged, must_be_finite
+from scalelab.train.evaluate import Evaluator
 from scalelab.train.fit import Fit
 from scalelab.train.item_popularity import item_popularity
 from scalelab.train.optimizers.schedules import set_rates
 from scalelab.train.precision import products_in
+from scalelab.train.pretraining import Pretraining, pretrain_epoch, pretraining_step
 from scalelab.train.step import Parts, training_step
 
 __all__ = ["Diverged", "Fit", "Trainer"]
-
-# Steps between two looks at the loss, which wait for the device.
-_LOOK_EVERY = 50
 
 
 @dataclass(kw_only=True)
@@ -48,23 +47,30 @@ class Trainer:
     data: Data
     evaluator: Evaluator
     popularity: float
+    pretraining: Pretraining | None = None
     earlier: dict[str, HeldOut] = field(default_factory=dict)
     ahead: dict[str, HeldOut] = field(default_factory=dict)
     observers: list[Observer] = field(default_factory=list)
 
     def reset(self) -> None:
         """Weights, optimizer and generators as they were at first, in place."""
-        seed = self.spec.train.seed
+        self.forget_updates()
+        generator = torch.Generator(self.parts.device).manual_seed(self.spec.train.seed)
+        self.parts.model.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
+
+    def forget_updates(self) -> None:
+        """Optimizers as they were at first: the next update is their first."""
         self.parts.optimizer.zero_grad(set_to_none=True)
         self.parts.optimizer.state.clear()
         if self.parts.table is not None:
             self.parts.table.forget()
-        generator = torch.Generator(self.parts.device).manual_seed(seed)
-        self.parts.model.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
 
     @contextmanager
     def randomness(self, epoch: int) -> Iterator[None]:
-        """Dropout and the loss draw from (seed, epoch); the process's generators are put back."""
+        """Dropout and the loss draw from (seed, epoch); the process's generators are put back.
+
+        Epochs of pre-training count down from -1.
+        """
         key = (self.spec.train.seed * 1_000_003 + epoch) % 2**63
         device = self.parts.device
         devices = [device] if device.type == "cuda" else []
@@ -112,15 +118,23 @@ class Trainer:
 
         `update` and `share` are those of `training_step`.
         """
+        with self._announced_step(batch, epoch, step):
+            return training_step(self.parts, batch, self.announce, update=update, share=share)
+
+    def pretraining_step(self, batch: PretrainingBatch, epoch: int, step: int) -> dict[str, Tensor]:
+        """One announced step of pre-training; the detached objectives."""
+        with self._announced_step(batch, epoch, step):
+            return pretraining_step(self.parts, batch, self.announce)
+
+    @contextmanager
+    def _announced_step(self, batch: Batch, epoch: int, step: int) -> Iterator[None]:
         for observer in self.observers:
             observer.on_step_start(epoch, step)
         if not self.parts.model.training:  # it walks through all modules
             self.parts.model.train()
-        loss = training_step(self.parts, batch, self.announce, update=update, share=share)
-        positions = batch.targets_N.numel()
+        yield
         for observer in self.observers:
-            observer.on_step_end(epoch, step, positions)
-        return loss
+            observer.on_step_end(epoch, step, batch.targets_N.numel())
 
     def evaluate(self, split: str, block: int | None = None) -> dict[str, float]:
         """Metrics on `valid`, `test` or a name of `earlier` or `ahead`, or on one block."""
@@ -151,6 +165,8 @@ class Trainer:
     ) -> Fit:
         """Train until patience, epochs or steps run out, or `stop()` says so at an epoch's end.
 
+        Where the model is pre-trained, that comes first, and ends when its epochs or steps run out.
+
         Patience counts validations without a better one, but only from the first that is clearly
         above the popularity list, at the latest after 2,000 updates: losses with many negatives
         stand level with that list for hundreds of updates before they pass losses with few.
@@ -166,6 +182,10 @@ class Trainer:
             folder = keep or Path(stack.enter_context(TemporaryDirectory(prefix="scalelab-")))
             if keep is not None:
                 self._resume(fit, keep)
+            while fit.stopped is None and len(fit.pretraining) < self._pretraining_epochs:
+                pretrain_epoch(self, fit)
+                fit.stopped = "request" if stop() else None
+                self._keep_if_due(fit, keep, keep_when)
             while fit.stopped is None:
                 loss = self._train_epoch(fit)
                 last = fit.epoch == train.epochs or 0 < train.max_steps <= fit.steps
@@ -183,13 +203,14 @@ class Trainer:
                     fit.stopped = "patience"
                 elif stop():
                     fit.stopped = "request"
-                # A checkpoint of a finished training would be trained further by who finds it.
-                due = fit.stopped == "request" or (fit.stopped is None and keep_when())
-                if keep is not None and due:
-                    self._keep(fit, keep)
+                self._keep_if_due(fit, keep, keep_when)
             if fit.best_epoch is not None and (train.ema_decay or fit.best_epoch != fit.epoch):
                 checkpoint.load_best(folder, self.parts.model, fit.best_epoch)
         return fit
+
+    @property
+    def _pretraining_epochs(self) -> int:
+        return 0 if self.pretraining is None else self.pretraining.num_epochs
 
     def _train_epoch(self, fit: Fit) -> float:
         train = self.spec.train
@@ -198,7 +219,7 @@ class Trainer:
         end = self.loader.num_steps
         if train.max_steps:
             end = min(end, train.max_steps - fit.steps)
-        with self.randomness(fit.epoch), self._batches(fit.epoch) as batches:
+        with self.randomness(fit.epoch), self.batches(self.loader, fit.epoch) as batches:
             shares = self._shares(fit.epoch, end)
             for number, (batch, share) in enumerate(zip(batches, shares, strict=False)):
                 final = number == end - 1
@@ -210,8 +231,8 @@ class Trainer:
                 positions += batch.targets_N.numel()
                 fit.steps += 1
                 fit.updates += update
-                if final or number % _LOOK_EVERY == 0:
-                    _must_be_finite(total, fit.epoch + 1, number)
+                if final or number % LOOK_EVERY == 0:
+                    must_be_finite(total, f"epoch {fit.epoch + 1}, step {number}")
                 if fit.steps == train.max_steps:
                     break
         fit.epoch += 1
@@ -230,9 +251,9 @@ class Trainer:
             yield float((offsets[step + 1] - offsets[step]) / window)
 
     @contextmanager
-    def _batches(self, epoch: int) -> Iterator[Iterator[Batch]]:
+    def batches(self, loader: Loader, epoch: int) -> Iterator[Iterator[Batch]]:
         """Batches of an epoch, on the device; taking one is a phase of its own."""
-        source = iter(self.loader.epoch(epoch))
+        source = iter(loader.epoch(epoch))
 
         def announced() -> Iterator[Batch]:
             while True:
@@ -260,27 +281,16 @@ class Trainer:
         elif fit.patience_counts:
             fit.without_better += 1
 
-    def _keep(self, fit: Fit, folder: Path) -> None:
-        facts = {name: value for name, value in vars(fit).items() if name != "stopped"}
-        if not math.isfinite(fit.best_metric):
-            facts["best_metric"] = None
-        parts = self.parts
-        checkpoint.save_state(
-            folder, parts.model, parts.optimizers, facts=facts, best_epoch=fit.best_epoch
-        )
+    def _keep_if_due(self, fit: Fit, folder: Path | None, keep_when: Callable[[], bool]) -> None:
+        # A checkpoint of a finished training would be trained further by who finds it.
+        due = fit.stopped == "request" or (fit.stopped is None and keep_when())
+        if folder is not None and due:
+            parts, best = self.parts, fit.best_epoch
+            checkpoint.save_state(
+                folder, parts.model, parts.optimizers, facts=fit.facts(), best_epoch=best
+            )
 
     def _resume(self, fit: Fit, folder: Path) -> None:
         facts = checkpoint.load_state(folder, self.parts.model, self.parts.optimizers)
-        if facts is None:
-            return
-        for name in ("history", "epoch_ends"):
-            facts[name] = [tuple(entry) for entry in facts[name]]
-        if facts["best_metric"] is None:
-            facts["best_metric"] = -math.inf
-        for name, value in facts.items():
-            setattr(fit, name, value)
-
-
-def _must_be_finite(total: Tensor, epoch: int, step: int) -> None:
-    if not math.isfinite(float(total)):
-        raise Diverged(f"the loss is not finite at epoch {epoch}, step {step}")
+        if facts is not None:
+            fit.take(facts)

@@ -20,8 +20,11 @@ class DatasetTransfer:
     files: dict[str, bytes]
 
 
-def pack(data: DataSpec, key: str) -> DatasetTransfer | None:
-    """The files of `data.path`, None where it names none. `key` is different for each data set."""
+def pack(data: DataSpec, key: str, beside: Path | None = None) -> DatasetTransfer | None:
+    """The files of `data.path`, None where it names none. `key` is different for each data set.
+
+    `beside` is one more file, which goes along where it lies in the folder of the data set.
+    """
     from scalelab.core.errors import DataError
     from scalelab.datasets.locate import locate
 
@@ -37,6 +40,8 @@ def pack(data: DataSpec, key: str) -> DatasetTransfer | None:
     files = [file for file in files if file.is_file()]
     # A file called interactions.* gives its data set the name of its folder: keep that.
     root = source.parent if source.is_dir() else source.parent.parent
+    if beside is not None and beside.is_relative_to(root) and beside not in files:
+        files.append(beside)
     if not all(file.is_relative_to(root) for file in files):
         return None  # a pattern over several folders must exist on the node itself
     return DatasetTransfer(

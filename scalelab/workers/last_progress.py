@@ -35,8 +35,9 @@ class LastProgress:
 
     @property
     def epochs(self) -> int | None:
-        """The last epoch, None before the first."""
-        return None if self.last is None else self.last.epoch
+        """The last epoch of training, None before the first."""
+        known = self.last is not None and self.last.phase != "pretrain"
+        return self.last.epoch if known and self.last else None
 
     @property
     def memory(self) -> tuple[Memory, ...]:

@@ -103,6 +103,7 @@ def test_all_but_the_reason_of_the_stop_is_kept(spec: RunSpec, tmp_path: Path) -
         patience_counts=True,
         without_better=1,
         stopped="request",
+        pretraining=[(1, {"mip": 0.7})],
         history=[(1, {"ndcg@10": 0.1}), (2, {"ndcg@10": 0.5})],
         spent_s={"train": 1.0, "evaluate": 2.0},
         epoch_ends=[(1, 0.7, 1.0), (2, 0.6, 2.0)],
@@ -110,7 +111,7 @@ def test_all_but_the_reason_of_the_stop_is_kept(spec: RunSpec, tmp_path: Path) -
     trainer = assemble(spec)
     trainer.step(trainer.loader.batch(0, 0), 1, 0)
     (tmp_path / "best-2.safetensors").write_bytes(b"")
-    trainer._keep(fit, tmp_path)
+    trainer._keep_if_due(fit, tmp_path, lambda: False)
     found = Fit()
     trainer._resume(found, tmp_path)
     assert found == replace(fit, stopped=None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scalelab.core.item_attributes import find_attributes
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.convert import convert
 from scalelab.datasets.load import Dataset, load
@@ -31,6 +32,23 @@ def test_what_is_unpacked_is_what_was_packed(tmp_path, monkeypatch, place):
     after = load(unpack(data, lambda: transfer))
     assert after.item_ids.tolist() == before.item_ids.tolist()
     assert after.fingerprint == before.fingerprint
+
+
+def test_a_file_of_item_attributes_goes_along(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = tmp_path / "here" / "set"
+    folder.mkdir(parents=True)
+    (folder / "clicks.csv").write_text("user,item,ts\n1,2,3\n")
+    (folder / "attributes.json").write_text('{"2": ["red"]}')
+    monkeypatch.chdir(tmp_path / "here")
+    data = DataSpec(path="set/clicks.csv")
+    transfer = pack(data, "k", find_attributes(data.path, "attributes.json"))
+    assert transfer is not None
+    monkeypatch.chdir(tmp_path)
+    received = unpack(data, lambda: transfer)
+    found = find_attributes(received.path, "attributes.json")
+    assert found.is_relative_to(Path(received.path).parent)
+    assert found.read_text() == '{"2": ["red"]}'
 
 
 @pytest.fixture

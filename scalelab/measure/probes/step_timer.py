@@ -7,13 +7,15 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
+from scalelab.core.events import Phase
 from scalelab.measure.probes import Probe
 
 __all__ = ["StepTimer"]
 
 
 class StepTimer(Probe):
-    """Seconds of every step but the first `warm_up` ones; median and quartiles of the rest.
+    """Seconds of every training step but the first `warm_up` ones; median and quartiles of the
+    rest. Steps of a pre-training are others and are left out.
 
     On CUDA an event is recorded at each border and read when the epoch is over, so that no step
     waits for the device. At most `keep` single steps become samples, evenly spaced; all of them
@@ -39,14 +41,25 @@ class StepTimer(Probe):
         self._start: float = 0.0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event, float]] = []
         self._open_event: torch.cuda.Event | None = None
+        self._is_pretraining = False
 
     def open(self, device: torch.device, now: Callable[[], float]) -> None:
         """Remember the device."""
         super().open(device, now)
         self._device = device
 
+    def on_phase_start(self, phase: Phase) -> None:
+        """Pre-training starts."""
+        self._is_pretraining |= phase is Phase.PRETRAIN
+
+    def on_phase_end(self, phase: Phase) -> None:
+        """Pre-training ends."""
+        self._is_pretraining &= phase is not Phase.PRETRAIN
+
     def on_step_start(self, epoch: int, step: int) -> None:
         """The batch is on the device."""
+        if self._is_pretraining:
+            return
         if self._device.type == "cuda":
             self._open_event = self._recorded()
         else:
@@ -54,6 +67,8 @@ class StepTimer(Probe):
 
     def on_step_end(self, epoch: int, step: int, num_positions: int) -> None:
         """The optimizer has moved."""
+        if self._is_pretraining:
+            return
         self.positions += num_positions
         self._seen += 1
         if self._open_event is not None:

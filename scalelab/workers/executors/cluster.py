@@ -15,6 +15,8 @@ from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scalelab.core.events import Progress
+from scalelab.core.identity import ATTRIBUTES
+from scalelab.core.item_attributes import attributes_file
 from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes
 from scalelab.workers.dataset_transfer import pack, unpack
@@ -110,9 +112,11 @@ class Cluster:
 
     def _transfer_of(self, task: Task) -> Any:
         """Ray's reference to the files of the task's data set, put there once."""
-        data = task.spec.data.model_dump_json()
+        attributes = task.spec.sources.get(ATTRIBUTES, "")
+        data = task.spec.data.model_dump_json() + attributes
         if data not in self._transfers:
-            transfer = pack(task.spec.data, task.data_fingerprint or "")
+            beside = attributes_file(task.spec.data, task.spec.model) if attributes else None
+            transfer = pack(task.spec.data, (task.data_fingerprint or "") + attributes, beside)
             self._transfers[data] = None if transfer is None else ray.put(transfer)
         return self._transfers[data]
 
