@@ -83,7 +83,7 @@ def test_positions_name_the_best_of_each_data_set(ledger_of):
 def test_a_best_configuration_without_positions_gives_its_name_to_no_other(fake, tmp_path):
     best, other = fake.record(index=0, loss="rece"), fake.record(index=1, loss="bce")
     assert best.metrics[1].value > other.metrics[1].value
-    kept = tuple(one for one in best.metrics if not one.split.startswith("train-"))
+    kept = tuple(one for one in best.metrics if not one.split.startswith(("train-", "ahead-")))
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     ledger.append([replace(best, metrics=kept), other])
     words = said(Positions(), ledger)
