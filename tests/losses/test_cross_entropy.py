@@ -22,9 +22,9 @@ def gradients(loss, hidden_ND, items_VD, batch, scale=1.0):
     return value.detach(), *torch.autograd.grad(value, (hidden_ND, items_VD))
 
 
-def assert_equal(ours, theirs):
+def assert_equal(ours, theirs, rounding=0.0):
     for one, other in zip(ours, theirs, strict=True):
-        assert (one - other).abs().max() <= 1e-10 * max(1, other.abs().max())
+        assert (one - other).abs().max() <= 1e-10 * max(1, other.abs().max()) + rounding
 
 
 @settings(max_examples=60)
@@ -78,12 +78,16 @@ def test_equals_dense_in_tiles_of_any_size(
         ours = gradients(tiled, hidden_ND, items_VD, batch, -2.5)
         with torch.no_grad():
             bare = tiled(hidden_ND, items_VD, batch) * -2.5
-    assert_equal(ours, wanted)
-    assert_equal([bare], wanted[:1])
+    # A score is rounded by some 1e-16 of its size, so a softmax is off by as much; the gradient of
+    # the table has it times the hidden states. Where scores are 30 and less it is below 1e-10.
+    rounding = 2.5 * torch.finfo(torch.float64).eps * logits * float(hidden_ND.abs().max())
+    assert_equal(ours, wanted, rounding)
+    assert_equal([bare], wanted[:1], rounding)
     if not include_padding and not last_is_padding:
         # Every chunk reaches every other: all items are visible.
         everything = RECE(n_buckets=1, n_extra_chunks=1)
-        assert_equal(gradients(everything, hidden_ND, items_VD, batch, -2.5), wanted)
+        ours = gradients(everything, hidden_ND, items_VD, batch, -2.5)
+        assert_equal(ours, wanted, rounding)
 
 
 @pytest.mark.parametrize("num_positions", [700, 1300])
