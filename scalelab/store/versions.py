@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from scalelab.core.errors import LedgerError
+from scalelab.store.lock import is_locked
 from scalelab.store.migrations import MIGRATIONS, rebuild
 from scalelab.store.opening import first_line, opened
 from scalelab.store.schema import SCHEMA_VERSION, created_by, schema_sql
@@ -78,11 +79,16 @@ def version_of(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
 
 
 def migrate(path: Path, *, patience_s: float) -> None:
-    """Brings an older ledger to this version and keeps `PATH.bak-vN`. Raises LedgerError."""
+    """Brings an older ledger to this version and keeps `PATH.bak-vN`. Raises LedgerError, also
+    while a sweep writes it: that of an older scalelab could then store nothing more.
+    """
     with opened(path, write=True, patience_s=patience_s) as connection:
         version = version_of(connection, path)
         if version == SCHEMA_VERSION:
             return
+        if is_locked(path):
+            message = f"a sweep of an older scalelab writes {path} (schema version {version})"
+            raise LedgerError(message, "wait for its end, or read it with that scalelab")
         backup = path.with_name(f"{path.name}.bak-v{version}")
         try:
             connection.execute("CHECKPOINT")

@@ -7,11 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from scalelab.core.errors import LedgerError
 from scalelab.core.identity import configuration_of
 from scalelab.core.records import Baseline, Metric, Outcome, UserRanks
 from scalelab.core.spec import RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.store.ledger import Ledger
+from scalelab.store.lock import driver_lock
 from scalelab.studies.grid import expand
 
 VIEWS = ("results", "configurations", "pareto_memory", "pareto_time", "components")
@@ -48,6 +50,16 @@ def test_every_row_is_kept_and_the_old_file_too(old):
     for table, (count,) in counts.items():
         assert ledger.query(f"SELECT count(*) AS n FROM {table}")["n"].to_pylist() == [count]
     assert old.with_name("old.duckdb.bak-v1").read_bytes() == before
+
+
+def test_a_ledger_that_a_sweep_writes_stays_as_it_is(old):
+    before = old.read_bytes()
+    with driver_lock(old), pytest.raises(LedgerError) as caught:
+        Ledger(old).query("FROM runs")
+    assert "a sweep of an older scalelab writes" in caught.value.message
+    assert old.read_bytes() == before
+    assert not old.with_name("old.duckdb.bak-v1").exists()
+    assert Ledger(old).query("FROM runs").num_rows == 5
 
 
 def test_old_rows_are_marked_as_of_older_rules(old):
