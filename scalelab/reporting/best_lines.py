@@ -1,5 +1,6 @@
-"""Query the lines of a chart that draws the best configurations by a metric, and name each."""
+"""Query the lines of a chart that draws the best configurations by a metric, and name rows."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -8,7 +9,7 @@ from scalelab.findings.differences import describe, key_of
 from scalelab.reporting.quality import metric_of
 from scalelab.store.ledger import Ledger
 
-__all__ = ["NAMES", "best_lines"]
+__all__ = ["NAMES", "best_lines", "names_of"]
 
 # The columns that name a line.
 NAMES = {"place": pa.string(), "label": pa.string(), "usual": pa.string(), "metric": pa.string()}
@@ -24,15 +25,17 @@ def best_lines(
     chosen = metric_of(ledger, metric)
     parameters = {"study": study, "most": most, "name": chosen.name, "k": chosen.k}
     table = ledger.query(sql, parameters)
-    rows = table.to_pylist()
+    return table, [names | {"metric": chosen.title} for names in names_of(table.to_pylist())]
+
+
+def names_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each row the panel that it is in, what tells it apart there, and what is usual."""
     described = describe(rows)
-    names = [
+    return [
         {
             "place": f"{described[key_of(row)].data}, {row['device'] or 'unknown device'}",
             "label": described[key_of(row)].label,
             "usual": described[key_of(row)].usual,
-            "metric": chosen.title,
         }
         for row in rows
     ]
-    return table, names

@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from scalelab.core.figures import metric_name
-from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.differences import KEY
 from scalelab.reporting import theme
+from scalelab.reporting.best_lines import names_of
 from scalelab.reporting.charts._options import Study, Width
 from scalelab.reporting.quality import QualityOf, configurations_by
 from scalelab.reporting.shared_parts import findings
@@ -80,18 +81,15 @@ class Popularity:
         )
         table = ledger.query(sql, {"study": self.study, "most": self.most})
         rows = table.to_pylist()
-        described = describe(rows)
         added = [
             {
-                "place": f"{described[key_of(row)].data}, {row['device'] or 'unknown device'}",
-                "label": described[key_of(row)].label,
-                "usual": described[key_of(row)].usual,
+                **names,
                 "k": self.k,
                 "shown": _percent(row["popularity"]),
                 "metric": metric_name(row["quality_metric"]),
                 "num_left_out": row["num_found"] - len(rows),
             }
-            for row in rows
+            for row, names in zip(rows, names_of(rows), strict=True)
         ]
         return theme.with_columns(table.drop_columns(["spec", "num_found"]), added, _ADDED)
 
