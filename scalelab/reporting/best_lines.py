@@ -29,7 +29,7 @@ def best_lines(
 
 
 def names_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each row the panel that it is in, what tells it apart there, and what is usual."""
+    """For each row the panel that it is in, its name there, and the settings that most have."""
     described = describe(rows)
     return [
         {
