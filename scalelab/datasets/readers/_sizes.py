@@ -6,7 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from scalelab.core.errors import DataError
-from scalelab.datasets.readers._contents import check_beginning
+from scalelab.core.file_kinds import check_beginning
 
 __all__ = ["check_rows", "check_text"]
 

@@ -9,15 +9,13 @@ import json
 import re
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.readers._connection import literal, shown
 from scalelab.datasets.readers._files import Files, first_lines
+from scalelab.datasets.readers._parquet import refuse_zoned_nanoseconds, written_names
 
 __all__ = ["FORMATS", "TableFormat", "refuse_rounded", "table_format"]
 
@@ -55,10 +53,8 @@ def table_format(
     if files.format in (".parquet", ".pq"):
         scan = f"read_parquet({files.sql}, hive_partitioning = false, union_by_name = true)"
         names = _names(connection, scan)
-        written = [name for path in files.paths[:1] for name in pq.read_schema(path).names]
-        return TableFormat(
-            scan=scan, names=names, is_text=False, repeated=_repeated(names, written)
-        )
+        repeated = _repeated(names, written_names(files.paths[0]))
+        return TableFormat(scan=scan, names=names, is_text=False, repeated=repeated)
     first = [first_lines(connection, path, 20) for path in files.paths]
     if not all(first):
         raise DataError(f"{source} holds no interactions", "check the file")
@@ -108,13 +104,7 @@ def refuse_rounded(
 ) -> None:
     """Raises DataError where numbers of JSON or times of parquet have more digits than are read."""
     if files.format in (".parquet", ".pq"):
-        # Before 2.0, DuckDB reads nanoseconds as microseconds where the column has a zone.
-        if duckdb.__version__ < "2" and any(_has_zoned_nanos(p, column) for p in files.paths):
-            raise DataError(
-                f"{source}: times of {column!r} have nanoseconds and a zone, which DuckDB "
-                f"{duckdb.__version__} rounds to microseconds",
-                "install DuckDB 2.0 or later, or write the column without a zone",
-            )
+        refuse_zoned_nanoseconds(files.paths, column, source)
         return
     if files.format not in (".jsonl", ".ndjson", ".json"):
         return
@@ -129,15 +119,6 @@ def refuse_rounded(
             "numbers do not keep",
             "write them as text, in quotation marks",
         )
-
-
-def _has_zoned_nanos(path: Path, column: str) -> bool:
-    kind = pq.read_schema(path).field(column).type
-    if not pa.types.is_timestamp(kind) or kind.unit != "ns" or kind.tz is None:
-        return False
-    with pq.ParquetFile(path) as file:
-        parts = file.iter_batches(columns=[column])
-        return any((part.column(0).cast(pa.int64()).to_numpy() % 1000).any() for part in parts)
 
 
 def _delimiter(line: str) -> str:

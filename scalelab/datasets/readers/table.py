@@ -8,6 +8,7 @@ import duckdb
 from pydantic import Field
 
 from scalelab.core.errors import DataError
+from scalelab.core.file_kinds import advice
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._columns import (
@@ -17,7 +18,6 @@ from scalelab.datasets.readers._columns import (
     session_instead,
 )
 from scalelab.datasets.readers._connection import check_condition, identifier
-from scalelab.datasets.readers._contents import advice
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
 from scalelab.datasets.readers._rows import NO_TIME, read_rows

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 from scalelab.core.errors import DataError
-from scalelab.datasets.readers._connection import shown
 
 __all__ = ["advice", "check_beginning"]
 
@@ -58,7 +57,7 @@ def check_beginning(path: Path, first: bytes, format: str, states_encoding: bool
         )
     if format in (".csv", ".tsv") and _is_object(text):
         raise DataError(
-            f"{path} holds JSON: it begins with {shown(text[:40].decode(errors='replace'))}",
+            f"{path} holds JSON: it begins with {text[:40].decode(errors='replace')!r}",
             "call it .jsonl",
         )
 
