@@ -16,11 +16,11 @@ from scalelab.core.target import Target
 from scalelab.core.units import MIB
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.known_users import training_rows
+from scalelab.datasets.ranking import KS, ranking_metrics, user_ranks
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
 from scalelab.models.users import user_table_of
 from scalelab.train.divergence import Diverged
-from scalelab.train.ranking import KS, ranking_metrics, user_ranks
 from scalelab.train.scoring import Scorer
 
 __all__ = ["BlockChoice", "Evaluator"]
