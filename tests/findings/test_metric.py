@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -237,11 +238,43 @@ def test_the_page_goes_by_that_metric(made, ledger):
     assert "oracle 0.5" in other
 
 
-def test_charts_of_several_metrics_show_one_and_say_so(made, ledger):
+def of_study(runs, study):
+    return [replace(one, run=replace(one.run, study_id=study)) for one in runs]
+
+
+def test_charts_of_several_metrics_show_that_of_the_last_study_and_say_so(made, ledger):
+    ledger.append(of_study(made("ndcg@10", start=2), "newer"))
+    ledger.append(of_study(made("hr@20"), "older"))
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    ledger.add_study("older", "one", "", day)
+    ledger.add_study("newer", "two", "", day + timedelta(days=1))
+    for name in ("pareto", "learning"):
+        for options, shown, reason in (
+            ({}, "NDCG@10", ", by which the last study chose"),
+            ({"study": "older"}, "HR@20", None),
+            ({"study": "newer"}, "NDCG@10", None),
+            ({"metric": "hr@20"}, "HR@20", ""),
+        ):
+            drawn = page.draw(ledger, name, **options).to_json()
+            axis = "test" if name == "pareto" else "validation"
+            others = {"NDCG@10", "HR@20"} - {shown}
+            assert f"{axis} {shown}" in drawn
+            assert not any(f"{axis} {other}" in drawn for other in others)
+            note = f"shown is {shown}{reason}; notes on runs go by HR@20 and NDCG@10"
+            assert (note in drawn) is (reason is not None)
+    # Swept again, the older one is the last.
+    ledger.add_study("older", "one", "", day + timedelta(days=2))
+    assert metric_of(ledger, None).title == "HR@20"
+    # A study that took all its runs from another one.
+    ledger.add_study("third", "three", "", day + timedelta(days=3))
+    ledger.add_reused("third", ["f2", "f3"])
+    assert metric_of(ledger, None).title == metric_of(ledger, None, "third").title == "NDCG@10"
+
+
+def test_charts_name_the_metric_of_each_comparison(made, ledger):
     ledger.append([*made("hr@20"), *made("ndcg@10", start=2)])
     assert metric_of(ledger, None).title == "NDCG@10"
     drawn = page.draw(ledger, "pareto").to_json()
-    assert "shown is NDCG@10; notes on runs go by HR@20 and NDCG@10" in drawn
     assert "by HR@20, AMD" in drawn
     rows = collect(ledger, Keys()).rows
     assert sorted(row.loss for row in rows if row.is_best) == ["dense_ce", "rece"]
