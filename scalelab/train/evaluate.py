@@ -20,7 +20,7 @@ from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
 from scalelab.models.users import user_table_of
 from scalelab.train.divergence import Diverged
-from scalelab.train.ranking import KS, ranking_metrics, user_ranks
+from scalelab.train.ranking import KS, TargetRanks, ranking_metrics, user_ranks
 from scalelab.train.scoring import Scorer
 
 __all__ = ["BlockChoice", "Evaluator"]
@@ -120,10 +120,9 @@ class Evaluator:
         *,
         firsts: list[np.ndarray] | None = None,
         popularity_V: np.ndarray | None = None,
-    ) -> tuple[dict[str, float], np.ndarray | None]:
+    ) -> tuple[dict[str, float], TargetRanks]:
         """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
-        `num_repeated` (targets seen before); and the rank of each user's target, as `user_ranks`
-        has it, None where users have several targets.
+        `num_repeated` (targets seen before); and the rank of each target, as `user_ranks` has it.
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
         `firsts` gets the item that is first in each list, block by block.
@@ -161,7 +160,7 @@ class Evaluator:
         block: int | None,
         firsts: list[np.ndarray] | None,
         popularity_V: np.ndarray | None,
-    ) -> tuple[dict[str, float], np.ndarray | None]:
+    ) -> tuple[dict[str, float], TargetRanks]:
         targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
         model.eval()
@@ -206,13 +205,13 @@ class Evaluator:
         metrics = ranking_metrics(above, ties, missed, self.ks, groups=groups) | scorer.coverage()
         if scorer.lists:
             metrics |= scorer.lists.metrics(self.ks, targets[first : first + len(above)])
-        num_users = len(np.unique(users))
         metrics |= {
-            "num_users": num_users,
+            "num_users": len(np.unique(users)),
             "num_targets": len(above),
             "num_repeated": int(repeated.sum()),
         }
-        return metrics, user_ranks(above, ties, missed) if num_users == len(above) else None
+        ranks = user_ranks(above, ties, missed, users=users, one_list=held_out.as_sets)
+        return metrics, ranks
 
 
 class _Seen:
