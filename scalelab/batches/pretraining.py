@@ -51,7 +51,7 @@ def pretraining_steps(
     lengths: np.ndarray, batch: BatchSpec, seed: int, every_prefix: bool = False
 ) -> Steps:
     """The shapes of all steps, from the lengths of the training histories alone."""
-    _check_room(batch, every_prefix)
+    _check_length(batch, every_prefix)
     return Steps(lengths, batch=batch, seed=_seed(seed), mask_prob=1.0, every_prefix=every_prefix)
 
 
@@ -77,7 +77,7 @@ class PretrainingLoader(Loader):
         every_prefix: bool = False,
         threads: int = 1,
     ) -> None:
-        _check_room(batch, every_prefix)
+        _check_length(batch, every_prefix)
         self._masks_below = np.uint64(min(mask_prob, 1.0) * (2.0**64 - 2.0**11))
         lengths = histories.lengths
         if int(lengths.sum()) >= 2**32:
@@ -144,7 +144,7 @@ class PretrainingLoader(Loader):
         )
 
 
-def _check_room(batch: BatchSpec, every_prefix: bool) -> None:
+def _check_length(batch: BatchSpec, every_prefix: bool) -> None:
     # Positions of all prefixes of a user are numbered in 31 bits.
     if every_prefix and batch.max_len > _LONGEST:
         raise SpecError(

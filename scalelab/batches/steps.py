@@ -77,7 +77,7 @@ class Steps:
     items are inputs, and of these that share, at least one, are masked targets (BERT4Rec's cloze
     task); with "last" the last one, and so with the probability `mask_last_prob` in an epoch.
     A packer of `every_prefix` makes a sequence of every item but the first, its target, and of at
-    most `max_len` items before it. With masked targets `every_prefix` is asked for instead: then
+    most `max_len` items before it. With masked targets `every_prefix` is given instead: then
     the last `max_len` items give a sequence of their first two, their first three and so on.
     Raises SpecError for a name that does not exist, or for prefixes of which not every item would
     be a target, and DataError where no user has two items.
