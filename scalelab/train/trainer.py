@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +26,7 @@ from scalelab.train.item_popularity import item_popularity
 from scalelab.train.optimizers.schedules import set_rates
 from scalelab.train.precision import products_in
 from scalelab.train.pretraining import Pretraining, pretrain_epoch, pretraining_step
+from scalelab.datasets.ranking import TargetRanks
 from scalelab.train.step import Parts, training_step
 
 __all__ = ["Diverged", "Fit", "Trainer"]
@@ -140,10 +140,8 @@ class Trainer:
         """Metrics on `valid`, `test` or a name of `earlier` or `ahead`, or on one block."""
         return self.ranked(split, block)[0]
 
-    def ranked(
-        self, split: str, block: int | None = None
-    ) -> tuple[dict[str, float], np.ndarray | None]:
-        """The metrics, and the rank of each user's target, as `Evaluator.ranked` has it."""
+    def ranked(self, split: str, block: int | None = None) -> tuple[dict[str, float], TargetRanks]:
+        """The metrics, and the rank of each target, as `Evaluator.ranked` has it."""
         # Their users are chosen already.
         held_out, max_users = (self.earlier | self.ahead).get(split), 0
         if held_out is None:
