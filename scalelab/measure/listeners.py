@@ -154,7 +154,8 @@ class Reporter(Observer):
         self._epochs = trainer.spec.train.epochs
         self._pretraining_epochs = trainer.pretraining.num_epochs if trainer.pretraining else 0
         self.is_pretraining = False
-        self.num_steps = trainer.loader.num_steps
+        self._num_steps = trainer.loader.num_steps
+        self._pretraining_steps = trainer.pretraining.loader.num_steps if trainer.pretraining else 0
         self.popularity = trainer.popularity
         self.used_bytes = state.account.peak_bytes if state.account is not None else None
         self.loss: float | None = None
@@ -210,7 +211,7 @@ class Reporter(Observer):
                 epoch=self.epoch,
                 epochs=self._pretraining_epochs if self.is_pretraining else self._epochs,
                 step=self.step,
-                num_steps=self.num_steps,
+                num_steps=self._pretraining_steps if self.is_pretraining else self._num_steps,
                 loss=self.loss,
                 metric=self.metric,
                 metric_key=self.metric_key,

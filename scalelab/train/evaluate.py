@@ -17,7 +17,7 @@ from scalelab.core.units import MIB
 from scalelab.datasets.evaluated import begins_of_runs
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.known_users import training_rows
-from scalelab.datasets.ranking import KS, ranking_metrics, user_ranks
+from scalelab.datasets.ranking import KS, TargetRanks, ranking_metrics, user_ranks
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
 from scalelab.models.users import user_table_of
@@ -121,10 +121,9 @@ class Evaluator:
         *,
         firsts: list[np.ndarray] | None = None,
         popularity_V: np.ndarray | None = None,
-    ) -> tuple[dict[str, float], np.ndarray | None]:
+    ) -> tuple[dict[str, float], TargetRanks]:
         """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
-        `num_repeated` (targets seen before); and the rank of each user's target, as `user_ranks`
-        has it, None where users have several targets.
+        `num_repeated` (targets seen before); and the rank of each target, as `user_ranks` has it.
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
         `firsts` gets the item that is first in each list, block by block.
@@ -162,7 +161,7 @@ class Evaluator:
         block: int | None,
         firsts: list[np.ndarray] | None,
         popularity_V: np.ndarray | None,
-    ) -> tuple[dict[str, float], np.ndarray | None]:
+    ) -> tuple[dict[str, float], TargetRanks]:
         targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
         model.eval()
@@ -209,13 +208,13 @@ class Evaluator:
         metrics = ranking_metrics(above, ties, missed, self.ks, groups=groups) | scorer.coverage()
         if scorer.lists:
             metrics |= scorer.lists.metrics(self.ks, targets[first : first + len(above)])
-        num_users = len(np.unique(users))
         metrics |= {
-            "num_users": num_users,
+            "num_users": len(np.unique(users)),
             "num_targets": len(above),
             "num_repeated": int(repeated.sum()),
         }
-        return metrics, user_ranks(above, ties, missed) if num_users == len(above) else None
+        ranks = user_ranks(above, ties, missed, users=users, one_list=held_out.as_sets)
+        return metrics, ranks
 
 
 class _Seen:
