@@ -254,11 +254,11 @@ def metric_rows(split: str, epoch: int, metrics: Mapping[str, float]) -> list[Me
 
 
 def oracle_rows(trainer: Trainer, epoch: int) -> list[Metric]:
-    """NDCG@10 of the true probabilities, where the data set knows them: no model can beat it."""
-    value = trainer.data.split.oracle_ndcg
-    if value is None:
-        return []
-    return [Metric(split="test", epoch=epoch, name="oracle_ndcg", k=10, value=value)]
+    """The metrics of the true probabilities, where the data set knows them: no model can expect
+    more. They are named `oracle_ndcg` and so on, for each length of a list.
+    """
+    oracle = trainer.data.split.oracle_metrics(trainer.spec.evaluate.ks)
+    return metric_rows("test", epoch, {f"oracle_{key}": value for key, value in oracle.items()})
 
 
 def _recording() -> torch.profiler.profile:

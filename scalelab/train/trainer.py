@@ -15,6 +15,7 @@ from scalelab.batches.pretraining import PretrainingBatch
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import left_plateau
+from scalelab.datasets.ranking import TargetRanks
 from scalelab.datasets.splits import HeldOut
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
@@ -26,7 +27,6 @@ from scalelab.train.item_popularity import item_popularity
 from scalelab.train.optimizers.schedules import set_rates
 from scalelab.train.precision import products_in
 from scalelab.train.pretraining import Pretraining, pretrain_epoch, pretraining_step
-from scalelab.train.ranking import TargetRanks
 from scalelab.train.step import Parts, training_step
 
 __all__ = ["Diverged", "Fit", "Trainer"]
