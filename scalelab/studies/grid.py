@@ -56,7 +56,7 @@ def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list
     for chosen in combined:
         configuration = resolve(sections, chosen, varied)
         found.setdefault(configuration.spec.as_json(), (configuration, chosen))
-    once = dict(zip(found, _told_apart([*found.values()]), strict=True))
+    once = dict(zip(found, _with_differences([*found.values()]), strict=True))
     if study.repeats == 1:
         return list(once.values())
     unique: dict[str, Configuration] = {}
@@ -152,19 +152,19 @@ def _label(chosen: Overrides, varied: list[str]) -> str:
     return " ".join(words)
 
 
-def _told_apart(found: list[tuple[Configuration, Overrides]]) -> list[Configuration]:
+def _with_differences(found: list[tuple[Configuration, Overrides]]) -> list[Configuration]:
     """The configurations; labels that are equal are followed by what differs within sections."""
     alike: dict[str, list[dict[str, Any]]] = {}
     for configuration, chosen in found:
         alike.setdefault(configuration.label, []).append(_entries(chosen))
-    told = []
+    named = []
     for configuration, chosen in found:
         own, others = _entries(chosen), alike[configuration.label]
         keys = dict.fromkeys(key for each in others for key in each)
         differ = [key for key in keys if len({repr(each.get(key)) for each in others}) > 1]
         words = [f"{key.rpartition('.')[2]}={_short(own[key])}" for key in differ if key in own]
-        told.append(replace(configuration, label=" ".join([configuration.label, *words])))
-    return told
+        named.append(replace(configuration, label=" ".join([configuration.label, *words])))
+    return named
 
 
 def _entries(chosen: Overrides) -> dict[str, Any]:
