@@ -180,7 +180,7 @@ def split(interactions: Interactions, data: DataSpec) -> Split:
     if oracle is None:
         return parts
     test = _evenly(parts.test, data.max_eval_users)
-    return replace(parts, find_oracle=lambda: oracle.oracle_ndcg(test, data.exclude_seen))
+    return replace(parts, find_oracle=lambda ks: oracle.oracle_metrics(test, data.exclude_seen, ks))
 
 
 def targets_of(data: DataSpec) -> str:
