@@ -25,7 +25,7 @@ DOORS = {
     "duckdb": ("store/", "datasets/readers/"),
     "jinja2": ("reporting/page.py", "result_tables/rendering.py"),
     "liger_kernel": ("losses/liger_ce.py",),
-    "numba": ("batches/", "datasets/", "synthetic/", "train/baseline_kernels.py"),
+    "numba": ("batches/", "datasets/", "dataset_facts/", "synthetic/", "train/baseline_kernels.py"),
     "optuna": ("studies/search.py",),
     "psutil": ("workers/",),
     # It unpacks gzip and zstd block by block, and tells what DuckDB hides of a parquet file.
