@@ -9,6 +9,7 @@ from numba import njit
 from scalelab.core.errors import DataError
 from scalelab.datasets.evaluated import evaluated_rows
 from scalelab.datasets.interactions import Histories, Interactions
+from scalelab.datasets.nth_time import nth_time
 
 __all__ = [
     "SHORTEST",
@@ -138,8 +139,7 @@ def temporal(interactions: Interactions, quantile: float, last: int | None = Non
 
 def cut_time(times: np.ndarray, quantile: float) -> int:
     """The smallest time that at least the share `quantile` of all interactions does not exceed."""
-    place = max(int(np.ceil(quantile * len(times))) - 1, 0)
-    return int(np.partition(times, place)[place])
+    return nth_time(times, max(int(np.ceil(quantile * len(times))) - 1, 0))
 
 
 def split_lengths(
