@@ -43,11 +43,11 @@ class S3Rec(nn.Module):
     `attributes` there are only masked items and segments. The authors take every prefix of a
     history for a sample of its own, 100 to a step (`pretrain_samples` = "prefixes",
     `pretrain_batch_size` = 100; a first item alone, which has no context, is left out here). With
-    "histories" each history is one sample in an epoch: an epoch is shorter, and more of them are
-    needed. On amazon-beauty the attributes stay at what their
-    frequencies alone give for some thousand updates before they are learned; a pre-training that
-    ends there changes little. The ledger has each objective of each epoch in `metrics`, with the
-    split `pretrain`.
+    "histories" each history is one sample in an epoch. The attributes stay at what their
+    frequencies alone give for long before they are learned, and a pre-training that ends there
+    changes little: on an eighth of amazon-beauty they began to fall after 1,600 updates of 100
+    prefixes, and not in 2,200 of 20 histories. The ledger has each objective of each epoch in
+    `metrics`, with the split `pretrain`.
     """
 
     pretrains: ClassVar[bool] = True
