@@ -31,7 +31,7 @@ from scalelab.sweeping.jobs import Job, Planner, in_order, outcomes_to_rerun
 from scalelab.sweeping.known_baselines import KnownBaselines, add_missing
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.result import SweepResult
-from scalelab.sweeping.signals import StopSignals, count_stop_signals
+from scalelab.sweeping.signals import count_stop_signals
 from scalelab.workers.fork_server import threads_each
 from scalelab.workers.task import Executor, ExecutorDied, utc_now
 
@@ -164,21 +164,26 @@ class _Sweep:
                 if self.study.halving is not None:
 
                     def run_round(these: Sequence[Configuration]) -> list[str] | None:
-                        self._grid(driver, stops, planner, executor, these)
+                        self._grid(driver, planner, executor, these)
                         done = not (stops.count or driver.num_late)
                         return [job.fingerprint for job in planner.jobs(these)] if done else None
 
-                    tell = self.observer.on_message
-                    run_rounds(self.study.halving, configurations, run_round, ledger, tell)
+                    run_rounds(
+                        self.study.halving,
+                        configurations,
+                        run_round=run_round,
+                        ledger=ledger,
+                        tell=self.observer.on_message,
+                    )
                 elif self.study.search is None:
-                    self._grid(driver, stops, planner, executor, configurations)
+                    self._grid(driver, planner, executor, configurations)
                 else:
-                    self._search(driver, planner, executor, ledger, writer)
+                    self._search(driver, planner, executor, writer)
                 if self.study.final is not None and not (stops.count or driver.num_late):
                     writer.flush()
                     tried = {key: job.configuration for key, job in self.jobs.items()}
                     more = best_configurations(self.study.final, tried, ledger)
-                    self._grid(driver, stops, planner, executor, more)
+                    self._grid(driver, planner, executor, more)
             except KeyboardInterrupt:
                 driver.abandon("stopped at once")
             except ExecutorDied as error:
@@ -194,12 +199,11 @@ class _Sweep:
     def _grid(
         self,
         driver: Driver,
-        stops: StopSignals,
         planner: Planner,
         executor: Executor,
         configurations: Sequence[Configuration],
     ) -> None:
-        with stops.ending_at_once():  # nothing runs yet
+        with driver.stops.ending_at_once():  # nothing runs yet
             jobs = self._plan(planner, configurations)
             self._store_reused(planner, jobs)
             add_missing(jobs, self.baselines, Ledger(self.ledger), self.hooks.baselines)
@@ -219,12 +223,7 @@ class _Sweep:
             Ledger(self.ledger).add_reused(self.study_id, reused)
 
     def _search(
-        self,
-        driver: Driver,
-        planner: Planner,
-        executor: Executor,
-        ledger: Ledger,
-        writer: LedgerWriter,
+        self, driver: Driver, planner: Planner, executor: Executor, writer: LedgerWriter
     ) -> None:
         def plan_trial(proposed: Configuration) -> Job:
             configuration = self.with_device(proposed)
@@ -235,7 +234,8 @@ class _Sweep:
             return self.jobs[planner.jobs([configuration])[0].fingerprint]
 
         run_search, search = search_functions(self.study, self.overrides)
-        run_search(search, driver, ledger, writer, plan_trial)
+        ledger = Ledger(self.ledger)
+        run_search(search, driver, ledger=ledger, writer=writer, plan_trial=plan_trial)
 
     def _open_executor(self, executor: Executor, driver: Driver, jobs: Sequence[Job]) -> None:
         """Start the executor before its first run."""
