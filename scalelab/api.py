@@ -78,15 +78,17 @@ __all__ = [
 ]
 
 
-def query(ledger: str | Path, sql: str) -> Rows:
+def query(ledger: str | Path, sql: str = "") -> Rows:
     """Rows of one reading statement: an Arrow table with `to_pandas()` and `to_polars()`.
 
-    Raises LedgerError.
+    Without a statement: the views and tables, with their columns. Raises LedgerError.
     """
     from scalelab.notebook.rows import Rows
+    from scalelab.store.contents import contents
     from scalelab.store.ledger import Ledger
 
-    return Rows(Ledger(Path(ledger)).query(sql))
+    opened = Ledger(Path(ledger))
+    return Rows(opened.query(sql) if sql.strip() else contents(opened))
 
 
 def list_parts(kind: str | None = None, name: str | None = None) -> Parts:

@@ -29,10 +29,11 @@ DOORS = {
     "numba": ("batches/", "datasets/", "synthetic/", "train/baseline_kernels.py"),
     "optuna": ("studies/search.py",),
     "psutil": ("workers/",),
-    # It unpacks gzip and zstd block by block, which DuckDB does not.
+    # It unpacks gzip and zstd block by block, and tells what DuckDB hides of a parquet file.
     "pyarrow": (
         *("store/", "reporting/", "result_tables/", "notebook/rows.py"),
         "datasets/readers/_sizes.py",
+        "datasets/readers/_parquet.py",
     ),
     "pynvml": ("measure/probes/nvml.py",),
     "ray": ("workers/executors/cluster.py",),

@@ -50,6 +50,7 @@ class Loader(Steps):
         train_on: str = "all",
         mask_prob: float = 0.0,
         mask_last_prob: float = 0.0,
+        every_prefix: bool | None = None,
         threads: int = 1,
         clock: Clock | None = None,
     ) -> None:
@@ -60,6 +61,7 @@ class Loader(Steps):
             train_on=train_on,
             mask_prob=mask_prob,
             mask_last_prob=mask_last_prob,
+            every_prefix=every_prefix,
         )
         check_negatives(negatives, min(self.size, self.num_sequences))
         check_clock(negatives, clock is not None)

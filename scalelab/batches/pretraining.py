@@ -16,12 +16,18 @@ from scalelab.core.errors import SpecError
 from scalelab.core.spec import BatchSpec, NegativesSpec
 from scalelab.datasets.interactions import Histories
 
-__all__ = ["NEGATIVES", "PretrainingBatch", "PretrainingLoader", "pretraining_steps"]
+__all__ = [
+    "NEGATIVES",
+    "PretrainingBatch",
+    "PretrainingLoader",
+    "pretraining_steps",
+]
 
 # One item that the user does not have, for each position.
 NEGATIVES = (NegativesSpec(name="uniform", num_negatives=1, per="position", reject=True),)
 # The streams of orders and negatives that only pre-training has, and in them that of its choices.
 _PRETRAINING, _CHOICES = -3, -1
+_LONGEST = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +47,23 @@ class PretrainingBatch(Batch):
     last_S: Tensor
 
 
-def pretraining_steps(lengths: np.ndarray, batch: BatchSpec, seed: int) -> Steps:
+def pretraining_steps(
+    lengths: np.ndarray, batch: BatchSpec, seed: int, every_prefix: bool = False
+) -> Steps:
     """The shapes of all steps, from the lengths of the training histories alone."""
-    return Steps(lengths, batch=batch, seed=_seed(seed), mask_prob=1.0)
+    _check_length(batch, every_prefix)
+    return Steps(lengths, batch=batch, seed=_seed(seed), mask_prob=1.0, every_prefix=every_prefix)
 
 
 class PretrainingLoader(Loader):
     """The steps of each epoch of pre-training: each user once, with the last `max_len` items.
 
+    With `every_prefix` these items are a sequence for each of their prefixes of two items or more:
+    each has its own masks, segments and negatives.
+
     An item is masked with the probability `mask_prob`, the last one always. A segment is at most
     half of its history. The segment from elsewhere is as long and begins anywhere in the training
-    histories, laid end to end. All of it depends on seed, epoch and user alone.
+    histories, laid end to end. All of it depends on seed, epoch, user and prefix alone.
     """
 
     def __init__(
@@ -62,8 +74,10 @@ class PretrainingLoader(Loader):
         batch: BatchSpec,
         seed: int,
         mask_prob: float,
+        every_prefix: bool = False,
         threads: int = 1,
     ) -> None:
+        _check_length(batch, every_prefix)
         self._masks_below = np.uint64(min(mask_prob, 1.0) * (2.0**64 - 2.0**11))
         lengths = histories.lengths
         if int(lengths.sum()) >= 2**32:
@@ -80,12 +94,21 @@ class PretrainingLoader(Loader):
             negatives=NEGATIVES,
             seed=_seed(seed),
             mask_prob=1.0,
+            every_prefix=every_prefix,
             threads=threads,
         )
 
     def _prepare(self, plan: EpochPlan, epoch: int, steps: range) -> list[Batch]:
         key = stream_key(self.seed, epoch, _CHOICES)
         return [self._hidden(batch, key) for batch in super()._prepare(plan, epoch, steps)]
+
+    def _first_positions(
+        self, users: np.ndarray, counts: np.ndarray, ends: np.ndarray
+    ) -> np.ndarray:
+        """Numbers apart for each prefix of a user, so that each has negatives of its own."""
+        if self.every_prefix:
+            return (counts.astype(np.int64) * (counts - 1) // 2).astype(np.int32)
+        return super()._first_positions(users, counts, ends)
 
     def _hidden(self, batch: Batch, key: np.uint64) -> PretrainingBatch:
         rows, max_len, sequences, positions = batch.shape
@@ -100,6 +123,7 @@ class PretrainingLoader(Loader):
             self._catalog.starts,
             self._ends,
             key,
+            self.every_prefix,
             self._masks_below,
             masked_N,
             hidden,
@@ -120,6 +144,15 @@ class PretrainingLoader(Loader):
         )
 
 
+def _check_length(batch: BatchSpec, every_prefix: bool) -> None:
+    # Positions of all prefixes of a user are numbered in 31 bits.
+    if every_prefix and batch.max_len > _LONGEST:
+        raise SpecError(
+            f"pre-training on prefixes takes at most the last {_LONGEST} items of a history",
+            'write model.pretrain_samples = "histories"',
+        )
+
+
 def _seed(seed: int) -> int:
     """Another order of users and other negatives than those of the training."""
     return int(stream_key(seed, _PRETRAINING) >> np.uint64(1))
@@ -135,6 +168,7 @@ def fill_hidden(
     starts,
     ends,
     key,
+    every_prefix,
     masks_below,
     masked_N,
     rows,
@@ -142,7 +176,8 @@ def fill_hidden(
 ):
     """Choose masks and segments of each sequence by `key` and user, and write the four rows.
 
-    `rows` are flat and hold zeros. A sequence has consecutive entries of `valid_N`.
+    `rows` are flat and hold zeros. A sequence has consecutive entries of `valid_N`. With
+    `every_prefix` the choices depend on the length too, which distinguishes prefixes of a user.
     """
     item_ids, context, segment, other = rows
     n = 0
@@ -154,6 +189,8 @@ def fill_hidden(
         at = valid_N[n]
         last_S[s] = at + count - 1
         stream = fold(key, users_S[s])
+        if every_prefix:
+            stream = fold(stream, count)
         length = 1 + np.int64(below(fold(stream, count), np.uint64(max(1, count // 2))))
         begin = np.int64(below(fold(stream, count + 1), np.uint64(count - length + 1)))
         place = np.int64(below(fold(stream, count + 2), np.uint64(ends[-1] - length + 1)))

@@ -77,7 +77,8 @@ class Steps:
     items are inputs, and of these that share, at least one, are masked targets (BERT4Rec's cloze
     task); with "last" the last one, and so with the probability `mask_last_prob` in an epoch.
     A packer of `every_prefix` makes a sequence of every item but the first, its target, and of at
-    most `max_len` items before it.
+    most `max_len` items before it. With masked targets `every_prefix` is given instead: then
+    the last `max_len` items give a sequence of their first two, their first three and so on.
     Raises SpecError for a name that does not exist, or for prefixes of which not every item would
     be a target, and DataError where no user has two items.
     """
@@ -91,23 +92,25 @@ class Steps:
         train_on: str = "all",
         mask_prob: float = 0.0,
         mask_last_prob: float = 0.0,
+        every_prefix: bool | None = None,
     ) -> None:
         if train_on not in ("all", "last"):
             raise SpecError(f"invalid train_on: {train_on!r}", "there are: all, last")
         lengths = np.asarray(lengths)
         self._packer: Packer = plugins.load("packers", batch.packer)()
-        self.every_prefix: bool = getattr(self._packer, "every_prefix", False)
-        if self.every_prefix:
+        packs_prefixes: bool = getattr(self._packer, "every_prefix", False)
+        if packs_prefixes and every_prefix is None:
             _check_prefixes(batch.packer, train_on, mask_prob)
+        self.every_prefix = packs_prefixes if every_prefix is None else every_prefix
         self.size = batch.size
         self.max_len = batch.max_len
         self.seed = seed
-        self.last_only = train_on == "last" or self.every_prefix
+        self.last_only = train_on == "last" or (self.every_prefix and not mask_prob)
         self.mask_prob = mask_prob
         self.mask_last_prob = mask_last_prob
         # A masked target is an input of its own, another one is the item after an input.
         self._samples = Samples(
-            lengths,
+            np.minimum(lengths, batch.max_len) if mask_prob and self.every_prefix else lengths,
             max_len=batch.max_len,
             shifted=not mask_prob,
             every_prefix=self.every_prefix,

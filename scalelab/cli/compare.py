@@ -35,7 +35,7 @@ def main(
         cells = [[_cell(row[name]) for name in _COLUMNS] for row in rows]
         console().print(grid(_COLUMNS, cells, right="published ours spread ratio seeds"))
     else:
-        note("no finished run has the data set, model, loss and metric of a published result")
+        note("no finished run has data set, model, loss, protocol and metric of a published result")
     for theirs, ours, unknown in dict.fromkeys(
         (row["published_protocol"], row["our_protocol"], row["not_stated"]) for row in rows
     ):

@@ -14,7 +14,7 @@ from scalelab.cli.output import console, grid, note, say, show_json
 from scalelab.core.events import Planned, Progress
 from scalelab.core.units import format_bytes, format_seconds
 
-__all__ = ["EXAMPLE", "main"]
+__all__ = ["EXAMPLE", "main", "metric_columns"]
 
 EXAMPLE = "Example: scalelab profile sasrec-synthetic --set loss.name=gbce --steps 20 --out prof"
 # What shows the files that no text editor shows.
@@ -22,6 +22,9 @@ _OPENED = {
     "trace": "open it in Perfetto or at chrome://tracing",
     "snapshot": "open it with PyTorch's memory_viz page",
 }
+
+# What the names of metrics begin with that belong to the ranking by the true probabilities.
+_ORACLE = "oracle_"
 
 
 def main(
@@ -98,13 +101,11 @@ def _show(facts: dict[str, Any]) -> None:
         for row in facts["kinds"]
     ]
     screen.print(grid(columns, rows, right="train eval process adds"))
-    splits = list(facts["metrics"])
-    names = dict.fromkeys(name for split in splits for name in facts["metrics"][split])
+    columns = metric_columns(facts["metrics"])
+    names = dict.fromkeys(name for values in columns.values() for name in values)
     if names:
-        rows = [
-            (name, *(_value(facts["metrics"][split], name) for split in splits)) for name in names
-        ]
-        screen.print(grid(("metric", *splits), rows, right=" ".join(splits)))
+        rows = [(name, *(_value(values, name) for values in columns.values())) for name in names]
+        screen.print(grid(("metric", *columns), rows, right=" ".join(columns)))
     for name, value in facts["time"].items():
         if value is not None:
             is_ratio = name == "wait_fraction"
@@ -130,6 +131,18 @@ def _cell(run: str) -> Planned:
         finished_before=False,
         skipped_because=None,
     )
+
+
+def metric_columns(metrics: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The metrics by split, and in a column of their own those of the true probabilities."""
+    columns: dict[str, dict[str, float]] = {}
+    oracle: dict[str, float] = {}
+    for split, values in metrics.items():
+        columns[split] = {}
+        for name, value in values.items():
+            into = oracle if name.startswith(_ORACLE) else columns[split]
+            into[name.removeprefix(_ORACLE)] = value
+    return columns | ({"oracle": oracle} if oracle else {})
 
 
 def _value(values: dict[str, float], name: str) -> str:

@@ -1,9 +1,10 @@
 """Run an SQL query on a ledger and print the rows."""
 
+import shlex
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +16,7 @@ from scalelab.cli.fitting import (
     shared_values,
     with_unit,
 )
-from scalelab.cli.output import clean, console, grid, note, show_rows
+from scalelab.cli.output import clean, console, grid, note, say, show_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,8 @@ EXAMPLE = 'Example: scalelab query quickstart.duckdb "FROM results ORDER BY test
 _MOST_ROWS = 500
 # Longer values, such as a spec, are not repeated below a table.
 _SHORT = 40
+# So many columns of a view are not named again.
+_MANY = 6
 
 
 class OutputFormat(StrEnum):
@@ -39,7 +42,13 @@ class OutputFormat(StrEnum):
 
 def main(
     ledger: Annotated[Path, typer.Argument(help="A ledger, such as quickstart.duckdb.")],
-    sql: Annotated[str, typer.Argument(help="One SQL statement that only reads.")],
+    sql: Annotated[
+        str,
+        typer.Argument(
+            help="One SQL statement that only reads. Without it: the views, tables and columns.",
+            show_default=False,
+        ),
+    ] = "",
     format: Annotated[
         OutputFormat | None,
         typer.Option("--format", help="The format. Default: the ending of --out, else a table."),
@@ -57,9 +66,32 @@ def main(
         else:
             note(f"wrote {rows.num_rows} rows to {out}")
         return
+    if not sql.strip():
+        _show_contents(ledger, rows.to_pylist())
+        return
     _show(rows.slice(0, _MOST_ROWS), may_choose=selects_all(sql))
     if rows.num_rows > _MOST_ROWS:
         note(f"{_MOST_ROWS} of {rows.num_rows} rows shown; --format csv writes all of them")
+
+
+def _show_contents(ledger: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Views and tables with their columns, and two queries to begin with."""
+    cells = [(row["name"], _columns_in_words(row, rows[:n])) for n, row in enumerate(rows)]
+    console().print(grid(("view or table", "columns"), cells))
+    command = f"scalelab query {shlex.quote(str(ledger))}"
+    say(f'try:  {command} "FROM pareto_memory"')
+    say(f"      {command} \"FROM best_under_budget('8GiB')\"")
+
+
+def _columns_in_words(row: dict[str, Any], before: Sequence[dict[str, Any]]) -> str:
+    """The names; where a view before has many of them, that view and the others."""
+    own: list[str] = row["columns"]
+    inside = [one for one in before if len(one["columns"]) >= _MANY and {*one["columns"]} <= {*own}]
+    if not inside:
+        return ", ".join(own)
+    most = max(inside, key=lambda one: len(one["columns"]))
+    others = [name for name in own if name not in most["columns"]]
+    return ", ".join([f"those of {most['name']}", *others])
 
 
 def _show(rows: "pa.Table", *, may_choose: bool) -> None:
@@ -67,6 +99,10 @@ def _show(rows: "pa.Table", *, may_choose: bool) -> None:
     that fit; where a terminal is too narrow for named columns, one block of lines per row.
     """
     screen = console()
+    if not rows.num_rows:
+        # Not a table of headings, which would be one very long line.
+        screen.print(f"no rows; columns: {', '.join(map(clean, rows.column_names))}")
+        return
     raw = list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
     names = [*map(clean, rows.column_names)]
     write = with_unit if screen.is_terminal else _raw
@@ -79,7 +115,7 @@ def _show(rows: "pa.Table", *, may_choose: bool) -> None:
         screen.print(grid(names, cells))
     elif not screen.is_terminal:
         console(width=natural).print(grid(names, cells, width=natural))
-    elif may_choose and cells and len({*names}) == len(names):
+    elif may_choose and len({*names}) == len(names):
         _show_some(names, cells)
     else:
         for number, row in enumerate(cells, 1):

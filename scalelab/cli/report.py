@@ -48,7 +48,8 @@ def main(
         str | None,
         typer.Option(
             metavar="NAME@K",
-            help="What charts of quality show, such as hr@10. Default: that which chose the runs.",
+            help="What charts of quality show, such as hr@10. Default: evaluate.metric of the "
+            "study that was swept last.",
         ),
     ] = None,
     watch: Annotated[

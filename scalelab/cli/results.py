@@ -111,8 +111,8 @@ def show_results(
             low, high = f"{min(oracle):.4f}", f"{max(oracle):.4f}"
             bound = low if low == high else f"{low} to {high}"
             screen.print(
-                f"no model can score more than {bound} in test {metric_name(metric)} "
-                "(oracle: the true probabilities)"
+                f"no model can expect more than {bound} in test {metric_name(metric)} "
+                "(oracle: a ranking by the true probabilities)"
             )
     if found:
         for text in api.data_notes(result.ledger, places):

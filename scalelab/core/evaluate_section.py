@@ -10,6 +10,9 @@ from scalelab.core.toml_sections import Section
 __all__ = ["EvaluateSpec"]
 
 
+_Lengths = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+
 def _is_metric(key: str) -> str:
     name, _, k = key.partition("@")
     if name not in METRICS or not k.isdigit() or int(k) < 1:
@@ -25,9 +28,8 @@ class EvaluateSpec(Section, frozen=True):
     """Which figures of the rankings are computed, and which of them chooses."""
 
     k: Annotated[
-        tuple[PositiveInt, ...],
-        BeforeValidator(_as_lengths),
-        Field(min_length=1),
+        _Lengths,
+        BeforeValidator(_as_lengths, json_schema_input_type=PositiveInt | _Lengths),
         AfterValidator(lambda ks: tuple(sorted(set(ks)))),
     ] = (1, 5, 10, 20)
     """Lengths of the lists whose metrics are stored; 10 and that of evaluate.metric always are."""

@@ -21,6 +21,7 @@ _TOP_K = {"top_k": None}
 _OPTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = {
     ("model", "bert4rec"): {"mask_last_prob": 0.0},
     ("model", "sasrec"): {"positions": "absolute", "block": "sasrec", "user_embedding": False},
+    ("model", "s3rec"): {"pretrain_samples": "histories", "pretrain_batch_size": 0},
     ("loss", "bce"): _TOP_K,
     ("loss", "gbce"): _TOP_K,
     ("loss", "bpr"): _TOP_K,

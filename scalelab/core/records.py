@@ -166,12 +166,15 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class UserRanks:
-    """The rank of the test target in each user's list: 1 for the first, 0 where it has none.
+    """The rank of each test target: 1 for the first, 0 where it has none.
 
-    In the order of the data set's test users.
+    In the order of the data set's test users; `num_targets` says how many each of them has (None:
+    one each). With `one_list` one list is to find all of a user, else each target has its own.
     """
 
     ranks: tuple[int, ...]
+    num_targets: tuple[int, ...] | None = None
+    one_list: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from scalelab.core.errors import DataError
+from scalelab.core.figures import QUALITY_K, QUALITY_KEY
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.global_time import moment
 from scalelab.datasets.interactions import Interactions
@@ -82,8 +83,8 @@ def _sizes(
         )
         found["cut_time"] = cut
         found |= {"cut_date": date} if (date := _date(cut, interactions.time_unit)) else {}
-    if parts.oracle_ndcg is not None:
-        found["oracle_ndcg@10"] = parts.oracle_ndcg
+    if oracle := parts.oracle_metrics((QUALITY_K,)):
+        found[f"oracle_{QUALITY_KEY}"] = oracle[QUALITY_KEY]
     return found
 
 

@@ -8,6 +8,7 @@ from numba import njit
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Histories, Interactions
+from scalelab.datasets.nth_time import count_before, nth_time
 from scalelab.datasets.splits import HeldOut, Split, cut_time, known_items
 from scalelab.datasets.windows import window_targets
 
@@ -52,8 +53,9 @@ def global_time(
     times, offsets = interactions.times, interactions.offsets
     assert times is not None
     if valid_cut == "":
-        late = times[times >= first]
-        second = int(np.sort(late)[len(late) // 2]) if len(late) else first
+        early = int(count_before(times, first))
+        late = len(times) - early
+        second = nth_time(times, early + late // 2) if late else first
     else:
         second = moment(interactions, valid_cut, "valid_cut")
         if second <= first:

@@ -1,6 +1,6 @@
 """Hold the histories of users: item ids, offsets and times."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,8 +17,12 @@ __all__ = ["Histories", "Interactions", "Oracle"]
 class Oracle(Protocol):
     """What knows the true next-item probabilities of a data set: the model that generated it."""
 
-    def oracle_ndcg(self, held_out: "HeldOut", exclude_seen: bool, k: int = 10) -> float:
-        """Mean NDCG@k of ranking the targets of `held_out` by their true probabilities."""
+    def oracle_metrics(
+        self, held_out: "HeldOut", exclude_seen: bool, ks: Sequence[int]
+    ) -> dict[str, float]:
+        """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking the targets of `held_out` by their true
+        probabilities: no model can expect more.
+        """
         ...
 
     @property

@@ -29,7 +29,8 @@ class LengthsOnly:
     each user has one. `num_eval_users` is how many of the test users are evaluated
     (`data.max_eval_users` applied), `num_interactions` how many all users have together, whether
     or not the split uses them. `test_whole` and `test_untrained` are what `whole_and_untrained`
-    says of the users of `test`; `has_clock` whether there are clock times.
+    says of the users of `test`; `has_times` whether there are times, `has_clock` whether
+    they are those of a clock.
     """
 
     train: np.ndarray
@@ -42,6 +43,7 @@ class LengthsOnly:
     test_whole: np.ndarray
     test_untrained: np.ndarray
     has_clock: bool
+    has_times: bool
     valid_users: np.ndarray | None = None
     test_users: np.ndarray | None = None
 
@@ -107,7 +109,7 @@ class Dataset:
         if known is not None:
             train, valid, test = split_lengths(known.lengths, data.test_items)
             whole, untrained = test + 1, np.full_like(test, data.test_items + 1)
-            has_clock = False  # what is known unread is generated, in an order and no more
+            has_clock = has_times = False  # what is known unread is generated, in an order
             num_items, num_users = known.num_items, len(known.lengths)
             num_interactions = int(known.lengths.sum())
         else:
@@ -119,6 +121,7 @@ class Dataset:
             num_interactions = interactions.num_interactions
             whole, untrained = whole_and_untrained(interactions, parts.train, parts.test.users)
             has_clock = clock_of(interactions) is not None
+            has_times = interactions.times is not None
             if targets_of(data) != "last":
                 users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
         num_test_users = len(np.unique(users["test_users"])) if users else len(test)
@@ -133,6 +136,7 @@ class Dataset:
             test_whole=whole,
             test_untrained=untrained,
             has_clock=has_clock,
+            has_times=has_times,
             **users,
         )
 
@@ -176,7 +180,7 @@ def split(interactions: Interactions, data: DataSpec) -> Split:
     if oracle is None:
         return parts
     test = _evenly(parts.test, data.max_eval_users)
-    return replace(parts, find_oracle=lambda: oracle.oracle_ndcg(test, data.exclude_seen))
+    return replace(parts, find_oracle=lambda ks: oracle.oracle_metrics(test, data.exclude_seen, ks))
 
 
 def targets_of(data: DataSpec) -> str:

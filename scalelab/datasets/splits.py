@@ -1,8 +1,7 @@
 """Split interactions into histories to train on and held-out targets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numba import njit
@@ -10,6 +9,7 @@ from numba import njit
 from scalelab.core.errors import DataError
 from scalelab.datasets.evaluated import evaluated_rows
 from scalelab.datasets.interactions import Histories, Interactions
+from scalelab.datasets.nth_time import nth_time
 
 __all__ = [
     "SHORTEST",
@@ -57,7 +57,8 @@ class Split:
     """Training histories (one per training user), validation and test.
 
     `dropped` counts who or what was left out.
-    `find_oracle` computes the NDCG@10 of the best ranking of `test`; only synthetic data know it.
+    `find_oracle` computes the metrics of the best ranking of `test` for lists of some lengths; only
+    synthetic data know it.
     """
 
     train: Histories
@@ -65,12 +66,13 @@ class Split:
     test: HeldOut
     dropped: dict[str, int]
     num_items: int
-    find_oracle: Callable[[], float] | None = None
+    find_oracle: Callable[[Sequence[int]], dict[str, float]] | None = None
 
-    @cached_property
-    def oracle_ndcg(self) -> float | None:
-        """NDCG@10 of ranking the test targets by their true probabilities, None where unknown."""
-        return None if self.find_oracle is None else self.find_oracle()
+    def oracle_metrics(self, ks: Sequence[int]) -> dict[str, float]:
+        """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking the test targets by their true
+        probabilities; empty where these are unknown.
+        """
+        return {} if self.find_oracle is None else self.find_oracle(ks)
 
 
 def leave_one_out(interactions: Interactions, test_items: int = 1) -> Split:
@@ -137,8 +139,7 @@ def temporal(interactions: Interactions, quantile: float, last: int | None = Non
 
 def cut_time(times: np.ndarray, quantile: float) -> int:
     """The smallest time that at least the share `quantile` of all interactions does not exceed."""
-    place = max(int(np.ceil(quantile * len(times))) - 1, 0)
-    return int(np.partition(times, place)[place])
+    return nth_time(times, max(int(np.ceil(quantile * len(times))) - 1, 0))
 
 
 def split_lengths(

@@ -1,7 +1,8 @@
 """Test whether two configurations differ on the same test users by more than chance.
 
 The users of a data set are a sample: other users would give another mean. A paired bootstrap draws
-as many users again, with replacement, and looks at the mean difference of each drawing.
+as many users again, with replacement, and looks at the mean difference of each drawing. A user who
+has several lists is drawn with all of them, as they are not independent.
 """
 
 import math
@@ -29,7 +30,7 @@ _FAR_ABOVE = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A mean difference over users, its interval of 95 %, and its two-sided p-value."""
+    """A mean difference over users, or their lists, its interval of 95 %, its two-sided p-value."""
 
     mean: float
     low: float
@@ -41,20 +42,26 @@ def paired_bootstrap(
     first: np.ndarray,
     second: np.ndarray,
     *,
+    num_lists: np.ndarray | None = None,
     seed: int = 0,
     draws: int = DRAWS,
     enough: int | None = None,
 ) -> Difference:
     """The difference first - second of two figures of each user.
 
+    With `num_lists` a figure is the sum over so many lists of the user, and the difference is that
+    of the means over all lists: sum of figures over number of lists, in each drawing.
+
     The p-value is twice the share of drawings on the smaller side of 0, those at 0 counted on both;
     beyond eight standard errors it is the tail of the normal distribution there. With
     `enough`, so many drawings will do where they already show a p-value far above every level.
     """
-    values, counts = _grouped(np.asarray(first, float) - np.asarray(second, float))
-    number = int(counts.sum())
-    mean = float(values @ counts) / number
-    error = float(np.sqrt((values - mean) ** 2 @ counts)) / number
+    difference = np.asarray(first, float) - np.asarray(second, float)
+    values, lists, counts = _grouped(difference, num_lists)
+    number, all_lists = int(counts.sum()), int(lists @ counts)
+    mean = float(values @ counts) / all_lists
+    # The sum changes with the number of lists that are drawn: what is left is chance.
+    error = float(np.sqrt((values - mean * lists) ** 2 @ counts)) / all_lists
     if abs(mean) > _CLEAR * error:
         half = 1.96 * error
         # The normal tail holds for many users only; a few may agree by chance.
@@ -62,9 +69,10 @@ def paired_bootstrap(
         return Difference(mean=mean, low=mean - half, high=mean + half, p_value=p_value)
     rng = np.random.default_rng(seed)
     enough = draws if enough is None else min(enough, draws)
-    means = _means(rng, values, counts, enough)
+    means = _means(rng, values, lists, counts, draws=enough)
     if enough < draws and _p_value(means) < _FAR_ABOVE:
-        means = np.concatenate([means, _means(rng, values, counts, draws - enough)])
+        more = _means(rng, values, lists, counts, draws=draws - enough)
+        means = np.concatenate([means, more])
     low, high = np.quantile(means, (0.025, 0.975))
     return Difference(mean=mean, low=float(low), high=float(high), p_value=_p_value(means))
 
@@ -91,35 +99,50 @@ def adjusted(p_values: Sequence[float]) -> list[float]:
     return found
 
 
-def _grouped(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct differences and how often each comes.
+def _grouped(
+    differences: np.ndarray, num_lists: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct pairs of a difference and a number of lists, and how often each comes.
 
-    Where there are very many, near ones are taken together at their mean, which keeps the mean of
-    all.
+    Where there are very many differences, near ones of as many lists are taken together at their
+    mean, which keeps the mean of all.
     """
-    values, counts = np.unique(np.round(differences, 12), return_counts=True)
-    if len(values) <= _MOST_VALUES:
-        return values, counts
-    low, high = values[0], values[-1]
-    places = np.minimum((values - low) / (high - low) * _MOST_VALUES, _MOST_VALUES - 1).astype(int)
-    number = np.bincount(places, counts, _MOST_VALUES)
-    total = np.bincount(places, counts * values, _MOST_VALUES)
-    return total[number > 0] / number[number > 0], number[number > 0].astype(np.int64)
+    rounded = np.round(differences, 12)
+    if num_lists is None:
+        values, counts = np.unique(rounded, return_counts=True)
+        if len(values) <= _MOST_VALUES:
+            return values, np.ones_like(counts), counts
+    lists = np.ones(len(differences), np.int64) if num_lists is None else num_lists
+    values, kind = np.unique(rounded, return_inverse=True)
+    if len(values) > _MOST_VALUES:
+        low, high = values[0], values[-1]
+        kind = np.minimum((rounded - low) / (high - low) * _MOST_VALUES, _MOST_VALUES - 1)
+    number = np.unique(lists, return_inverse=True)[1]
+    _, place = np.unique(number * _MOST_VALUES + kind.astype(np.int64), return_inverse=True)
+    counts = np.bincount(place)
+    of_place = np.zeros(len(counts), np.int64)
+    of_place[place] = lists
+    return np.bincount(place, rounded) / counts, of_place, counts
 
 
 def _means(
-    rng: np.random.Generator, values: np.ndarray, counts: np.ndarray, draws: int
+    rng: np.random.Generator,
+    values: np.ndarray,
+    lists: np.ndarray,
+    counts: np.ndarray,
+    *,
+    draws: int,
 ) -> np.ndarray:
     """The mean of each drawing.
 
     To draw users is to draw how often each value comes: far fewer numbers where users are many.
     """
     number, at_once = int(counts.sum()), max(1, 4_000_000 // len(values))
-    parts = [
-        rng.multinomial(number, counts / number, size=min(at_once, draws - begun)) @ values
-        for begun in range(0, draws, at_once)
-    ]
-    return np.concatenate(parts) / number
+    parts = []
+    for begun in range(0, draws, at_once):
+        drawn = rng.multinomial(number, counts / number, size=min(at_once, draws - begun))
+        parts.append((drawn @ values) / (drawn @ lists))
+    return np.concatenate(parts)
 
 
 def _p_value(means: np.ndarray) -> float:

@@ -3,12 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from scalelab.findings.bootstrap import LEVEL, adjusted, paired_bootstrap
 from scalelab.findings.candidates import CLOSE, Candidate, Group
 from scalelab.findings.differences import Key
-from scalelab.findings.user_ranks import user_gains
+from scalelab.findings.user_ranks import UserGains, comparable, user_gains
 from scalelab.findings.verdicts import Baseline
 from scalelab.store.ledger import Ledger
 
@@ -97,14 +95,14 @@ def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choic
             and other.valid >= CLOSE * best.valid
             for other in others
         ),
-        num_users=len(known[best.key]) if best.key in known else None,
+        num_users=len(known[best.key].sums) if best.key in known else None,
         p_values=p_values,
         baseline=max(known_baselines, key=lambda one: one.test or 0.0, default=None),
     )
 
 
 def _tested(
-    best: Candidate, others: Sequence[Candidate], known: Mapping[Key, np.ndarray]
+    best: Candidate, others: Sequence[Candidate], known: Mapping[Key, UserGains]
 ) -> tuple[dict[Key, float], dict[Key, float]]:
     """Corrected p-values and mean differences of best - other, where both have kept their ranks."""
     own = known.get(best.key)
@@ -113,11 +111,14 @@ def _tested(
         for other in others
         if own is not None
         and (found := known.get(other.key)) is not None
-        and len(found) == len(own)
+        and comparable(found, own)
     ]
     if own is None:
         return {}, {}
-    differences = {key: paired_bootstrap(own, found, enough=_ENOUGH) for key, found in pairs}
+    differences = {
+        key: paired_bootstrap(own.sums, found.sums, num_lists=own.num_lists, enough=_ENOUGH)
+        for key, found in pairs
+    }
     p_values = adjusted([one.p_value for one in differences.values()])
     means = {key: one.mean for key, one in differences.items()}
     return dict(zip(differences, p_values, strict=True)), means

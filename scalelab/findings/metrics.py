@@ -9,16 +9,33 @@ _METRICS = """
 SELECT quality_metric FROM results GROUP BY quality_metric ORDER BY count(*) DESC, quality_metric
 """
 
+# That of most runs first, where a study has several.
+_OF_STUDIES = """
+WITH owned AS (
+    SELECT study_id, quality_metric, started_at FROM results
+    UNION ALL
+    SELECT reused_runs.study_id, quality_metric, started_at
+    FROM reused_runs JOIN results USING (fingerprint)
+)
+SELECT quality_metric FROM owned LEFT JOIN studies USING (study_id)
+WHERE $study IS NULL OR study_id = $study
+GROUP BY study_id, created_at, quality_metric
+ORDER BY coalesce(created_at, max(started_at)) DESC, count(*) DESC, quality_metric
+LIMIT 1
+"""
+
 
 def metrics_of(ledger: Ledger) -> list[str]:
     """`evaluate.metric` of the finished runs, that of most runs first."""
     return ledger.query(_METRICS)["quality_metric"].to_pylist()
 
 
-def usual_metric(ledger: Ledger) -> str:
-    """The metric of all finished runs; where they have several, NDCG@10, which every run has."""
-    found = metrics_of(ledger)
-    return found[0] if len(found) == 1 else QUALITY_KEY
+def usual_metric(ledger: Ledger, study: str | None = None) -> str:
+    """The metric by which the finished runs of a study were chosen, those included that it took
+    from another one; None: of the study that was swept last. NDCG@10 where there is none.
+    """
+    found = ledger.query(_OF_STUDIES, {"study": study})["quality_metric"].to_pylist()
+    return found[0] if found else QUALITY_KEY
 
 
 def metrics_in_words(metrics: list[str]) -> str:

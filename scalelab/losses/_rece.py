@@ -1,14 +1,16 @@
 """Cut positions and items into chunks whose members share a nearest random vector."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scalelab.losses._tiles import tile_numbers, tile_ranges
+from scalelab.losses import tile_repeats
+from scalelab.losses._tiles import is_fake, tile_numbers, tile_ranges
 
-__all__ = ["Chunks", "Rounds", "cut", "nearest", "rounds"]
+__all__ = ["Chunks", "Rounds", "cut", "earlier_rounds", "nearest", "round_numbers", "rounds"]
 
 # Scores on random vectors looked at at a time: 2 MiB of float32 stay in the cache of a CPU.
 _SCORES = 2**19
@@ -64,6 +66,43 @@ def rounds(
         for c in items
     ]
     return Rounds(reach=reach, positions=tuple(positions), items=tuple(around))
+
+
+def round_numbers(number: int, like: Tensor) -> Iterator[int]:
+    """0 to `number` - 1; of fake tensors the first three at most, as more rounds would take long.
+
+    The first round skips no pairs, the second those of one round, and what the third allocates and
+    leaves behind every later one does too: so three have the peak of them all. `tile_repeats` says
+    how many the third stands for.
+    """
+    if not is_fake(like) or number <= 3:
+        yield from range(number)
+        return
+    around = tile_repeats.get()
+    try:
+        for each, repeats in ((0, 1), (1, 1), (2, number - 2)):
+            tile_repeats.set(around * repeats)
+            yield each
+    finally:
+        tile_repeats.set(around)
+
+
+def earlier_rounds(round_number: int, number: int, like: Tensor) -> Iterator[int]:
+    """0 to `round_number` - 1, inside `round_numbers(number)`.
+
+    Where the third round stands for all from it on, they have (number - 2) (number + 1) / 2 earlier
+    ones together: the first of each, and the second stands for the others.
+    """
+    if not is_fake(like) or number <= 3 or round_number < 2:
+        yield from range(round_number)
+        return
+    around = tile_repeats.get()
+    try:
+        for each, repeats in ((0, around), (1, around * (number - 1) // 2)):
+            tile_repeats.set(repeats)
+            yield each
+    finally:
+        tile_repeats.set(around)
 
 
 def nearest(rows_MD: Tensor, vectors_BD: Tensor) -> Tensor:

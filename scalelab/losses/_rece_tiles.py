@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from scalelab.losses._rece import Rounds
+from scalelab.losses._rece import Rounds, earlier_rounds, round_numbers
 from scalelab.losses._tiles import accumulate_dtype_of, tile_numbers, tile_ranges
 
 __all__ = ["TileSizes", "Visible", "tile_bytes", "tile_sizes"]
@@ -140,7 +140,7 @@ class Visible:
 
     def log_sum(self, lse_P: Tensor) -> None:
         """Adds the scores of all visible items to the log-sum-exp `lse_P`, (N + 1,)."""
-        for number in range(len(self.positions)):
+        for number in round_numbers(len(self.positions), self.hidden_ND):
             for window in self._windows(number):
                 for tile in self._tiles(window):
                     _exponentials(tile, lse_P)
@@ -153,7 +153,7 @@ class Visible:
         With `known` False, which needs `one_look`, `lse_P` is completed on the way as by `log_sum`.
         `grad_VD` may start uninitialised where `whole`: the first round writes each of its rows.
         """
-        for number in range(len(self.positions)):
+        for number in round_numbers(len(self.positions), self.hidden_ND):
             carry = None
             for window in self._windows(number):
                 grad_YD = None
@@ -271,7 +271,7 @@ class Visible:
         ids_G1B = _strided(window, window.ids_Y, self.wide).unsqueeze(1)
         targets_GA1 = self.targets_N.index_select(0, real).view(*shape[:2], 1)
         unseen_GAB = (ids_G1B == targets_GA1).logical_or_(ids_G1B == self.pad_id)
-        for earlier in range(window.round):
+        for earlier in earlier_rounds(window.round, len(self.positions), self.hidden_ND):
             of_position = self.positions[earlier].chunk_M.index_select(0, real).view(*shape[:2], 1)
             of_item_Y = self.items[earlier].chunk_M.index_select(0, window.ids_Y)
             distance_GAB = of_position - _strided(window, of_item_Y, self.wide).unsqueeze(1)

@@ -78,14 +78,23 @@ class StreamedSoftmax(TableGradient):
                 product_into(score_TW, hidden_TD, rows_WD, self._pad_place(first))
                 wide_TW = score_TW.to(wide)
                 before_T, sum_T = top_N[start:stop], sum_N[start:stop]
-                top_T = torch.maximum(before_T, wide_TW.amax(1))
+                tile_T = wide_TW.amax(1)
+                top_T = torch.maximum(before_T, tile_T)
+                tile_T.sub_(top_T).exp_()
                 before_T.sub_(top_T).exp_()
-                wide_TW.sub_(top_T.unsqueeze(1)).exp_()
-                sum_T.mul_(before_T).add_(wide_TW.sum(1))
+                sum_T.mul_(before_T)
                 if grad_ND is not None:
-                    grad_TD = grad_ND[start:stop].mul_(before_T.unsqueeze(1))
-                    add_product(grad_TD, wide_TW.to(self.compute_dtype), rows_WD)
+                    grad_ND[start:stop].mul_(before_T.unsqueeze(1))
                 before_T.copy_(top_T)
+                del top_T
+                # One fused operation where subtraction, exponential and sum are three. The largest
+                # softmax is 1 / sum of exp(score - highest score of the tile).
+                torch.softmax(wide_TW, 1, out=wide_TW)
+                sum_T.add_(tile_T.div_(wide_TW.amax(1)))
+                if grad_ND is not None:
+                    share_TW = wide_TW.mul_(tile_T.unsqueeze(1)).to(self.compute_dtype)
+                    add_product(grad_ND[start:stop], share_TW, rows_WD)
+                    del share_TW
         self.top_N, self.sum_N = top_N, sum_N
         target_ND = table_VD.index_select(0, self.targets_N)
         total = sum_N.log().add_(top_N).sum()
@@ -115,7 +124,8 @@ class StreamedSoftmax(TableGradient):
                     self.hidden_ND.shape[0], self.tile_positions, grad_WD
                 ):
                     hidden_TD = self.hidden_ND[start:stop].to(self.compute_dtype)
-                    score_TW = _part(self.buffer, hidden_TD, rows_WD)
+                    # Written by columns, so that the product below reads it by rows.
+                    score_TW = _part(self.buffer, rows_WD, hidden_TD).T
                     product_into(score_TW, hidden_TD, rows_WD, pad_place)
                     wide_TW = score_TW.to(self.accumulate_dtype)
                     wide_TW.sub_(self.top_N[start:stop].unsqueeze(1)).exp_()
@@ -131,7 +141,7 @@ class StreamedSoftmax(TableGradient):
         return None if self.pad_id is None else self.pad_id - first
 
 
-def _part(buffer: Tensor, hidden_TD: Tensor, rows_WD: Tensor) -> Tensor:
-    """The part of the buffer that holds the scores of a tile."""
-    rows, columns = hidden_TD.shape[0], rows_WD.shape[0]
+def _part(buffer: Tensor, left_TD: Tensor, right_WD: Tensor) -> Tensor:
+    """The part of the buffer that holds the product of both."""
+    rows, columns = left_TD.shape[0], right_WD.shape[0]
     return buffer[: rows * columns].view(rows, columns)

@@ -15,6 +15,7 @@ __all__ = [
     "add_product",
     "add_rows",
     "compute_dtype_of",
+    "is_fake",
     "items_only",
     "loss_with_gradients",
     "no_autocast",
@@ -82,7 +83,7 @@ def tile_ranges(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]
     stays quick to predict at any catalog size. `tile_repeats` says how many the second stands for.
     """
     starts = range(0, total, size)
-    if not isinstance(like, torch._subclasses.FakeTensor) or len(starts) <= 3:
+    if not is_fake(like) or len(starts) <= 3:
         announce = before_tile.get()
         for start in starts:
             if announce is not None:
@@ -96,6 +97,11 @@ def tile_ranges(total: int, size: int, like: Tensor) -> Iterator[tuple[int, int]
             yield start, min(start + size, total)
     finally:
         tile_repeats.set(around)
+
+
+def is_fake(like: Tensor) -> bool:
+    """Whether it has a shape and no data: then work that repeats itself need not be repeated."""
+    return isinstance(like, torch._subclasses.FakeTensor)
 
 
 def tile_numbers(like: Tensor, numbers: int, num_bytes: int) -> int:

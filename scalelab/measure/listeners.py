@@ -154,7 +154,8 @@ class Reporter(Observer):
         self._epochs = trainer.spec.train.epochs
         self._pretraining_epochs = trainer.pretraining.num_epochs if trainer.pretraining else 0
         self.is_pretraining = False
-        self.num_steps = trainer.loader.num_steps
+        self._num_steps = trainer.loader.num_steps
+        self._pretraining_steps = trainer.pretraining.loader.num_steps if trainer.pretraining else 0
         self.popularity = trainer.popularity
         self.used_bytes = state.account.peak_bytes if state.account is not None else None
         self.loss: float | None = None
@@ -210,7 +211,7 @@ class Reporter(Observer):
                 epoch=self.epoch,
                 epochs=self._pretraining_epochs if self.is_pretraining else self._epochs,
                 step=self.step,
-                num_steps=self.num_steps,
+                num_steps=self._pretraining_steps if self.is_pretraining else self._num_steps,
                 loss=self.loss,
                 metric=self.metric,
                 metric_key=self.metric_key,
@@ -253,11 +254,11 @@ def metric_rows(split: str, epoch: int, metrics: Mapping[str, float]) -> list[Me
 
 
 def oracle_rows(trainer: Trainer, epoch: int) -> list[Metric]:
-    """NDCG@10 of the true probabilities, where the data set knows them: no model can beat it."""
-    value = trainer.data.split.oracle_ndcg
-    if value is None:
-        return []
-    return [Metric(split="test", epoch=epoch, name="oracle_ndcg", k=10, value=value)]
+    """The metrics of the true probabilities, where the data set knows them: no model can expect
+    more. They are named `oracle_ndcg` and so on, for each length of a list.
+    """
+    oracle = trainer.data.split.oracle_metrics(trainer.spec.evaluate.ks)
+    return metric_rows("test", epoch, {f"oracle_{key}": value for key, value in oracle.items()})
 
 
 def _recording() -> torch.profiler.profile:

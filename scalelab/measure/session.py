@@ -212,8 +212,12 @@ def _train(
             if fit.stopped == "request":
                 return stop_request.outcome
             metrics, ranks = trainer.ranked("test")
-            if ranks is not None:
-                state.ranks = UserRanks(ranks=tuple(ranks.tolist()))
+            several = ranks.num_targets
+            state.ranks = UserRanks(
+                ranks=tuple(ranks.ranks.tolist()),
+                num_targets=None if several is None else tuple(several.tolist()),
+                one_list=ranks.one_list,
+            )
             epoch = fit.best_epoch or fit.epoch
             state.metrics += listeners.metric_rows("test", epoch, metrics)
             for split in trainer.earlier:

@@ -28,8 +28,9 @@ in the group `scalelab.models`. All of them keep this contract:
   share of items that are masked, and its states may depend on both sides.
 - `pretrains`, optional, is true where the model is trained on objectives of its own first. Such a
   model has the options `pretrain_epochs`, `mask_prob` and `attributes` (a file of item attributes,
-  "" for none). `take_attributes(num_attributes, most, generator)` makes what it needs for them,
-  once and before it is used; `attribute_table_AD` is the table of their vectors, or None, and
+  "" for none), and may have `pretrain_samples` ("prefixes": every prefix is a sample) and
+  `pretrain_batch_size`. `take_attributes(num_attributes, most, generator)` makes what it needs for
+  them, once and before it is used; `attribute_table_AD` is the table of their vectors, or None, and
   `item_attributes_VM` a buffer that the trainer fills. A step calls
   `pretraining_states(inputs: PretrainingInput)` and then `objectives(states, inputs)`, which gives
   scalars by name; `objective_weights` has the weight of each. Their weighted sum must send the item

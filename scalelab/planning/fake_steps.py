@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from scalelab.batches.pretraining import pretraining_steps
 from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.load import LengthsOnly
@@ -15,7 +14,7 @@ from scalelab.planning.cublas import workspaces_for
 from scalelab.planning.devices import DeviceProfile
 from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.memory_kinds import Held, memory_kinds
-from scalelab.train.pretraining import check_pretraining, pretrain_epochs
+from scalelab.train.pretraining import pretrain_epochs
 
 __all__ = ["FakeStep", "FakeSteps", "held_by", "larger_of"]
 
@@ -54,14 +53,12 @@ class FakeSteps:
         """The training step that takes most memory, and what the usual one costs."""
         return self._largest(_usual(steps), lambda step: step.run.largest_steps(steps))
 
-    def pretraining(self) -> tuple[FakeStep | None, Cost]:
+    def pretraining(self, steps: Steps | None) -> tuple[FakeStep | None, Cost]:
         """The same of a pre-training; None for a run without one."""
-        check_pretraining(self._spec)
-        epochs, train = pretrain_epochs(self._spec), self._spec.train
-        if not epochs:
+        if steps is None:
             return None, Cost()
-        steps = pretraining_steps(self._data.train, self._spec.batch, train.seed)
-        choices = pretraining_choices(steps, epochs, train.max_steps)
+        epochs = pretrain_epochs(self._spec)
+        choices = pretraining_choices(steps, epochs, self._spec.train.max_steps)
         return self._largest(_usual(steps)._replace(is_pretraining=True), lambda _: choices)
 
     def _largest(

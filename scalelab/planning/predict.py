@@ -18,7 +18,11 @@ from scalelab.planning.prediction import Prediction
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
 from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
 from scalelab.train.precision import check_precision, products_in
-from scalelab.train.pretraining import pretrain_epochs, pretraining_length
+from scalelab.train.pretraining import (
+    pretrain_epochs,
+    pretraining_length,
+    pretraining_steps_of,
+)
 
 __all__ = ["PredictionUnsupported", "predict"]
 
@@ -54,6 +58,7 @@ def predict(
         mask_prob=mask_prob(spec),
         mask_last_prob=mask_last_prob(spec),
     )
+    steps_before = pretraining_steps_of(spec, data.train)
     target = target_for(device)
     evaluator = evaluator_of(spec, data.num_items)
     with (
@@ -62,7 +67,7 @@ def predict(
         products_in(spec.train.precision),
     ):
         fake_steps = FakeSteps(spec, data, device, target=target, steps_an_epoch=steps.num_steps)
-        before, before_cost = fake_steps.pretraining()
+        before, before_cost = fake_steps.pretraining(steps_before)
         largest, cost = fake_steps.training(steps)
         memory, without_limit, overflow = held_by(before, largest, device, limit)
         evaluation: MemoryKinds = {}
@@ -100,8 +105,11 @@ def predict(
         num_blocks=num_blocks,
         blocks_once=sum(-(-len(part) // block_users) for part in once.values()),
     )
-    if before is not None:
-        length = pretraining_length(pretrain_epochs(spec), steps.num_steps, spec.train.max_steps)
+    further = steps.prefix_bytes + rolled_out_bytes(spec, data)
+    if steps_before is not None:
+        epochs, number = pretrain_epochs(spec), steps_before.num_steps
+        length = pretraining_length(epochs, number, spec.train.max_steps)
+        further += steps_before.prefix_bytes
         run += length * step_seconds(before_cost, device, spec.train.precision)
     return Prediction(
         device=device.name,
@@ -124,7 +132,7 @@ def predict(
             data,
             memory,
             evaluation,
-            further=steps.prefix_bytes + rolled_out_bytes(spec, data),
+            further=further,
         ),
     )
 

@@ -22,7 +22,7 @@ def best_lines(
 
     Raises SpecError where the ledger does not have the metric.
     """
-    chosen = metric_of(ledger, metric)
+    chosen = metric_of(ledger, metric, study)
     parameters = {"study": study, "most": most, "name": chosen.name, "k": chosen.k}
     table = ledger.query(sql, parameters)
     return table, [names | {"metric": chosen.title} for names in names_of(table.to_pylist())]

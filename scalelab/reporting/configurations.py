@@ -1,5 +1,6 @@
 """Collect the configurations of the page: one row each, its settings and what its figures are."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,9 +50,12 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A configuration; each of `values` is a text and the value by which it is sorted."""
+    """A configuration; each of `values` is a text and the value by which it is sorted. `id` stays
+    the same in every page of a ledger, `number` does not.
+    """
 
     number: int
+    id: str
     loss: str
     label: str
     is_on_front: bool
@@ -131,6 +135,7 @@ def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurat
         found.append(
             Row(
                 number=keys.of(key),
+                id=_id(key),
                 loss=row["loss"],
                 label=own.label,
                 is_on_front=key in fronts,
@@ -153,6 +158,11 @@ def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurat
         shared=shared,
         settings=_settings([(keys.of(key_of(row)), row["spec"]) for row in rows], bests),
     )
+
+
+def _id(key: Key) -> str:
+    """What names a configuration in a later page too, where it may have another number."""
+    return hashlib.blake2b(repr(key).encode(), digest_size=6).hexdigest()
 
 
 def _text(name: str, value: Any) -> str:

@@ -207,7 +207,13 @@ const sliders = all("input[data-range]").map((input) => {
     refresh();
   });
   label();
-  return () => { input.value = input.max; label(); };
+  // The largest value within the limit, or all.
+  const show = () => {
+    const most = state.limits[field] ?? Infinity;
+    input.value = String(Math.max(0, values.filter((value) => value <= most).length - 1));
+    label();
+  };
+  return { show };
 });
 byId("words")?.addEventListener("input", (event) => {
   state.words = event.target.value.toLowerCase().trim();
@@ -221,7 +227,7 @@ byId("clear")?.addEventListener("click", () => {
   Object.assign(state, { legend: {}, limits: {}, pinned: new Set(), words: "", front: false });
   byId("words").value = "";
   byId("fronts").checked = false;
-  for (const reset of sliders) reset();
+  for (const slider of sliders) slider.show();
   for (const view of views) clearBrush(view);
   state.dragged = {};
   refresh();
@@ -291,6 +297,8 @@ async function draw(place, canvas, data) {
 }
 
 async function drawAll() {
+  const kept = document.body.dataset.ready ? null : keptSelection();
+  restoreSelection(kept);
   for (const view of views.splice(0)) view.finalize();
   for (const place of all(".chart")) {
     const source = place.querySelector('script[type="application/json"]');
@@ -310,10 +318,11 @@ async function drawAll() {
       }
     }
   }
+  await restoreRanges(kept);
   refresh();
   document.body.dataset.ready = "1";
 }
 
 isDark.addEventListener("change", drawAll);
 window.addEventListener("resize", markWideTables);
-drawAll();
+window.addEventListener("pagehide", keepSelection);

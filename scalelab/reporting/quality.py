@@ -68,21 +68,27 @@ class QualityOf:
         return metric_name(self.key) if self.name in METRICS else self.key.replace("_", " ")
 
 
-def note_on(rows: pa.Table) -> list[str]:
-    """What must be added below a chart where its metric is not the one that chose the runs."""
+def note_on(rows: pa.Table, *, metric: str | None, study: str | None) -> list[str]:
+    """What must be added below a chart where its metric did not choose all runs, and why it is that
+    one. `metric` and `study` are the chart's options.
+    """
     shown = rows["metric"][0].as_py()
     metrics = sorted(set(rows["quality_metric"].to_pylist()))
     if [metric_name(metric) for metric in metrics] == [shown]:
         return []
-    return [f"shown is {shown}; notes on runs go by {metrics_in_words(metrics)}"]
+    reason = ", by which the study chose" if study else ", by which the last study chose"
+    return [
+        f"shown is {shown}{'' if metric else reason}; notes on runs go by "
+        f"{metrics_in_words(metrics)}"
+    ]
 
 
-def metric_of(ledger: Ledger, text: str | None) -> QualityOf:
-    """The metric that the text names; None: that of the ledger's runs. Raises SpecError where the
-    ledger does not have it.
+def metric_of(ledger: Ledger, text: str | None, study: str | None = None) -> QualityOf:
+    """The metric that the text names; None: that by which the study chose, or the last one where
+    none is given. Raises SpecError where the ledger does not have it.
     """
     own = metrics_of(ledger)
-    key = usual_metric(ledger) if text is None else text.strip().lower()
+    key = usual_metric(ledger, study) if text is None else text.strip().lower()
     is_usual = own in ([], [key])
     if text is not None and not is_usual:
         key = check_metrics(ledger, [text])[0]

@@ -8,7 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from scalelab.result_tables.protocols import NOT_STATED, same_protocol, seen_is_stated, targets_of
+from scalelab.result_tables.protocols import (
+    NOT_STATED,
+    same_protocol,
+    seen_is_stated,
+    some_users_of,
+    targets_of,
+)
 from scalelab.result_tables.published import read_published
 from scalelab.store.ledger import Ledger
 
@@ -123,6 +129,9 @@ def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
     if not losses:
         return "no run with that loss"
     if not _best(ours, line):
+        count = some_users_of(losses[0]["protocol"])
+        if count is not None and some_users_of(line.get("protocol") or "") is None:
+            return f"ours are over {count:,} users, theirs over all (set data.max_eval_users = 0)"
         return f"another protocol: theirs {line.get('protocol')!r}, ours {losses[0]['protocol']!r}"
     return "no such metric in the ledger"
 

@@ -3,9 +3,12 @@
 import re
 from datetime import datetime
 
-__all__ = ["NOT_STATED", "same_protocol", "seen_is_stated", "targets_of"]
+__all__ = ["NOT_STATED", "same_protocol", "seen_is_stated", "some_users_of", "targets_of"]
 
 NOT_STATED = "not stated: whether seen items are excluded"
+# Of our protocols, and of publications that say it in the same words.
+_SOME_USERS = re.compile(r"\b([\d,]*\d) users evaluated\b")
+_TEST_ITEMS = re.compile(r"\b(\d+) items for test\b")
 _SPLITS = ("leave-one-out", "global time", "temporal", "sessions")
 _SEEN = re.compile(r"\bseen (?:items )?(excluded|included)\b")
 # What can be a cut in the text of a paper: a date with or without its time of day, or a number.
@@ -17,11 +20,16 @@ _SECONDS = re.compile(r"(?<![\w.-])\d{9,}(?:\.\d+)?(?![\w-])")
 
 def same_protocol(ours: str, published: str) -> bool:
     """Only the same kind of split, at the same cuts, with the same targets and the same rule for
-    seen items, compares. What a publication does not state fits any of ours, but a split that it
-    does not name only those with one target per user.
+    seen items, compares. What a publication does not state fits any of ours, with exceptions: a
+    split that it does not name fits only those with one target per user, and where it does not say
+    that only some users were evaluated, or several items held out, these are all users and one.
     """
     words, own = published.lower(), ours.lower()
     if _targets_published(words) != targets_of(own):
+        return False
+    if some_users_of(words) != some_users_of(own):
+        return False
+    if _TEST_ITEMS.findall(words) != _TEST_ITEMS.findall(own):
         return False
     if (seen := _SEEN.search(words)) and f"seen {seen[1]}" not in own:
         return False
@@ -37,6 +45,12 @@ def same_protocol(ours: str, published: str) -> bool:
 def seen_is_stated(published: str) -> bool:
     """Whether it states what happens to the items that a user has seen before."""
     return _SEEN.search(published.lower()) is not None
+
+
+def some_users_of(protocol: str) -> int | None:
+    """How many users were evaluated, evenly chosen; None: all."""
+    found = _SOME_USERS.search(protocol.lower())
+    return None if found is None else int(found[1].replace(",", ""))
 
 
 def targets_of(ours: str) -> str:

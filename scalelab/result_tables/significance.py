@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, draws_for, paired_bootstrap
-from scalelab.findings.user_ranks import has_gains, user_gains
+from scalelab.findings.user_ranks import comparable, has_gains, user_gains
 from scalelab.result_tables.candidates import Candidate
 from scalelab.result_tables.grouping import Grouped
 from scalelab.store.ledger import Ledger
@@ -52,11 +52,13 @@ def significance_of(ledger: Ledger, grouped: Grouped, metrics: Sequence[str]) ->
                 for where, one in own.items()
                 if base is not None
                 and (found := known.get(one.key)) is not None
-                and len(found) == len(base)
+                and comparable(found, base)
             }
             draws = draws_for(len(gains))
             tested = {
-                where: paired_bootstrap(base, found, draws=draws, enough=DRAWS).p_value
+                where: paired_bootstrap(
+                    base.sums, found.sums, num_lists=base.num_lists, draws=draws, enough=DRAWS
+                ).p_value
                 for where, found in gains.items()
                 if base is not None
             }

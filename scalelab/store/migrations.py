@@ -108,6 +108,17 @@ def _from_2(connection: duckdb.DuckDBPyConnection) -> None:
     connection.unregister("changed")
 
 
+def _from_3(connection: duckdb.DuckDBPyConnection) -> None:
+    """Ranks of several targets of a user: until now there were none."""
+    for change in (
+        "ADD COLUMN num_targets UINTEGER[]",
+        "ADD COLUMN one_list BOOLEAN DEFAULT false",
+        "ALTER COLUMN one_list SET NOT NULL",
+        "ALTER COLUMN one_list DROP DEFAULT",
+    ):
+        connection.execute(f"ALTER TABLE IF EXISTS user_ranks {change}")
+
+
 def _qualities(
     run_id: str, metrics: Sequence[Metric], metric: str, best_epoch: int | None
 ) -> dict[str, Any]:
@@ -142,4 +153,4 @@ def _study(text: str) -> str:
 
 
 # By version, what makes a ledger of it one of the next version.
-MIGRATIONS: dict[int, Step] = {1: _from_1, 2: _from_2}
+MIGRATIONS: dict[int, Step] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -33,6 +33,11 @@ _LOCKED: _Config = {
 _WRITING: _Config = {**_LOCKED, "threads": "1", "storage_compatibility_version": _STORAGE}
 _PAUSES_S = (0.005, 0.05)
 
+# As DuckDB writes the SQL of views and macros anew, without comments.
+_FORBIDDEN = re.compile(r"enable_logging|\bquery\"?\s*\(", re.IGNORECASE)
+# The files that were looked at, by their state.
+_checked: dict[Path, tuple[tuple[int, int, int], ...]] = {}
+
 # DuckDB locks files against other processes; within one, connections must take turns themselves.
 _guards: dict[Path, threading.Lock] = {}
 _guards_guard = threading.Lock()
@@ -58,11 +63,41 @@ def opened(
     try:
         connection = _connect(path, write, deadline, patience_s)
         try:
+            _check_views(connection, path)
             yield connection
         finally:
             connection.close()
     finally:
         guard.release()
+
+
+def _check_views(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Raises LedgerError where a view or macro of the file calls what no ledger needs.
+
+    DuckDB 1.4 ends the whole process where a view that is read calls enable_logging; `query` makes
+    a call of any text. A file that has not changed since is not looked at again.
+    """
+    try:
+        parts = (path, path.with_name(f"{path.name}.wal"))
+        states = [part.stat() for part in parts if part.exists()]
+        seen = tuple((state.st_ino, state.st_size, state.st_mtime_ns) for state in states)
+        if _checked.get(path.resolve()) == seen:
+            return
+        rows = connection.execute(
+            "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal UNION ALL "
+            "SELECT function_name, macro_definition FROM duckdb_functions() "
+            "WHERE NOT internal AND function_type IN ('macro', 'table_macro')"
+        ).fetchall()
+    except (OSError, duckdb.Error) as error:
+        hint = "restore it from a copy, or move it away and sweep again"
+        raise LedgerError(f"{path} is damaged: {first_line(error)}", hint) from error
+    for name, sql in rows:
+        if _FORBIDDEN.search(str(sql)):
+            raise LedgerError(
+                f"{path} is not opened: its view or macro {name!r} calls enable_logging or query",
+                "no scalelab writes such a one: do not trust the file, or drop it with DuckDB",
+            )
+    _checked[path.resolve()] = seen
 
 
 def first_line(error: BaseException) -> str:

@@ -9,7 +9,6 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from enum import StrEnum
 from functools import cache
 from importlib import metadata, resources
 from types import NoneType
@@ -45,10 +44,11 @@ __all__ = [
     "valid_columns",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _ARROW = {
     int: pa.int64(),
     float: pa.float64(),
+    bool: pa.bool_(),
     str: pa.string(),
     datetime: pa.timestamp("us"),
     tuple[int, ...]: pa.list_(pa.uint32()),
@@ -148,7 +148,7 @@ def _arrow_type(hint: Any) -> pa.DataType:
     if hint in _ARROW:
         return _ARROW[hint]
     plain = [part for part in typing.get_args(hint) if part is not NoneType] or [hint]
-    return pa.string() if issubclass(plain[0], StrEnum) else _ARROW[plain[0]]
+    return _ARROW[plain[0]] if plain[0] in _ARROW else pa.string()  # a StrEnum
 
 
 def _table(kind: type[Any], facts: Sequence[Any]) -> pa.Table:

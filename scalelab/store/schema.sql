@@ -143,10 +143,14 @@ CREATE TABLE IF NOT EXISTS environments (
     threads BIGINT NOT NULL
 );
 
--- The rank of the test target in each user's list, 0 where it has none; DuckDB packs the numbers.
+-- The rank of each test target, 0 where it has none, user by user; DuckDB packs the numbers.
+-- `num_targets` says how many each user has, NULL where all have one; `one_list` that one list is to
+-- find all targets of a user.
 CREATE TABLE IF NOT EXISTS user_ranks (
     run_id VARCHAR NOT NULL,
-    ranks UINTEGER[] NOT NULL
+    ranks UINTEGER[] NOT NULL,
+    num_targets UINTEGER[],
+    one_list BOOLEAN NOT NULL
 );
 
 -- Methods that need no training; they belong to a data set and a protocol, not to a run.

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scalelab.core.errors import SpecError
@@ -52,10 +52,11 @@ def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list
     sections = base_sections(study)
     combined = combinations(study, overrides or {})
     varied = varied_keys(combined)
-    once: dict[str, Configuration] = {}
+    found: dict[str, tuple[Configuration, Overrides]] = {}
     for chosen in combined:
         configuration = resolve(sections, chosen, varied)
-        once.setdefault(configuration.spec.as_json(), configuration)
+        found.setdefault(configuration.spec.as_json(), (configuration, chosen))
+    once = dict(zip(found, _with_differences([*found.values()]), strict=True))
     if study.repeats == 1:
         return list(once.values())
     unique: dict[str, Configuration] = {}
@@ -149,6 +150,31 @@ def _label(chosen: Overrides, varied: list[str]) -> str:
         named = ".".join(key.split(".")[-2:]) if ambiguous else short
         words.append(short_name(str(chosen[key])) if is_name else f"{named}={_short(chosen[key])}")
     return " ".join(words)
+
+
+def _with_differences(found: list[tuple[Configuration, Overrides]]) -> list[Configuration]:
+    """The configurations; labels that are equal are followed by what differs within sections."""
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for configuration, chosen in found:
+        alike.setdefault(configuration.label, []).append(_entries(chosen))
+    named = []
+    for configuration, chosen in found:
+        own, others = _entries(chosen), alike[configuration.label]
+        keys = dict.fromkeys(key for each in others for key in each)
+        differ = [key for key in keys if len({repr(each.get(key)) for each in others}) > 1]
+        words = [f"{key.rpartition('.')[2]}={_short(own[key])}" for key in differ if key in own]
+        named.append(replace(configuration, label=" ".join([configuration.label, *words])))
+    return named
+
+
+def _entries(chosen: Overrides) -> dict[str, Any]:
+    """What sections that are given whole hold, by key."""
+    found = {}
+    for key, value in chosen.items():
+        for number, part in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(part, dict):
+                found |= {f"{key}.{number}.{name}": each for name, each in part.items()}
+    return found
 
 
 def _short(value: Any) -> str:

@@ -63,7 +63,7 @@ class Driver:
         self._executor = executor
         self._writer = writer
         self._observer = observer
-        self.stops = stops
+        self._stops = stops
         self._study_id = study_id
         self._limits = limits
         self._checkpoint_root = checkpoint_root
@@ -86,7 +86,7 @@ class Driver:
     @property
     def stopping(self) -> bool:
         """Whether a stop signal has come: no new run starts."""
-        return self.stops.count > 0
+        return self._stops.count > 0
 
     @property
     def num_free(self) -> int:
@@ -179,7 +179,7 @@ class Driver:
         self._announce_stored(patience_s=None)
 
     def _handle_stop_signals(self) -> None:
-        while self._num_stops_handled < self.stops.count:
+        while self._num_stops_handled < self._stops.count:
             self._num_stops_handled += 1
             if self._num_stops_handled == 1:
                 self._observer.on_message(

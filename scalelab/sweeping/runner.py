@@ -31,7 +31,8 @@ from scalelab.sweeping.jobs import Job, Planner, in_order, outcomes_to_rerun
 from scalelab.sweeping.known_baselines import KnownBaselines, add_missing
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.result import SweepResult
-from scalelab.sweeping.signals import count_stop_signals
+from scalelab.sweeping.signals import StopSignals, count_stop_signals
+from scalelab.sweeping.start import Start
 from scalelab.workers.fork_server import threads_each
 from scalelab.workers.task import Executor, ExecutorDied, utc_now
 
@@ -110,7 +111,7 @@ class _Sweep:
     on_this_machine: bool
     baselines: KnownBaselines = field(default_factory=KnownBaselines)
     jobs: dict[str, Job] = field(default_factory=dict)
-    _executor_open: bool = False
+    _start: Start | None = None
     _old_runs: Mapping[int | None, int] = field(default_factory=dict[int | None, int])
 
     def with_device(self, configuration: Configuration) -> Configuration:
@@ -158,13 +159,16 @@ class _Sweep:
                 gpus=self.hooks.gpus,
                 with_baselines=self.baselines,
             )
+            self._start = start = Start(
+                executor=executor, driver=driver, hooks=self.hooks, observer=self.observer
+            )
             if executor.blocking:
                 stops.on_signal = lambda count: executor.stop(now=count > 1)
             try:
                 if self.study.halving is not None:
 
                     def run_round(these: Sequence[Configuration]) -> list[str] | None:
-                        self._grid(driver, planner, executor, these)
+                        self._grid(start, stops, planner, these)
                         done = not (stops.count or driver.num_late)
                         return [job.fingerprint for job in planner.jobs(these)] if done else None
 
@@ -176,14 +180,14 @@ class _Sweep:
                         tell=self.observer.on_message,
                     )
                 elif self.study.search is None:
-                    self._grid(driver, planner, executor, configurations)
+                    self._grid(start, stops, planner, configurations)
                 else:
-                    self._search(driver, planner, executor, writer)
+                    self._search(start, planner, ledger, writer)
                 if self.study.final is not None and not (stops.count or driver.num_late):
                     writer.flush()
                     tried = {key: job.configuration for key, job in self.jobs.items()}
                     more = best_configurations(self.study.final, tried, ledger)
-                    self._grid(driver, planner, executor, more)
+                    self._grid(start, stops, planner, more)
             except KeyboardInterrupt:
                 driver.abandon("stopped at once")
             except ExecutorDied as error:
@@ -198,18 +202,17 @@ class _Sweep:
 
     def _grid(
         self,
-        driver: Driver,
+        start: Start,
+        stops: StopSignals,
         planner: Planner,
-        executor: Executor,
         configurations: Sequence[Configuration],
     ) -> None:
-        with driver.stops.ending_at_once():  # nothing runs yet
+        with stops.ending_at_once():  # nothing runs yet
             jobs = self._plan(planner, configurations)
             self._store_reused(planner, jobs)
             add_missing(jobs, self.baselines, Ledger(self.ledger), self.hooks.baselines)
-        self._open_executor(executor, driver, jobs)
-        driver.add(jobs)
-        driver.run()
+        start.run(jobs)
+        start.driver.run()
 
     def _store_reused(self, planner: Planner, jobs: Sequence[Job]) -> None:
         """Keep in the ledger which runs of other studies belong to this one too."""
@@ -222,35 +225,16 @@ class _Sweep:
         if reused:
             Ledger(self.ledger).add_reused(self.study_id, reused)
 
-    def _search(
-        self, driver: Driver, planner: Planner, executor: Executor, writer: LedgerWriter
-    ) -> None:
+    def _search(self, start: Start, planner: Planner, ledger: Ledger, writer: LedgerWriter) -> None:
         def plan_trial(proposed: Configuration) -> Job:
             configuration = self.with_device(proposed)
             new = self._plan(planner, [configuration])
             self._store_reused(planner, new)
-            self._open_executor(executor, driver, new)
-            driver.add(new)
+            start.run(new)
             return self.jobs[planner.jobs([configuration])[0].fingerprint]
 
         run_search, search = search_functions(self.study, self.overrides)
-        ledger = Ledger(self.ledger)
-        run_search(search, driver, ledger=ledger, writer=writer, plan_trial=plan_trial)
-
-    def _open_executor(self, executor: Executor, driver: Driver, jobs: Sequence[Job]) -> None:
-        """Start the executor before its first run."""
-        if self._executor_open or not any(job.due for job in jobs):
-            return
-        self.observer.on_activity("starting the first process")
-        names = self.hooks.modules([job.configuration.spec for job in jobs])
-        executor.open(
-            run=self.hooks.run,
-            on_progress=driver.on_progress,
-            on_record=driver.on_record,
-            on_lost=driver.on_lost,
-            modules=names,
-        )
-        self._executor_open = True
+        run_search(search, start.driver, ledger=ledger, writer=writer, plan_trial=plan_trial)
 
     def _planner(self, attempts: Mapping[str, Attempt]) -> Planner:
         return Planner(
@@ -278,6 +262,8 @@ class _Sweep:
         self.observer.on_activity(f"predicting memory and time of {number}")
         if len(specs) >= _MANY:
             self.observer.on_message(f"predicting {number}")
+        if self._start is not None:
+            self._start.open(specs)  # it imports while this process plans
         # The temporary memory of matrix products depends on the number of threads of the run.
         each = [s if s.device.threads else s.with_({"device.threads": self.threads}) for s in specs]
         found, remarks = self.hooks.forecast(each, self.limits.memory_bytes)

@@ -100,6 +100,8 @@ def draw_rank(u, n, exponent):
 def rank_share(rank, n, exponent):
     """Probability of `rank` under `draw_rank`."""
     low = rank + 1.0
+    if exponent == 0.0:
+        return 1.0 / n  # the formula below would break ties by rounding
     if exponent == 1.0:
         return math.log1p(1.0 / low) / math.log(n + 1.0)
     power = 1.0 - exponent

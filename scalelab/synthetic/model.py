@@ -1,7 +1,7 @@
 """Generate a synthetic data set from options, and rank by its true next-item probabilities."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -15,10 +15,11 @@ from scalelab.core.cores import available_cores
 from scalelab.core.errors import SpecError
 from scalelab.datasets.arrays import new_array
 from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.ranking import ranking_metrics
 from scalelab.datasets.splits import HeldOut
 from scalelab.synthetic.draws import Law, fill_lengths
 from scalelab.synthetic.histories import fill_histories
-from scalelab.synthetic.oracle import sum_of_ndcg
+from scalelab.synthetic.oracle import find_places
 
 __all__ = ["Synthetic"]
 
@@ -128,32 +129,34 @@ class Synthetic:
         fill_lengths(lengths, self.data_seed, self.min_length, self._mean_length, self.max_length)
         return lengths
 
-    def oracle_ndcg(self, held_out: HeldOut, exclude_seen: bool, k: int = 10) -> float:
-        """Mean NDCG@k over `held_out` of ranking by the true next-item probabilities.
+    def oracle_metrics(
+        self, held_out: HeldOut, exclude_seen: bool, ks: Sequence[int]
+    ) -> dict[str, float]:
+        """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` over `held_out` of ranking by the true next-item
+        probabilities.
 
         The probabilities are those given the user's hidden tastes and the items so far. Items
         already had are left out where the protocol excludes them, and where they never come again
-        (`repeats` false); the rest keep their order, so this is the best that any model can expect.
-        A target that is left out counts 0.
+        (`repeats` false); the rest keep their order. All these metrics fall with the rank, so this
+        is the best that any model can expect. A target that is left out counts 0.
         """
         exclude = exclude_seen or not self.repeats
         law = self._law()
         unstride = pow(law.stride, -1, law.num_items)
         shares = self._taste_shares(), self._successor_shares()
         histories = held_out.histories
-        totals = []
+        above, ties = (np.empty(len(held_out), dtype=np.int64) for _ in range(2))
 
         def rank(first: int, last: int) -> None:
             part = slice(first, last)
-            totals.append(
-                sum_of_ndcg(
-                    law, held_out.users[part], histories.starts[part], histories.ends[part],
-                    histories.item_ids, held_out.targets[part], k, exclude, unstride, *shares,
-                )
+            find_places(
+                law, held_out.users[part], histories.starts[part], histories.ends[part],
+                histories.item_ids, held_out.targets[part], max(ks), exclude, unstride, *shares,
+                above[part], ties[part],
             )  # fmt: skip
 
         _on_all_cores(rank, len(held_out))
-        return math.fsum(totals) / len(held_out)
+        return ranking_metrics(above, np.maximum(ties, 1), ties == 0, tuple(ks))
 
     @property
     def options(self) -> dict[str, Any]:

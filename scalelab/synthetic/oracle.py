@@ -14,11 +14,8 @@ The best ranking sorts items by p. A target's place in it is the number of items
     taste c_1    c1_0 c1_1 c1_2 ...    with a smaller p than the target, or once k are ahead
     catalog      r_0  r_1  r_2  ...    items of these tastes are counted above, and skipped here
 
-Tied items stand in any order. For example, two items ahead and one tie put the target at place 2 or
-3 (from 0), so its NDCG is the mean of 1 / log2(4) and 1 / log2(5).
+Tied items stand in any order, as `datasets.ranking` has it.
 """
-
-import math
 
 import numpy as np
 from numba import njit
@@ -33,23 +30,23 @@ from scalelab.synthetic.draws import (
     taste_size,
 )
 
-__all__ = ["expected_gain", "probability", "sum_of_ndcg"]
+__all__ = ["find_places", "probability"]
 
 
 @njit(nogil=True, cache=True)
-def sum_of_ndcg(
+def find_places(
     law, users, starts, ends, item_ids, targets, k, exclude, unstride, taste_shares,
-    successor_shares,
+    successor_shares, above, ties,
 ):  # fmt: skip
-    """Sum over `users` of the NDCG@k of ranking `targets` by their true probabilities.
+    """Fill in how many items are more probable than each user's target, and how many, the target
+    included, are as probable. Both are exact where fewer than `k` are more probable.
 
-    With `exclude` the items of a history are left out of the ranking; a target among them gets 0.
-    `unstride` is the inverse of the law's stride: it leads from item ids back to ranks.
+    With `exclude` the items of a history are left out of the ranking; a target among them has 0
+    ties. `unstride` is the inverse of the law's stride: it leads from item ids back to ranks.
     """
     successor_key = key_of(law.seed, 0, SUCCESSOR)
     tastes = np.empty(len(taste_shares), dtype=np.int64)
     following = np.empty(len(successor_shares), dtype=np.int64)
-    total = 0.0
     for n in range(len(users)):
         fill_tastes(law, users[n], tastes)
         length = ends[n] - starts[n]
@@ -57,23 +54,23 @@ def sum_of_ndcg(
         for at in range(length):
             seen[at] = ((item_ids[starts[n] + at] - 1) * unstride) % law.num_items
         target = ((np.int64(targets[n]) - 1) * unstride) % law.num_items
+        above[n], ties[n] = 0, 0
         if exclude and contains(seen, length, target):
             continue
         for j in range(len(following)):
             following[j] = successor(law, successor_key, seen[length - 1], j)
         excluded = seen if exclude else seen[:0]
         goal = probability(law, target, tastes, taste_shares, following, successor_shares)
-        ahead, ties = _among_successors(
+        ahead, level = _among_successors(
             law, target, goal, tastes, taste_shares, following, successor_shares, excluded
         )
         for m in range(len(tastes) + 1):
             if m < len(tastes) and contains(tastes, m, tastes[m]):
                 continue  # the same taste again
-            ahead, ties = _along_list(
-                law, m, target, goal, k, ahead, ties, tastes, taste_shares, following, excluded
+            ahead, level = _along_list(
+                law, m, target, goal, k, ahead, level, tastes, taste_shares, following, excluded
             )
-        total += expected_gain(ahead, ties, k)
-    return total
+        above[n], ties[n] = ahead, level + 1
 
 
 @njit(nogil=True, cache=True)
@@ -84,16 +81,6 @@ def probability(law, rank, tastes, taste_shares, following, successor_shares):
         if following[j] == rank:
             share += successor_shares[j]
     return _without_transition(law, rank, tastes, taste_shares) + law.transition * share
-
-
-@njit(nogil=True, cache=True)
-def expected_gain(ahead, ties, k):
-    """NDCG@k of a target behind `ahead` items and level with `ties` others, which stand in any
-    order: the mean over the places that it may take."""
-    gain = 0.0
-    for place in range(ahead, min(ahead + ties + 1, k)):
-        gain += 1.0 / math.log2(place + 2.0)
-    return gain / (ties + 1)
 
 
 @njit(nogil=True, cache=True)

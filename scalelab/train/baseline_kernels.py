@@ -3,7 +3,68 @@
 import numpy as np
 from numba import njit
 
-__all__ = ["best_places", "count_from", "rank_targets"]
+__all__ = [
+    "best_places",
+    "count_firsts",
+    "count_from",
+    "count_items",
+    "gather_items",
+    "gather_neighbours",
+    "latest_time",
+    "rank_targets",
+]
+
+
+@njit(nogil=True, cache=True)
+def count_items(item_ids, starts, ends, times, first, counts_V):
+    """Add up how often each item occurs after `first`; without times, at all."""
+    for user in range(len(starts)):
+        for at in range(starts[user], ends[user]):
+            if len(times) == 0 or times[at] > first:
+                counts_V[item_ids[at]] += 1
+
+
+@njit(nogil=True, cache=True)
+def gather_items(item_ids, starts, ends, times, first, found):
+    """Write the items after `first` into `found`; without times, all. Returns their number."""
+    number = 0
+    for user in range(len(starts)):
+        for at in range(starts[user], ends[user]):
+            if len(times) == 0 or times[at] > first:
+                found[number] = item_ids[at]
+                number += 1
+    return number
+
+
+@njit(nogil=True, cache=True)
+def count_firsts(item_ids, starts, ends, counts_V):
+    """Add up of each item how often another one comes directly after it."""
+    for user in range(len(starts)):
+        for at in range(starts[user], ends[user] - 1):
+            counts_V[item_ids[at]] += 1
+
+
+@njit(nogil=True, cache=True)
+def gather_neighbours(item_ids, starts, ends, begin, end, width, found):
+    """Write two items in a row, of which the first is one of begin..end-1, into `found`: the first
+    times `width` plus the second."""
+    number = 0
+    for user in range(len(starts)):
+        for at in range(starts[user], ends[user] - 1):
+            item = np.int64(item_ids[at])
+            if begin <= item < end:
+                found[number] = item * width + item_ids[at + 1]
+                number += 1
+
+
+@njit(nogil=True, cache=True)
+def latest_time(times, starts, ends):
+    """The latest time of the histories."""
+    latest = np.iinfo(np.int64).min
+    for user in range(len(starts)):
+        for at in range(starts[user], ends[user]):
+            latest = max(latest, times[at])
+    return latest
 
 
 @njit(nogil=True, cache=True)

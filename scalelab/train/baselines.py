@@ -8,7 +8,7 @@ Each baseline gives an item a score that counts something in the training histor
 - `last_item_follower`: how often it came directly after the user's last item.
 
 The protocol is that of a model: all items are ranked, seen items are left out where
-`data.exclude_seen` says so, and equal scores share their ranks (see `scalelab.train.ranking`).
+`data.exclude_seen` says so, and equal scores share their ranks (see `scalelab.datasets.ranking`).
 Coverage is of the lists of items that were counted at all: the others are level, so no list names
 one before another. There, of equal counts the smaller item number comes first. Most scores are 0
 and only the others are kept: a user's cost grows with the history, not with the catalog.
@@ -17,6 +17,7 @@ and only the others are kept: a user's cost grows with the history, not with the
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,11 +26,24 @@ from scalelab.core.records import Baseline
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.clock import clock_of
 from scalelab.datasets.interactions import Histories, Interactions
+from scalelab.datasets.ranking import KS, ranking_metrics
 from scalelab.datasets.splits import HeldOut, Split
-from scalelab.train.baseline_kernels import best_places, count_from, rank_targets
-from scalelab.train.ranking import KS, ranking_metrics
+from scalelab.train.baseline_kernels import (
+    best_places,
+    count_firsts,
+    count_from,
+    count_items,
+    gather_items,
+    gather_neighbours,
+    latest_time,
+    rank_targets,
+)
 
-__all__ = ["baseline_rows", "items_of", "popularity_metrics"]
+__all__ = ["baseline_rows", "popularity_metrics"]
+
+_NO_TIMES = np.empty(0, np.int64)
+# Neighbours that are sorted together: so many, or a 64th of all, each for one walk over all items.
+_PAIRS, _MOST_WALKS = 2**20, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +112,7 @@ def popularity_metrics(
     split: Split, held_out: HeldOut, data: DataSpec, ks: tuple[int, ...] = KS
 ) -> dict[str, float]:
     """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k` of ranking `held_out` by occurrences in training."""
-    scores = _counted(items_of(split.train), split.num_items)
+    scores = _counted(split.train, split.num_items)
     return _metrics(scores, held_out, data, num_items=split.num_items, ks=ks)
 
 
@@ -106,34 +120,32 @@ def _baselines(
     interactions: Interactions, split: Split, data: DataSpec
 ) -> dict[str, Callable[[], _Scores]]:
     train, num_items = split.train, split.num_items
-    found = {"popularity": lambda: _counted(items_of(train), num_items)}
+    found = {"popularity": lambda: _counted(train, num_items)}
     clock = clock_of(interactions)
     if clock is not None:
-        recent = data.recent_days * clock.ticks_a_day
-        found[data.recent_baseline] = lambda: _counted(
-            _recent_items(train, clock.times, recent), num_items
-        )
+        times, duration = clock.times, data.recent_days * clock.ticks_a_day
+
+        def recent() -> _Scores:
+            latest = latest_time(times, train.starts, train.ends)
+            return _counted(train, num_items, times, latest - duration)
+
+        found[data.recent_baseline] = recent
     found["last_item_follower"] = lambda: _followers(train, num_items)
     return found
 
 
-def items_of(histories: Histories) -> np.ndarray:
-    """The items of all histories, one after the other."""
-    return histories.item_ids[_places(histories.starts, histories.ends)]
-
-
-def _recent_items(histories: Histories, times: np.ndarray, duration: float) -> np.ndarray:
-    places = _places(histories.starts, histories.ends)
-    when = times[places]
-    return histories.item_ids[places[when > when.max() - duration]]
-
-
-def _counted(items: np.ndarray, num_items: int) -> _Scores:
-    """One list for all users: how often each item occurs among `items`."""
-    if len(items) < num_items:  # less memory than an entry an item
-        some, counts = np.unique(items, return_counts=True)
-    else:
-        occurrences = np.bincount(items, minlength=num_items + 1)
+def _counted(
+    histories: Histories, num_items: int, times: np.ndarray = _NO_TIMES, first: float = 0
+) -> _Scores:
+    """One list for all users: how often each item occurs, with `times` after `first`."""
+    where = (histories.item_ids, histories.starts, histories.ends, times, first)
+    total = int(histories.lengths.sum())
+    if total < num_items:  # less memory than an entry an item
+        found = np.empty(total, np.int32)
+        some, counts = np.unique(found[: gather_items(*where, found)], return_counts=True)
+    else:  # less than an entry an interaction, of which there may be more than memory holds
+        occurrences = np.zeros(num_items + 1, np.int64)
+        count_items(*where, occurrences)
         some = np.flatnonzero(occurrences)
         counts = occurrences[some]
     return _Scores(
@@ -146,10 +158,13 @@ def _counted(items: np.ndarray, num_items: int) -> _Scores:
 
 def _followers(histories: Histories, num_items: int) -> _Scores:
     """A list per item: how often each item came directly after it in the training histories."""
-    first = _places(histories.starts, np.maximum(histories.starts, histories.ends - 1))
-    width = num_items + 1
-    pairs = histories.item_ids[first].astype(np.int64) * width + histories.item_ids[first + 1]
-    pairs, counts = np.unique(pairs, return_counts=True)
+    where, width = (histories.item_ids, histories.starts, histories.ends), num_items + 1
+    found = []
+    for begin, end, number in _ranges_of_firsts(histories, width):
+        pairs = np.empty(number, np.int64)
+        gather_neighbours(*where, begin, end, width, pairs)
+        found.append(np.unique(pairs, return_counts=True))
+    pairs, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
     before, after = np.divmod(pairs, width)
     return _Scores(
         items=after.astype(np.int32),
@@ -160,11 +175,19 @@ def _followers(histories: Histories, num_items: int) -> _Scores:
     )
 
 
-def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """starts[0], ..., ends[0] - 1, starts[1], ..., ends[1] - 1, ...: int64."""
-    lengths = ends - starts
-    before = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)
+def _ranges_of_firsts(histories: Histories, width: int) -> list[tuple[int, int, int]]:
+    """Ranges of items, from the first to one after the last, and how many pairs of neighbours begin
+    with one of them: about equally many, so that they need not be held all at once."""
+    total = int(np.maximum(histories.lengths - 1, 0).sum())
+    if total <= _PAIRS:
+        return [(0, width, total)]
+    counts_V = np.zeros(width, np.int64)
+    count_firsts(histories.item_ids, histories.starts, histories.ends, counts_V)
+    before_V = np.cumsum(counts_V) - counts_V
+    wanted = np.arange(0, total, max(_PAIRS, -(-total // _MOST_WALKS)))
+    edges = [*np.unique(np.searchsorted(before_V, wanted, "right") - 1).tolist(), width]
+    edges[0] = 0
+    return [(begin, end, int(counts_V[begin:end].sum())) for begin, end in pairwise(edges)]
 
 
 def _metrics(

@@ -14,13 +14,14 @@ from scalelab.batches.largest import not_exceeded
 from scalelab.core.errors import DataError
 from scalelab.core.target import Target
 from scalelab.core.units import MIB
+from scalelab.datasets.evaluated import begins_of_runs
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.known_users import training_rows
+from scalelab.datasets.ranking import KS, TargetRanks, ranking_metrics, user_ranks
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
 from scalelab.models.users import user_table_of
 from scalelab.train.divergence import Diverged
-from scalelab.train.ranking import KS, ranking_metrics, user_ranks
 from scalelab.train.scoring import Scorer
 
 __all__ = ["BlockChoice", "Evaluator"]
@@ -120,15 +121,14 @@ class Evaluator:
         *,
         firsts: list[np.ndarray] | None = None,
         popularity_V: np.ndarray | None = None,
-    ) -> tuple[dict[str, float], np.ndarray | None]:
+    ) -> tuple[dict[str, float], TargetRanks]:
         """`ndcg@k`, `hr@k`, `recall@k`, `mrr@k`, `coverage@k`, and `num_users`, `num_targets`,
-        `num_repeated` (targets seen before); and the rank of each user's target, as `user_ranks`
-        has it, None where users have several targets.
+        `num_repeated` (targets seen before); and the rank of each target, as `user_ranks` has it.
 
         `max_users` > 0 takes that many users, evenly spaced; `block` takes that block of them only.
         `firsts` gets the item that is first in each list, block by block.
         With `popularity_V` there are `popularity@k` and `target_popularity`, its means over what is
-        recommended and over the targets.
+        recommended, each list once, and over the targets.
         """
         rows = held_out.evaluated(max_users)
         if len(rows) == 0:
@@ -161,11 +161,13 @@ class Evaluator:
         block: int | None,
         firsts: list[np.ndarray] | None,
         popularity_V: np.ndarray | None,
-    ) -> tuple[dict[str, float], np.ndarray | None]:
+    ) -> tuple[dict[str, float], TargetRanks]:
         targets, users = held_out.targets[rows], held_out.users[rows]
         was_training = model.training
         model.eval()
         repeated_n, rows_n = [], None
+        new_n = np.full(len(targets), not held_out.as_sets)
+        new_n[begins_of_runs(users)] = True
         if user_table_of(model) is not None:
             assert self.trained is not None
             rows_n = training_rows(self.trained, histories)
@@ -190,7 +192,7 @@ class Evaluator:
                 ranks = scorer.rank(batch, torch.from_numpy(wanted_S), flat)
                 if firsts is not None:
                     firsts.append(ranks.items_Sk[:, 0].cpu().numpy().copy())
-                scorer.keep(ranks)
+                scorer.keep(ranks, new_n[users_S])
                 del ranks
                 repeated_n.append(seen.have(wanted_S))
         finally:
@@ -206,13 +208,13 @@ class Evaluator:
         metrics = ranking_metrics(above, ties, missed, self.ks, groups=groups) | scorer.coverage()
         if scorer.lists:
             metrics |= scorer.lists.metrics(self.ks, targets[first : first + len(above)])
-        num_users = len(np.unique(users))
         metrics |= {
-            "num_users": num_users,
+            "num_users": len(np.unique(users)),
             "num_targets": len(above),
             "num_repeated": int(repeated.sum()),
         }
-        return metrics, user_ranks(above, ties, missed) if num_users == len(above) else None
+        ranks = user_ranks(above, ties, missed, users=users, one_list=held_out.as_sets)
+        return metrics, ranks
 
 
 class _Seen:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from scalelab.batches.drawing import catalog_of
 from scalelab.datasets.interactions import Histories
-from scalelab.train.baselines import items_of
 
 __all__ = ["PopularityOfLists", "item_popularity"]
 
@@ -13,7 +13,7 @@ def item_popularity(train: Histories, num_items: int) -> np.ndarray:
 
     Of items that occur equally often half count, so that the mean over the catalog is 1/2.
     """
-    counts = np.bincount(items_of(train), minlength=num_items + 1)[1:]
+    counts = catalog_of(train, num_items).counts_V[1:]
     kinds, sizes = np.unique(counts, return_counts=True)
     middle = (np.cumsum(sizes) - sizes / 2) / num_items
     found = np.zeros(num_items + 1, dtype=np.float32)  # padding is in no list

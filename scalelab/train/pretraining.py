@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scalelab.batches.pretraining import PretrainingBatch, PretrainingLoader
+from scalelab.batches.pretraining import PretrainingBatch, PretrainingLoader, pretraining_steps
+from scalelab.batches.steps import Steps
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.events import Phase
 from scalelab.core.item_attributes import attributes_file
-from scalelab.core.spec import RunSpec
+from scalelab.core.spec import BatchSpec, RunSpec
 from scalelab.core.table_update import is_streamed
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.item_attributes import load_attributes
@@ -37,6 +38,7 @@ __all__ = [
     "pretraining_length",
     "pretraining_of",
     "pretraining_step",
+    "pretraining_steps_of",
 ]
 
 _LOG = logging.getLogger(__name__)
@@ -70,6 +72,14 @@ def pretrain_epochs(spec: RunSpec) -> int:
     return int(spec.model.options["pretrain_epochs"])
 
 
+def pretraining_steps_of(spec: RunSpec, lengths: np.ndarray) -> Steps | None:
+    """The shapes of all steps of pre-training, None for a run without one. SpecError."""
+    if not pretrain_epochs(spec):
+        return None
+    check_pretraining(spec)
+    return pretraining_steps(lengths, _batch(spec), spec.train.seed, _takes_prefixes(spec))
+
+
 def pretraining_length(epochs: int, steps: int, max_steps: int) -> int:
     """Steps of a whole pre-training, with so many in an epoch; `max_steps` 0: no limit."""
     return min(epochs * steps, max_steps or epochs * steps)
@@ -101,11 +111,21 @@ def pretraining_of(spec: RunSpec, data: Data) -> Pretraining | None:
     loader = PretrainingLoader(
         data.split.train,
         num_items=data.interactions.num_items,
-        batch=spec.batch,
+        batch=_batch(spec),
         seed=spec.train.seed,
         mask_prob=float(spec.model.options["mask_prob"]),
+        every_prefix=_takes_prefixes(spec),
     )
     return Pretraining(loader=loader, epochs=epochs, max_steps=spec.train.max_steps)
+
+
+def _batch(spec: RunSpec) -> BatchSpec:
+    size = int(spec.model.options.get("pretrain_batch_size", 0)) or spec.batch.size
+    return spec.batch.model_copy(update={"size": size})
+
+
+def _takes_prefixes(spec: RunSpec) -> bool:
+    return spec.model.options.get("pretrain_samples") == "prefixes"
 
 
 def attributes_of(spec: RunSpec, interactions: Interactions) -> np.ndarray | None:

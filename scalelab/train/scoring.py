@@ -182,14 +182,16 @@ class Scorer:
                 self.scores.take_out(rows, items, first)
             yield first, scores_SP
 
-    def keep(self, ranks: Ranks) -> None:
-        """Note where the targets of the block that was ranked last stand."""
+    def keep(self, ranks: Ranks, new_S: np.ndarray) -> None:
+        """Note where the targets of the block that was ranked last stand. Where `new_S` is False, a
+        target is to be found in the list of the one before it, which counts as one list.
+        """
         end = self.num_kept + len(ranks.above_S)
         self.above_n[self.num_kept : end] = ranks.above_S
         self.ties_n[self.num_kept : end] = self._all_ties(ranks)
         self.num_kept = end
         if self.lists:
-            self.lists.add(ranks.items_Sk.cpu().numpy())
+            self.lists.add(ranks.items_Sk.cpu().numpy()[new_S])
 
     def kept(self) -> tuple[np.ndarray, np.ndarray]:
         """Items above and level with the target of each user that was ranked for."""

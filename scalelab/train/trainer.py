@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from scalelab.batches.pretraining import PretrainingBatch
 from scalelab.core.events import Observer, Phase
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import left_plateau
+from scalelab.datasets.ranking import TargetRanks
 from scalelab.datasets.splits import HeldOut
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
@@ -140,10 +140,8 @@ class Trainer:
         """Metrics on `valid`, `test` or a name of `earlier` or `ahead`, or on one block."""
         return self.ranked(split, block)[0]
 
-    def ranked(
-        self, split: str, block: int | None = None
-    ) -> tuple[dict[str, float], np.ndarray | None]:
-        """The metrics, and the rank of each user's target, as `Evaluator.ranked` has it."""
+    def ranked(self, split: str, block: int | None = None) -> tuple[dict[str, float], TargetRanks]:
+        """The metrics, and the rank of each target, as `Evaluator.ranked` has it."""
         # Their users are chosen already.
         held_out, max_users = (self.earlier | self.ahead).get(split), 0
         if held_out is None:

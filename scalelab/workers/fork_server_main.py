@@ -23,6 +23,8 @@ from scalelab.workers.fork_server import HEAD, ExitStatus
 
 __all__ = ["serve"]
 
+_NUMBA = "scalelab.batches.numba_imports"
+
 
 def serve(descriptor: str, driver: str, run: str, *modules: str) -> None:
     """Import `modules`, then fork on request until the driver closes its end of the socket."""
@@ -35,6 +37,8 @@ def serve(descriptor: str, driver: str, run: str, *modules: str) -> None:
     control = socket.socket(fileno=int(descriptor))
     for module in modules:
         importlib.import_module(module)
+    if "numba" in sys.modules:
+        importlib.import_module(_NUMBA).import_numba_parts()
     worker.find_run(run)
     # Objects that exist now are never collected in a child: their pages stay shared.
     gc.collect()

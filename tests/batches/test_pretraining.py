@@ -37,6 +37,7 @@ def batches(
     epoch: int = 0,
     max_len: int = 7,
     seed: int = 11,
+    every_prefix: bool = False,
 ) -> list[PretrainingBatch]:
     loader = PretrainingLoader(
         histories(lists, held_out),
@@ -44,13 +45,19 @@ def batches(
         batch=BatchSpec(packer=packer, size=4, max_len=max_len),
         seed=seed,
         mask_prob=mask_prob,
+        every_prefix=every_prefix,
     )
     return list(loader.epoch(epoch))  # pyright: ignore[reportReturnType]
 
 
 def by_user(found: list[PretrainingBatch]) -> dict[int, dict[str, list[int]]]:
     """What each user has in each of the four rows, in order, and the choices."""
-    users: dict[int, dict[str, list[int]]] = {}
+    return {user: rows for (user, _), rows in by_sample(found).items()}
+
+
+def by_sample(found: list[PretrainingBatch]) -> dict[tuple[int, int], dict[str, list[int]]]:
+    """The same by user and number of items: each sample comes once."""
+    users: dict[tuple[int, int], dict[str, list[int]]] = {}
     for batch in found:
         for s, user in enumerate(batch.users_S.tolist()):
             own = batch.sequence_N == s
@@ -62,7 +69,10 @@ def by_user(found: list[PretrainingBatch]) -> dict[int, dict[str, list[int]]]:
             of_user["targets"] = batch.targets_N[own].tolist()
             of_user["masked"] = batch.masked_N[own].tolist()
             assert int(batch.last_S[s]) == int(places[-1])
-            users[user] = of_user
+            of_user["negatives"] = batch.negatives[0].ids[own, 0].tolist()
+            key = (user, len(of_user["targets"]))
+            assert key not in users
+            users[key] = of_user
     return users
 
 
@@ -72,27 +82,44 @@ def test_what_is_hidden_is_hidden_and_the_rest_is_as_it_was(
 ) -> None:
     found = by_user(batches(lists, packer=packer, epoch=epoch, held_out=2))
     assert set(found) == {user for user, items in enumerate(lists) if len(items) > 1}
-    training = [item for items in lists for item in items]
     for user, rows in found.items():
-        items = lists[user][-7:]
-        assert rows["targets"] == items
-        hidden = [
-            -1 if masked else item for masked, item in zip(rows["masked"], items, strict=True)
-        ]
-        assert rows["item_ids_BL"] == hidden
-        assert rows["masked"][-1], "the last item is always masked"
-        inside = [context < 0 for context in rows["context_BL"]]
-        assert 1 <= sum(inside) <= max(1, len(items) // 2)
-        assert inside == sorted(inside[: inside.index(True)]) + [True] * sum(inside) + [False] * (
-            len(items) - inside.index(True) - sum(inside)
-        ), "the segment is in one piece"
-        for i, is_inside in enumerate(inside):
-            assert rows["context_BL"][i] == (-1 if is_inside else items[i])
-            assert rows["segment_BL"][i] == (items[i] if is_inside else -1)
-            assert (rows["other_BL"][i] > 0) == is_inside
-        other = [item for item in rows["other_BL"] if item > 0]
-        windows = [training[i : i + len(other)] for i in range(len(training))]
-        assert other in windows, "held-out items are nobody's segment"
+        check_rows(rows, lists[user][-7:], lists)
+
+
+@given(LISTS, st.sampled_from(["first_fit", "best_fit", "pad_left"]), st.integers(0, 3))
+def test_every_prefix_of_two_items_or_more_is_a_sample(
+    lists: Lists, packer: str, epoch: int
+) -> None:
+    found = by_sample(batches(lists, packer=packer, epoch=epoch, held_out=2, every_prefix=True))
+    wanted = {
+        (user, length)
+        for user, items in enumerate(lists)
+        for length in range(2, 1 + min(len(items), 7))
+    }
+    assert set(found) == wanted
+    for (user, length), rows in found.items():
+        check_rows(rows, lists[user][-7:][:length], lists)
+
+
+def check_rows(rows: dict[str, list[int]], items: list[int], lists: Lists) -> None:
+    """Of one sample, which has these items."""
+    training = [item for each in lists for item in each]
+    assert rows["targets"] == items
+    hidden = [-1 if masked else item for masked, item in zip(rows["masked"], items, strict=True)]
+    assert rows["item_ids_BL"] == hidden
+    assert rows["masked"][-1], "the last item is always masked"
+    inside = [context < 0 for context in rows["context_BL"]]
+    assert 1 <= sum(inside) <= max(1, len(items) // 2)
+    assert inside == sorted(inside[: inside.index(True)]) + [True] * sum(inside) + [False] * (
+        len(items) - inside.index(True) - sum(inside)
+    ), "the segment is in one piece"
+    for i, is_inside in enumerate(inside):
+        assert rows["context_BL"][i] == (-1 if is_inside else items[i])
+        assert rows["segment_BL"][i] == (items[i] if is_inside else -1)
+        assert (rows["other_BL"][i] > 0) == is_inside
+    other = [item for item in rows["other_BL"] if item > 0]
+    windows = [training[i : i + len(other)] for i in range(len(training))]
+    assert other in windows, "held-out items are nobody's segment"
 
 
 def test_choices_depend_on_seed_epoch_and_user_alone() -> None:
@@ -107,6 +134,21 @@ def test_choices_depend_on_seed_epoch_and_user_alone() -> None:
             if field.name != "negatives":
                 assert torch.equal(getattr(one, field.name), getattr(two, field.name))
         assert torch.equal(one.negatives[0].ids, two.negatives[0].ids)
+
+
+def test_prefixes_of_a_user_have_choices_and_negatives_of_their_own() -> None:
+    lists = [list(range(1, 8)) for _ in range(40)]
+    found = by_sample(batches(lists, every_prefix=True))
+    assert found == by_sample(batches(lists, every_prefix=True, packer="pad_left"))
+    assert found != by_sample(batches(lists, every_prefix=True, epoch=1))
+    for name in ("item_ids_BL", "context_BL", "negatives"):
+        # The first four items of each prefix of five to seven: seldom alike.
+        same = [
+            found[user, one][name][:4] == found[user, other][name][:4]
+            for user in range(40)
+            for one, other in ((5, 6), (6, 7))
+        ]
+        assert np.mean(same) < 0.6, name
 
 
 def test_a_masked_item_decides_nothing_that_the_encoder_sees() -> None:
@@ -143,13 +185,16 @@ def test_negatives_are_items_that_the_user_does_not_have() -> None:
             assert int(batch.negatives[0].ids[n, 0]) not in lists[user]
 
 
-def test_the_planned_shapes_are_those_of_the_batches() -> None:
+@pytest.mark.parametrize("every_prefix", [False, True])
+def test_the_planned_shapes_are_those_of_the_batches(every_prefix: bool) -> None:
     lists = [list(range(1, 2 + length)) for length in (1, 3, 9, 2, 5, 11, 4, 2, 6)]
     batch = BatchSpec(packer="first_fit", size=4, max_len=7)
-    planned = pretraining_steps(np.array([len(items) for items in lists]), batch, seed=11)
+    lengths = np.array([len(items) for items in lists])
+    planned = pretraining_steps(lengths, batch, seed=11, every_prefix=every_prefix)
     for epoch in range(2):
         shapes = [planned.shape(epoch, step) for step in range(planned.num_steps)]
-        assert shapes == [found.shape for found in batches(lists, epoch=epoch)]
+        found = batches(lists, epoch=epoch, every_prefix=every_prefix)
+        assert shapes == [each.shape for each in found]
 
 
 def test_moving_a_batch_keeps_its_kind_and_its_fields() -> None:

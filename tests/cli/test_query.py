@@ -65,14 +65,10 @@ def test_two_columns_of_one_name_are_both_written(scalelab: Callable, ledger: Pa
         "DELETE FROM runs",
         "COPY runs TO 'stolen.csv'",
         "SELECT * FROM read_csv('/etc/hostname')",
-        "",
     ],
 )
 def test_what_cannot_be_asked_is_one_clear_line(scalelab: Callable, ledger: Path, sql: str) -> None:
     done = scalelab("query", ledger, sql)
-    if sql == "":
-        assert done.code in (0, 2)
-        return
     assert done.code == 2
     assert done.err.startswith("error: ")
     # Between message and hint DuckDB may show the line of the query, with a mark below it.
@@ -82,6 +78,38 @@ def test_what_cannot_be_asked_is_one_clear_line(scalelab: Callable, ledger: Path
     assert scalelab("query", ledger, "SELECT count(*) AS n FROM runs", "--json").document == [
         {"n": 3}
     ]
+
+
+@pytest.mark.parametrize("sql", [(), ("",), (" ",)])
+def test_without_sql_it_lists_views_and_tables_with_their_columns(
+    scalelab: Callable, ledger: Path, monkeypatch: pytest.MonkeyPatch, sql: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    done = scalelab("query", ledger, *sql)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert max(len(line) for line in lines if "scalelab query" not in line) <= 80
+    shown = re.sub(r"\s+", " ", done.out)
+    described = scalelab("query", ledger, "DESCRIBE results", "--json").document
+    assert ", ".join(row["column_name"] for row in described) in shown
+    assert "pareto_time those of configurations" in shown
+    assert "runs those of results, num_children" in shown
+    assert "metrics run_id, split, epoch, name, k, value" in shown
+    # What it says to try can be typed.
+    tried = re.findall(r'scalelab query (\S+) "(.+)"', done.out)
+    assert len(tried) == 2
+    for file, query in tried:
+        assert scalelab("query", file, query).code == 0
+    document = scalelab("query", ledger, *sql, "--json").document
+    assert {"name": "reused_runs", "columns": ["study_id", "fingerprint"]} in document
+
+
+def test_a_result_without_rows_is_no_long_line(scalelab: Callable, ledger: Path) -> None:
+    done = scalelab("query", ledger, "FROM results WHERE loss = 'none'")
+    assert done.code == 0
+    assert done.out.startswith("no rows; columns: run_id, study_id, ")
+    assert max(map(len, done.out.splitlines())) <= 120
+    assert scalelab("query", ledger, "FROM results WHERE false", "--json").document == []
 
 
 def test_the_name_of_the_file_is_its_form(scalelab: Callable, ledger: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_it_ends_with_results_front_ledger_and_what_to_type_next(
         "4 done; ledger: tiny.duckdb",
         "see:  scalelab report tiny.duckdb",
         'scalelab query tiny.duckdb "FROM pareto_memory"',
-        "no model can score more than",
+        "no model can expect more than",
     ):
         assert line in done.out
     assert sum(" start " in line for line in done.err.splitlines()) == 4

@@ -123,6 +123,8 @@ def test_every_preset_follows_its_schema(kind):
         (run_schema, {"loss": {"name": "rece", "rounds": "x"}}, "'x' is not of type"),
         (run_schema, {"batch": {"size": 0}}, "0"),
         (run_schema, {"negatives": [{"per": "batches"}]}, "batches"),
+        (run_schema, {"evaluate": {"k": []}}, "[]"),
+        (run_schema, {"evaluate": {"k": [5, 0]}}, "0"),
         (study_schema, {"base": "b", "axes": {"batch.size": [0]}}, "0"),
         (study_schema, {"base": "b", "cells": [{"batch.size": [32, 0]}]}, "0"),
         (study_schema, {"base": "b", "cells": [{"batch.size": []}]}, "[]"),

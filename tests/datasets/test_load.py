@@ -89,12 +89,12 @@ def test_a_synthetic_set_keeps_its_oracle_when_written(tmp_path):
     convert(Dataset(spec), out)
     written = DataSpec(path=str(out))
     first, second = split(load(spec), spec), split(load(written), written)
-    assert first.oracle_ndcg == second.oracle_ndcg
+    assert first.oracle_metrics((5, 10)) == second.oracle_metrics((5, 10))
     np.testing.assert_array_equal(lengths(spec).train, lengths(written).train)
     few = DataSpec(path=str(out), max_eval_users=20)
-    assert split(load(few), few).oracle_ndcg != first.oracle_ndcg
+    assert split(load(few), few).oracle_metrics((10,)) != first.oracle_metrics((10,))
     filtered = DataSpec(reader="synthetic", num_users=200, num_items=500, min_item_count=3)
-    assert split(load(filtered), filtered).oracle_ndcg is None
+    assert split(load(filtered), filtered).oracle_metrics((10,)) == {}
 
 
 def test_converting_replaces_its_own_and_spares_all_else(rows, tmp_path):
@@ -199,7 +199,7 @@ def test_one_load_reads_meta_json_once(tmp_path, monkeypatch):
     monkeypatch.setattr(locate, "_inside", inside)
     run = RunSpec.build({"data": {"path": str(tmp_path / "made")}})
     data = load_data(run)
-    assert data.split.oracle_ndcg is not None
+    assert data.split.oracle_metrics((10,))
     assert counts == {"meta": 1, "located": 1}
     assert describe(Dataset(run.data))["splits"]["leave_one_out"]["oracle_ndcg@10"] > 0
     assert counts == {"meta": 2, "located": 2}

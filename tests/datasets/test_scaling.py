@@ -20,6 +20,7 @@ def lengths(train, test):
         test_whole=np.array(test) + 1,
         test_untrained=np.full(len(test), 2),
         has_clock=False,
+        has_times=False,
     )
 
 

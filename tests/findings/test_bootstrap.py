@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from scalelab.datasets.ranking import ranking_metrics
 from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, draws_for, paired_bootstrap
-from scalelab.findings.user_ranks import gains
+from scalelab.findings.user_ranks import gains, gains_of_users
 
 
 def simulated(seed, number, better):
@@ -115,3 +116,80 @@ def test_so_many_comparisons_can_still_find_a_difference(number):
     assert (adjusted([found.p_value] * number)[0] < LEVEL) == (number <= 300)
     clear = paired_bootstrap(np.ones(90) + np.arange(90) % 2, np.zeros(90), draws=draws)
     assert adjusted([clear.p_value] * number)[0] < LEVEL
+
+
+def clusters(seed, number, better):
+    """Sums of gains of users with one to nine lists each, alike within a user, and the numbers."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 10, number)
+    users = np.repeat(np.arange(number), sizes)
+    level, shift = rng.integers(1, 25, number), rng.random(number) < better
+    first = np.maximum(1, level[users] + rng.integers(-3, 4, len(users)))
+    turned = rng.random(number) < 0.5
+    other = np.where(turned, level, rng.permutation(level))[users] + 6 * shift[users]
+    sums = [np.bincount(users, gains(ranks)) for ranks in (first, np.maximum(1, other))]
+    return *sums, sizes
+
+
+@pytest.mark.parametrize("better", [0.0, 0.15])
+def test_users_are_drawn_with_all_their_lists_as_scipy_draws_them(better):
+    first, second, sizes = clusters(5, 400, better)
+    ours = paired_bootstrap(first, second, num_lists=sizes)
+
+    def difference(a, b, n, axis):
+        return (a - b).sum(axis=axis) / n.sum(axis=axis)
+
+    theirs = stats.bootstrap(
+        (first, second, sizes),
+        difference,
+        paired=True,
+        method="percentile",
+        n_resamples=DRAWS,
+        rng=np.random.default_rng(1),
+    )
+    width = theirs.confidence_interval.high - theirs.confidence_interval.low
+    assert ours.mean == pytest.approx(difference(first, second, sizes, 0), abs=1e-12)
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.07 * width)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=0.07 * width)
+    below = np.mean(theirs.bootstrap_distribution <= 0)
+    assert ours.p_value == pytest.approx(2 * min(below, 1 - below), abs=0.04)
+
+
+def test_lists_of_a_user_are_not_taken_as_users():
+    """The same difference in each of a user's lists is one observation, not as many as lists."""
+    rng = np.random.default_rng(2)
+    difference, sizes = rng.normal(0, 1, 200), np.full(200, 16)
+    drawn = paired_bootstrap(difference * sizes, np.zeros(200), num_lists=sizes)
+    alone = paired_bootstrap(difference, np.zeros(200))
+    apart = paired_bootstrap(np.repeat(difference, 16), np.zeros(3200))
+    assert drawn.high - drawn.low == pytest.approx(alone.high - alone.low, rel=0.1)
+    assert apart.high - apart.low < 0.35 * (drawn.high - drawn.low)
+
+
+def test_near_differences_taken_together_keep_the_mean_and_the_number_of_lists():
+    rng = np.random.default_rng(3)
+    sizes = rng.integers(1, 6, 9000)
+    first, second = rng.normal(0.02, 1, 9000), rng.normal(0, 1, 9000)
+    found = paired_bootstrap(first, second, num_lists=sizes)
+    assert found.mean == pytest.approx((first - second).sum() / sizes.sum(), abs=1e-12)
+    error = np.sqrt(((first - second - found.mean * sizes) ** 2).sum()) / sizes.sum()
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.08)
+
+
+@pytest.mark.parametrize("one_list", [False, True])
+@pytest.mark.parametrize("metric", ["hr@5", "recall@5", "ndcg@5", "mrr@5", "ndcg@1", "mrr@20"])
+def test_gains_of_users_with_several_targets_are_the_metrics(one_list, metric):
+    rng = np.random.default_rng(4)
+    sizes = rng.integers(1, 8, 300)
+    users = np.repeat(np.arange(300), sizes)
+    # Without equal scores; ranks within a list differ.
+    ranks = np.concatenate([rng.permutation(25)[:n] for n in sizes]) + 1
+    missed = rng.random(len(ranks)) < 0.1
+    _, _, k = metric.partition("@")
+    expected = ranking_metrics(
+        ranks - 1, np.ones_like(ranks), missed, (int(k),), groups=users if one_list else None
+    )[metric]
+    own = gains_of_users(np.where(missed, 0, ranks).astype(np.uint32), sizes, one_list, metric)
+    lists = len(own.sums) if own.num_lists is None else own.num_lists.sum()
+    assert len(own.sums) == 300
+    assert own.sums.sum() / lists == pytest.approx(expected, abs=1e-12)

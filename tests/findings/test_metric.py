@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from rich.console import Console
 from scalelab import api
 from scalelab.cli import results
 from scalelab.cli.live import LiveState
+from scalelab.cli.profile import metric_columns
 from scalelab.cli.screen import draw
 from scalelab.core.events import Planned, Progress
 from scalelab.core.profile_document import profile_document
@@ -30,6 +32,7 @@ from scalelab.store.ledger import Ledger
 USERS = 4000
 PLACES = {"data_fingerprint": "synthetic-100000", "protocol": "leave-one-out, seen excluded"}
 BASELINES = {"ndcg": 0.30, "hr": 0.45}
+ORACLES = {"ndcg": 0.50, "hr": 0.75}
 # The share of users whose target is in the list, and its rank there: dense_ce is the better one by
 # NDCG@10 (0.400 against 0.173), rece by HR@20 (0.400 against 0.600).
 LOSSES = {"dense_ce": (0.4, 1), "rece": (0.6, 10)}
@@ -59,6 +62,10 @@ def made(fake):
                 Metric(split=split, epoch=1, name=name, k=k, value=quality_by(name, share, rank))
                 for split in ("valid", "test")
                 for name in ("ndcg", "hr")
+                for k in (10, 20)
+            ) + tuple(
+                Metric(split="test", epoch=1, name=f"oracle_{name}", k=k, value=value)
+                for name, value in ORACLES.items()
                 for k in (10, 20)
             )
             memory = tuple(
@@ -114,7 +121,11 @@ def test_the_answer_is_by_that_metric_and_names_it(made, ledger):
     one = answer(ledger).sentences[0]
     assert (one.metric, one.best.label) == ("hr@20", "rece, batch 128")
     assert one.clauses["best"].startswith("The best HR@20 on the test users is 0.600, by rece")
-    assert "is 33 % above the best baseline, popularity (0.450)" in one.clauses["distance"]
+    assert one.clauses["distance"] == (
+        "The best reaches 80 % of the oracle (0.750, a bound for any model) and is 33 % above the "
+        "best baseline, popularity (0.450)."
+    )
+    assert (one.oracle_quality, one.oracle_ndcg_10) == (0.75, 0.50)
     assert "NDCG" not in one.text
     assert one.is_best
     assert (one.best.valid_quality, one.best.test_quality) == (0.6, 0.6)
@@ -226,15 +237,49 @@ def test_the_text_and_the_charts_of_the_page_go_by_that_metric(made, ledger):
         drawn = page.draw(ledger, name).to_json()
         assert "HR@20" in drawn
         assert "shown is" not in drawn
+    assert "oracle 0.75" in page.draw(ledger, "pareto").to_json()
     other = page.draw(ledger, "pareto", metric="ndcg@10").to_json()
     assert "shown is NDCG@10; notes on runs go by HR@20" in other
+    assert "oracle 0.5" in other
 
 
-def test_charts_of_several_metrics_show_one_and_say_so(made, ledger):
+def of_study(runs, study):
+    return [replace(one, run=replace(one.run, study_id=study)) for one in runs]
+
+
+def test_charts_of_several_metrics_show_that_of_the_last_study_and_say_so(made, ledger):
+    ledger.append(of_study(made("ndcg@10", start=2), "newer"))
+    ledger.append(of_study(made("hr@20"), "older"))
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    ledger.add_study("older", "one", "", day)
+    ledger.add_study("newer", "two", "", day + timedelta(days=1))
+    for name in ("pareto", "learning"):
+        for options, shown, reason in (
+            ({}, "NDCG@10", ", by which the last study chose"),
+            ({"study": "older"}, "HR@20", None),
+            ({"study": "newer"}, "NDCG@10", None),
+            ({"metric": "hr@20"}, "HR@20", ""),
+        ):
+            drawn = page.draw(ledger, name, **options).to_json()
+            axis = "test" if name == "pareto" else "validation"
+            others = {"NDCG@10", "HR@20"} - {shown}
+            assert f"{axis} {shown}" in drawn
+            assert not any(f"{axis} {other}" in drawn for other in others)
+            note = f"shown is {shown}{reason}; notes on runs go by HR@20 and NDCG@10"
+            assert (note in drawn) is (reason is not None)
+    # Swept again, the older one is the last.
+    ledger.add_study("older", "one", "", day + timedelta(days=2))
+    assert metric_of(ledger, None).title == "HR@20"
+    # A study that took all its runs from another one.
+    ledger.add_study("third", "three", "", day + timedelta(days=3))
+    ledger.add_reused("third", ["f2", "f3"])
+    assert metric_of(ledger, None).title == metric_of(ledger, None, "third").title == "NDCG@10"
+
+
+def test_charts_name_the_metric_of_each_comparison(made, ledger):
     ledger.append([*made("hr@20"), *made("ndcg@10", start=2)])
     assert metric_of(ledger, None).title == "NDCG@10"
     drawn = page.draw(ledger, "pareto").to_json()
-    assert "shown is NDCG@10; notes on runs go by HR@20 and NDCG@10" in drawn
     assert "by HR@20, AMD" in drawn
     rows = collect(ledger, Keys()).rows
     assert sorted(row.loss for row in rows if row.is_best) == ["dense_ce", "rece"]
@@ -312,6 +357,14 @@ def test_a_profile_is_judged_by_that_metric(made):
     assert found == [True, False]
 
 
+def test_a_profile_shows_the_oracle_beside_test(made):
+    """In a column of its own, by the name of the metric."""
+    columns = metric_columns(profile_document(made()[0], {})["metrics"])
+    assert list(columns) == ["valid", "test", "oracle"]
+    assert columns["oracle"]["hr@20"] == 0.75
+    assert columns["test"].keys() == columns["oracle"].keys()
+
+
 def test_the_results_of_a_sweep_go_by_that_metric(made, ledger, capsys):
     ledger.append(made())
     result = SimpleNamespace(
@@ -328,4 +381,5 @@ def test_the_results_of_a_sweep_go_by_that_metric(made, ledger, capsys):
     assert "validation HR@20 and memory" in front
     assert "dense_ce" not in front
     assert "0.4500" in front
+    assert "no model can expect more than 0.7500 in test HR@20" in text
     assert "NDCG" not in text

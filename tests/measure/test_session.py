@@ -53,6 +53,8 @@ def test_a_run_leaves_all_that_the_ledger_asks_for(small: Small) -> None:
     assert {m.epoch for m in record.metrics if m.split == "valid"} == {1, 2}
     test = {(m.name, m.k): m.value for m in record.metrics if m.split == "test"}
     assert test["oracle_ndcg", 10] > test["ndcg", 10] > 0
+    for name in ("ndcg", "hr", "recall", "mrr"):
+        assert all(test[f"oracle_{name}", k] > test[name, k] for k in (1, 5, 10, 20))
     assert {m.epoch for m in record.metrics if m.split == "test"} == {row.best_epoch}
     ranks = record.user_ranks.ranks
     assert len(ranks) == test["num_users", None]

@@ -44,6 +44,8 @@ def test_all_interactions_are_held_whatever_the_split_takes_of_them() -> None:
     known = lengths(RunSpec.load("sasrec-synthetic", sizes).data)
     more = replace(known, num_interactions=known.num_interactions + 1000)
     assert resident_bytes(more, 7) - resident_bytes(known, 7) == 4 * 1000
+    timed = [replace(each, has_times=True) for each in (more, known)]
+    assert resident_bytes(timed[0], 7) - resident_bytes(timed[1], 7) == 12 * 1000
 
 
 def test_a_gpu_has_no_resident_memory_of_its_own() -> None:

@@ -20,14 +20,22 @@ _AROUND = """<!DOCTYPE html><html><body style="margin:0">
 <script>
 const frame = document.getElementById("frame");
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-(async () => {{
+async function run(script) {{
   const window_ = frame.contentWindow;
   for (let n = 0; n < 600 && window_.document.body?.dataset.ready !== "1"; n++) await wait(50);
-  let result;
   try {{
-    result = await window_.eval("(async () => {{" + {script} + "}})()");
+    return await window_.eval("(async () => {{" + script + "}})()");
   }} catch (error) {{
-    result = {{ error: String(error) }};
+    return {{ error: String(error) }};
+  }}
+}}
+(async () => {{
+  let result = await run({script});
+  for (const [page, script] of {then}) {{
+    const loaded = new Promise((resolve) => frame.addEventListener("load", resolve));
+    frame.srcdoc = page;
+    await loaded;
+    result = [result, await run(script)];
   }}
   document.getElementById("result").textContent = JSON.stringify(result);
 }})();
@@ -56,12 +64,22 @@ def opened(
     height: int = 3000,
     dark: bool = False,
     picture: Path | None = None,
+    then: tuple[str, str] | None = None,
 ) -> Opened:
-    """Opens `page`, without network, and runs `script`, the body of an async function, in it."""
+    """Opens `page`, without network, and runs `script`, the body of an async function, in it.
+
+    `then` are a page that takes its place, as when it loads again, and a script; what the two
+    scripts return is then a list.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "around.html"
     text = _AROUND.format(
-        width=width, height=height, page=html.escape(page, quote=True), script=json.dumps(script)
+        width=width,
+        height=height,
+        page=html.escape(page, quote=True),
+        script=json.dumps(script),
+        # A script of the page must not end that of the document around it.
+        then=json.dumps([then] if then else []).replace("</", "<\\/"),
     )
     file.write_text(text, encoding="utf-8")
     command = [

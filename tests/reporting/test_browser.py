@@ -197,6 +197,69 @@ def test_everything_has_a_name_for_screen_readers(selected):
     assert selected["charts"] == 0
 
 
+LOOK = """
+const settle = () => new Promise((resolve) => setTimeout(resolve, 300));
+await settle();
+const shown = [...document.querySelectorAll("#configurations tbody tr[data-id]")];
+const pressed = [...document.querySelectorAll('button[data-column][aria-pressed="true"]')];
+const sorted = document.querySelector("#configurations th[aria-sort]");
+return {
+  all: shown.length, rows: shown.filter((row) => !row.hidden).map((row) => row.dataset.id).sort(),
+  pinned: shown.filter((row) => row.classList.contains("pinned")).map((row) => row.dataset.id),
+  numbers: Object.fromEntries(shown.map((row) => [row.dataset.id, row.dataset.key])),
+  pressed: pressed.map((one) => one.dataset.column + " " + one.dataset.value),
+  words: document.getElementById("words").value,
+  fronts: document.getElementById("fronts").checked,
+  slider: document.querySelector('input[data-range="train_s"]').nextElementSibling.textContent,
+  sort: sorted && [sorted.textContent, sorted.getAttribute("aria-sort")],
+  details: [...document.querySelectorAll("#configurations .details")]
+    .map((row) => row.previousElementSibling.dataset.id),
+  dragged: state.dragged.peak_bytes ?? null,
+};
+"""
+CHOOSE = """
+const data = (id) => [...document.querySelectorAll(id)];
+data('button[data-column="loss"][data-value="bce"]')[0].click();
+data('button[data-column="loss"][data-value="rece"]')[0].click();
+const slider = document.querySelector('input[data-range="train_s"]');
+slider.value = Math.floor(slider.max / 2); slider.dispatchEvent(new Event("input"));
+const words = document.getElementById("words");
+words.value = "batch"; words.dispatchEvent(new Event("input"));
+const rowOf = (loss) => data(`#configurations tr[data-loss="${loss}"]`)[1];
+rowOf("bce").querySelector(".pin").click();
+rowOf("rece").querySelector(".open").click();
+const head = data("#configurations thead th.number button").at(-1);
+head.click(); head.click();
+const view = views.find((one) => "brush_peak_bytes" in one.getState().signals);
+await view.signal("brush_x", [10, 300]).runAsync();
+"""
+
+
+def test_a_selection_is_kept_when_the_page_loads_again(fake, tmp_path):
+    """As it does during a sweep: new results take other places and give rows other numbers."""
+    ledger = Ledger.create_or_open(tmp_path / "kept.duckdb")
+    ledger.append(fake.study())
+    before = page.page(ledger)
+    better = [fake.record(index=1000 + n, loss="gbce", batch_size=8, seed=n) for n in range(2)]
+    better = [
+        replace(one, metrics=tuple(replace(m, value=2 * m.value) for m in one.metrics))
+        for one in better
+    ]
+    ledger.append(better)
+    after = page.page(ledger)
+    opened = browser.opened(before, tmp_path, CHOOSE + LOOK, then=(after, LOOK))
+    assert opened.console == []
+    first, second = opened.result
+    assert second["all"] == first["all"] + 1
+    assert any(second["numbers"][one] != number for one, number in first["numbers"].items())
+    assert 0 < len(first["rows"]) < first["all"]
+    assert len(first["pinned"]) == len(first["details"]) == 1
+    assert first["pressed"] == ["loss bce", "loss rece"]
+    for name in ("rows", "pinned", "pressed", "words", "fronts", "slider", "sort", "details"):
+        assert second[name] == first[name], name
+    assert second["dragged"] == pytest.approx(first["dragged"], rel=0.01)
+
+
 def test_a_stored_run_is_repeated_from_the_file_of_its_row(fake, tmp_path):
     """The settings that a row shows load as the run that was stored."""
     spec = RunSpec.load("sasrec-synthetic", {"loss.name": "bce", "batch.size": 64})

@@ -165,6 +165,32 @@ def test_splits_that_differ_never_stand_side_by_side(ours, theirs):
     assert same_protocol(ours, theirs) == (theirs in SPLITS[ours])
 
 
+@pytest.mark.parametrize(
+    "mark", ["500 users evaluated", "1,500 users evaluated", "5 items for test"]
+)
+def test_some_users_never_stand_beside_all(mark):
+    whole = "leave-one-out, seen excluded"
+    some = f"{whole}, {mark}"
+    for theirs in ("", "leave-one-out", "full ranking", "leave-one-out, seen items excluded"):
+        assert not same_protocol(some, theirs)
+        assert same_protocol(whole, theirs)
+    assert not same_protocol(whole, f"leave-one-out, {mark}")
+    assert same_protocol(some, f"leave-one-out, {mark}")
+    assert not same_protocol(some, f"leave-one-out, 9{mark}")
+
+
+def test_runs_on_some_users_have_no_row_and_the_reason_is_said(fake, ledger, published):
+    one = made(fake, 0, loss="dense_ce")
+    some = "leave-one-out, seen excluded, 1500 users evaluated"
+    ledger.append([replace(one, run=replace(one.run, protocol=some))])
+    file = published("p,amazon-beauty,leave-one-out,sasrec,ce,,ndcg@10,0.1")
+    assert compare(ledger, file).num_rows == 0
+    assert unmatched(ledger, file) == [
+        "amazon-beauty, sasrec, ce, ndcg@10: ours are over 1,500 users, theirs over all (set "
+        "data.max_eval_users = 0)"
+    ]
+
+
 def test_another_split_has_no_row(fake, ledger, published):
     one = made(fake, 0, loss="dense_ce")
     ledger.append([replace(one, run=replace(one.run, protocol="global time 0.9, seen excluded"))])
@@ -183,7 +209,7 @@ def test_the_best_on_validation_stands_for_a_loss(fake, ledger, published):
 def test_the_best_is_chosen_within_one_protocol(fake, ledger, published):
     """Another protocol has other, often higher, figures: no choice between them is fair."""
     protocols = ["leave-one-out, seen included", "leave-one-out, seen excluded"]
-    protocols.append("leave-one-out, seen excluded, 500 users evaluated")
+    protocols.append("leave-one-out, seen excluded, ties by hash")
     runs = [made(fake, i, loss="dense_ce") for i in range(3)]
     named = zip(runs, protocols, strict=True)
     ledger.append([replace(o, run=replace(o.run, protocol=p, seed=0)) for o, p in named])

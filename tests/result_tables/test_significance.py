@@ -95,6 +95,39 @@ def test_what_the_users_tell_apart_has_a_dagger_and_a_tie_has_none(fake, ledger)
     assert rows["dense_ce", "ndcg@10"] == rows["bce", "peak_bytes"] == (None, None)
 
 
+def test_users_with_several_targets_are_tested_and_drawn_whole(fake, ledger):
+    """A thousand users of three targets each; other numbers of targets are other users."""
+    best = ranks_of(0.5)
+    few = best.copy()
+    # 40 users have all three of theirs, 25 others all: of single targets it would be clear.
+    best[:120], best[120:195] = 1, 50
+    few[:120], few[120:195] = 50, 1
+    runs = [
+        made(fake, 1, best, valid=0.5, loss="dense_ce"),
+        made(fake, 2, ranks_of(0.3), valid=0.4, loss="rece"),
+        made(fake, 3, few, valid=0.3, loss="bce"),
+        made(fake, 4, ranks_of(0.3), valid=0.2, loss="sce"),
+    ]
+    numbers = [(3,) * 1000] * 3 + [(2, 4) * 500]
+    ledger.append(
+        [
+            replace(one, user_ranks=replace(one.user_ranks, num_targets=number))
+            for one, number in zip(runs, numbers, strict=True)
+        ]
+    )
+    shown = table(ledger, metrics=("hr@10",))
+    assert daggers(shown) == {"rece": ["hr@10"], "dense_ce": [], "bce": [], "sce": []}
+    p_values = {
+        row["loss"]: row["p_value"] for row in shown.figures.to_pylist() if row["metric"] == "hr@10"
+    }
+    assert p_values["sce"] is None
+    assert 0.05 < p_values["bce"] < 0.2
+    single = Ledger.create_or_open(ledger.path.with_name("single.duckdb"))
+    single.append(runs[:3])
+    alone = daggers(table(single, metrics=("hr@10",)))
+    assert alone == {"rece": ["hr@10"], "dense_ce": [], "bce": ["hr@10"]}
+
+
 def test_chance_of_many_comparisons_is_corrected(fake, ledger):
     """A difference that is found alone is not found as one of twenty."""
     best = ranks_of(0.5)

@@ -106,3 +106,51 @@ def test_a_migration_makes_hostile_views_anew(hostile, monkeypatch):
     ledger = Ledger(path)
     assert ledger.query("FROM results").num_rows == 0
     assert ledger.query("FROM best_under_budget(1)").num_rows == 0
+
+
+LOGGING = "enable_logging(storage = 'file', storage_path = '{}/log')"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"CREATE OR REPLACE VIEW results AS FROM {LOGGING}",
+        f"CREATE VIEW other AS SELECT * FROM (FROM /* */ {LOGGING.replace('e', 'E', 1)})",
+        f"CREATE OR REPLACE MACRO best_under_budget(b) AS TABLE FROM {LOGGING}",
+        "CREATE VIEW other AS FROM query('SELECT 1')",
+        "CREATE MACRO other(text) AS TABLE FROM Query(text)",
+        "CREATE SCHEMA s; CREATE VIEW s.other AS FROM \"query\" ('SELECT 1')",
+        f"DROP TABLE meta; CREATE VIEW meta AS SELECT 1 AS schema_version FROM {LOGGING}",
+    ],
+)
+def test_a_ledger_whose_views_would_write_a_log_is_not_opened(folder, statement):
+    path = folder / "a.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(statement.format(folder))
+        connection.execute("SET enable_logging = false")
+    before = files_of(folder)
+    for use in (
+        lambda: Ledger(path).query("FROM runs"),
+        lambda: Ledger(path).query("FROM results"),
+        lambda: Ledger.create_or_open(path),
+        lambda: versions.migrate(path, patience_s=1.0),
+    ):
+        with pytest.raises(LedgerError, match="calls enable_logging or query"):
+            use()
+    assert files_of(folder) == before
+
+
+def test_a_ledger_is_looked_at_again_when_it_has_changed(folder):
+    path = folder / "a.duckdb"
+    assert Ledger(path).query("FROM runs").num_rows == 0
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE VIEW other AS FROM query('SELECT 1')")
+    with pytest.raises(LedgerError, match="'other' calls"):
+        Ledger(path).query("FROM runs")
+
+
+def test_a_word_in_a_view_is_no_call(folder):
+    path = folder / "a.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE VIEW other AS SELECT 'query' AS query, 1 AS my_query")
+    assert Ledger(path).query("FROM other").num_rows == 1

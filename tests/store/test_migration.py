@@ -170,9 +170,32 @@ def as_version_2(path):
         for name in ("prediction_error", *reversed(VIEWS)):
             connection.execute(f"DROP VIEW {name}")
         connection.execute("DROP TABLE reused_runs")
+        as_version_3(connection)
         for name in ("quality_metric", "valid_quality", "test_quality", "oracle_quality"):
             connection.execute(f"ALTER TABLE runs DROP COLUMN {name}")
         connection.execute("UPDATE meta SET schema_version = 2")
+
+
+def as_version_3(connection):
+    """What was new in version 4 is taken out."""
+    for name in ("num_targets", "one_list"):
+        connection.execute(f"ALTER TABLE user_ranks DROP COLUMN {name}")
+    connection.execute("UPDATE meta SET schema_version = 3")
+
+
+def test_ranks_of_version_3_are_of_one_target_each(fake, ledger):
+    made = fake.record()
+    ledger.append([replace(made, user_ranks=UserRanks(ranks=(3, 0, 1)))])
+    before = columns_of(ledger, "user_ranks")
+    with duckdb.connect(str(ledger.path)) as connection:
+        as_version_3(connection)
+    found = ledger.query("SELECT ranks, num_targets, one_list FROM user_ranks").to_pylist()
+    assert found == [{"ranks": [3, 0, 1], "num_targets": None, "one_list": False}]
+    assert columns_of(ledger, "user_ranks") == before
+    several = UserRanks(ranks=(3, 0, 1), num_targets=(1, 2), one_list=True)
+    ledger.append([replace(fake.record(index=2), user_ranks=several)])
+    wanted = "SELECT num_targets, one_list FROM user_ranks WHERE one_list"
+    assert ledger.query(wanted).to_pylist() == [{"num_targets": [1, 2], "one_list": True}]
 
 
 def test_what_is_new_in_a_record_comes_back(fake, ledger):

@@ -21,6 +21,7 @@ TYPES = {
     "str": "VARCHAR",
     "int": "BIGINT",
     "float": "DOUBLE",
+    "bool": "BOOLEAN",
     "datetime": "TIMESTAMP",
     "tuple": "UINTEGER[]",
 }

@@ -44,6 +44,26 @@ def test_every_combination_occurs_once_and_seeds_vary_slowest(axes, repeats):
         assert [with_seed(c.spec, 0) for c in block] == [c.spec for c in configurations[:number]]
 
 
+def test_sections_that_are_given_whole_are_told_apart():
+    recent = {"name": "recent", "num_negatives": 8, "per": "batch"}
+    uniform = {"name": "uniform", "num_negatives": 4, "per": "batch"}
+    values = [
+        [uniform],
+        [recent | {"half_life_days": 30.0}],
+        [recent | {"half_life_days": 365.0}],
+        [recent | {"half_life_days": 365.0, "num_negatives": 16}],
+    ]
+    axes = {"negatives": values, "loss.name": ["bce", "sampled_softmax"]}
+    labels = [each.label for each in expand(made(axes=axes, repeats=2))]
+    assert len(set(labels)) == 16
+    assert labels[:7:2] == [
+        "negatives=uniform bce seed=0",
+        "negatives=recent bce num_negatives=8 half_life_days=30 seed=0",
+        "negatives=recent bce num_negatives=8 half_life_days=365 seed=0",
+        "negatives=recent bce num_negatives=16 half_life_days=365 seed=0",
+    ]
+
+
 def test_configurations_are_crossed_with_axes():
     study = made(
         axes={"batch.size": [16, 32]},

@@ -1,5 +1,7 @@
 """The generator against its own definition, written a second time in plain numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,8 @@ def test_the_oracle_is_the_brute_force_ranking(exponent, repeats, exclude_seen):
     model = Synthetic(num_users=300, repeats=repeats, exponent=exponent, **TINY)
     read = model.generate()
     test = leave_one_out(read).test
-    expected = 0.0
+    ks = (1, 3, 10, 20)
+    expected = {f"{name}@{k}": 0.0 for name in ("ndcg", "hr", "recall", "mrr") for k in ks}
     for n, user in enumerate(test.users):
         history = test.histories[n]
         p = next_item(model, int(user), int(history[-1]))
@@ -67,13 +70,49 @@ def test_the_oracle_is_the_brute_force_ranking(exponent, repeats, exclude_seen):
         # Exact ties of the law differ by rounding between the two ways of computing it.
         ahead = int((p > p[target] + 1e-12).sum())
         ties = int((np.abs(p - p[target]) <= 1e-12).sum())
-        places = np.arange(ahead, ahead + ties)
-        expected += np.where(places < 10, 1 / np.log2(places + 2.0), 0.0).mean()
-    found = model.oracle_ndcg(test, exclude_seen)
-    # With exponent 0 whole tastes are tied and rounding may break a tie.
-    tolerance = 1e-9 if exponent else 0.02
-    assert found == pytest.approx(expected / len(test), abs=tolerance)
-    assert 0 < found < 1
+        for k in ks:
+            ranks = [rank for rank in range(ahead + 1, ahead + ties + 1) if rank <= k]
+            expected[f"ndcg@{k}"] += sum(1 / np.log2(1 + rank) for rank in ranks) / ties
+            expected[f"hr@{k}"] += len(ranks) / ties
+            expected[f"recall@{k}"] += len(ranks) / ties
+            expected[f"mrr@{k}"] += sum(1 / rank for rank in ranks) / ties
+    found = model.oracle_metrics(test, exclude_seen, ks)
+    means = {name: total / len(test) for name, total in expected.items()}
+    assert found == pytest.approx(means, abs=1e-9)
+    assert 0 < found["ndcg@1"] < found["mrr@10"] < found["ndcg@10"] < found["hr@20"] < 1
+    assert model.oracle_metrics(test, exclude_seen, (10,)) == {
+        name: value for name, value in found.items() if name.endswith("@10")
+    }
+
+
+@pytest.mark.parametrize("key", ["ndcg@3", "hr@5", "mrr@4"])
+def test_no_other_ranking_expects_more_than_the_oracle(key):
+    """By simulation: many next items of the same histories, ranked by the truth and by noise."""
+    model = Synthetic(num_users=40, repeats=True, **TINY)
+    test = leave_one_out(model.generate()).test
+    rng = np.random.default_rng(0)
+    name, k = key.split("@")
+    gain_of = {"ndcg": lambda r: 1 / np.log2(1 + r), "hr": np.ones_like, "mrr": lambda r: 1 / r}
+    sizes = np.arange(1.0, model.num_items + 1)
+    gains = np.where(sizes <= int(k), gain_of[name](sizes), 0.0)
+    laws = [
+        next_item(model, int(user), int(test.histories[n][-1])) for n, user in enumerate(test.users)
+    ]
+
+    def expected(noise: float) -> float:
+        """The enumeration over all targets of a ranking by noisy probabilities."""
+        noisy = [p * np.exp(noise * rng.normal(size=len(p))) for p in laws]
+        orders = [np.argsort(-p, kind="stable") for p in noisy]
+        return float(np.mean([(p[o] * gains).sum() for p, o in zip(laws, orders, strict=True)]))
+
+    best = expected(0.0)
+    assert all(expected(noise) < best for noise in (0.3, 1.0, 3.0))
+    draws_per_user, total = 400, []
+    for _ in range(draws_per_user):
+        targets = np.array([rng.choice(len(p), p=p) + 1 for p in laws], dtype=np.int32)
+        total.append(model.oracle_metrics(replace(test, targets=targets), False, (int(k),))[key])
+    spread = np.std(total) / draws_per_user**0.5
+    assert np.mean(total) == pytest.approx(best, abs=5 * spread)
 
 
 @pytest.mark.parametrize("exponent", [0.7, 1.0])
@@ -137,8 +176,7 @@ def test_the_taste_is_worth_knowing_and_popularity_is_not_enough():
     places[np.argsort(-counts)] = np.arange(2_001)
     at = places[parts.test.targets]
     popular = np.where(at < 10, 1 / np.log2(at + 2.0), 0).mean()
-    assert parts.oracle_ndcg is not None
-    assert parts.oracle_ndcg > 4 * popular
+    assert parts.oracle_metrics((10,))["ndcg@10"] > 4 * popular
 
 
 @pytest.mark.parametrize(
@@ -155,20 +193,6 @@ def test_the_taste_is_worth_knowing_and_popularity_is_not_enough():
 def test_options_that_cannot_be_are_refused(options):
     with pytest.raises(SpecError):
         load(DataSpec(reader="synthetic", **options))
-
-
-@pytest.mark.parametrize(
-    ("ahead", "ties", "k", "gain"),
-    [
-        (0, 0, 10, 1.0),
-        (2, 0, 10, 1 / 2),
-        (2, 1, 10, (1 / 2 + 1 / np.log2(5)) / 2),
-        (1, 3, 2, (1 / np.log2(3)) / 4),  # places 1 to 4, of which only place 1 is in the list
-        (2, 0, 2, 0.0),
-    ],
-)
-def test_the_gain_is_the_mean_over_the_places_that_a_tie_leaves_open(ahead, ties, k, gain):
-    assert oracle.expected_gain(ahead, ties, k) == pytest.approx(gain)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 1.8])

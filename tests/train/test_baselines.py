@@ -86,8 +86,12 @@ def expected(
     return found | {f"coverage@{k}": len(shown[k]) / interactions.num_items for k in KS}
 
 
+@pytest.mark.parametrize("at_once", [2**20, 3])
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_they_equal_a_ranking_of_every_item(exclude_seen: bool) -> None:
+def test_they_equal_a_ranking_of_every_item(
+    exclude_seen: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalelab.train.baselines._PAIRS", at_once)
     repeated = 0
     data = DataSpec(exclude_seen=exclude_seen, recent_days=3)
     for seed in range(25):

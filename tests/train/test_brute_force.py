@@ -1,8 +1,9 @@
 """Metrics and coverage equal those of a ranking that looks at every item of every user."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,6 +161,48 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
     token = predicted_target.set(Target(request.param))
     yield request.param
     predicted_target.reset(token)
+
+
+@pytest.mark.parametrize("block_bytes", [0, 1])
+def test_a_list_with_several_targets_counts_once(block_bytes: int) -> None:
+    """Users have 1 to 12 targets: popularity is that of each user's list, not of each target's,
+    also where blocks of few rows cut a user's targets apart.
+    """
+    rng = np.random.default_rng(0)
+    num_items, ks = 30, (1, 5)
+    users = np.repeat(np.arange(12), rng.permutation(12) + 1)
+    histories = [rng.permutation(num_items)[:4] + 1 for _ in range(12)]
+    once = Problem(
+        query_VD=rng.integers(-1000, 1001, (num_items + 1, 4)),
+        table_VD=rng.integers(-1000, 1001, (num_items + 1, 4)),
+        histories=histories,
+        targets=rng.integers(1, num_items + 1, 12),
+        ks=ks,
+        exclude_seen=True,
+    )
+    often = replace(
+        once,
+        histories=[histories[user] for user in users],
+        targets=rng.integers(1, num_items + 1, len(users)),
+    )
+    evaluator = Evaluator(
+        num_items=num_items, max_len=5, exclude_seen=True, ks=ks, block_bytes=block_bytes
+    )
+    popularity_V = rng.random(num_items + 1)
+
+    def found(problem: Problem, **changes: Any) -> dict[str, float]:
+        wanted = replace(held_out(problem), **changes)
+        return evaluator.ranked(Given(problem), wanted, popularity_V=popularity_V)[0]
+
+    expected = found(once)
+    sets = found(often, users=users.astype(np.int32), as_sets=True)
+    apart = found(often, users=users.astype(np.int32))
+    for k in ks:
+        assert sets[f"popularity@{k}"] == pytest.approx(expected[f"popularity@{k}"], abs=1e-12)
+        # Each target with a list of its own: one list each.
+        assert apart[f"popularity@{k}"] != pytest.approx(expected[f"popularity@{k}"], abs=1e-3)
+    taken = popularity_V[often.targets].mean()
+    assert sets["target_popularity"] == pytest.approx(taken, abs=1e-12)
 
 
 @pytest.mark.slow

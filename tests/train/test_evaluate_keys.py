@@ -5,6 +5,7 @@ import pytest
 
 from scalelab.core.errors import SpecError
 from scalelab.core.spec import RunSpec
+from scalelab.findings.user_ranks import gains_of_users
 from scalelab.measure.session import run
 from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble
@@ -97,7 +98,18 @@ def test_several_targets_per_user_are_predicted_measured_and_stored(small, targe
     found = {(m.name, m.k): m.value for m in record.metrics if m.split == "test"}
     several = targets != "last"
     assert (found["num_targets", None] > found["num_users", None]) == several
-    assert (record.user_ranks is None) == several
+    kept = record.user_ranks
+    assert kept is not None
+    assert (kept.num_targets is not None) == several
+    assert kept.one_list == (targets == "all")
+    ranks, number = np.array(kept.ranks), kept.num_targets and np.array(kept.num_targets)
+    assert len(ranks) == found["num_targets", None]
+    for name in ("hr", "recall", "ndcg", "mrr"):
+        own = gains_of_users(ranks, number, kept.one_list, f"{name}@30")
+        assert len(own.sums) == found["num_users", None]
+        lists = len(own.sums) if own.num_lists is None else own.num_lists.sum()
+        # Where scores are equal a rank is drawn, and the metric has the mean over all.
+        assert own.sums.sum() / lists == pytest.approx(found[name, 30], abs=1e-9), name
     assert {b.k for b in record.baselines} == {1, 10, 30}
     if targets == "all":
         assert found["recall", 30] < found["hr", 30]
@@ -123,7 +135,7 @@ def test_a_list_that_is_to_find_several_targets_is_one_list(small):
     )
     _, ranks = evaluator.ranked(trainer.parts.model.eval(), alone)
     for user in np.unique(test.users):
-        own = ranks[test.users == user]
+        own = ranks.ranks[test.users == user]
         hits = sorted(int(rank) for rank in own if 0 < rank <= 10)
         sums["hr"] += bool(hits)
         sums["recall"] += len(hits) / len(own)

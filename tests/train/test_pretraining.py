@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -134,12 +135,15 @@ def test_a_run_repeats_to_the_bit(pretrained: Pretrained) -> None:
     assert same(weights(one), weights(two))
 
 
-@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("after", "samples"), [(1, "histories"), (2, "histories"), (3, "histories"), (1, "prefixes")]
+)
 def test_an_interrupted_run_goes_on_where_it_stopped(
-    pretrained: Pretrained, tmp_path: Path, after: int
+    pretrained: Pretrained, tmp_path: Path, after: int, samples: str
 ) -> None:
     """Within pre-training, at its end, and after the first epoch of training."""
-    spec = pretrained()
+    size = {"model.pretrain_batch_size": 300} if samples == "prefixes" else {}
+    spec = pretrained({"model.pretrain_samples": samples, **size})
     undisturbed, begun, resumed = (assemble(spec) for _ in range(3))
     expected = undisturbed.fit()
     calls = iter(range(1, 9))
@@ -194,6 +198,8 @@ LARGER = {
 }
 OTHERS = [
     {"model.attributes": ""},
+    {"model.pretrain_samples": "prefixes", "model.pretrain_batch_size": 7},
+    {"model.pretrain_samples": "prefixes", "batch.max_len": 3, "batch.packer": "pad_left"},
     {"train.ema_decay": 0.99, "train.accumulate": 2},
     {"train.table.optimizer": "rowwise_adagrad", "batch.packer": "pad_left"},
     {"train.clip_norm": 1.0, "train.optimizer": "sgd"},
@@ -259,6 +265,29 @@ def test_pretraining_counts_in_seconds(pretrained: Pretrained) -> None:
         for epochs in (0, 10)
     )
     assert long.run_s.low > short.run_s.low + 10 * short.steps_per_epoch * short.step_s.low / 2
+
+
+def test_prefixes_are_more_steps_of_their_own_size(pretrained: Pretrained) -> None:
+    prefixes = {"model.pretrain_samples": "prefixes", "model.pretrain_batch_size": 250}
+    whole, parts = pretrained({"train.epochs": 1}), pretrained({"train.epochs": 1, **prefixes})
+    trainer = assemble(parts)
+    assert trainer.pretraining is not None
+    lengths = trainer.data.split.train.lengths
+    number = int(np.minimum(lengths, parts.batch.max_len)[lengths > 1].sum() - (lengths > 1).sum())
+    steps = -(-number // 250)
+    assert trainer.pretraining.loader.num_steps == steps
+    said: list[Progress] = []
+    record = run(parts, run_id="r", report=said.append)
+    assert record.run.outcome is Outcome.DONE, record.run.error
+    assert {one.num_steps for one in said if one.phase == "pretrain"} <= {steps}
+    predicted, less = (predict(spec, load_device("cpu")) for spec in (parts, whole))
+    assert predicted.steps_per_epoch == less.steps_per_epoch == trainer.loader.num_steps
+    index = trainer.pretraining.loader.prefix_bytes
+    assert index > 8 * number
+    beside, less_beside = (
+        (plan.host_rss_bytes or 0) - plan.needed_bytes for plan in (predicted, less)
+    )
+    assert beside - less_beside == index
 
 
 def test_a_changed_file_is_another_run_and_another_name_is_not(

@@ -1,6 +1,7 @@
 """Choose the columns of user, item and time among the names of a table."""
 
 import re
+from collections.abc import Collection
 
 import duckdb
 
@@ -10,9 +11,16 @@ from scalelab.datasets.readers._connection import identifier, literal, shown
 from scalelab.datasets.readers._ids import MISSING
 from scalelab.datasets.readers._table_formats import TableFormat
 from scalelab.datasets.readers._time_formats import CANDIDATES
-from scalelab.datasets.readers._times import unit_of
+from scalelab.datasets.readers._time_units import SCALES, clock_range
 
-__all__ = ["ORDER", "check_columns", "choose", "refuse_hidden_times", "session_instead"]
+__all__ = [
+    "ORDER",
+    "check_columns",
+    "choose",
+    "refuse_hidden_times",
+    "refuse_joined_items",
+    "session_instead",
+]
 
 # What data.time says where the order of the file is meant.
 ORDER = "order"
@@ -31,6 +39,7 @@ _USUAL = {
         last_interaction interaction_time created_at createdat click_time purchase_date order_date
         rating_timestamp""",
 }
+_PLURALS = ("items", "item_ids", "item_list")
 _SESSIONS = ("session", "session_id", "sessionid")
 _WORDS = ("time", "date", "stamp")
 
@@ -40,13 +49,19 @@ def check_columns(found: list[str], wanted: dict[str, str], source: Location) ->
     for option, name in wanted.items():
         if name not in found:
             hint = f"there are: {shown(', '.join(found), 300)}; set data.{option} to one of them"
+            hint += f', or data.time = "{ORDER}"' if option == "time" else ""
             raise DataError(f"{source} has no column {name!r} ({option})", hint)
 
 
-def choose(found: list[str], options: dict[str, str], source: Location) -> dict[str, str]:
+def choose(
+    found: list[str],
+    options: dict[str, str],
+    source: Location,
+    repeated: Collection[str] = (),
+) -> dict[str, str]:
     """The column of each of user, item and time; time only where one is requested or usual.
 
-    A requested name counts first, then the usual ones. Raises DataError.
+    A requested name counts first, then the usual ones. None may be in `repeated`. Raises DataError.
     """
     wanted = {option: name for option, name in options.items() if name}
     if wanted.get("time") == ORDER and ORDER not in found:
@@ -73,14 +88,35 @@ def choose(found: list[str], options: dict[str, str], source: Location) -> dict[
                     "set data.header = false and data.user, data.item, data.time to places from 1",
                 )
             hint = f"set data.{option} to one of: {columns}"
+            if source.format in (".csv", ".tsv"):
+                hint += "; or data.header = false and places, if the first line is an interaction"
             raise DataError(f"{source} has no column called {option!r}", hint)
     for option, name in chosen.items():
-        # So are second columns of a name called when a header is read.
-        if any(re.fullmatch(rf"{re.escape(name)} \(\d+\)", other) for other in found):
+        if name in repeated:
             raise DataError(
                 f"{source} has several columns called {name!r} ({option})", "rename one of them"
             )
     return chosen
+
+
+def refuse_joined_items(
+    connection: duckdb.DuckDBPyConnection, table: TableFormat, item: str, source: Location
+) -> None:
+    """Raises DataError where a column whose name is a plural holds several items in one text."""
+    if _plain(item) not in _PLURALS:
+        return
+    text = f"trim(CAST({identifier(item)} AS VARCHAR))"
+    [(rows, joined, example)] = connection.execute(
+        f"SELECT count(*), count(*) FILTER (joined), min(v) FILTER (joined) FROM (SELECT {text} AS "
+        f"v, regexp_matches(v, '[ ,;|]') AND v NOT LIKE '[%' AS joined "
+        f"FROM {table.scan})"
+    ).fetchall()
+    if 2 * joined > rows:
+        raise DataError(
+            f"{source}: {joined} of {rows} values of {item!r} seem to hold several items, such as "
+            f"{shown(example)!r}",
+            f'write them as JSON lists, or set data.item = "{item}" if each is one item',
+        )
 
 
 def session_instead(
@@ -130,12 +166,15 @@ def _reads_as_time(connection: duckdb.DuckDBPyConnection, table: TableFormat, na
     text = f"trim(CAST({identifier(name)} AS VARCHAR))"
     number = f"TRY_CAST({text} AS DOUBLE)"
     number = f"CASE WHEN isfinite({number}) THEN {number} END"
-    [(values, numbers, lowest, highest)] = connection.execute(
-        f"SELECT count(*) FILTER ({text} <> ''), count({number}), min({number}), max({number}) "
-        f"FROM {table.scan}"
+    day = f"try_strptime(CAST(TRY_CAST({text} AS BIGINT) AS VARCHAR), '%Y%m%d')"
+    inside = [f"{number} >= {low} AND {number} < {end}" for low, end in map(clock_range, SCALES)]
+    inside.append(f"{number} > 19900000 AND {number} < 20360000 AND {day} IS NOT NULL")
+    counts = ", ".join(f"count(*) FILTER ({condition})" for condition in inside)
+    [(values, numbers, *timed)] = connection.execute(
+        f"SELECT count(*) FILTER ({text} <> ''), count({number}), {counts} FROM {table.scan}"
     ).fetchall()
     if numbers and 10 * numbers >= 9 * values:
-        return bool(unit_of(lowest, highest))
+        return 10 * max(timed) >= 9 * numbers
     tried = ", ".join(f"count({candidate.micros('v')})" for candidate in CANDIDATES)
     [(some, *read)] = connection.execute(
         f"SELECT count(*), {tried} FROM (SELECT {text} AS v FROM {table.scan} "

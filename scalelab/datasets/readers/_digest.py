@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 
 from scalelab.datasets.readers._connection import chunks_of
-from scalelab.datasets.readers._times import SCALES
+from scalelab.datasets.readers._time_units import SCALES
 
 __all__ = ["content_digest"]
 

@@ -58,7 +58,7 @@ def opened(
         is_text = source.format not in (".parquet", ".pq")
         if is_text:
             for part in source.parts:
-                check_text(part, source.format)
+                check_text(part, source.format, not _is_utf8(encoding))
         paths = [
             _readable(part, Path(folder) / str(number), source.format, encoding if is_text else "")
             for number, part in enumerate(source.parts)
@@ -74,7 +74,7 @@ def _readable(part: Path, plain: Path, format: str, encoding: str) -> Path:
     """The file itself, or what stands for it at `plain` with a suffix. No encoding: not text."""
     if part.stat().st_size == 0:
         raise DataError(f"{part} is empty", "check the file")
-    if encoding.replace("-", "").lower() == "utf8":
+    if _is_utf8(encoding):
         encoding = _marked(part)
     suffix = "".join(part.suffixes[-2:]) if part.suffix in (".gz", ".zst") else part.suffix
     if encoding:
@@ -87,6 +87,10 @@ def _readable(part: Path, plain: Path, format: str, encoding: str) -> Path:
         return plain
     # DuckDB takes a leading ~ for a home folder, and word: for a protocol.
     return part.absolute()
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.replace("-", "").lower() == "utf8"
 
 
 def first_lines(connection: duckdb.DuckDBPyConnection, path: Path, count: int) -> list[str]:

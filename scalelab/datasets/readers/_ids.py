@@ -124,13 +124,14 @@ def _refuse_objects(
     if objects:
         raise DataError(
             f"{source}: {objects} values of the {what} column are objects or lists, not ids",
-            f"set data.{what} to a column of numbers or text",
+            f"set data.{what} to a column of numbers or text, or write one object a row, as pandas "
+            "does with to_json(orient='records', lines=True)",
         )
     if broken:
         raise DataError(
-            f"{source}: {broken} {what} ids hold a line break: a quotation mark opens in one line "
-            "and closes in another",
-            'fix the file, or set data.quote = "" where quotation marks are text',
+            f"{source}: {broken} {what} ids hold a line break, as where a quotation mark opens in "
+            "one line and closes in another",
+            'fix the file; in csv and tsv, set data.quote = "" where quotation marks are text',
         )
 
 

@@ -6,6 +6,7 @@ import duckdb
 import pyarrow as pa
 
 from scalelab.core.errors import DataError
+from scalelab.core.file_kinds import check_beginning
 
 __all__ = ["check_rows", "check_text"]
 
@@ -19,6 +20,7 @@ _LONGEST_LINE = 24 << 20
 _LONGEST_LIST = 48 << 20
 _BLOCK = 1 << 20
 _PACKED = {".gz": "gzip", ".zst": "zstd"}
+_MARKS = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 # What user, item and time of one row take once they are read.
 _ROW_BYTES = 24
 
@@ -33,10 +35,11 @@ def _check_unpacked(path: Path, unpacked_bytes: int) -> None:
         )
 
 
-def check_text(path: Path, format: str) -> None:
+def check_text(path: Path, format: str, states_encoding: bool = False) -> None:
     """Raises DataError where a text file is absurdly large or has an absurdly long line.
 
-    It is unpacked block by block, and no further than it may be.
+    It is unpacked block by block, and no further than it may be. Nor may it hold something else
+    than its name says.
     """
     longest = _LONGEST_LIST if format == ".json" else _LONGEST_LINE
     total, since_line_end = 0, 0
@@ -45,6 +48,8 @@ def check_text(path: Path, format: str) -> None:
         name, packed = str(path.absolute()), _PACKED.get(path.suffix.lower())
         with pa.input_stream(name, compression=packed) as stream:
             while block := stream.read(_BLOCK):
+                if not total:
+                    check_beginning(path, block, format, states_encoding)
                 total += len(block)
                 since_line_end += len(block)
                 if b"\n" in block or b"\r" in block:
@@ -56,6 +61,12 @@ def check_text(path: Path, format: str) -> None:
                     )
                 _check_unpacked(path, total)
     except OSError as error:
+        kind = _PACKED.get(path.suffix.lower())
+        with path.open("rb") as file:
+            if kind and not file.read(4).startswith(_MARKS[kind]):
+                raise DataError(
+                    f"{path} is not packed with {kind}", f"call it {path.stem}, or fetch it again"
+                ) from error
         raise DataError(f"{path} cannot be unpacked: {error}", "fetch the file again") from error
 
 

@@ -7,6 +7,7 @@ import ast
 import csv
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 import duckdb
@@ -14,6 +15,7 @@ import duckdb
 from scalelab.core.errors import DataError
 from scalelab.datasets.readers._connection import literal, shown
 from scalelab.datasets.readers._files import Files, first_lines
+from scalelab.datasets.readers._parquet import refuse_zoned_nanoseconds, written_names
 
 __all__ = ["FORMATS", "TableFormat", "refuse_rounded", "table_format"]
 
@@ -25,12 +27,14 @@ _LONGEST_OBJECT = 100_000_000
 @dataclass(frozen=True, kw_only=True)
 class TableFormat:
     """SQL that reads the columns `names`. A text format reads all of them as text; `typed` is the
-    same with the types that all values of a column have."""
+    same with the types that all values of a column have. `repeated` are the columns whose name,
+    large and small letters alike, another column has too."""
 
     scan: str
     names: list[str]
     is_text: bool
     typed: str = ""
+    repeated: frozenset[str] = frozenset()
 
     def types(self, connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
         """Types of the columns; those of a text format are decided from all values."""
@@ -48,7 +52,9 @@ def table_format(
     """
     if files.format in (".parquet", ".pq"):
         scan = f"read_parquet({files.sql}, hive_partitioning = false, union_by_name = true)"
-        return TableFormat(scan=scan, names=_names(connection, scan), is_text=False)
+        names = _names(connection, scan)
+        repeated = _repeated(names, written_names(files.paths[0]))
+        return TableFormat(scan=scan, names=names, is_text=False, repeated=repeated)
     first = [first_lines(connection, path, 20) for path in files.paths]
     if not all(first):
         raise DataError(f"{source} holds no interactions", "check the file")
@@ -60,9 +66,16 @@ def table_format(
 def _csv(
     files: Files, *, first: list[list[str]], source: object, header: bool, quote: str
 ) -> TableFormat:
-    delimiter = "\t" if files.format == ".tsv" else _delimiter(first[0][0])
+    tabs = files.format == ".tsv" and "\t" in first[0][0]
+    delimiter = "\t" if tabs else _delimiter(first[0][0])
     style = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     [cells] = csv.reader(first[0][:1], delimiter=delimiter, quotechar=quote or None, quoting=style)
+    if len(cells) == 1:
+        raise DataError(
+            f"{source}: no comma, tab, semicolon or | separates columns in the first line: "
+            f"{shown(first[0][0])!r}",
+            "separate columns by one of these, and remove what stands before the header",
+        )
     for path, lines in zip(files.paths, first, strict=True):
         if header and lines[0] != first[0][0]:
             raise DataError(
@@ -78,14 +91,21 @@ def _csv(
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     scan = f"read_csv({shape}, auto_detect = false, columns = {{{columns}}})"
     return TableFormat(
-        scan=scan, names=names, is_text=True, typed=f"read_csv({shape}, skip = 0, sample_size = -1)"
+        scan=scan,
+        names=names,
+        is_text=True,
+        typed=f"read_csv({shape}, skip = 0, sample_size = -1)",
+        repeated=_repeated(names, cells),
     )
 
 
 def refuse_rounded(
     connection: duckdb.DuckDBPyConnection, files: Files, column: str, source: object
 ) -> None:
-    """Raises DataError where JSON numbers of a column have more digits than are read of them."""
+    """Raises DataError where numbers of JSON or times of parquet have more digits than are read."""
+    if files.format in (".parquet", ".pq"):
+        refuse_zoned_nanoseconds(files.paths, column, source)
+        return
     if files.format not in (".jsonl", ".ndjson", ".json"):
         return
     key = re.escape(json.dumps(column, ensure_ascii=False))
@@ -117,9 +137,22 @@ def _distinct(cells: list[str]) -> list[str]:
     return names
 
 
+def _repeated(names: list[str], written: list[str]) -> frozenset[str]:
+    """Those of `names` that are written more than once, in large or small letters."""
+    counts = Counter(name.strip().lower() for name in written)
+    return frozenset(name for name in names if counts[name.strip().lower()] > 1)
+
+
 def _json(
     connection: duckdb.DuckDBPyConnection, files: Files, line: str, source: object
 ) -> TableFormat:
+    if _ends_in_a_comma(line):
+        raise DataError(
+            f"{source}: the first line ends in a comma, so it is neither JSON nor a part of a "
+            f"list: {shown(line)}",
+            "remove the comma at the end of each line, or put [ before the first and ] after the "
+            "last",
+        )
     if _is_python(line):
         raise DataError(
             f"{source} holds Python literals, not JSON: its first line is {shown(line)}",
@@ -135,6 +168,14 @@ def _json(
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     scan = f"read_json({shape}, columns = {{{columns}}})"
     return TableFormat(scan=scan, names=names, is_text=True, typed=typed)
+
+
+def _ends_in_a_comma(line: str) -> bool:
+    try:
+        json.loads(line.rstrip().removesuffix(","))
+        return line.rstrip().endswith(",")
+    except ValueError:
+        return False
 
 
 def _is_python(line: str) -> bool:

@@ -15,6 +15,8 @@ from scalelab.datasets.readers._connection import one, shown
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
+from scalelab.datasets.readers._time_units import unit_of
+from scalelab.datasets.readers._words import cut_into_words
 
 __all__ = ["Lines"]
 
@@ -47,11 +49,7 @@ class Lines:
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
         with opened(source, self.encoding, into) as (files, connection):
-            connection.execute(
-                "CREATE TEMP TABLE words AS SELECT row_number() OVER () AS n, line, "
-                f"regexp_split_to_array(trim(line, ' \t\r'), '\\s+') AS words FROM {files.lines} "
-                "WHERE trim(line, ' \t\r') <> ''"
-            )
+            cut_into_words(connection, files, source)
             (rows, width) = one(connection, "SELECT count(*), mode(len(words)) FROM words")
             if not rows:
                 raise DataError(f"{source} holds no interactions", "check the file")
@@ -117,16 +115,25 @@ def _check_header(connection: duckdb.DuckDBPyConnection, source: Location) -> No
 
 
 def _check_rating(connection: duckdb.DuckDBPyConnection, source: Location, time: int) -> None:
-    """Small numbers may as well be ratings, which would sort each history."""
+    """Small numbers may be ratings, and equal ones counts; either would sort each history."""
     value = f"TRY_CAST(words[{time}] AS DOUBLE)"
-    (small, known, rows) = one(
+    (small, known, rows, lowest, highest, pairs) = one(
         connection,
         f"SELECT count(*) FILTER ({value} BETWEEN -{_RATING} AND {_RATING}), count({value}), "
-        "count(*) FROM words",
+        f"count(*), min({value}), max({value}), count(DISTINCT (words[1], {value})) FROM words",
     )
+    hint = f'set data.time = {time} if it is the time, or data.time = "order"'
+    hint = hint if time == 3 else f"set data.time = 3 if word 3 is the time; {hint}"
     if small == known == rows:
         raise DataError(
             f"{source}: word {time} of each line may be a rating, not a time: no value is above "
             f"{_RATING}",
-            f'set data.time = {time} if it is the time, or data.time = "order"',
+            hint,
+        )
+    if known == rows and unit_of(lowest, highest) == "" and 4 * (rows - pairs) >= rows:
+        raise DataError(
+            f"{source}: word {time} of each line may be a rating or a count, not a time: from "
+            f"{lowest:.10g} to {highest:.10g}, and {rows - pairs} of {rows} occur before in the "
+            "same user",
+            hint,
         )

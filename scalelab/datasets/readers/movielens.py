@@ -19,6 +19,7 @@ __all__ = ["Movielens"]
 
 _FIELDS = 4
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_NUMBER = re.compile(r"([+-]?[0-9.]+(e[+-]?[0-9]+)?)?")
 _HEADERS = (("user", "userid", "user_id"), ("movie", "movieid", "movie_id", "item", "item_id"))
 
 
@@ -46,7 +47,9 @@ class Movielens:
             if delimiter is None:
                 raise DataError(
                     f"{source} is not a MovieLens ratings file: its first line is {shown(first)!r}",
-                    "expected user::item::rating::time, or the same with tabs or commas",
+                    'set data.reader = "lines"'
+                    if len(first.split()) in (2, 3, 4)
+                    else "expected user::item::rating::time, or the same with tabs or commas",
                 )
             cells = [cell.strip(' "').lower() for cell in first.split(delimiter)]
             if _DATE.match(cells[1]):
@@ -55,7 +58,7 @@ class Movielens:
                     f"{shown(cells[1])!r}",
                     'set data.reader = "sessions" for Yoochoose\'s clicks',
                 )
-            header = not cells[2].replace(".", "", 1).isdigit()
+            header = not _NUMBER.fullmatch(cells[2])
             if header and any(cells[n] not in usual for n, usual in enumerate(_HEADERS)):
                 raise DataError(
                     f"{source}: the header {shown(first)!r} is not that of MovieLens",

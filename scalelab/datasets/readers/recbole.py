@@ -67,9 +67,19 @@ class Recbole:
                     f"{shown(' '.join(header), 80)!r}",
                     hint,
                 )
+            for name in names:
+                if names.count(name) > 1:
+                    raise DataError(f"{source} has several columns called {name!r}", "rename one")
             timed = self.time not in ("", ORDER) or self.time in names
             wanted = {"user": self.user, "item": self.item}
             check_columns(names, wanted | ({"time": self.time} if timed else {}), source)
+            for option, name in (("user", self.user), ("item", self.item)):
+                kind = kinds[names.index(name)]
+                if kind.endswith("_seq"):
+                    raise DataError(
+                        f"{source}: {name!r} is a {kind}, which holds several values",
+                        f"set data.{option} to a column of type token",
+                    )
             # Ids and times are read as they are written, whatever type the header gives them.
             columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
             scan = (

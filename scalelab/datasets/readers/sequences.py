@@ -12,6 +12,7 @@ from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
+from scalelab.datasets.readers._words import cut_into_words
 
 __all__ = ["Sequences"]
 
@@ -33,11 +34,7 @@ class Sequences:
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Histories in the order of their lines. Raises DataError."""
         with opened(source, self.encoding, into) as (files, connection):
-            connection.execute(
-                "CREATE TEMP TABLE words AS SELECT row_number() OVER () AS n, "
-                f"regexp_split_to_array(trim(line, ' \t\r'), '\\s+') AS words FROM {files.lines} "
-                "WHERE trim(line, ' \t\r') <> ''"
-            )
+            cut_into_words(connection, files, source)
             if self.has_user:
                 self._check_users(connection, source)
             user, first = ("words[1]", 2) if self.has_user else ("n", 1)

@@ -8,9 +8,15 @@ import duckdb
 from pydantic import Field
 
 from scalelab.core.errors import DataError
+from scalelab.core.file_kinds import advice
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
-from scalelab.datasets.readers._columns import choose, refuse_hidden_times, session_instead
+from scalelab.datasets.readers._columns import (
+    choose,
+    refuse_hidden_times,
+    refuse_joined_items,
+    session_instead,
+)
 from scalelab.datasets.readers._connection import check_condition, identifier
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
@@ -69,6 +75,7 @@ class Table:
             other = _OTHERS.get(source.format)
             hint = f"it reads {', '.join(FORMATS)}"
             hint += f'; try data.reader = "{other}"' if other else ""
+            hint += f"; {to_do}" if (to_do := advice(source.parts[0].name)) else ""
             raise DataError(f"the reader 'table' cannot read {source.parts[0].name!r}", hint)
         with opened(source, self.encoding, into) as (files, connection):
             table = table_format(
@@ -76,10 +83,12 @@ class Table:
             )
             _name_the_reader(table.names, source)
             options = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
-            columns = choose(table.names, options, source)
+            columns = choose(table.names, options, source, table.repeated)
             if not self.user:
                 session = session_instead(connection, table, columns["user"])
                 columns["user"] = session or columns["user"]
+            if not self.item:
+                refuse_joined_items(connection, table, columns["item"], source)
             if "time" in columns:
                 refuse_rounded(connection, files, columns["time"], source)
             elif not self.time:

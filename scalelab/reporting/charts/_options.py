@@ -11,8 +11,8 @@ Stage = Annotated[Literal["train", "eval"], Field(description="peak of training 
 Metric = Annotated[
     str | None,
     Field(
-        description="metric of quality with its cut-off, such as hr@10 or mrr@20; left out: the "
-        "evaluate.metric of the runs"
+        description="metric of quality with its cut-off, such as hr@10 or mrr@20; left out: "
+        "evaluate.metric of the study, else of the study that was swept last"
     ),
 ]
 Width = Annotated[int, Field(ge=50, le=4000, description="width of a panel in pixels")]

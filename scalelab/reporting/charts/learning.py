@@ -132,7 +132,7 @@ class Learning:
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations are left out, the best of each loss kept")
-        subtitle += [*note_on(rows), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows, metric=self.metric, study=self.study), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         # The labels of one data set may be those of another.

@@ -93,7 +93,7 @@ class Pareto:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row per configuration, with its comparison and whether it is on the Pareto fronts."""
-        metric = metric_of(ledger, self.metric)
+        metric = metric_of(ledger, self.metric, self.study)
         fronts = fronts_by(ledger, metric)
         # Where there are very many, the page holds the Pareto fronts of the runs' own metric.
         more = [] if metric.is_usual else sorted({key[0] for front in fronts for key in front})
@@ -166,7 +166,7 @@ class Pareto:
             subtitle.append("hollow: ended at a baseline, below one, or while still rising")
         if num_left_out:
             subtitle.append(f"{num_left_out} smaller comparisons are left out")
-        subtitle += [*note_on(rows), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows, metric=self.metric, study=self.study), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=36), chart_data)
 

@@ -107,7 +107,7 @@ class Positions:
         subtitle = ["training targets have been trained on; means over seeds"]
         if any(rows["is_ahead"].to_pylist()):
             subtitle.append("ahead: the last items, hidden and ranked one after the other")
-        subtitle += [*note_on(rows), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows, metric=self.metric, study=self.study), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         drawn = alt.vconcat(*panels, title=heading, spacing=30)
         return theme.themed(drawn.properties(resolve=OWN_LINES), chart_data)

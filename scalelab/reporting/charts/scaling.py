@@ -99,7 +99,7 @@ class Scaling:
 
     def rows(self, ledger: Ledger) -> pa.Table:
         """One row for each configuration on a line; without any line, for each configuration."""
-        metric = metric_of(ledger, self.metric)
+        metric = metric_of(ledger, self.metric, self.study)
         sql = _ROWS.format(configurations=configurations_by(metric))
         table = ledger.query(sql, {"study": self.study})
         rows = table.to_pylist()
@@ -169,7 +169,7 @@ class Scaling:
         left_out = rows["num_left_out"][0].as_py()
         if left_out:
             subtitle.append(f"{left_out} configurations that are on no such line are left out")
-        subtitle += [*note_on(rows), *theme.unnamed(rows)]
+        subtitle += [*note_on(rows, metric=self.metric, study=self.study), *theme.unnamed(rows)]
         heading = alt.TitleParams(f"Growth with {_TITLES[setting]}", subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=30), chart_data)
 

@@ -21,14 +21,28 @@ the others r_1 matters alone: with m targets among the t items at the best targe
 of them stands j-th of these with probability C(t - j, m - 1) / C(t, m).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from scalelab.datasets.evaluated import begins_of_runs
 
-__all__ = ["KS", "ranking_metrics", "user_ranks"]
+__all__ = ["KS", "TargetRanks", "ranking_metrics", "user_ranks"]
 
 # The lengths of the lists that are evaluated where a run names no others.
 KS = (1, 5, 10, 20)
+
+
+class TargetRanks(NamedTuple):
+    """The rank of each target, from 1, those of a user side by side; 0 for one that is missed.
+
+    `num_targets` says how many each user has (None: one each). With `one_list` one list is to find
+    all targets of a user, else each has a list of its own.
+    """
+
+    ranks: np.ndarray
+    num_targets: np.ndarray | None
+    one_list: bool
 
 
 def ranking_metrics(
@@ -104,13 +118,55 @@ def _of_lists(
 
 
 def user_ranks(
-    above: np.ndarray, ties: np.ndarray, missed: np.ndarray | None, *, seed: int = 0
-) -> np.ndarray:
-    """(n) uint32: one rank of each user's target, from 1; 0 where `missed` is True.
+    above: np.ndarray,
+    ties: np.ndarray,
+    missed: np.ndarray | None,
+    *,
+    users: np.ndarray | None = None,
+    one_list: bool = False,
+    seed: int = 0,
+) -> TargetRanks:
+    """One rank of each target, uint32. `users` says whose it is, side by side (None: one each).
 
-    Among equal scores the rank is drawn, so that the gains are right on average. The draw of a user
-    is the same for every model on the same users: what differs between two models is not luck.
+    Among equal scores the rank is drawn, so that the gains are right on average; targets of one
+    list never get the same. The draw of a target is the same for every model on the same users:
+    what differs between two models is not luck.
     """
     drawn = np.random.default_rng(seed).random(len(above))
-    ranks = above + 1 + np.floor(drawn * ties).astype(np.int64)
-    return (ranks if missed is None else np.where(missed, 0, ranks)).astype(np.uint32)
+    places = np.floor(drawn * ties).astype(np.int64)
+    begins = np.arange(len(above)) if users is None else begins_of_runs(users)
+    sizes = np.diff(np.append(begins, len(above)))
+    counted = np.ones(len(above), bool) if missed is None else ~missed
+    if one_list:
+        lists = np.repeat(np.arange(len(sizes)), sizes)
+        _draw_apart(places, drawn, lists=lists, above=above, ties=ties, counted=counted)
+    ranks = np.where(counted, above + 1 + places, 0).astype(np.uint32)
+    return TargetRanks(ranks, None if (sizes == 1).all() else sizes.astype(np.uint32), one_list)
+
+
+def _draw_apart(
+    places: np.ndarray,
+    drawn: np.ndarray,
+    *,
+    lists: np.ndarray,
+    above: np.ndarray,
+    ties: np.ndarray,
+    counted: np.ndarray,
+) -> None:
+    """Give targets of one list and one score different places among equal scores, in place."""
+    order = np.lexsort((above, lists))
+    order = order[counted[order]]
+    starts_anew = (np.diff(lists[order]) != 0) | (np.diff(above[order]) != 0)
+    begins = np.concatenate([[0], np.flatnonzero(starts_anew) + 1])
+    ends = np.append(begins[1:], len(order))
+    # Behind the longest list equal scores are not counted: whatever is drawn there is a miss.
+    is_drawn = (ends - begins > 1) & (ends - begins <= ties[order[begins]])
+    for begin, end in zip(begins[is_drawn], ends[is_drawn], strict=True):
+        taken: list[int] = []
+        for target in order[begin:end]:
+            # One of the places that are left, counted from the first.
+            place = int(drawn[target] * (ties[target] - len(taken)))
+            for one in sorted(taken):
+                place += one <= place
+            places[target] = place
+            taken.append(place)

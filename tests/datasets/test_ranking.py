@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scalelab.datasets.evaluated import evaluated_rows
-from scalelab.train.ranking import ranking_metrics
+from scalelab.datasets.ranking import ranking_metrics, user_ranks
 
 
 def metrics(above: int, ties: int, k: int, missed: bool | None = None) -> dict[str, float]:
@@ -129,3 +129,44 @@ def test_some_users_are_taken_with_all_their_rows() -> None:
     assert evaluated_rows(lengths, 2, users).tolist() == [0, 1, 2, 8]
     assert evaluated_rows(lengths, 3, users).tolist() == [0, 1, 2, 4, 5, 8]
     assert evaluated_rows(lengths, 4, users).tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("one_list", [False, True])
+def test_drawn_ranks_have_the_metrics_on_average_and_differ_within_a_list(one_list: bool) -> None:
+    # Three lists: two targets of three equal scores, one alone, three of which one is missed.
+    users = np.array([3, 3, 3, 5, 8, 8, 8])
+    above, ties = np.array([1, 1, 6, 2, 0, 0, 0]), np.array([3, 3, 1, 4, 3, 3, 3])
+    missed = np.array([False] * 6 + [True])
+    drawn = [
+        user_ranks(above, ties, missed, users=users, one_list=one_list, seed=seed)
+        for seed in range(4000)
+    ]
+    ranks = np.array([one.ranks for one in drawn], np.int64)
+    assert all(one.num_targets is not None and list(one.num_targets) == [3, 1, 3] for one in drawn)
+    assert (ranks[:, 6] == 0).all()
+    for first, second in ((0, 1), (4, 5)):
+        assert (ranks[:, first] == ranks[:, second]).any() != one_list
+    for k in (1, 2, 3):
+        groups = users if one_list else None
+        expected = ranking_metrics(above, ties, missed, (k,), groups=groups)
+        inside = (ranks > 0) & (ranks <= k)
+        if one_list:
+            found = np.logical_or.reduceat(inside, [0, 3, 4], axis=1).mean()
+            assert expected[f"hr@{k}"] == pytest.approx(found, abs=0.02)
+        else:
+            assert expected[f"hr@{k}"] == pytest.approx(inside.mean(), abs=0.02)
+    again = user_ranks(above, ties, missed, users=users, one_list=one_list, seed=7)
+    assert (again.ranks == ranks[7]).all()
+
+
+def test_targets_behind_the_longest_list_stay_behind_it() -> None:
+    """Their equal scores are not counted, so that several have one place behind all k."""
+    behind, one = np.array([20, 20, 20, 20, 3]), np.array([1, 1, 1, 1, 1])
+    found = user_ranks(behind, one, None, users=np.zeros(5, int), one_list=True)
+    assert found.ranks.tolist() == [21, 21, 21, 21, 4]
+
+
+def test_targets_of_one_each_have_no_numbers() -> None:
+    found = user_ranks(np.array([0, 4]), np.array([1, 1]), None, users=np.array([2, 9]))
+    assert found.num_targets is None
+    assert found.ranks.tolist() == [1, 5]
