@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import duckdb
 import pytest
-from sweeping_helpers import RecordingObserver, hooks
+from sweeping_helpers import RecordingObserver, hooks, no_forecast
 
 from scalelab import api
 from scalelab.core.errors import LedgerError, SpecError
@@ -14,6 +14,7 @@ from scalelab.core.identity import RESULTS_VERSION
 from scalelab.core.records import Memory
 from scalelab.store.ledger import Ledger
 from scalelab.studies.forecast import Forecast
+from scalelab.workers.executors.inline import Inline
 
 
 def rows(path, sql):
@@ -406,3 +407,21 @@ def test_a_start_is_announced_after_the_ends_before_it(study, sweep, monkeypatch
     observer = Order()
     sweep(study(axes={"batch.size": [8, 16, 32]}), executor="processes", observer=observer)
     assert observer.events == ["start", "end"] * 3
+
+
+@pytest.mark.parametrize("due", [True, False])
+def test_the_executor_is_opened_while_the_driver_plans(study, sweep, monkeypatch, due):
+    """Its processes import meanwhile; with nothing to run it is not opened at all."""
+    if not due:
+        sweep(study())
+    seen = []
+    opened = Inline.open
+    monkeypatch.setattr(Inline, "open", lambda *a, **k: (seen.append("open"), opened(*a, **k))[1])
+
+    def forecast(specs, budget_bytes):
+        seen.append("predicted")
+        return no_forecast(specs, budget_bytes)
+
+    result = sweep(study(), hooks=hooks(forecast=forecast))
+    assert seen == (["open", "predicted"] if due else [])
+    assert set(result.counts) == {"done"}
