@@ -142,6 +142,9 @@ def _run(given: list[str]) -> int:
         return fail("interrupted", "interrupted", "", 130, as_json=as_json)
     except BrokenPipeError:
         return 0
+    except MemoryError as error:
+        hint = "this needs more memory than this machine has; give smaller numbers"
+        return fail("memory", f"out of memory: {error}", hint, 1, as_json=as_json)
     except Exception as error:
         if os.environ.get("SCALELAB_TRACEBACK"):
             raise

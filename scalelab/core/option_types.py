@@ -1,6 +1,7 @@
 """Say in words which values an annotation allows, and why a given value is refused."""
 
 import difflib
+import math
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -8,7 +9,18 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-__all__ = ["Bounds", "allowed", "annotation_of", "hint_for", "meaning_of", "section_of", "words_of"]
+__all__ = [
+    "Bounds",
+    "allowed",
+    "annotation_of",
+    "hint_for",
+    "meaning_of",
+    "refused_number",
+    "section_of",
+    "words_of",
+]
+
+_LARGEST = 2**63 - 1
 
 _WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -53,6 +65,21 @@ def meaning_of(annotation: Any) -> str:
 def annotation_of(field: FieldInfo) -> Any:
     """The annotation of a field, with the bounds that pydantic has taken out of it."""
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def refused_number(value: Any, annotation: Any) -> str | None:
+    """What to write in place of a number that no key takes, or of a boolean where only numbers are
+    taken; None for any other value.
+    """
+    # A ledger and numba hold 64 bits; a larger number would fail after hours of training.
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return f"write a whole number up to {_LARGEST}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "write a finite number"
+    plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if isinstance(value, bool) and plain in (int, float, int | None, float | None):
+        return "write a number"
+    return None
 
 
 def words_of(annotation: Any) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from scalelab.core import sources
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.loading import import_part
 from scalelab.core.locating import KINDS, Place, available, locate, short, singular
-from scalelab.core.option_types import hint_for
+from scalelab.core.option_types import hint_for, refused_number
 
 __all__ = ["KINDS", "Option", "available", "check_options", "load", "made", "options"]
 
@@ -117,9 +117,11 @@ def check_options(kind: str, name: str, given: dict[str, Any]) -> dict[str, Any]
             raise SpecError(f"{name!r} has no option {key!r}", hint)
     checked = {key: option.default for key, option in known.items()}
     for key, value in given.items():
+        message = f"{short(name)}: {key} = {value!r} is not allowed"
+        if (why := refused_number(value, known[key].annotation)) is not None:
+            raise SpecError(message, why)
         try:
             checked[key] = _adapter(place, digest, key).validate_python(value)
         except ValidationError as error:
-            message = f"{short(name)}: {key} = {value!r} is not allowed"
             raise SpecError(message, hint_for(known[key].annotation, value)) from error
     return checked

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     Field,
     NonNegativeInt,
@@ -19,7 +18,7 @@ from scalelab.core import plugins
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.locating import absolute
 from scalelab.core.renamed import new_name
-from scalelab.core.toml_sections import Section
+from scalelab.core.toml_sections import Numbers, Section
 
 __all__ = [
     "BatchSpec",
@@ -34,7 +33,11 @@ __all__ = [
 ]
 
 
-class PartSpec(BaseModel, frozen=True, extra="allow", use_attribute_docstrings=True):
+# Places of rows and positions are 32-bit numbers.
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+
+class PartSpec(Numbers, frozen=True, extra="allow", use_attribute_docstrings=True):
     """A part by name; keys that are not fields of the section are options of the part."""
 
     kind: ClassVar[str]
@@ -151,9 +154,9 @@ class BatchSpec(Section, frozen=True):
 
     packer: str = "first_fit"
     """How sequences are laid into rows, see scalelab list packers."""
-    size: PositiveInt = 128
+    size: Count = 128
     """User sequences (with the packer prefixes: prefixes of them) per training step."""
-    max_len: PositiveInt = 50
+    max_len: Count = 50
     """Positions of a row; longer histories keep their last max_len + 1 items."""
 
 
@@ -165,7 +168,7 @@ class NegativesSpec(PartSpec, frozen=True, extra="allow"):
 
     name: str = "uniform"
     """How negatives are drawn, see scalelab list negatives."""
-    num_negatives: PositiveInt = 256
+    num_negatives: Count = 256
     """Negatives drawn for each position, sequence or batch."""
     per: Literal["position", "sequence", "batch"] = "position"
     """What has negatives of its own."""

@@ -1,36 +1,37 @@
 """Read TOML files and check them; say in one clear line which key is wrong."""
 
 import copy
-import math
 import tomllib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator
 
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.locating import absolute
-from scalelab.core.option_types import annotation_of, hint_for, section_of
+from scalelab.core.option_types import annotation_of, hint_for, refused_number, section_of
 
-__all__ = ["Section", "checked", "first_comment", "parse_set", "read_toml"]
+__all__ = ["Numbers", "Section", "checked", "first_comment", "parse_set", "read_toml"]
 
-_LARGEST = 2**63 - 1
 _M = TypeVar("_M", bound=BaseModel)
 
 
-class Section(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
-    """A TOML section whose keys are all known."""
+class Numbers(BaseModel):
+    """A model whose number fields take what a ledger can hold."""
 
-    @field_validator("*")
+    @field_validator("*", mode="before")
     @classmethod
-    def _bounded(cls, value: Any) -> Any:
-        # A ledger and numba hold 64 bits; a larger number would fail after hours of training.
-        if isinstance(value, int) and abs(value) > _LARGEST:
-            raise ValueError(f"write a whole number up to {_LARGEST}")
-        if isinstance(value, float) and math.isinf(value):
-            raise ValueError("write a finite number")
+    def _bounded(cls, value: Any, info: ValidationInfo) -> Any:
+        assert info.field_name is not None
+        why = refused_number(value, cls.model_fields[info.field_name].annotation)
+        if why is not None:
+            raise ValueError(why)
         return value
+
+
+class Section(Numbers, frozen=True, extra="forbid", use_attribute_docstrings=True):
+    """A TOML section whose keys are all known."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Say what a run may take of a device, and what code is to take the device for."""
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from scalelab.core.errors import SpecError
 from scalelab.core.units import format_bytes
@@ -8,7 +10,7 @@ from scalelab.losses import Target
 from scalelab.measure.gpus import visible_gpus
 from scalelab.planning.devices import DeviceProfile
 
-__all__ = ["limit_bytes", "target_for"]
+__all__ = ["limit_bytes", "sizes_that_exist", "target_for"]
 
 
 def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
@@ -28,6 +30,20 @@ def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
     if device.kind == "cuda":
         return min(budget_bytes, device.memory_bytes - device.context_bytes)
     return budget_bytes
+
+
+@contextmanager
+def sizes_that_exist() -> Iterator[None]:
+    """Raises SpecError where a tensor would have more bytes than a number has room for."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Storage size calculation overflowed" not in str(error):
+            raise
+        raise SpecError(
+            "a tensor of this run would have more than 2^63 bytes",
+            "give smaller sizes, such as of model, batch or catalog",
+        ) from error
 
 
 def target_for(device: DeviceProfile) -> Target | None:

@@ -12,7 +12,7 @@ from scalelab.planning.cost import Cost
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_steps import FakeSteps, held_by, larger_of
 from scalelab.planning.host import resident_bytes, rolled_out_bytes
-from scalelab.planning.limits import limit_bytes, target_for
+from scalelab.planning.limits import limit_bytes, sizes_that_exist, target_for
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.prediction import Prediction
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
@@ -63,6 +63,7 @@ def predict(
     evaluator = evaluator_of(spec, data.num_items)
     with (
         others_faults(spec),
+        sizes_that_exist(),
         computing_with(spec.device.threads),
         products_in(spec.train.precision),
     ):

@@ -1,7 +1,7 @@
 """Forms that people's files have and that were once read wrongly, or refused without help."""
 
-import gzip
 import json
+from gzip import compress
 
 import duckdb
 import pyarrow as pa
@@ -161,12 +161,12 @@ CSV = b"user,item,ts\nu,a,2\nu,b,1\n"
 @pytest.mark.parametrize(
     ("name", "content", "message", "hint"),
     [
-        ("a.csv", gzip.compress(CSV), "is packed with gzip", ".csv.gz"),
+        ("a.csv", compress(CSV, mtime=0), "is packed with gzip", ".csv.gz"),
         ("a.csv.gz", CSV, "is not packed with gzip", "call it a.csv"),
         ("a.csv.zst", CSV, "is not packed with zstd", "call it a.csv"),
         ("a.txt.gz", b"1 2\n1 3\n", "is not packed with gzip", "call it a.txt"),
-        ("a.csv.gz", gzip.compress(CSV * 999)[:-30], "cannot be unpacked", "fetch"),
-        ("a.csv.gz", gzip.compress(gzip.compress(CSV)), "is packed with gzip", ".gz"),
+        ("a.csv.gz", compress(CSV * 999, mtime=0)[:-30], "cannot be unpacked", "fetch"),
+        ("a.csv.gz", compress(compress(CSV, mtime=0), mtime=0), "is packed with gzip", ".gz"),
         ("a.csv", b"PK\x03\x04" + b"\0" * 50, "zip archive or an Excel file", "unpack"),
         ("a.csv", b"\xd0\xcf\x11\xe0" + b"\0" * 50, "Excel", "to_parquet"),
         ("a.tsv", b"PAR1\x15\x04" + b"\0" * 50, "is a parquet file", ".parquet"),
@@ -179,7 +179,7 @@ CSV = b"user,item,ts\nu,a,2\nu,b,1\n"
         ("a.csv", b"# made today\n" + CSV, "no comma, tab, semicolon", "before the header"),
         ("a.csv", b"alice,book\nalice,pen\n", "no column called 'user'", "data.header = false"),
         ("a.csv.zip", b"PK\x03\x04", "cannot read 'a.csv.zip'", "unpack it"),
-        ("a.tar.gz", gzip.compress(b"x"), "cannot read 'a.tar.gz'", "unpack it"),
+        ("a.tar.gz", compress(b"x", mtime=0), "cannot read 'a.tar.gz'", "unpack it"),
         ("a.feather", b"ARROW1\0\0", "cannot read 'a.feather'", "to_parquet"),
         ("a.json", b'{"user": {"0": "u"}, "item": {"0": "a"}}\n', "objects or lists", "records"),
         ("a.jsonl", b'{"user": 1, "item": 2},\n{"user": 1}\n', "ends in a comma", "remove"),
@@ -200,7 +200,7 @@ def test_a_file_of_another_kind_is_named(tmp_path, name, content, message, hint)
         ("a.csv", CSV.decode().encode("utf-16-le"), {"encoding": "utf-16-le"}),
         ("a.csv", CSV.decode().encode("utf-16-be"), {"encoding": "utf-16-be"}),
         ("a.csv", CSV.decode().encode("utf-16"), {}),
-        ("a.csv.gz", gzip.compress(CSV[:20]) + gzip.compress(CSV[20:]), {}),
+        ("a.csv.gz", compress(CSV[:20], mtime=0) + compress(CSV[20:], mtime=0), {}),
         ("a.csv", CSV.replace(b"\n", b",\n"), {}),
         ("a.csv", b"BZh,PK,user,item,ts\n1,1,u,a,2\n1,1,u,b,1\n", {}),
     ],
