@@ -1,12 +1,13 @@
 """Read TOML files and check them; say in one clear line which key is wrong."""
 
 import copy
+import math
 import tomllib
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.locating import absolute
@@ -14,11 +15,22 @@ from scalelab.core.option_types import annotation_of, hint_for, section_of
 
 __all__ = ["Section", "checked", "first_comment", "parse_set", "read_toml"]
 
+_LARGEST = 2**63 - 1
 _M = TypeVar("_M", bound=BaseModel)
 
 
 class Section(BaseModel, frozen=True, extra="forbid", use_attribute_docstrings=True):
     """A TOML section whose keys are all known."""
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        # A ledger and numba hold 64 bits; a larger number would fail after hours of training.
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ValueError(f"write a whole number up to {_LARGEST}")
+        if isinstance(value, float) and math.isinf(value):
+            raise ValueError("write a finite number")
+        return value
 
 
 def read_toml(path: Path) -> dict[str, Any]:
