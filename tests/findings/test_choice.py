@@ -8,6 +8,7 @@ import pytest
 from scalelab.findings import choice
 from scalelab.findings.candidates import NDCG, Candidate, Group
 from scalelab.findings.choice import choose
+from scalelab.findings.user_ranks import UserGains
 from scalelab.findings.verdicts import Baseline, Verdict
 
 NO_VERDICT = Verdict(seeds=1, at_baseline=0, still_rising=0, below="")
@@ -37,7 +38,7 @@ def chosen(monkeypatch):
     """What is chosen among candidates, of whose test users the metric may be known."""
 
     def choose_among(*candidates, gains=None, baselines=()):
-        known = {(name,): np.asarray(found) for name, found in (gains or {}).items()}
+        known = {(name,): UserGains(found, None) for name, found in (gains or {}).items()}
         monkeypatch.setattr(choice, "user_gains", lambda ledger, keys, metric: known)
         group = Group(
             data="beauty",
