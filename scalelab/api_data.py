@@ -18,7 +18,7 @@ class _Data:
 
         `reader` None goes by the file's suffix. Raises DataError, SpecError.
         """
-        from scalelab.datasets.describe import describe
+        from scalelab.dataset_facts.describe import describe
         from scalelab.datasets.request import request
 
         return describe(request(file, reader, overrides_of(set)))

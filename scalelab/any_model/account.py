@@ -72,7 +72,7 @@ class StepAccount:
             self._memory = None
             self._allocator = _Allocator(self._device)
             self._account = ModuleAccount(
-                self._model, self._optimizer, self._device.type, self._allocator.run
+                self._model, self._optimizer, device_type=self._device.type, run=self._allocator.run
             )
             stack.enter_context(self._account)
             self._active = stack.pop_all()

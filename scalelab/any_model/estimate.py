@@ -114,8 +114,8 @@ def estimate(
     step: Step,
     inputs: Any,
     optimizer: Optimizer | None,
-    device: DeviceProfile,
     *,
+    device: DeviceProfile,
     budget_bytes: int | None = None,
     accumulate: int = 1,
 ) -> Estimate:
@@ -155,11 +155,11 @@ def estimate(
                 update()
             window = account.num_events
             update()
-    return _estimate(account, window, cost, device, limit)
+    return _estimate(account, window=window, cost=cost, device=device, limit=limit)
 
 
 def _estimate(
-    account: FakeStep, window: int, cost: Cost, device: DeviceProfile, limit: int
+    account: FakeStep, *, window: int, cost: Cost, device: DeviceProfile, limit: int
 ) -> Estimate:
     events = tuple(account.module_events())
     allocated = reserved = used = None

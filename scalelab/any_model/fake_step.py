@@ -47,7 +47,7 @@ class FakeStep(ModuleAccount):
             self._workspaces = workspaces_for(device)
             _choose_foreach(optimizer)
         run = self._trials.run if self._on_cuda is None else self._run_on_cuda
-        super().__init__(model, optimizer, "meta", run, inputs)
+        super().__init__(model, optimizer, device_type="meta", run=run, inputs=inputs)
 
     def around(self) -> AbstractContextManager[Any]:
         """What is active outside the account."""

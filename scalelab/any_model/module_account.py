@@ -68,6 +68,7 @@ class ModuleAccount(Account):
         self,
         model: nn.Module,
         optimizer: Optimizer | None,
+        *,
         device_type: str = "cpu",
         run: Any = None,
         inputs: list[Tensor] | None = None,

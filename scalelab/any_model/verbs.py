@@ -66,7 +66,7 @@ def estimate(
         step,
         inputs,
         optimizer,
-        load_device(on),
+        device=load_device(on),
         budget_bytes=budget_bytes,
         accumulate=accumulate,
     )
@@ -92,4 +92,4 @@ def estimate_file(
     budget_bytes = parse_bytes(budget) if budget is not None else None
     device = load_device(on)
     given = given_by(target)
-    return predicted(*given, device, budget_bytes=budget_bytes, accumulate=accumulate)
+    return predicted(*given, device=device, budget_bytes=budget_bytes, accumulate=accumulate)

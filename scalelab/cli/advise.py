@@ -75,7 +75,12 @@ def main(
                 found = api.advise(data, **options, report=report)
             else:
                 found = _run(
-                    data, options | {"report": report}, memory, ledger, workers, quiet=quiet
+                    data,
+                    options=options | {"report": report},
+                    memory=memory,
+                    ledger=ledger,
+                    workers=workers,
+                    quiet=quiet,
                 )
     finally:
         gc.enable()
@@ -104,11 +109,11 @@ def main(
 
 def _run(
     data: str | None,
+    *,
     options: dict[str, Any],
     memory: str | None,
     ledger: Path | None,
     workers: int,
-    *,
     quiet: bool,
 ) -> dict[str, Any]:
     from scalelab.cli.watch import watching

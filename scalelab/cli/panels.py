@@ -150,11 +150,11 @@ def finished_table(runs: tuple[Finished, ...], labels: tuple[str, ...], width: i
 
 def pareto_table(
     pareto_front: tuple[Point, ...],
+    *,
     budgets: tuple[int, ...],
     labels: tuple[str, ...],
     width: int,
     lines: int,
-    *,
     metric: str,
 ) -> Table:
     """The Pareto front by `metric` and memory, best first.

@@ -146,7 +146,11 @@ def _show_pareto_front(
     if points:
         sizes = {row["data_fingerprint"]: row["num_items"] or 0 for row, _ in found}
         metric = name_of_metrics(finished.metric for _, finished in found)
-        console().print(_pareto_table(points, metric, budget_bytes, baselines, sizes))
+        console().print(
+            _pareto_table(
+                points, metric=metric, budget_bytes=budget_bytes, baselines=baselines, sizes=sizes
+            )
+        )
 
 
 def _rows(result: "SweepResult") -> dict[str, dict[str, Any]]:
@@ -187,6 +191,7 @@ def _results_table(runs: list[Finished]) -> Any:
 
 def _pareto_table(
     points: tuple[Point, ...],
+    *,
     metric: str,
     budget_bytes: int | None,
     baselines: list[dict[str, Any]],

@@ -131,7 +131,16 @@ class _Body:
         if name == "pareto":
             points, budgets = now.pareto_front, now.budgets
             metric = name_of_metrics(now.metrics)
-            return [pareto_table(points, budgets, now.labels, width, lines - 1, metric=metric)]
+            return [
+                pareto_table(
+                    points,
+                    budgets=budgets,
+                    labels=now.labels,
+                    width=width,
+                    lines=lines - 1,
+                    metric=metric,
+                )
+            ]
         if name == "finished":
             return [finished_table(now.finished[-(lines - 1) :], now.labels, width)]
         return lines_of_messages[:lines] if self._answer else lines_of_messages[-lines:]

@@ -46,7 +46,9 @@ def ahead_targets(
     users = users[_are_enough(*whole_and_untrained(interactions, split.train, users), steps)]
     ends, known = interactions.offsets[users + 1], known_items(interactions, split.train)
     return {
-        f"ahead-{step}": held_out_at(interactions, users, ends - steps + step - 1, known)
+        f"ahead-{step}": held_out_at(
+            interactions, users=users, places=ends - steps + step - 1, known=known
+        )
         for step in range(1, steps + 1)
     }
 

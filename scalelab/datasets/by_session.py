@@ -48,7 +48,9 @@ def by_session(
     for name, sessions in (("validation", order[first:second]), ("test", order[second:])):
         until = starts.copy()
         until[sessions] = ends[sessions]
-        held_out = window_targets(interactions, starts + 1, until, known, targets)
+        held_out = window_targets(
+            interactions, begins=starts + 1, ends=until, known=known, targets=targets
+        )
         if len(held_out) == 0:
             raise DataError(
                 f"no {name} session has two interactions", "change data.cut and data.valid_cut"

@@ -26,6 +26,7 @@ def earlier_lengths(test: np.ndarray, positions: int, test_items: int = 1) -> di
 def earlier_targets(
     interactions: Interactions,
     split: Split,
+    *,
     rows: np.ndarray,
     positions: int,
     test_items: int = 1,
@@ -39,5 +40,7 @@ def earlier_targets(
     for back, name in enumerate(earlier_lengths(lengths, positions, test_items), start=1):
         has_one = lengths - test_items - back > 0
         places = ends[has_one] - test_items - back
-        found[name] = held_out_at(interactions, test.users[rows][has_one], places, known)
+        found[name] = held_out_at(
+            interactions, users=test.users[rows][has_one], places=places, known=known
+        )
     return found

@@ -71,7 +71,7 @@ def global_time(
     )
     known = known_items(interactions, train)
     parts: list[HeldOut] = [
-        window_targets(interactions, begins, until, known, targets)
+        window_targets(interactions, begins=begins, ends=until, known=known, targets=targets)
         for begins, until in ((trained, valid_ends), (valid_ends, ends))
     ]
     for what, some in (("train", took_part), ("validate", parts[0]), ("test", parts[1])):

@@ -100,7 +100,7 @@ def leave_one_out(interactions: Interactions, test_items: int = 1) -> Split:
         ends=np.where(long_enough, ends - test_items - 1, ends),
     )
     dropped = {"users too short to be evaluated (trained on whole)": len(starts) - len(users)}
-    return _with_targets(interactions, train, users, dropped, test_items)
+    return _with_targets(interactions, train, users=users, dropped=dropped, test_items=test_items)
 
 
 def temporal(interactions: Interactions, quantile: float, last: int | None = None) -> Split:
@@ -134,7 +134,7 @@ def temporal(interactions: Interactions, quantile: float, last: int | None = Non
     starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
     train = Histories(item_ids=interactions.item_ids, starts=starts[trained], ends=ends[trained])
     dropped = {"test users too short to be evaluated": int(is_test.sum()) - len(users)}
-    return _with_targets(interactions, train, users, dropped)
+    return _with_targets(interactions, train, users=users, dropped=dropped)
 
 
 def cut_time(times: np.ndarray, quantile: float) -> int:
@@ -155,6 +155,7 @@ def split_lengths(
 def _with_targets(
     interactions: Interactions,
     train: Histories,
+    *,
     users: np.ndarray,
     dropped: dict[str, int],
     test_items: int = 1,
@@ -163,8 +164,8 @@ def _with_targets(
     ends = interactions.offsets[users + 1]
     return Split(
         train=train,
-        valid=held_out_at(interactions, users, ends - test_items - 1, known),
-        test=held_out_at(interactions, users, ends - 1, known),
+        valid=held_out_at(interactions, users=users, places=ends - test_items - 1, known=known),
+        test=held_out_at(interactions, users=users, places=ends - 1, known=known),
         dropped={reason: count for reason, count in dropped.items() if count},
         num_items=interactions.num_items,
     )
@@ -179,6 +180,7 @@ def known_items(interactions: Interactions, train: Histories) -> np.ndarray:
 
 def held_out_at(
     interactions: Interactions,
+    *,
     users: np.ndarray,
     places: np.ndarray,
     known: np.ndarray,

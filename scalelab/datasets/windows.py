@@ -21,6 +21,7 @@ __all__ = ["window_targets"]
 
 def window_targets(
     interactions: Interactions,
+    *,
     begins: np.ndarray,
     ends: np.ndarray,
     known: np.ndarray,
@@ -35,7 +36,7 @@ def window_targets(
     first = np.maximum(begins, starts + 1)
     if targets == "last":
         users = np.flatnonzero(ends > first)
-        return held_out_at(interactions, users, ends[users] - 1, known)
+        return held_out_at(interactions, users=users, places=ends[users] - 1, known=known)
     from_start = begins if targets == "all" else first
     has_some = (ends > from_start) & (from_start > starts)
     users = np.flatnonzero(has_some)
@@ -44,10 +45,12 @@ def window_targets(
     places = np.arange(int(lengths.sum())) + np.repeat(begin - before, lengths)
     whose = np.repeat(users, lengths)
     if targets == "successive":
-        return held_out_at(interactions, whose, places, known)
+        return held_out_at(interactions, users=whose, places=places, known=known)
     is_first = _is_first(np.ascontiguousarray(interactions.item_ids), places, before, lengths)
     places, whose = places[is_first], whose[is_first]
-    held_out = held_out_at(interactions, whose, places, known, ends=begins[whose])
+    held_out = held_out_at(
+        interactions, users=whose, places=places, known=known, ends=begins[whose]
+    )
     return replace(held_out, as_sets=True)
 
 

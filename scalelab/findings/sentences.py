@@ -44,15 +44,23 @@ def answer(
     where the ledger has others too, and those that it took from them. Raises SpecError,
     LedgerError.
     """
-    ids = _ids(ledger, study)
-    request = study_request(ledger, ids, study)
-    if budget_bytes is None and request is not None and request.memory is not None:
-        budget_bytes = parse_bytes(request.memory)
-    groups = groups_of(ledger, budget_bytes, ids)
-    metrics = sorted({group.metric for group in groups})
-    baselines = {metric: baselines_of(ledger, metric) for metric in {*metrics, QUALITY_KEY}}
+    with ledger.reading():
+        ids = _ids(ledger, study)
+        request = study_request(ledger, ids, study)
+        if budget_bytes is None and request is not None and request.memory is not None:
+            budget_bytes = parse_bytes(request.memory)
+        groups = groups_of(ledger, budget_bytes, ids)
+        metrics = sorted({group.metric for group in groups})
+        baselines = {metric: baselines_of(ledger, metric) for metric in {*metrics, QUALITY_KEY}}
     found = [
-        _sentence(ledger, group, baselines, request, budget_bytes, several=len(groups) > 1)
+        _sentence(
+            ledger,
+            group,
+            baselines=baselines,
+            request=request,
+            budget_bytes=budget_bytes,
+            several=len(groups) > 1,
+        )
         for group in groups[:_MOST]
     ]
     lines = [sentence.text for sentence in found] or ["This ledger has no runs yet."]
@@ -90,10 +98,10 @@ def _ids(ledger: Ledger, study: str | None) -> list[str] | None:
 def _sentence(
     ledger: Ledger,
     group: Group,
+    *,
     baselines: Mapping[str, Mapping[tuple[str, str], list[Baseline]]],
     request: StudyRequest | None,
     budget_bytes: int | None,
-    *,
     several: bool,
 ) -> Sentence:
     choice, place = None, (group.data_fingerprint or "", group.protocol)
@@ -106,7 +114,7 @@ def _sentence(
         metric=group.metric,
         text=f"{group.data}: {text}" if several else text,
         clauses=clauses,
-        next=_next(ledger, choice, group, request, budget_bytes),
+        next=_next(ledger, choice, group=group, request=request, budget_bytes=budget_bytes),
         **_numbers(choice, baselines[QUALITY_KEY].get(place, [])),
     )
 
@@ -179,6 +187,7 @@ def _pick(one: Candidate, choice: Choice) -> Pick:
 def _next(
     ledger: Ledger,
     choice: Choice | None,
+    *,
     group: Group,
     request: StudyRequest | None,
     budget_bytes: int | None,

@@ -45,7 +45,7 @@ class S3Rec(nn.Module):
     `pretrain_batch_size` = 100; a first item alone, which has no context, is left out here). With
     "histories" each history is one sample in an epoch. The attributes stay at what their
     frequencies alone give for long before they are learned, and a pre-training that ends there
-    changes little: on an eighth of amazon-beauty they began to fall after 1,600 updates of 100
+    changes little: on an eighth of amazon-beauty they began to fall after 1,200 updates of 100
     prefixes, and not in 2,200 of 20 histories. The ledger has each objective of each epoch in
     `metrics`, with the split `pretrain`.
     """

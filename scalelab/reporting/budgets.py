@@ -34,7 +34,7 @@ def budgets_of(ledger: Ledger, study: str | None) -> dict[str, float]:
 
 
 def budget_layers(
-    chart_data: theme.ChartData, rows: pa.Table, column: str, cost: str, across: alt.Scale
+    chart_data: theme.ChartData, rows: pa.Table, *, column: str, cost: str, across: alt.Scale
 ) -> list[alt.Chart]:
     """A line at the limit, with its value; words alone where it lies beyond the axis."""
     budget = next(iter(theme.values(rows, column)), None)

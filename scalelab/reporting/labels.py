@@ -32,7 +32,14 @@ def place(
         half = len(label.text) * _CHARACTER / 2
         best = min(
             _candidates(label, half),
-            key=lambda move: _cost(_box(label, move, half), move, taken, points, width, height),
+            key=lambda move: _cost(
+                _box(label, move, half),
+                move,
+                taken=taken,
+                points=points,
+                width=width,
+                height=height,
+            ),
         )
         taken.append(_box(label, best, half))
         moved = Label(text=label.text, x=label.x, y=label.y, dx=best[0], dy=best[1])
@@ -56,6 +63,7 @@ def _box(label: Label, move: tuple[float, float], half: float) -> _Box:
 def _cost(
     box: _Box,
     move: tuple[float, float],
+    *,
     taken: Sequence[_Box],
     points: Sequence[tuple[float, float]],
     width: float,

@@ -165,20 +165,24 @@ def page(
 
     `metric` is what its charts of quality show, and a column of its table.
     """
-    chosen = list(charts) if charts else chart_names(ledger)
-    made = ledger.query("SELECT created_by FROM meta").to_pylist()[0]["created_by"]
     keys = Keys()
-    found = collect(ledger, keys, metric)
+    with ledger.reading():
+        chosen = list(charts) if charts else chart_names(ledger)
+        made = ledger.query("SELECT created_by FROM meta").to_pylist()[0]["created_by"]
+        found = collect(ledger, keys, metric)
+        tables: dict[str, Any] = {
+            "title": sections.title(ledger),
+            "notes": data_notes(ledger),
+            "head": sections.head(ledger),
+            "sections": sections.sections(ledger),
+            "studies": sections.studies(ledger),
+        }
     return _rendered(
-        title=sections.title(ledger),
+        **tables,
         answer=as_html(answer(ledger), on_page=True),
-        notes=data_notes(ledger),
-        head=sections.head(ledger),
         configurations=found,
         losses=[(name, colour_of(name)) for name in sorted({row.loss for row in found.rows})],
         charts=[_drawn_or_reason(ledger, by_metric(chart, metric), keys) for chart in chosen],
-        sections=sections.sections(ledger),
-        studies=sections.studies(ledger),
         source=f"Drawn from {ledger.path.name}, created by {made}. This page needs no network.",
         refresh_s=refresh_s,
     )

@@ -79,9 +79,11 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     in 10^9 bytes. Raises DataError for a table that cannot be read.
     """
     theirs = read_published(published)
-    ours = ledger.query(_OURS).to_pylist()
+    with ledger.reading():
+        ours = ledger.query(_OURS).to_pylist()
+        values = ledger.query(_FIGURES, {"gb": _GB}).to_pylist()
     figures: dict[tuple[str, str | None, str], list[float]] = {}
-    for row in ledger.query(_FIGURES, {"gb": _GB}).to_pylist():
+    for row in values:
         key = (row["configuration"], row["device"], row["metric"])
         figures.setdefault(key, []).append(row["value"])
     rows: list[dict[str, Any]] = []
@@ -98,9 +100,10 @@ def unmatched(ledger: Ledger, published: Path, *, own_data_only: bool = False) -
     """The published figures without a row in `compare`, one line each, with the reason; with
     `own_data_only` those on data sets that the ledger has runs on.
     """
-    ours = ledger.query(_OURS).to_pylist()
+    with ledger.reading():
+        ours = ledger.query(_OURS).to_pylist()
+        found = compare(ledger, published).to_pylist()
     data_sets = {_plain(own["dataset"]) for own in ours}
-    found = compare(ledger, published).to_pylist()
     names = ("dataset", "model", "loss")
     known = {(*(row[n] for n in names), row["metric"], row["published_protocol"]) for row in found}
     lines: dict[str, None] = {}

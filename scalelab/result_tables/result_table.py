@@ -128,15 +128,16 @@ def make_table(
     one data set, protocol, device, results version and metric that chose at a time. Raises
     SpecError for names that the ledger does not have, LedgerError.
     """
-    if metrics is None:
-        metrics = list(dict.fromkeys((*metrics_of(ledger), *_USUAL)))
-    if not rows or not metrics:
+    if not rows or (metrics is not None and not metrics):
         raise SpecError("a table needs rows and metrics", "add --rows loss --metrics ndcg@10")
     twice = [name for name in rows if name in columns or rows.count(name) > 1]
     if twice:
         raise SpecError(f"{twice[0]!r} is named twice among rows and columns", "name it once")
-    checked = check_metrics(ledger, metrics)
-    found = candidates(ledger, checked, study=study, hidden=(*rows, *columns))
+    with ledger.reading():
+        if metrics is None:
+            metrics = list(dict.fromkeys((*metrics_of(ledger), *_USUAL)))
+        checked = check_metrics(ledger, metrics)
+        found = candidates(ledger, checked, study=study, hidden=(*rows, *columns))
     if not found:
         raise SpecError("no run has finished", "sweep first, or name another --study")
     grouped = group(found, rows, columns)
@@ -192,7 +193,14 @@ def make_table(
                 },
             ),
         ),
-        figures=_tidy(grouped, rows, columns, shown, marks, significance),
+        figures=_tidy(
+            grouped,
+            rows=rows,
+            columns=columns,
+            metrics=shown,
+            marks=marks,
+            significance=significance,
+        ),
     )
 
 
@@ -246,6 +254,7 @@ def _marks(
 
 def _tidy(
     grouped: Grouped,
+    *,
     rows: Sequence[str],
     columns: Sequence[str],
     metrics: Sequence[str],

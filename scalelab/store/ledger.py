@@ -6,6 +6,7 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,10 @@ __all__ = ["Attempt", "Ledger", "WaitingRecords"]
 _CHILDREN = ("metrics", "memory", "timeline", "samples", "environments", "user_ranks")
 # A store that takes longer is tried again; its records are kept beside the ledger meanwhile.
 _STORE_PATIENCE_S = 5.0
+# The ledger that this thread keeps open for several queries, and its connection.
+_kept_open: ContextVar[tuple[Path, duckdb.DuckDBPyConnection] | None] = ContextVar(
+    "_kept_open", default=None
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +119,22 @@ class Ledger:
         rows = self.query("SELECT DISTINCT data_fingerprint, protocol, name, k FROM baselines")
         return {tuple(row.values()) for row in rows.to_pylist()}
 
+    @contextmanager
+    def reading(self) -> Generator[None, None, None]:
+        """Open the ledger once for all queries of this thread inside, which see the same rows.
+
+        Nobody can write meanwhile: only read inside, and draw or compute afterwards.
+        """
+        with self._open_to_read() as connection:
+            token = _kept_open.set((self.path, connection))
+            try:
+                yield
+            finally:
+                _kept_open.reset(token)
+
     def query(self, sql: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> pa.Table:
         """The rows that `sql` selects. It reads the ledger, nothing else, and never writes."""
-        with self._open() as connection:
+        with self._open_to_read() as connection:
             try:
                 check_reads_only(connection, sql)
                 relation: Any = connection.sql(with_products(sql), params=params)
@@ -178,6 +196,15 @@ class Ledger:
                 store, waiting=waiting, left_running=tuple(left), patience_s=patience_s
             ) as writer:
                 yield writer
+
+    @contextmanager
+    def _open_to_read(self) -> Generator[duckdb.DuckDBPyConnection, None, None]:
+        kept = _kept_open.get()
+        if kept is not None and kept[0] == self.path:
+            yield kept[1]
+            return
+        with self._open() as connection:
+            yield connection
 
     @contextmanager
     def _open(self, write: bool = False) -> Generator[duckdb.DuckDBPyConnection, None, None]:

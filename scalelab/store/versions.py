@@ -40,10 +40,12 @@ def create(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with opened(draft, write=True) as connection:
+            connection.begin()  # one commit, not one for each table and view
             connection.execute(schema_sql())
             now = datetime.now(UTC).replace(tzinfo=None)
             row = [SCHEMA_VERSION, created_by(), now]
             connection.execute("INSERT INTO meta VALUES (?, ?, ?)", row)
+            connection.commit()
         # Not os.replace: of two processes that create it at once, the second keeps the first's.
         os.link(draft, path)
     except FileExistsError:

@@ -93,7 +93,14 @@ def advise(
     if not fitting:
         hint = "raise --memory, lower --headroom, or name a larger device with --on"
         raise SpecError(plan_sentence([document for _, document in found]), hint)
-    chosen, schedule = _choose(request, base_sections, fitting, varied, predictor, report)
+    chosen, schedule = _choose(
+        request,
+        sections=base_sections,
+        fitting=fitting,
+        varied=varied,
+        predictor=predictor,
+        report=report,
+    )
     for each, document in found:
         document["chosen"] = any(each is taken for taken, _ in chosen)
         document["left_out_because"] = _why_left_out(document, request)
@@ -166,6 +173,7 @@ def _offered(
 
 def _choose(
     request: Request,
+    *,
     sections: dict[str, Any],
     fitting: list[tuple[Candidate, dict[str, Any]]],
     varied: list[str],
@@ -179,7 +187,14 @@ def _choose(
     first_size = fitting[0][0].keys["batch.size"]
     if request.hours is None:
         return [pair for pair in fitting if pair[0].keys["batch.size"] == first_size], None
-    epochs = _epochs(request, sections, fitting, varied, predictor, report)
+    epochs = _epochs(
+        request,
+        sections=sections,
+        fitting=fitting,
+        varied=varied,
+        predictor=predictor,
+        report=report,
+    )
     most = fitting[0][1]["spec"]["train"]["epochs"]
     chosen: list[int] = []
     schedule = None
@@ -201,6 +216,7 @@ def _choose(
 
 def _epochs(
     request: Request,
+    *,
     sections: dict[str, Any],
     fitting: list[tuple[Candidate, dict[str, Any]]],
     varied: list[str],

@@ -35,6 +35,7 @@ def first_round(
 def run_rounds(
     halving: HalvingSpec,
     configurations: Sequence[Configuration],
+    *,
     run_round: Callable[[Sequence[Configuration]], Sequence[str] | None],
     ledger: Ledger,
     tell: Callable[[str], None],

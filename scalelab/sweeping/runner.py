@@ -172,8 +172,13 @@ class _Sweep:
                         done = not (stops.count or driver.num_late)
                         return [job.fingerprint for job in planner.jobs(these)] if done else None
 
-                    tell = self.observer.on_message
-                    run_rounds(self.study.halving, configurations, run_round, ledger, tell)
+                    run_rounds(
+                        self.study.halving,
+                        configurations,
+                        run_round=run_round,
+                        ledger=ledger,
+                        tell=self.observer.on_message,
+                    )
                 elif self.study.search is None:
                     self._grid(start, stops, planner, configurations)
                 else:
@@ -229,7 +234,7 @@ class _Sweep:
             return self.jobs[planner.jobs([configuration])[0].fingerprint]
 
         run_search, search = search_functions(self.study, self.overrides)
-        run_search(search, start.driver, ledger, writer, plan_trial)
+        run_search(search, start.driver, ledger=ledger, writer=writer, plan_trial=plan_trial)
 
     def _planner(self, attempts: Mapping[str, Attempt]) -> Planner:
         return Planner(

@@ -21,6 +21,7 @@ _FIGURES = """
 def run_search(
     search: Search,
     driver: Driver,
+    *,
     ledger: Ledger,
     writer: LedgerWriter,
     plan_trial: Callable[[Configuration], Job],

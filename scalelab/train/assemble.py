@@ -199,8 +199,8 @@ def assemble(spec: RunSpec, data: Data | None = None) -> Trainer:
     earlier = earlier_targets(
         data.interactions,
         data.split,
-        rows,
-        spec.evaluate.positions,
+        rows=rows,
+        positions=spec.evaluate.positions,
         test_items=spec.data.test_items,
     )
     return Trainer(

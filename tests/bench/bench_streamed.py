@@ -3,7 +3,8 @@
 Run with `python tests/bench/bench_streamed.py [POSITIONS:ITEMS ...]`; prints one line of JSON for
 each pair and number of threads. `ratio` is the median of the ratios of steps that ran one after the
 other. A pair is cross-entropy with AdamW, or with `sampled/` before it sampled softmax with 8,192
-shared negatives and lazy Adam against dense Adam. On a shared machine set OMP_WAIT_POLICY=PASSIVE:
+shared negatives and lazy Adam against dense Adam. `apart/` and `apart/sampled/` hold one of the two
+at a time, for catalogs of which both do not fit. On a shared machine set OMP_WAIT_POLICY=PASSIVE:
 threads that wait for each other count as work else.
 """
 
@@ -46,18 +47,29 @@ def trainer(items: int, positions: int, changes: dict[str, Any]) -> Trainer:
     return assemble(RunSpec.load("sasrec-synthetic", settings | changes))
 
 
-def compared(positions: int, items: int, rounds: int, changes: dict[str, Any]) -> dict[str, Any]:
-    """Processor seconds of both, taken in turn after one step of warming up."""
-    of_loss = {key: value for key, value in changes.items() if key in SHARED}
-    both = [trainer(items, positions, of_loss), trainer(items, positions, changes)]
-    seconds: list[list[float]] = [[], []]
+def seconds_of(positions: int, items: int, rounds: int, many: list[dict[str, Any]]) -> list[Any]:
+    """Processor seconds of the steps of each, taken in turn after one step of warming up."""
+    trainers = [trainer(items, positions, changes) for changes in many]
+    seconds: list[list[float]] = [[] for _ in many]
     for round_ in range(rounds + 1):
-        for number, each in enumerate(both):
+        for number, each in enumerate(trainers):
             batch = each.loader.batch(0, 0)
             start = time.process_time()
             each.step(batch, 1, round_)
             if round_:
                 seconds[number].append(time.process_time() - start)
+    return seconds
+
+
+def compared(
+    positions: int, items: int, rounds: int, changes: dict[str, Any], *, apart: bool
+) -> dict[str, Any]:
+    """The figures of one pair: the same without and with `changes` of the table's update."""
+    both = [{key: value for key, value in changes.items() if key in SHARED}, changes]
+    if apart:
+        seconds = [seconds_of(positions, items, rounds, [each])[0] for each in both]
+    else:
+        seconds = seconds_of(positions, items, rounds, both)
     dense, streamed = map(statistics.median, seconds)
     return {
         "threads": torch.get_num_threads(),
@@ -76,13 +88,14 @@ def main() -> None:
     streamed = {"train.table.update": "streamed"}
     adamw, lazy = ({"train.table.optimizer": name} for name in ("adamw", "lazy_adam"))
     for pair in sys.argv[1:] or PAIRS:
-        kind, _, sizes = pair.rpartition("/")
+        *kinds, sizes = pair.split("/")
         positions, items = map(int, sizes.split(":"))
-        changes = streamed | (lazy | SHARED if kind == "sampled" else adamw)
+        changes = streamed | (lazy | SHARED if "sampled" in kinds else adamw)
         rounds = 5 if positions * items < 2 * 10**9 else 3
         for threads in (1, 2):
             with computing_with(threads):
-                print(json.dumps(compared(positions, items, rounds, changes)), flush=True)
+                found = compared(positions, items, rounds, changes, apart="apart" in kinds)
+                print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,9 @@ def test_a_condition_in_a_toml_writes_and_reads_no_other_file(
     assert {file.name for file in folder.iterdir()} - before <= {f"{folder.name}.duckdb"}
 
 
-@pytest.mark.parametrize(("drop", "misses"), [("none", True), ("exact", False)])
+@pytest.mark.parametrize(
+    ("drop", "misses"), [("none", True), pytest.param("exact", False, marks=pytest.mark.slow)]
+)
 def test_targets_that_can_only_be_misses_are_told_beside_the_table(
     scalelab: Callable, plain_environment: Path, drop: str, misses: bool
 ) -> None:

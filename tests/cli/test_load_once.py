@@ -33,7 +33,7 @@ STUDY = 'base = "base.toml"\nrepeats = 2\n[axes]\n"batch.size" = [16, 32]\n'
     "command",
     [
         pytest.param(("sweep", "study.toml", "--executor", "inline"), marks=pytest.mark.slow),
-        ("sweep", "study.toml", "--dry-run"),
+        pytest.param(("sweep", "study.toml", "--dry-run"), marks=pytest.mark.slow),
         ("plan", "study.toml"),
     ],
     ids=["sweep", "dry run", "plan"],

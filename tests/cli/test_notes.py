@@ -46,9 +46,17 @@ def test_profile_prints_the_note_on_ties_once(scalelab: Callable, tied: Path) ->
     done = scalelab("profile", tied, "--quiet")
     assert done.code == 0, done.err
     assert done.out.count("ties: 50 % of the test targets") == 1
+
+
+@pytest.mark.slow
+def test_the_json_of_a_profile_has_the_notes_that_are_printed(
+    scalelab: Callable, tied: Path
+) -> None:
+    done = scalelab("profile", tied, "--quiet")
     document = scalelab("profile", tied, "--quiet", "--json").document
     assert document["tied_targets"] == 0.5
     assert document["notes"] == [line for line in done.out.splitlines() if line.startswith("ties")]
+    assert document["notes"]
 
 
 @pytest.mark.slow

@@ -61,6 +61,7 @@ def test_it_ends_with_results_front_ledger_and_what_to_type_next(
     assert "4 done before; ledger" in again.out or "4 done; ledger" in again.out
 
 
+@pytest.mark.slow
 def test_json_is_one_document_and_quiet_is_quiet(scalelab: Callable, study: Path) -> None:
     done = scalelab("sweep", study, "--executor", "inline", "--json", "--quiet")
     assert done.code == 0

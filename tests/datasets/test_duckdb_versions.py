@@ -18,7 +18,7 @@ CHILD = """
 import json, sys
 from pathlib import Path
 import duckdb
-from scalelab.datasets.describe import describe
+from scalelab.dataset_facts.describe import describe
 from scalelab.datasets.request import request
 found = {"duckdb": duckdb.__version__}
 for path in sorted(Path(sys.argv[1]).iterdir()):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import DataSpec, RunSpec, with_overrides
-from scalelab.datasets.describe import describe
+from scalelab.dataset_facts.describe import describe
 from scalelab.datasets.global_time import global_time, moment
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import Dataset, load, split

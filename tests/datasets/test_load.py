@@ -10,8 +10,8 @@ import pytest
 
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import DataSpec, RunSpec
+from scalelab.dataset_facts.describe import describe
 from scalelab.datasets.convert import convert
-from scalelab.datasets.describe import describe
 from scalelab.datasets.load import Dataset, fingerprint, lengths, load, split
 from scalelab.datasets.request import request
 from scalelab.train.data import load_data
@@ -175,7 +175,7 @@ def test_facts_say_why_a_split_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("counts", "gini"), [([5, 5, 5, 5], 0.0), ([0, 0, 0, 8], 0.75)])
 def test_gini(counts, gini):
-    from scalelab.datasets.describe import gini as found
+    from scalelab.dataset_facts.describe import gini as found
 
     assert found(np.array(counts)) == pytest.approx(gini)
 

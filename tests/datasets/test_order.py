@@ -8,8 +8,8 @@ import pytest
 
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import DataSpec, RunSpec
+from scalelab.dataset_facts.describe import describe
 from scalelab.datasets.convert import convert
-from scalelab.datasets.describe import describe
 from scalelab.datasets.load import Dataset, load
 from scalelab.datasets.order import arrange, tied_shares
 from scalelab.datasets.request import request

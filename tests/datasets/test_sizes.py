@@ -99,7 +99,7 @@ def test_a_packed_log_is_read(tmp_path, small_limits, suffix):
     assert load(DataSpec(path=str(path))).num_interactions == 100_000
 
 
-@pytest.mark.parametrize("size", [30 << 20, 130 << 20])
+@pytest.mark.parametrize("size", [30 << 20, pytest.param(130 << 20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "inter", "txt", "jsonl", "json"])
 def test_an_endless_last_line_is_never_dropped(tmp_path, suffix, size):
     """DuckDB drops it without a word where it exceeds its buffer."""

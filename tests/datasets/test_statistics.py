@@ -7,11 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from scalelab.datasets.describe import describe
+from scalelab.dataset_facts.describe import describe
+from scalelab.dataset_facts.statistics import sequence_statistics, zipf_exponent
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import Dataset
 from scalelab.datasets.request import request
-from scalelab.datasets.statistics import sequence_statistics, zipf_exponent
 
 
 def interactions(histories: list[list[int]]) -> Interactions:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from scalelab.core.errors import DataError
 from scalelab.core.spec import DataSpec
+from scalelab.dataset_facts.describe import describe
 from scalelab.datasets.by_session import by_session
-from scalelab.datasets.describe import describe
 from scalelab.datasets.global_time import global_time
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import Dataset, lengths, load, split

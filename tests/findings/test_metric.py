@@ -225,6 +225,11 @@ def test_the_page_goes_by_that_metric(made, ledger):
     assert [row.loss for row in shown.rows if row.is_on_front] == ["rece"]
     heads = [column.text for column in shown.columns]
     assert {"valid HR@20", "test HR@20"} < set(heads)
+
+
+@pytest.mark.slow
+def test_the_text_and_the_charts_of_the_page_go_by_that_metric(made, ledger):
+    ledger.append(made())
     text = page.page(ledger)
     assert "test HR@20" in text
     assert "NDCG@10" not in text

@@ -15,6 +15,8 @@ from scalelab.losses.cross_entropy import CrossEntropy
 from scalelab.losses.dense_ce import DenseCE
 from scalelab.losses.rece import RECE
 
+from .rounding import softmax_rounding
+
 
 def gradients(loss, hidden_ND, items_VD, batch, scale=1.0):
     hidden_ND, items_VD = hidden_ND.clone().requires_grad_(), items_VD.clone().requires_grad_()
@@ -22,9 +24,9 @@ def gradients(loss, hidden_ND, items_VD, batch, scale=1.0):
     return value.detach(), *torch.autograd.grad(value, (hidden_ND, items_VD))
 
 
-def assert_equal(ours, theirs, rounding=0.0):
-    for one, other in zip(ours, theirs, strict=True):
-        assert (one - other).abs().max() <= 1e-10 * max(1, other.abs().max()) + rounding
+def assert_equal(ours, theirs, rounding=(0.0, 0.0, 0.0)):
+    for one, other, rounded in zip(ours, theirs, rounding, strict=True):
+        assert (one - other).abs().max() <= 1e-10 * max(1, other.abs().max()) + rounded
 
 
 @settings(max_examples=60)
@@ -78,11 +80,9 @@ def test_equals_dense_in_tiles_of_any_size(
         ours = gradients(tiled, hidden_ND, items_VD, batch, -2.5)
         with torch.no_grad():
             bare = tiled(hidden_ND, items_VD, batch) * -2.5
-    # A score is rounded by some 1e-16 of its size, so a softmax is off by as much; the gradient of
-    # the table has it times the hidden states. Where scores are 30 and less it is below 1e-10.
-    rounding = 2.5 * torch.finfo(torch.float64).eps * logits * float(hidden_ND.abs().max())
+    rounding = [2.5 * part for part in softmax_rounding(hidden_ND, items_VD)]
     assert_equal(ours, wanted, rounding)
-    assert_equal([bare], wanted[:1], rounding)
+    assert_equal([bare], wanted[:1], rounding[:1])
     if not include_padding and not last_is_padding:
         # Every chunk reaches every other: all items are visible.
         everything = RECE(n_buckets=1, n_extra_chunks=1)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from scalelab.core.errors import LedgerError
 from scalelab.core.records import Metric, Outcome, Record
+from scalelab.store import ledger as ledger_module
+from scalelab.store.ledger import Ledger
 
 CHILDREN = ("metrics", "memory", "timeline", "samples")
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
@@ -148,3 +150,26 @@ def test_a_study_is_kept_once(ledger):
     ledger.add_study("s", "new", "a = 2", now)
     wanted = {"study_id": "s", "name": "new", "spec_toml": "a = 2", "created_at": now}
     assert ledger.query("FROM studies").to_pylist() == [wanted]
+
+
+def test_queries_inside_reading_share_one_connection(fake, ledger, tmp_path, monkeypatch):
+    other = Ledger.create_or_open(tmp_path / "other.duckdb")
+    ledger.append([fake.record(index=0)])
+    visits = []
+    opened = ledger_module.opened
+
+    def counted(path, **options):
+        visits.append(path.name)
+        return opened(path, **options)
+
+    monkeypatch.setattr(ledger_module, "opened", counted)
+    count = "SELECT count(*) AS n FROM runs"
+    with ledger.reading(), ledger.reading():
+        found = [each.query(count)["n"][0].as_py() for each in (ledger, other, ledger)]
+    assert found == [1, 0, 1]
+    assert visits == [ledger.path.name, "other.duckdb"]
+    # It is closed again, also after an exception: somebody else may write.
+    with pytest.raises(LedgerError), ledger.reading():
+        ledger.query("SELECT nothing")
+    ledger.append([fake.record(index=1)])
+    assert ledger.query(count)["n"][0].as_py() == 2

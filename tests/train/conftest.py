@@ -17,7 +17,7 @@ TABLES = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Callable[..., RunSpec]:
     """The run with some keys changed, as keyword arguments or a mapping."""
     return lambda overrides=None: RunSpec.build(with_overrides(TABLES, overrides or {}))

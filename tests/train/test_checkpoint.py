@@ -2,8 +2,10 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -47,26 +49,48 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+class Undisturbed(NamedTuple):
+    """A run of three epochs, its checkpoint after the second one by file, and how it ends."""
+
+    spec: RunSpec
+    files: dict[str, Path]
+    history: object
+    weights: dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    spec = small({"train.epochs": 3})
+    trainer = assemble(spec)
+    history = trainer.fit().history
+    files = kept(spec, tmp_path_factory.mktemp("kept"))
+    return Undisturbed(spec, files, history, weights(trainer))
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("what", ["weights", "optimizer", "best", "facts"])
 def test_a_damaged_checkpoint_means_starting_anew(
-    small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str, damage: str
+    undisturbed: Undisturbed,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+    damage: str,
 ) -> None:
-    spec = small({"train.epochs": 3})
-    DAMAGE[damage](kept(spec, tmp_path)[what])
+    for path in undisturbed.files.values():
+        shutil.copy(path, tmp_path)
+    DAMAGE[damage](tmp_path / undisturbed.files[what].name)
     trained: list[int] = []
 
     class Count(Observer):
         def on_epoch_end(self, epoch: int, loss: float, metrics: dict[str, float]) -> None:
             trained.append(epoch)
 
-    undisturbed, trainer = assemble(spec), assemble(spec)
-    expected = undisturbed.fit()
+    trainer = assemble(undisturbed.spec)
     with trainer.observed_by([Count()]), caplog.at_level(logging.WARNING):
         fit = trainer.fit(keep=tmp_path)
     assert trained == [1, 2, 3]
-    assert fit.history == expected.history
-    assert same(weights(trainer), weights(undisturbed))
+    assert fit.history == undisturbed.history
+    assert same(weights(trainer), undisturbed.weights)
     said = [record.getMessage() for record in caplog.records]
     missing = (what, damage) == ("facts", "gone")
     assert [("damaged; starting anew" in line) for line in said] == ([] if missing else [True])

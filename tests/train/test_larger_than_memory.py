@@ -1,5 +1,6 @@
 """A compact data set trains where its arrays do not fit into memory: they stay files."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,8 @@ from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_compact
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import split as split_of
+from scalelab.planning.devices import load_device
+from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble, load_data
 
 SPLITS = {
@@ -82,17 +85,34 @@ def settings_of(split: str) -> dict[str, object]:
     }
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Items of 80 MB and times of 160 MB."""
+    return compact(tmp_path_factory.mktemp("data") / "large", 20_000, 1_000)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits private memory as Linux counts it")
-def test_a_data_set_trains_in_less_memory_than_its_arrays_take(tmp_path: Path) -> None:
+def test_a_data_set_trains_in_less_memory_than_its_arrays_take(tmp_path: Path, large: Path) -> None:
     small = compact(tmp_path / "small", 400, 50)
-    large = compact(tmp_path / "large", 20_000, 1_000)
     assert (large / "item_ids.npy").stat().st_size > MORE_BYTES
     settings = [settings_of(split) for split in SPLITS]
     command = [sys.executable, "-c", SCRIPT, repr(settings), str(small), str(large)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert len(done.stdout.splitlines()) == 2 * len(SPLITS)
+
+
+@pytest.mark.slow
+def test_the_resident_memory_of_a_large_data_set_is_predicted(large: Path) -> None:
+    """Files that are mapped are resident too. Within 10 %: builds of torch differ."""
+    settings = settings_of("temporal") | {"data.path": str(large)}
+    words = [f"--set={key}={value}" for key, value in settings.items()]
+    command = [sys.executable, "-m", "scalelab", "profile", "sasrec-synthetic", *words, "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    measured = json.loads(done.stdout)["memory"]["process"]["host_rss"]["total"]
+    predicted = predict(RunSpec.load("sasrec-synthetic", settings), load_device("cpu"))
+    assert predicted.host_rss_bytes == pytest.approx(measured, rel=0.1)
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -44,13 +44,13 @@ def id_expression(
             return f"CAST({column} AS VARCHAR)", True
         return f"CAST({column} AS BIGINT)", False
     if kind in _EXACT:
-        return _of_floats(connection, column, kind, source, what)
+        return _of_floats(connection, column, kind=kind, source=source, what=what)
     text = column if kind == "VARCHAR" else f"CAST({column} AS VARCHAR)"
     return _of_text(connection, text, source, what)
 
 
 def _of_floats(
-    connection: duckdb.DuckDBPyConnection, column: str, kind: str, source: Location, what: str
+    connection: duckdb.DuckDBPyConnection, column: str, *, kind: str, source: Location, what: str
 ) -> tuple[str, bool]:
     is_bad = f"NOT isfinite({column}) OR {column} <> trunc({column})"
     bad, large, negative = one(
@@ -59,7 +59,9 @@ def _of_floats(
         f"count(*) FILTER ({column} < 0) FROM source",
     )
     if bad:
-        _refuse_numbers(source, what, bad, connection, column, is_bad)
+        _refuse_numbers(
+            source, what=what, bad=bad, connection=connection, value=column, is_bad=is_bad
+        )
     if large:
         raise DataError(
             f"{source}: {large} {what} ids are floats of {_EXACT[kind]} and more, which are "
@@ -98,7 +100,9 @@ def _of_text(
         "FROM source",
     )
     if rows == numbers and bad:
-        _refuse_numbers(source, what, bad, connection, value, fraction)
+        _refuse_numbers(
+            source, what=what, bad=bad, connection=connection, value=value, is_bad=fraction
+        )
     if rows == whole:
         plain = f"regexp_replace({value}, '\\.0*$', '')"
         if negative or long:
@@ -133,6 +137,7 @@ def _refuse_objects(
 
 def _refuse_numbers(
     source: Location,
+    *,
     what: str,
     bad: int,
     connection: duckdb.DuckDBPyConnection,

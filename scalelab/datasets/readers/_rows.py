@@ -81,7 +81,9 @@ def read_rows(
         f"SELECT {user_key} AS u, CAST({item_key} AS INTEGER) AS i{', t' if has_time else ''} "
         f"FROM clean{user_join}{item_join} ORDER BY {user_key}{', t' if has_time else ''}, r"
     )
-    item_ids, offsets, times, users = _stream(connection, query, count, has_time, into)
+    item_ids, offsets, times, users = _stream(
+        connection, query, count=count, has_time=has_time, into=into
+    )
     find_user_ids = None if user_is_text else lambda: users
     if user_is_text and into is not None:
         # Millions of texts take memory that training needs: only with a folder to work in.
@@ -169,7 +171,12 @@ def _number(connection: duckdb.DuckDBPyConnection, column: str, table: str) -> i
 
 
 def _stream(
-    connection: duckdb.DuckDBPyConnection, query: str, count: int, has_time: bool, into: Path | None
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    *,
+    count: int,
+    has_time: bool,
+    into: Path | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
     """Items, offsets, times, and the user of each history."""
     items = ArraySink(count, np.int32, into and into / "item_ids.npy")

@@ -44,7 +44,7 @@ class TableFormat:
 
 
 def table_format(
-    connection: duckdb.DuckDBPyConnection, files: Files, source: object, header: bool, quote: str
+    connection: duckdb.DuckDBPyConnection, files: Files, *, source: object, header: bool, quote: str
 ) -> TableFormat:
     """How the table in `files` is read. Without `header`, columns are called 1, 2, 3 ...
 
@@ -59,12 +59,12 @@ def table_format(
     if not all(first):
         raise DataError(f"{source} holds no interactions", "check the file")
     if files.format in (".csv", ".tsv"):
-        return _csv(files, first, source, header, quote)
+        return _csv(files, first=first, source=source, header=header, quote=quote)
     return _json(connection, files, first[0][0], source)
 
 
 def _csv(
-    files: Files, first: list[list[str]], source: object, header: bool, quote: str
+    files: Files, *, first: list[list[str]], source: object, header: bool, quote: str
 ) -> TableFormat:
     tabs = files.format == ".tsv" and "\t" in first[0][0]
     delimiter = "\t" if tabs else _delimiter(first[0][0])

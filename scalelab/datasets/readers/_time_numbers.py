@@ -66,6 +66,7 @@ def _of_packed_dates(
     number: str,
     pattern: str,
     source: Location,
+    *,
     maybe: bool,
 ) -> Clock | None:
     """Numbers such as 20200131; None where most are not dates, or `maybe` and any is not."""

@@ -78,7 +78,9 @@ class Table:
             hint += f"; {to_do}" if (to_do := advice(source.parts[0].name)) else ""
             raise DataError(f"the reader 'table' cannot read {source.parts[0].name!r}", hint)
         with opened(source, self.encoding, into) as (files, connection):
-            table = table_format(connection, files, source, self.header, self.quote)
+            table = table_format(
+                connection, files, source=source, header=self.header, quote=self.quote
+            )
             _name_the_reader(table.names, source)
             options = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
             columns = choose(table.names, options, source, table.repeated)

@@ -141,15 +141,27 @@ class Learning:
     def _panels(
         self, chart_data: theme.ChartData, rows: pa.Table, all_rows: pa.Table, place: str
     ) -> alt.HConcatChart:
-        panels = [self._panel(chart_data, rows, all_rows, "epoch", "", "epoch")]
+        panels = [
+            self._panel(chart_data, rows, all_rows=all_rows, field="epoch", unit="", title="epoch")
+        ]
         if theme.numbers(rows, "at_s"):
-            panels.append(self._panel(chart_data, rows, all_rows, "at_s", "s", "time of training"))
+            panels.append(
+                self._panel(
+                    chart_data,
+                    rows,
+                    all_rows=all_rows,
+                    field="at_s",
+                    unit="s",
+                    title="time of training",
+                )
+            )
         return alt.hconcat(*panels, title=alt.TitleParams(place, fontSize=12, offset=8))
 
     def _panel(
         self,
         chart_data: theme.ChartData,
         rows: pa.Table,
+        *,
         all_rows: pa.Table,
         field: str,
         unit: str,

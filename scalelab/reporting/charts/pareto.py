@@ -178,15 +178,17 @@ class Pareto:
 
     def _comparison(self, chart_data: theme.ChartData, rows: pa.Table) -> alt.VConcatChart:
         kind = rows["peak_kind"][0].as_py()
-        left = self._panel(chart_data, rows, "peak_bytes", "byte", f"training peak ({kind})")
-        right = self._panel(chart_data, rows, "train_s", "s", "training time")
+        left = self._panel(
+            chart_data, rows, cost="peak_bytes", unit="byte", title=f"training peak ({kind})"
+        )
+        right = self._panel(chart_data, rows, cost="train_s", unit="s", title="training time")
         heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, offset=10)
         panels = alt.hconcat(left, right, spacing=28)
         listed = self._list(chart_data, rows.filter(pc.field("number").is_valid()))
         return alt.vconcat(panels, listed, title=heading, spacing=14)
 
     def _panel(
-        self, chart_data: theme.ChartData, rows: pa.Table, cost: str, unit: str, title: str
+        self, chart_data: theme.ChartData, rows: pa.Table, *, cost: str, unit: str, title: str
     ) -> Any:
         is_on = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
         losses = theme.values(rows, "loss")
@@ -221,7 +223,7 @@ class Pareto:
                 color=alt.condition(is_plain, alt.value("white"), alt.value("black")),
             )
         )
-        names = self._names(rows, cost, is_on, across["scale"], up["scale"])
+        names = self._names(rows, cost=cost, is_on=is_on, across=across["scale"], up=up["scale"])
         named = (
             chart_data.chart(names)
             .properties(name=theme.view_name(PRINTED, chart_data, names))
@@ -230,7 +232,7 @@ class Pareto:
         )
         lines = bounds.draw(chart_data, rows, up)
         budget = "budget_bytes" if cost == "peak_bytes" else "budget_s"
-        lines += budget_layers(chart_data, rows, budget, cost, across["scale"])
+        lines += budget_layers(chart_data, rows, column=budget, cost=cost, across=across["scale"])
         return alt.layer(*lines, line, spread, points, numbers, named).properties(
             width=self.width, height=self.height
         )
@@ -258,7 +260,7 @@ class Pareto:
         )
 
     def _names(
-        self, rows: pa.Table, cost: str, is_on: str, across: alt.Scale, up: alt.Scale
+        self, rows: pa.Table, *, cost: str, is_on: str, across: alt.Scale, up: alt.Scale
     ) -> pa.Table:
         """The name of each loss, at a free place near its best configuration."""
         data = rows.to_pylist()

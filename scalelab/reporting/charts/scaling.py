@@ -152,7 +152,13 @@ class Scaling:
         setting = rows["setting"][0].as_py()
         look = look_of(rows, "line")
         panels = [
-            self._panels(chart_data, rows.filter(pc.field("place") == place), look, place, setting)
+            self._panels(
+                chart_data,
+                rows.filter(pc.field("place") == place),
+                look=look,
+                place=place,
+                setting=setting,
+            )
             for place in dict.fromkeys(rows["place"].to_pylist())
         ]
         subtitle = [
@@ -171,14 +177,15 @@ class Scaling:
         self,
         chart_data: theme.ChartData,
         rows: pa.Table,
+        *,
         look: Look,
         place: str,
         setting: str,
     ) -> alt.HConcatChart:
-        unit = "count" if setting == "num_items" else ""
+        counted = "count" if setting == "num_items" else ""
         found = sorted(set(theme.numbers(rows, "value")))
         is_log = found[0] > 0 and found[-1] >= 4 * found[0]
-        across = axes.axis_of(found, _TITLES[setting], unit=unit, log=is_log)
+        across = axes.axis_of(found, _TITLES[setting], unit=counted, log=is_log)
         if len(found) <= 8:
             # The values that were tried say more than round numbers between them.
             across["axis"].values = found
@@ -189,9 +196,11 @@ class Scaling:
             ("test_quality", "", f"test {rows['metric'][0].as_py()}"),
         ]
         panels = [
-            self._panel(chart_data, rows, look, across, *field)
-            for field in shown
-            if theme.numbers(rows, field[0])
+            self._panel(
+                chart_data, rows, look=look, across=across, field=field, unit=unit, title=title
+            )
+            for field, unit, title in shown
+            if theme.numbers(rows, field)
         ]
         return alt.hconcat(*panels, title=alt.TitleParams(place, fontSize=12, offset=8))
 
@@ -199,6 +208,7 @@ class Scaling:
         self,
         chart_data: theme.ChartData,
         rows: pa.Table,
+        *,
         look: Look,
         across: dict[str, Any],
         field: str,

@@ -1,0 +1,1 @@
+"""Say what is in a data set: counts, lengths, popularity, times, and what its splits hold."""
