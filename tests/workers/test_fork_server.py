@@ -124,7 +124,7 @@ def test_a_killed_server_is_replaced_and_its_runs_run_again(study, sweep, tmp_pa
 def test_a_server_killed_before_its_first_fork_is_replaced(study, sweep):
     class KilledWhilePlanning(RecordingObserver):
         def on_plan(self, name, device, cells):
-            # The server starts after the plan: kill it as soon as it is there.
+            # The server is there once planning has begun: kill it before it forks.
             import threading
 
             def kill():
