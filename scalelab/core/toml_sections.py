@@ -100,8 +100,9 @@ def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> 
         return SpecError(f"{where}: the key {key!r} is missing", f"add {key} = ...")
     if fault["type"] == "value_error":
         problem = fault["msg"].removeprefix("Value error, ")
+        listed = ".".join(part for part in path if not part.isdigit())
         return SpecError(
-            f"{where}: {key} = {fault['input']!r}: {problem}", f"see scalelab keys {key}"
+            f"{where}: {key} = {fault['input']!r}: {problem}", f"see scalelab keys {listed}"
         )
     message = f"{where}: {key} = {fault['input']!r} is not allowed"
     return SpecError(message, hint_for(annotation, fault["input"]))

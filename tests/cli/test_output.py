@@ -68,3 +68,11 @@ def test_a_solution_says_what_limits_it_and_shows_nothing_above_the_limit(
     for stage in ("memory", "evaluation"):
         assert found[stage]["reserved"]["total"] <= found["limit_bytes"]
     assert found["needed_bytes"] <= found["limit_bytes"]
+
+
+def test_what_is_larger_than_memory_is_one_line_and_no_fault_of_ours(scalelab: Callable) -> None:
+    done = scalelab("plan", "sasrec-synthetic", "--set", f"data.num_users={10**15}")
+    assert done.code == 1
+    assert "out of memory: Unable to allocate" in done.err
+    assert "more memory than this machine has" in done.err
+    assert "bug" not in done.err

@@ -73,7 +73,10 @@ def test_keys_that_parts_share_are_one_row():
     ("key", "value", "message", "hint"),
     [
         ("data.ties", "fil", "data.ties = 'fil' is not allowed", "did you mean 'file'?"),
-        ("batch.size", 0, "batch.size = 0 is not allowed", "allowed: a whole number, at least 1"),
+        ("batch.size", 0, "batch.size = 0 is not allowed", "a whole number, 1 to 2,147,483,647"),
+        ("batch.max_len", 2**31, "batch.max_len = 2147483648 is", "a whole number, 1 to 2,147"),
+        ("train.epochs", True, "write a number", "keys train.epochs"),
+        ("negatives.reject", 10**20, "write a whole number up to", "keys negatives.reject"),
         ("data.quantile", 2, "data.quantile = 2 is not allowed", "above 0 and below 1"),
         ("batch.size", 10**20, "write a whole number up to 9223372036854775807", "keys batch.size"),
         ("train.seed", 2**63, "write a whole number up to 9223372036854775807", "keys train.seed"),
@@ -85,6 +88,9 @@ def test_keys_that_parts_share_are_one_row():
         ("model.norm", "prae", "sasrec: norm = 'prae' is not allowed", "did you mean 'pre'?"),
         ("model.dropout", 1.5, "sasrec: dropout = 1.5", "at least 0 and below 1"),
         ("loss.kernel", "fusd", "cross_entropy: kernel = 'fusd'", "did you mean 'fused'?"),
+        ("loss.tile_mib", float("inf"), "cross_entropy: tile_mib = inf", "write a finite number"),
+        ("model.hidden_dim", 10**20, "sasrec: hidden_dim = 1000", "write a whole number up to"),
+        ("model.num_blocks", True, "sasrec: num_blocks = True is not allowed", "write a number"),
         ("loss.tile_mib", -1, "cross_entropy: tile_mib = -1", "allowed: auto or a number, above 0"),
     ],
 )

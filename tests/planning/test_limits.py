@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from scalelab.core.errors import SpecError
 from scalelab.core.units import GIB
 from scalelab.planning import limits
 from scalelab.planning.devices import load_device
-from scalelab.planning.limits import limit_bytes, target_for
+from scalelab.planning.limits import limit_bytes, sizes_that_exist, target_for
 
 GPU, CPU = load_device("h100"), load_device("cpu")
 
@@ -40,3 +41,10 @@ def test_triton_is_taken_to_run_but_on_this_machine_where_it_is_missing(
     assert target is not None
     assert (target.triton, target.memory_bytes) == (triton, GPU.memory_bytes)
     assert target_for(CPU) is None
+
+
+def test_sizes_that_no_number_holds_are_refused():
+    with pytest.raises(SpecError, match="more than 2.63 bytes"), sizes_that_exist():
+        torch.empty(2**40, 2**40, device="meta")
+    with pytest.raises(RuntimeError, match="another"), sizes_that_exist():
+        raise RuntimeError("another fault")
