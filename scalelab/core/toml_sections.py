@@ -17,7 +17,7 @@ __all__ = ["Numbers", "Section", "checked", "first_comment", "parse_set", "read_
 _M = TypeVar("_M", bound=BaseModel)
 
 
-class Numbers(BaseModel):
+class Numbers(BaseModel, frozen=True):
     """A model whose number fields take what a ledger can hold."""
 
     @field_validator("*", mode="before")
