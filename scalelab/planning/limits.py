@@ -34,7 +34,7 @@ def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
 
 @contextmanager
 def sizes_that_exist() -> Iterator[None]:
-    """Raises SpecError where a tensor would have more bytes than a number has room for."""
+    """Raises SpecError where a tensor would have more bytes than a number can hold."""
     try:
         yield
     except RuntimeError as error:

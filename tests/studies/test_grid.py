@@ -119,7 +119,7 @@ def test_labels_name_what_varies_and_nothing_else():
         (
             {"axes": {"batch.size": [16, -1]}},
             "configuration size=-1",
-            "allowed: a whole number, at least 1",
+            "allowed: a whole number, 1 to 2,147,483,647",
         ),
         ({"axes": {"batch.size": []}}, "has no values", "at least one"),
         (

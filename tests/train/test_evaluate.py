@@ -105,7 +105,8 @@ def test_metrics_are_those_of_a_plain_ranking(
 @pytest.mark.parametrize("max_users", [0, 37])
 def test_the_ranks_of_users_give_the_metrics(exclude_seen: bool, max_users: int) -> None:
     evaluator = Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=exclude_seen, block_bytes=1)
-    metrics, ranks = evaluator.ranked(LastItem(), held_out(), max_users)
+    metrics, (ranks, num_targets, one_list) = evaluator.ranked(LastItem(), held_out(), max_users)
+    assert (num_targets, one_list) == (None, False)
     assert ranks.shape == (max_users or 200,)
     assert (ranks == 0).sum() == (metrics["num_repeated"] if exclude_seen else 0)
     for k in KS:
@@ -116,7 +117,8 @@ def test_the_ranks_of_users_give_the_metrics(exclude_seen: bool, max_users: int)
 
 def test_among_equal_scores_a_rank_is_drawn_the_same_for_every_model() -> None:
     evaluator = Evaluator(num_items=NUM_ITEMS, max_len=5, exclude_seen=False)
-    first, second = (evaluator.ranked(LastItem(constant=True), held_out())[1] for _ in range(2))
+    model = LastItem(constant=True)
+    first, second = (evaluator.ranked(model, held_out())[1].ranks for _ in range(2))
     assert first.tolist() == second.tolist()
     assert first.min() >= 1
     assert first.max() <= NUM_ITEMS

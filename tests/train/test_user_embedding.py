@@ -171,7 +171,7 @@ def test_each_user_is_ranked_for_with_the_vector_that_was_trained(small, split, 
         scores = model.item_table_VD[1:] @ state
         rank = int((scores > scores[test.targets[n] - 1]).sum()) + 1
         wanted.append(min(rank, 21))  # beyond the longest list all ranks are alike
-    assert trainer.ranked("test")[1].tolist() == wanted
+    assert trainer.ranked("test")[1].ranks.tolist() == wanted
     # There the users that test are others than those that train.
     assert (known > 0) == ("temporal" not in split.values())
 
