@@ -199,7 +199,7 @@ def test_run_sweeps_the_study_and_typed_again_it_resumes(tmp_path: Path) -> None
     settings = {
         "model.hidden_dim": 8,
         "batch.max_len": 10,
-        "train.epochs": 4,
+        "train.epochs": 60,  # or the second run ends before it hears of the stop
         "batch.size": 16,
         "model.num_blocks": 1,
         "device.threads": 1,
