@@ -137,7 +137,7 @@ def user_ranks(
     begins = np.arange(len(above)) if users is None else begins_of_runs(users)
     sizes = np.diff(np.append(begins, len(above)))
     counted = np.ones(len(above), bool) if missed is None else ~missed
-    if one_list:
+    if one_list and counted.any():
         lists = np.repeat(np.arange(len(sizes)), sizes)
         _draw_apart(places, drawn, lists=lists, above=above, ties=ties, counted=counted)
     ranks = np.where(counted, above + 1 + places, 0).astype(np.uint32)

@@ -166,6 +166,14 @@ def test_targets_behind_the_longest_list_stay_behind_it() -> None:
     assert found.ranks.tolist() == [21, 21, 21, 21, 4]
 
 
+def test_a_list_whose_targets_are_all_missed_has_no_ranks() -> None:
+    two = np.array([1, 1])
+    found = user_ranks(two, two, np.array([True, True]), users=np.zeros(2, int), one_list=True)
+    assert found.ranks.tolist() == [0, 0]
+    assert found.num_targets is not None
+    assert found.num_targets.tolist() == [2]
+
+
 def test_targets_of_one_each_have_no_numbers() -> None:
     found = user_ranks(np.array([0, 4]), np.array([1, 1]), None, users=np.array([2, 9]))
     assert found.num_targets is None

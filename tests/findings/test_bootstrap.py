@@ -20,6 +20,17 @@ def simulated(seed, number, better):
     return gains(first), gains(second)
 
 
+def of_scipy(samples, statistic):
+    return stats.bootstrap(
+        samples,
+        statistic,
+        paired=True,
+        method="percentile",
+        n_resamples=DRAWS,
+        rng=np.random.default_rng(1),
+    )
+
+
 def test_the_gain_of_a_rank_is_its_part_of_ndcg_at_10():
     found = gains(np.array([1, 2, 3, 10, 11, 0], dtype=np.uint32))
     assert found == pytest.approx([1, 1 / math.log2(3), 0.5, 1 / math.log2(11), 0, 0])
@@ -34,14 +45,7 @@ def test_interval_and_p_value_are_those_of_scipy(number, better):
     def difference(a, b, axis):
         return (a - b).mean(axis=axis)
 
-    theirs = stats.bootstrap(
-        (first, second),
-        difference,
-        paired=True,
-        method="percentile",
-        n_resamples=DRAWS,
-        rng=np.random.default_rng(1),
-    )
+    theirs = of_scipy((first, second), difference)
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
     assert ours.mean == pytest.approx(difference(first, second, 0), abs=1e-12)
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.06 * width)
@@ -139,14 +143,7 @@ def test_users_are_drawn_with_all_their_lists_as_scipy_draws_them(better):
     def difference(a, b, n, axis):
         return (a - b).sum(axis=axis) / n.sum(axis=axis)
 
-    theirs = stats.bootstrap(
-        (first, second, sizes),
-        difference,
-        paired=True,
-        method="percentile",
-        n_resamples=DRAWS,
-        rng=np.random.default_rng(1),
-    )
+    theirs = of_scipy((first, second, sizes), difference)
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
     assert ours.mean == pytest.approx(difference(first, second, sizes, 0), abs=1e-12)
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.07 * width)

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from scalelab.core.spec import RunSpec
+from scalelab.measure import passes
+from scalelab.train.trainer import Trainer
 
 Small = Callable[[dict[str, Any]], RunSpec]
+PeakOfStep = Callable[[Trainer, int, int], int]
 
 
 @pytest.fixture
@@ -28,3 +31,19 @@ def small() -> Small:
         return RunSpec.load("sasrec-synthetic", base | changes)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def peak_of_step() -> PeakOfStep:
+    """The peak of a step of an epoch, as the account measures it on a step with all its state."""
+
+    def measure(trainer: Trainer, epoch: int, step: int) -> int:
+        batch = trainer.loader.batch(epoch, step)
+        trainer.step(batch, epoch, step)
+        account = passes.account_of(trainer)
+        account.label("batch", passes.batch_tensors(batch))
+        with trainer.observed_by([account]), account:
+            trainer.step(batch, epoch, step)
+        return account.peak_bytes
+
+    return measure

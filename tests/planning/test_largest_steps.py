@@ -1,6 +1,7 @@
 """The step that is planned is the largest of 150 epochs, also for losses that cut positions into
 chunks: with these, a step of fewer positions may need more."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from scalelab.batches.batch import BatchShape
 from scalelab.batches.steps import Steps
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.load import LengthsOnly, lengths
-from scalelab.measure import passes
 from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble
@@ -34,25 +34,12 @@ def predicted(spec: RunSpec, data: LengthsOnly, shape: BatchShape, num_steps: in
     return run.train(shape, num_steps).peak_bytes
 
 
-def measured(spec: RunSpec, places: list[tuple[int, int]]) -> list[int]:
-    """What the account counts in these steps, by epoch and step."""
-    trainer = assemble(spec)
-    found = []
-    for epoch, step in places:
-        batch = trainer.loader.batch(epoch, step)
-        trainer.step(batch, epoch, step)
-        account = passes.account_of(trainer)
-        account.label("batch", passes.batch_tensors(batch))
-        with trainer.observed_by([account]), account:
-            trainer.step(batch, epoch, step)
-        found.append(account.peak_bytes)
-    return found
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["rece", "sce"])
 @pytest.mark.parametrize(("name", "size"), [("amazon-beauty", 128), ("ml-100k", 32)])
-def test_no_step_of_150_epochs_needs_more(shared: Path, name: str, size: int, loss: str) -> None:
+def test_no_step_of_150_epochs_needs_more(
+    shared: Path, peak_of_step: Callable[..., int], name: str, size: int, loss: str
+) -> None:
     spec = RunSpec.load(
         "sasrec-beauty",
         {
@@ -83,4 +70,6 @@ def test_no_step_of_150_epochs_needs_more(shared: Path, name: str, size: int, lo
     assert min(peaks.values()) < planned
     # The smallest and the largest of these, measured where they are.
     chosen = [most(peaks, key=lambda shape: peaks[shape]) for most in (min, max)]
-    assert measured(spec, [first[shape] for shape in chosen]) == [peaks[s] for s in chosen]
+    trainer = assemble(spec)
+    measured = [peak_of_step(trainer, *first[shape]) for shape in chosen]
+    assert measured == [peaks[shape] for shape in chosen]

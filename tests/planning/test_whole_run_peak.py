@@ -28,20 +28,21 @@ def recorded(record: Record, stage: str) -> int:
     return total
 
 
-def peak_of_every_step(spec: RunSpec) -> dict[tuple[int, int], int]:
-    """By epoch and step, each measured as the account measures the largest one."""
-    trainer = assemble(spec)
-    found = {}
-    for epoch in range(spec.train.epochs):
-        for step in range(trainer.loader.num_steps):
-            batch = trainer.loader.batch(epoch, step)
-            trainer.step(batch, epoch, step)
-            account = passes.account_of(trainer)
-            account.label("batch", passes.batch_tensors(batch))
-            with trainer.observed_by([account]), account:
-                trainer.step(batch, epoch, step)
-            found[epoch, step] = account.peak_bytes
-    return found
+@pytest.fixture
+def peak_of_every_step(
+    peak_of_step: Callable[..., int],
+) -> Callable[[RunSpec], dict[tuple[int, int], int]]:
+    """The peaks by epoch and step."""
+
+    def measure(spec: RunSpec) -> dict[tuple[int, int], int]:
+        trainer = assemble(spec)
+        return {
+            (epoch, step): peak_of_step(trainer, epoch, step)
+            for epoch in range(spec.train.epochs)
+            for step in range(trainer.loader.num_steps)
+        }
+
+    return measure
 
 
 @pytest.mark.slow
@@ -58,7 +59,11 @@ def peak_of_every_step(spec: RunSpec) -> dict[tuple[int, int], int]:
     ],
     ids=str,
 )
-def test_no_step_of_any_epoch_needs_more(small: Small, changes: dict[str, object]) -> None:
+def test_no_step_of_any_epoch_needs_more(
+    small: Small,
+    peak_of_every_step: Callable[[RunSpec], dict[tuple[int, int], int]],
+    changes: dict[str, object],
+) -> None:
     spec = small({"train.epochs": 6, "data.num_users": 120, "train.eval_every": 6} | changes)
     every = peak_of_every_step(spec)
     record = run(spec, run_id="r")
@@ -84,7 +89,9 @@ def test_a_later_epoch_counts(small: Small) -> None:
 
 @pytest.mark.slow
 def test_where_the_search_is_too_costly_the_largest_possible_step_is_measured(
-    small: Small, monkeypatch: pytest.MonkeyPatch
+    small: Small,
+    peak_of_every_step: Callable[[RunSpec], dict[tuple[int, int], int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spec = small({"train.epochs": 6, "data.num_users": 120, "train.eval_every": 6})
     most = max(peak_of_every_step(spec).values())
