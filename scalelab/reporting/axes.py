@@ -27,12 +27,14 @@ def axis_of(
     low, high = (min(found), max(found)) if found else (1.0, 2.0)
     if log is None:
         log = not zero and low > 0 and high / low > 4
+    # Numbers that differ by rounding alone are equal: no place lies between them.
+    differ = high - low > 1e-9 * max(abs(low), abs(high))
     if log:
-        margin = (high / low) ** 0.06 if high > low else 1.5
+        margin = (high / low) ** 0.06 if differ else 1.5
         start, end = low / margin, high * margin
         ticks = _log_ticks(start, end, unit)
     else:
-        margin = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
+        margin = 0.06 * (high - low) if differ else abs(high) * 0.1 or 1.0
         start, end = (0.0, high * 1.02) if zero else (low - margin, high + margin)
         ticks = _linear_ticks(start, end, unit)
     # A logarithmic scale has no zero to leave out.

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalelab.core import plugins
@@ -31,6 +31,8 @@ def test_an_axis_spans_its_numbers_and_its_ticks(found, unit, zero):
 
 
 @given(st.lists(SIZES, min_size=2, max_size=5, unique=True), st.floats(0, 1))
+@example([0.001, 0.0010000000000000002], 0.5)
+@example([1.0, 1.0 + 2e-9], 0.3)
 def test_a_place_on_an_axis_leads_back_to_its_value(found, fraction):
     scale = axes.axis_of(found, "title")["scale"]
     value = axes.value_at(scale, fraction)
