@@ -161,21 +161,21 @@ class Trainer:
         keep: Path | None = None,
         keep_when: Callable[[], bool] = lambda: False,
         fit: Fit | None = None,
+        *,
         shared: Path | None = None,
     ) -> Fit:
         """Train until patience, epochs or steps run out, or `stop()` says so at an epoch's end.
 
         Pre-training comes first, until its epochs or steps run out. It is then kept in the folder
         `shared`, or taken from there where another run has left it.
-
         Patience counts validations without a better one from the first that is clearly above the
         popularity list, at the latest after 2,000 updates: losses with many negatives stand level
-        with that list for hundreds of updates before they pass losses with few.
+        with that list for hundreds of updates before they pass losses with few. The best weights,
+        by `evaluate.metric` on validation, are back in the model at the end; with `ema_decay` it is
+        their average that is validated and kept.
 
-        The best weights, by `evaluate.metric` on validation, are back in the model at the end; with
-        `ema_decay` it is their average that is validated and kept. With a folder `keep`, a
-        checkpoint is written at an epoch's end whenever `keep_when()` says so, and training goes on
-        from one that is there. Raises Diverged.
+        With a folder `keep`, a checkpoint is written at an epoch's end whenever `keep_when()` says
+        so, and training goes on from one that is there. Raises Diverged.
         """
         train = self.spec.train
         fit = Fit() if fit is None else fit
@@ -194,9 +194,8 @@ class Trainer:
             while fit.stopped is None:
                 loss = self._train_epoch(fit)
                 last = fit.epoch == train.epochs or 0 < train.max_steps <= fit.steps
-                evaluated = fit.epoch % train.eval_every == 0 or last
                 metrics: dict[str, float] = {}
-                if evaluated:
+                if fit.epoch % train.eval_every == 0 or last:
                     with averaged(self.parts.optimizers):
                         metrics = self.evaluate("valid")
                         self._judge(fit, metrics, folder)
