@@ -1,6 +1,5 @@
 """A model is pre-trained first; then its training begins with those weights and new optimizers."""
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from scalelab.core.errors import SpecError
 from scalelab.core.events import Observer, Progress
@@ -21,58 +19,10 @@ from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble
 from scalelab.train.kept_model import load_model
-from scalelab.train.trainer import Trainer
+from tests.train.pretraining import Epochs, same, weights, write_attributes
 
 Small = Callable[..., RunSpec]
 Pretrained = Callable[..., RunSpec]
-
-
-def write_attributes(file: Path, num_items: int = 120, num_attributes: int = 30) -> Path:
-    """Items have one to three attributes; the first is that of their tenth of the catalog."""
-    lists = {
-        str(item): [item % num_attributes + 1, item // 10 + 1][: 1 + item % 2]
-        for item in range(1, num_items)
-    }
-    file.write_text(json.dumps(lists), encoding="utf-8")
-    return file
-
-
-@pytest.fixture
-def pretrained(small: Small, tmp_path: Path) -> Pretrained:
-    """A small run with a pre-training of two epochs, and some keys changed."""
-    file = write_attributes(tmp_path / "attributes.json")
-    model = {
-        "name": "s3rec",
-        "hidden_dim": 16,
-        "num_blocks": 1,
-        "attributes": str(file),
-        "pretrain_epochs": 2,
-    }
-    return lambda changes=None: small({"model": model, **(changes or {})})
-
-
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {key: value.clone() for key, value in trainer.parts.model.state_dict().items()}
-
-
-def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(left[key], right[key]) for key in left)
-
-
-class Epochs(Observer):
-    """Notes which epochs ended, and can fail after one of the pre-training."""
-
-    def __init__(self, fail_after: int = 0) -> None:
-        self.fail_after = fail_after
-        self.ended: list[tuple[str, int]] = []
-
-    def on_pretraining_epoch_end(self, epoch: int, objectives: Any) -> None:
-        self.ended.append(("pretrain", epoch))
-        if epoch == self.fail_after:
-            raise RuntimeError("killed")
-
-    def on_epoch_end(self, epoch: int, loss: float, metrics: Any) -> None:
-        self.ended.append(("train", epoch))
 
 
 @pytest.mark.slow
