@@ -121,11 +121,14 @@ def fake():
     return module
 
 
+_CREATE = versions.create
+
+
 @pytest.fixture(scope="session")
 def made_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger as `versions.create` makes it, to be copied."""
     path = tmp_path_factory.mktemp("made") / "made.duckdb"
-    versions.create(path)
+    _CREATE(path)
     return path
 
 
@@ -134,11 +137,10 @@ def _copied_ledgers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """A new ledger is a copy, which takes a fraction of the time of its tables and views."""
     if request.node.get_closest_marker("creates_ledgers"):
         return
-    create = versions.create
 
     def copied(path: Path) -> None:
         if path.exists() or not path.parent.is_dir():
-            create(path)
+            _CREATE(path)
             return
         shutil.copyfile(request.getfixturevalue("made_ledger"), path)
         monkeypatch.setitem(opening._checked, path.resolve(), opening._state_of(path))

@@ -72,6 +72,7 @@ def test_training_begins_with_the_pretrained_weights_and_fresh_optimizers(
     assert noted["steps"] == {trainer.loader.num_steps}
 
 
+@pytest.mark.slow
 def test_a_run_without_pretraining_is_another(pretrained: Pretrained) -> None:
     with_, without = assemble(pretrained()), assemble(pretrained({"model.pretrain_epochs": 0}))
     assert without.pretraining is None
@@ -225,6 +226,7 @@ def test_pretraining_counts_in_seconds(pretrained: Pretrained) -> None:
     assert long.run_s.low > short.run_s.low + 10 * short.steps_per_epoch * short.step_s.low / 2
 
 
+@pytest.mark.slow
 def test_prefixes_are_more_steps_of_their_own_size(pretrained: Pretrained) -> None:
     prefixes = {"model.pretrain_samples": "prefixes", "model.pretrain_batch_size": 250}
     whole, parts = pretrained({"train.epochs": 1}), pretrained({"train.epochs": 1, **prefixes})
