@@ -225,6 +225,7 @@ def test_noise_over_users_is_not_best(made, ledger):
     )
 
 
+@pytest.mark.slow
 def test_noise_within_the_spread_over_seeds_is_not_best(made, ledger):
     """The same difference, clear on the test users, is one only where the spread is smaller."""
     for spread, is_best in ((0.03, False), (0.001, True)):
@@ -249,6 +250,7 @@ def test_more_than_two_equals_are_counted(made, ledger):
     assert "but 3 others cannot be distinguished" in clauses(ledger).clauses["best"]
 
 
+@pytest.mark.slow
 def test_of_many_equals_it_says_why_the_cheaper_is_one(made, ledger):
     """By the test users, or, where these tell the two apart, by the spread over seeds."""
     ledger.append([made(0.4, 40 - size, batch_size=size) for size in (4, 8, 16, 32)])

@@ -247,6 +247,7 @@ def of_study(runs, study):
     return [replace(one, run=replace(one.run, study_id=study)) for one in runs]
 
 
+@pytest.mark.slow
 def test_charts_of_several_metrics_show_that_of_the_last_study_and_say_so(made, ledger):
     ledger.append(of_study(made("ndcg@10", start=2), "newer"))
     ledger.append(of_study(made("hr@20"), "older"))
@@ -276,6 +277,7 @@ def test_charts_of_several_metrics_show_that_of_the_last_study_and_say_so(made, 
     assert metric_of(ledger, None).title == metric_of(ledger, None, "third").title == "NDCG@10"
 
 
+@pytest.mark.slow
 def test_charts_name_the_metric_of_each_comparison(made, ledger):
     ledger.append([*made("hr@20"), *made("ndcg@10", start=2)])
     assert metric_of(ledger, None).title == "NDCG@10"

@@ -82,7 +82,7 @@ def drawn(draw, shares, exponent, num):
     ("options", "unbiased"),
     [
         ({"logq_of": "mixture", "logq_target": False}, True),
-        ({"logq_of": "mixture"}, False),
+        pytest.param({"logq_of": "mixture"}, False, marks=pytest.mark.slow),
         ({}, False),
     ],
 )
@@ -145,6 +145,7 @@ def test_a_source_of_its_own_law_is_corrected_by_it():
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_uniform", [True, False])
 def test_own_laws_alone_and_in_mixtures_estimate_the_sum_over_all_items_without_bias(with_uniform):
     """Alone they estimate the sum over what they may draw."""

@@ -131,6 +131,7 @@ def test_a_run_may_be_a_name_a_dict_or_a_spec() -> None:
     assert dotted[0]["spec"]["negatives"][0]["num_negatives"] == 3
 
 
+@pytest.mark.slow
 def test_a_study_may_be_a_dict_or_a_spec() -> None:
     sections = {"name": "s", "base": "sasrec-synthetic", "set": SMALL}
     study = StudySpec.from_sections(sections, __import__("pathlib").Path("study.toml"), "s")

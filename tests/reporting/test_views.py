@@ -111,6 +111,7 @@ def test_learning_keeps_the_best_of_each_loss(study):
     assert len({row["configuration"] for row in large}) == 6
 
 
+@pytest.mark.slow
 def test_findings_are_computed_from_the_rows(fake, tmp_path):
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     ledger.append([fake.record(index=i, batch_size=size) for i, size in enumerate((64, 128))])
@@ -127,6 +128,7 @@ def test_findings_are_computed_from_the_rows(fake, tmp_path):
     assert "rising" in Learning().finding(Learning().rows(ledger))
 
 
+@pytest.mark.slow
 def test_title_and_letters_are_options_of_every_chart(study):
     plain = page.draw(study, "kinds").to_dict()
     spec = page.draw(study, "kinds", title="Mine", font_size=22, width=300).to_dict()

@@ -69,6 +69,7 @@ class StopsAt(RecordingObserver):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 9, 11))]
 )

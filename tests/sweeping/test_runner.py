@@ -204,7 +204,12 @@ def test_every_run_stores_its_prediction(study, sweep, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("order", "sizes"), [("cost", [16, 32, 8]), ("costly", [8, 32, 16]), ("given", [8, 16, 32])]
+    ("order", "sizes"),
+    [
+        ("cost", [16, 32, 8]),
+        pytest.param("costly", [8, 32, 16], marks=pytest.mark.slow),
+        pytest.param("given", [8, 16, 32], marks=pytest.mark.slow),
+    ],
 )
 def test_configurations_run_in_the_order_asked_for_and_seeds_interleaved(
     study, sweep, observer, order, sizes
