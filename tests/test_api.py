@@ -142,6 +142,7 @@ def test_a_dry_run_writes_no_ledger(tiny_study: Path, tmp_path: Path) -> None:
     assert not ledger.exists()
 
 
+@pytest.mark.slow
 def test_an_observer_hears_every_record(tiny_study: Path, tmp_path: Path) -> None:
     class Heard(SweepObserver):
         def __init__(self) -> None:

@@ -104,7 +104,9 @@ def _same(first: Any, second: Any) -> bool:
 
 
 @pytest.mark.parametrize("on", ["cpu", "h100"])
-@pytest.mark.parametrize("name", ["transformer", "convolution"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("transformer", marks=pytest.mark.slow), "convolution"]
+)
 def test_nothing_of_the_users_changes(name: str, on: str) -> None:
     model, inputs = MODELS[name]()
     optimizer = torch.optim.Adam(model.parameters())
@@ -326,6 +328,7 @@ def test_a_model_that_cannot_be_copied_and_an_optimizer_that_reads_are_refused()
         scalelab.estimate(model, summed, inputs, None, on="cpu")
 
 
+@pytest.mark.slow
 def test_a_loss_of_this_package_in_somebody_elses_loop() -> None:
     """Predicted as it is measured; on a GPU by its kernels, which keep no scores."""
     table = nn.Embedding(20_001, 32)

@@ -196,6 +196,7 @@ def test_the_table_chooses_by_that_metric_and_shows_it_first(made, ledger):
     assert "The weights with the best HR@20" in api.methods(ledger.path).text
 
 
+@pytest.mark.slow
 def test_the_table_keeps_several_metrics_apart(made, ledger):
     ledger.append([*made("hr@20"), *made("ndcg@10", start=2)])
     shown = api.table(ledger.path, rows=["model"])
@@ -218,6 +219,7 @@ def test_the_configuration_beside_a_published_figure_is_chosen_by_that_metric(
     assert [(row["ours"], row["chosen_by"]) for row in rows] == [(0.6, "hr@20")]
 
 
+@pytest.mark.slow
 def test_the_page_goes_by_that_metric(made, ledger):
     ledger.append(made())
     shown = collect(ledger, Keys())

@@ -85,6 +85,7 @@ def test_keys_parts_and_checks_are_tables() -> None:
     assert {check.name for check in checks} <= set(cells(checks._repr_html_()))
 
 
+@pytest.mark.slow
 def test_a_plan_is_a_list_of_dicts_with_attributes_and_a_table() -> None:
     study = {"base": "sasrec-synthetic", "set": SMALL, "axes": {"loss.name": ["bce", "dense_ce"]}}
     plan = scalelab.plan(study, on="cpu")

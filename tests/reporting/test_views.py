@@ -86,6 +86,7 @@ def test_the_best_of_each_comparison_is_marked_and_compared_with(study):
     assert set(table.settings["best"].values()) == {r.number for r in table.rows if r.is_best}
 
 
+@pytest.mark.slow
 def test_learning_draws_one_seed_a_configuration_over_epochs_and_clock(fake, tmp_path):
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     records = [fake.record(index=i, seed=i, num_epochs=4) for i in range(2)]

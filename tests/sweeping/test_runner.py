@@ -252,6 +252,7 @@ def test_runs_that_do_not_fit_beside_each_other_wait_for_each_other(study, sweep
     assert at_once == {16: False, 8: True}
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_in_place_of_a_late_one_needs_room_too(study, sweep, tmp_path):
     seconds = {8: 500.0, 16: 0.1, 32: 0.1}
 
@@ -400,6 +401,7 @@ def test_on_an_old_ledger_it_says_why_runs_run_again(study, sweep, tmp_path, obs
         assert not [text for text in observer.messages if "run again" in text]
 
 
+@pytest.mark.slow
 def test_a_start_is_announced_after_the_ends_before_it(study, sweep, monkeypatch):
     monkeypatch.setattr("scalelab.sweeping.driver._ANNOUNCE_S", 60.0)
 

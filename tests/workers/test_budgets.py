@@ -27,9 +27,8 @@ def _task(device):
     )
 
 
-@pytest.mark.parametrize(
-    ("device", "limited"), [("cpu", True), pytest.param("cuda", False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("device", "limited"), [("cpu", True), ("cuda", False)])
 def test_only_a_run_on_the_cpu_has_its_data_limited(device, limited, study, sweep, tmp_path):
     made = study(
         set={"data.path": "limit", "device.name": device, "train.epochs": 2},
