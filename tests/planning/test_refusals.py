@@ -38,8 +38,12 @@ SHORT = {"data.min_length": 2, "data.max_length": 3, "data.mean_length": 2.5}
 def test_in_the_same_words(changes: dict[str, Any]) -> None:
     spec = RunSpec.build(with_overrides(BASE, changes))
     with pytest.raises(ScalelabError) as by_run:
-        trainer = assemble(spec)
-        trainer.step(trainer.loader.batch(0, 0), 0, 0)
+        _first_step(spec)
     with pytest.raises(ScalelabError) as by_plan:
         predict(spec)
     assert (by_plan.value.message, by_plan.value.hint) == (by_run.value.message, by_run.value.hint)
+
+
+def _first_step(spec: RunSpec) -> None:
+    trainer = assemble(spec)
+    trainer.step(trainer.loader.batch(0, 0), 0, 0)
