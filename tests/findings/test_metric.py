@@ -255,7 +255,7 @@ def test_charts_of_several_metrics_show_that_of_the_last_study_and_say_so(made, 
     ledger.add_study("newer", "two", "", day + timedelta(days=1))
     for name in ("pareto", "learning"):
         for options, shown, reason in (
-            ({}, "NDCG@10", ", by which the last study chose"),
+            ({}, "NDCG@10", ", by which the last study or run chose"),
             ({"study": "older"}, "HR@20", None),
             ({"study": "newer"}, "NDCG@10", None),
             ({"metric": "hr@20"}, "HR@20", ""),
