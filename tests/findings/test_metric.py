@@ -316,7 +316,15 @@ def test_the_live_view_goes_by_that_metric(made):
     with screen.capture() as captured:
         screen.print(draw(now, 80, 24))
     text = captured.get()
-    for words in ("finished, by HR@20", "Pareto front: HR@20 and memory", "baselines, test HR@20"):
+    for words in (
+        "last finished: HR@20",
+        "Pareto front: HR@20 and memory",
+        "baselines, test HR@20",
+    ):
+        "last finished: HR@20",
+        "Pareto front: HR@20 and memory",
+        "baselines, test HR@20",
+    ):
         assert words in text
     assert "NDCG" not in text
 
