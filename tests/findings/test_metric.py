@@ -321,10 +321,6 @@ def test_the_live_view_goes_by_that_metric(made):
         "Pareto front: HR@20 and memory",
         "baselines, test HR@20",
     ):
-        "last finished: HR@20",
-        "Pareto front: HR@20 and memory",
-        "baselines, test HR@20",
-    ):
         assert words in text
     assert "NDCG" not in text
 
