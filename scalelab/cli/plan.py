@@ -87,8 +87,12 @@ def main(
                 users=users,
                 report=report,
             )
+        _show(found, as_json=as_json)
     finally:
         gc.enable()
+
+
+def _show(found: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return

@@ -126,13 +126,13 @@ def unknown_clause(choice: Choice, group: Group) -> str:
         return ""
     best, found = choice.best, []
     shown = [best, *([] if choice.cheaper is None else [choice.cheaper])]
-    seeds = min(one.seeds for one in shown)
-    if seeds == 1 and group.num_fit > 1:
-        found.append("one seed was run, and another may change the order")
-    elif seeds == 1:
-        found.append("one seed was run, and another may give another figure")
-    elif seeds == 2:
-        found.append("only two seeds were run")
+    least = min(shown, key=lambda one: one.seeds)
+    of = f" of {least.label}" if least.seeds < max(one.seeds for one in shown) else ""
+    if least.seeds == 1:
+        may = "change the order" if group.num_fit > 1 else "give another figure"
+        found.append(f"{'only ' if of else ''}one seed{of} was run, and another may {may}")
+    elif least.seeds == 2:
+        found.append(f"only two seeds{of} were run")
     found += _rising(shown, group)
     if number := group.num_at_baseline - sum(one.at_baseline for one in shown):
         found.append(

@@ -711,3 +711,22 @@ def test_the_users_are_averaged_over_seeds(made, ledger):
     (equal,) = one.equal  # by the spread over its seeds
     assert equal.p_value < 0.05
     assert "only two seeds were run" in one.text
+
+
+def test_it_names_the_one_of_which_fewer_seeds_were_run(made, ledger):
+    """Three seeds of the first were run, so "one seed was run" would be false."""
+    ledger.append([made(0.4, 24, batch_size=32, seed=seed) for seed in range(3)])
+    ledger.append([made(0.395, 12, loss="rece", batch_size=32)])
+    with_baselines(ledger, popularity=0.1)
+    unknown = clauses(ledger).clauses["unknown"]
+    assert unknown == (
+        "Keep in mind: only one seed of rece, batch 32 was run, and another may change the order."
+    )
+
+
+def test_two_data_sets_of_one_name_are_named_apart(made, ledger):
+    one, other = made(0.4, 24), made(0.3, 24, batch_size=64)
+    ledger.append([one, replace(other, run=replace(other.run, data_fingerprint="d2"))])
+    found = [sentence.data for sentence in answer(ledger).sentences]
+    assert len(set(found)) == 2
+    assert sum(name.endswith(", data d2") for name in found) == 1
