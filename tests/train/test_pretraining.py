@@ -25,6 +25,7 @@ Small = Callable[..., RunSpec]
 Pretrained = Callable[..., RunSpec]
 
 
+@pytest.mark.slow
 def test_pretraining_lowers_each_objective(pretrained: Pretrained) -> None:
     fit = assemble(pretrained({"model.pretrain_epochs": 12, "train.epochs": 1})).fit()
     (_, first), *_, (_, last) = fit.pretraining
@@ -71,12 +72,14 @@ def test_training_begins_with_the_pretrained_weights_and_fresh_optimizers(
     assert noted["steps"] == {trainer.loader.num_steps}
 
 
+@pytest.mark.slow
 def test_a_run_without_pretraining_is_another(pretrained: Pretrained) -> None:
     with_, without = assemble(pretrained()), assemble(pretrained({"model.pretrain_epochs": 0}))
     assert without.pretraining is None
     assert with_.fit().history != without.fit().history
 
 
+@pytest.mark.slow
 def test_a_run_repeats_to_the_bit(pretrained: Pretrained) -> None:
     one, two = assemble(pretrained()), assemble(pretrained())
     first, second = one.fit(), two.fit()
@@ -85,6 +88,7 @@ def test_a_run_repeats_to_the_bit(pretrained: Pretrained) -> None:
     assert same(weights(one), weights(two))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "samples"), [(1, "histories"), (2, "histories"), (3, "histories"), (1, "prefixes")]
 )
@@ -109,6 +113,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert same(weights(resumed), weights(undisturbed))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_checkpoint(
     pretrained: Pretrained, tmp_path: Path
 ) -> None:
@@ -159,7 +164,9 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(
-    "changes", [*LARGER.values(), *OTHERS], ids=lambda c: "-".join(map(str, c.values()))
+    "changes",
+    [*LARGER.values(), *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)],
+    ids=lambda c: "-".join(map(str, c.values())),
 )
 def test_the_predicted_peak_is_the_measured_one(
     pretrained: Pretrained, changes: dict[str, Any]
@@ -185,6 +192,7 @@ def test_the_predicted_peak_is_the_measured_one(
     )
 
 
+@pytest.mark.slow
 def test_the_account_of_a_run_is_the_allocators_own_count(pretrained: Pretrained) -> None:
     said: list[Progress] = []
     record = run(pretrained(), run_id="r", report=said.append)
@@ -209,6 +217,7 @@ def test_the_account_of_a_run_is_the_allocators_own_count(pretrained: Pretrained
         assert value == metrics["ndcg@10"], "measuring has changed the training"
 
 
+@pytest.mark.slow
 def test_pretraining_counts_in_seconds(pretrained: Pretrained) -> None:
     short, long = (
         predict(pretrained({"model.pretrain_epochs": epochs}), load_device("cpu"))
@@ -217,6 +226,7 @@ def test_pretraining_counts_in_seconds(pretrained: Pretrained) -> None:
     assert long.run_s.low > short.run_s.low + 10 * short.steps_per_epoch * short.step_s.low / 2
 
 
+@pytest.mark.slow
 def test_prefixes_are_more_steps_of_their_own_size(pretrained: Pretrained) -> None:
     prefixes = {"model.pretrain_samples": "prefixes", "model.pretrain_batch_size": 250}
     whole, parts = pretrained({"train.epochs": 1}), pretrained({"train.epochs": 1, **prefixes})
