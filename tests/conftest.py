@@ -33,7 +33,6 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("fast")
 
 
-
 # What is imported and collected lives to the end: it is not walked through again and again.
 gc.disable()
 
