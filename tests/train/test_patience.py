@@ -58,8 +58,7 @@ def test_after_many_updates_patience_counts_all_the_same(
     monkeypatch.setattr(verdicts, "_LONGEST_PLATEAU", 3 * UPDATES)
     spec = spec.with_({"train.accumulate": accumulate})
     fit = scripted(spec, [0.1, *[0.05] * 11], monkeypatch).fit()
-    # The validation after three epochs of updates is the first that counts; two steps make one
-    # update or two.
+    # The first validation that counts is after three epochs of updates, of one or two steps each.
     first = 3 * accumulate
     assert (fit.stopped, fit.epoch) == ("patience", first + 1)
     assert fit.updates == (first + 1) * UPDATES // accumulate

@@ -109,7 +109,7 @@ class Killing(RecordingObserver):
 
 @pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_killed_server_is_replaced_and_its_runs_run_again(study, sweep, tmp_path, at):
-    asked = study(axes={"batch.size": [1, 2, 3, 4]}, set={"train.learning_rate": 1.0})
+    asked = study(axes={"batch.size": [1, 2, 3, 4]}, set={"train.learning_rate": 0.5})
     observer = Killing(at)
     result = sweep(asked, executor="processes", workers=2, observer=observer)
     assert result.counts == {"done": 4}
