@@ -155,7 +155,13 @@ def test_a_model_without_memory_is_estimated_as_one_with() -> None:
     assert made("meta").memory.components == made("cpu").memory.components
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith("transformer") else name
+        for name in MODELS
+    ],
+)
 def test_on_a_gpu_every_model_is_predicted_marked_or_refused(name: str) -> None:
     model, inputs = MODELS[name]()
     optimizer = torch.optim.AdamW(model.parameters())

@@ -83,7 +83,7 @@ def drawn(draw, shares, exponent, num):
     [
         ({"logq_of": "mixture", "logq_target": False}, True),
         pytest.param({"logq_of": "mixture"}, False, marks=pytest.mark.slow),
-        ({}, False),
+        pytest.param({}, False, marks=pytest.mark.slow),
     ],
 )
 def test_with_the_target_left_alone_the_sum_over_all_items_is_estimated_without_bias(
