@@ -144,7 +144,7 @@ class LedgerWriter:
             num_kept = 0
             while batch:
                 try:
-                    self._write(batch)
+                    self._write(batch, num_kept)
                 except LedgerBusy as busy:
                     more, ended = self._drain()
                     batch, last = batch + more, last or ended
@@ -152,7 +152,6 @@ class LedgerWriter:
                         break
                     num_kept = len(batch)
                 else:
-                    self._forget(num_kept)
                     break
 
     def _take(self) -> tuple[list[_Job], bool]:
@@ -199,8 +198,8 @@ class LedgerWriter:
             self._waiting.clear()
             self.messages.put("the ledger is free again, and the runs that waited are stored")
 
-    def _write(self, batch: list[_Job]) -> None:
-        """Store the batch, or fail its receipts. Raises LedgerBusy."""
+    def _write(self, batch: list[_Job], num_kept: int) -> None:
+        """Store the batch, or fail its receipts; nothing waits any more. Raises LedgerBusy."""
         try:
             self._store([record for record, _ in batch])
         except LedgerBusy:
@@ -210,12 +209,16 @@ class LedgerWriter:
                 # One record that cannot be stored must not take the others with it.
                 for job in batch:
                     if not job[1].done():
-                        self._write([job])
-                return
-            self._fail(batch, error)
+                        self._write([job], 0)
+            else:
+                self._fail(batch, error)
+            self._forget(num_kept)
         except BaseException as error:  # the thread must not end with receipts that nobody answers
             self._fail(batch, LedgerError(f"cannot write the ledger: {error}"))
+            self._forget(num_kept)
         else:
+            # Before the receipts: who waits for these shows the messages that have come by then.
+            self._forget(num_kept)
             for _, receipt in batch:
                 if not receipt.done():
                     receipt.set_result(None)

@@ -8,6 +8,7 @@ import pytest
 
 from scalelab.core.errors import LedgerError
 from scalelab.store.ledger import WaitingRecords
+from scalelab.store.opening import LedgerBusy
 from scalelab.store.writer import LedgerWriter
 
 # Nobody holds the ledger in these tests: nothing is written there.
@@ -84,6 +85,34 @@ def test_an_unforeseen_error_leaves_no_receipt_open(fake):
         writer.append(fake.record()).result(timeout=10)
     with pytest.raises(LedgerError):
         writer.close()
+
+
+def test_that_the_ledger_is_free_again_is_said_before_the_receipts(fake):
+    """Who waits for receipts shows the messages that have come by then, and no later ones."""
+    tried, heard = [], []
+
+    class Waiting(WaitingRecords):
+        def append(self, records):
+            pass
+
+        def clear(self):
+            heard.append(receipts[0].done())
+
+    def store(batch):
+        tried.append(batch)
+        if len(tried) == 1:
+            raise LedgerBusy("held")
+
+    receipts = []
+    waiting = Waiting(Path("never-written.duckdb"))
+    with LedgerWriter(store, waiting=waiting, pause_s=0.2) as writer:
+        receipts.append(writer.append(fake.record()))
+        receipts[0].result(timeout=10)
+        said: list[str] = []
+        writer.show_messages(said.append)
+    assert heard == [False]
+    assert "wait in" in said[0]
+    assert "free again" in said[1]
 
 
 def test_the_error_of_the_body_is_not_hidden_by_the_writer(fake):
