@@ -35,6 +35,7 @@ _WORDS = {
     "loss.n_buckets": "{} buckets",
     "train.epochs": "{} epochs",
     "train.learning_rate": "learning rate {}",
+    "train.patience": "patience {}",
     "train.precision": "{}",
     "device.name": "on {}",
     "device.threads": "{} threads",

@@ -43,6 +43,11 @@ def test_a_value_of_the_most_is_named_once():
     assert usual == "5 epochs"
 
 
+def test_patience_is_named_in_words():
+    found = [settings(train__patience=1), settings(train__patience=2)]
+    assert [name.split(", ")[2] for name in labels(found)[0]] == ["patience 1", "patience 2"]
+
+
 def test_of_two_equally_common_values_both_are_named():
     names, usual = labels([settings(model__dropout=0.1), settings(model__dropout=0.5)])
     assert names == [
