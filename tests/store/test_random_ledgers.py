@@ -20,55 +20,73 @@ from scalelab.core.records import LOST, Memory, Metric, Outcome, Record
 
 KEY = ("configuration", *COMPARABLE_IN_TIME)
 STUDIES = ("study-0", "study-1", None)
-METRICS = ("ndcg@10", "hr@20")
+VARIED: dict[str, list[Any]] = {
+    "data": ["one", "two"],
+    "protocol": ["a", "b"],
+    "metric": ["ndcg@10", "hr@20"],
+    "version": [3, None],
+    "cuda": [False, True],
+    "device": ["", " B"],
+    "threads": [2, 4],
+}
 
 
 def records_of(fake: Any, rng: random.Random) -> list[Record]:
+    """Up to forty runs; what few of them vary has several seeds in one configuration."""
+    several = {
+        name: values if rng.random() < 0.3 else values[:1] for name, values in VARIED.items()
+    }
     attempts: dict[str, int] = defaultdict(int)
-    return [one_record(fake, rng, index, attempts) for index in range(rng.randint(1, 40))]
+    found = []
+    for index in range(rng.randint(10, 40)):
+        drawn = {name: rng.choice(values) for name, values in several.items()}
+        found.append(one_record(fake, rng, index, drawn=drawn, attempts=attempts))
+    return found
 
 
-def one_record(fake: Any, rng: random.Random, index: int, attempts: dict[str, int]) -> Record:
+def one_record(
+    fake: Any, rng: random.Random, index: int, *, drawn: dict[str, Any], attempts: dict[str, int]
+) -> Record:
     outcome = rng.choice([Outcome.DONE] * 12 + list(Outcome))
     is_done = outcome is Outcome.DONE
-    data = rng.choice(["one", "two"])
     made = fake.record(
         index=index,
         loss=rng.choice(["bce", "rece"]),
         batch_size=rng.choice([32, 64]),
         seed=rng.choice([0, 1, 2]),
         outcome=outcome,
-        cuda=rng.random() < 0.2,
-        dataset=data,
+        cuda=drawn["cuda"],
+        dataset=drawn["data"],
         study_id=rng.choice(STUDIES),
     )
-    metric, version = rng.choice(METRICS), rng.choice([3, 3, None])
-    text = json.dumps(json.loads(made.run.spec) | {"evaluate": {"metric": metric}})
-    fingerprint = hashlib.md5(f"{text}{data}{version}".encode()).hexdigest()
+    text = json.dumps(json.loads(made.run.spec) | {"evaluate": {"metric": drawn["metric"]}})
+    decisive = (text, drawn["data"], drawn["version"])
+    fingerprint = hashlib.md5(repr(decisive).encode()).hexdigest()
     attempts[fingerprint] += 1
     run = replace(
         made.run,
         spec=text,
         fingerprint=fingerprint,
         attempt=attempts[fingerprint],
-        data_fingerprint=data if is_done or rng.random() < 0.6 else None,
-        protocol=rng.choice(["a", "a", "b"]),
-        results_version=version,
+        data_fingerprint=drawn["data"] if is_done or rng.random() < 0.6 else None,
+        protocol=drawn["protocol"],
+        results_version=drawn["version"],
         started_at=datetime(2026, 1, 1) + timedelta(seconds=rng.randint(0, 9999)),
         train_s=rng.choice([None, 1.0, 2.0, 3.0]),
         best_epoch=2,
     )
     machine = replace(
         made.environment,
-        device=made.environment.device + rng.choice(["", " B"]),
-        threads=rng.choice([2, 4]),
+        device=made.environment.device + drawn["device"],
+        threads=drawn["threads"],
     )
+    kind = "allocated" if drawn["cuda"] else "requested"
     return replace(
         made,
         run=run,
         environment=machine if is_done or rng.random() < 0.6 else None,
         metrics=tuple(_metrics(rng)) if is_done else (),
-        memory=tuple(_memory(rng, "allocated" if "cuda" in text else "requested")),
+        memory=tuple(_memory(rng, kind)),
     )
 
 
@@ -84,7 +102,7 @@ def _metrics(rng: random.Random) -> list[Metric]:
 
 def _memory(rng: random.Random, kind: str) -> list[Memory]:
     usual = {"kind": kind, "component": "total", "source": "measured", "reason": None}
-    sizes = [rng.choice([None, *[100, 200, 300] * 4]) for _ in range(2)]
+    sizes = [rng.choice([None, 100, 200, 200, 300, 300]) for _ in range(2)]
     return [
         Memory(stage=stage, bytes=size, **usual)
         for stage, size in zip(("train", "eval"), sizes, strict=True)
