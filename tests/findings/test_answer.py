@@ -538,6 +538,13 @@ def test_a_budget_holds_for_evaluation_too(made, ledger):
     assert "the smallest needs 12 MiB" in clauses(ledger, budget_bytes=3 * MIB).text
 
 
+def test_a_seed_of_an_unknown_size_fits_no_budget(made, ledger):
+    one, unread = made(0.4, 24), made(0.4, 24, seed=1)
+    memory = tuple(replace(m, bytes=None) if m.stage == "eval" else m for m in unread.memory)
+    ledger.append([one, replace(unread, memory=memory), made(0.3, 12, loss="rece")])
+    assert clauses(ledger, budget_bytes=39 * MIB).best.label == "rece, batch 128"
+
+
 def test_evaluation_is_that_of_the_last_attempt_as_in_best_under_budget(made, ledger):
     first, last = (
         made(0.4, peak=24, eval_peak=size, attempt=attempt, keep_ranks=False)
