@@ -36,9 +36,7 @@ _File = Annotated[
 
 @app.command(epilog="Example: scalelab data describe ratings.dat --reader movielens")
 def describe(
-    file: Annotated[
-        str, typer.Argument(help="A file, or the name of a data set in the folder SCALELAB_DATA.")
-    ],
+    file: _File,
     reader: Reader = None,
     settings: Settings = None,
     as_json: Json = False,
@@ -56,9 +54,7 @@ def describe(
 
 @app.command(epilog="Example: scalelab data convert clicks.parquet clicks --set user=session")
 def convert(
-    file: Annotated[
-        str, typer.Argument(help="A file, or the name of a data set in the folder SCALELAB_DATA.")
-    ],
+    file: _File,
     out: Annotated[Path, typer.Argument(help="The folder to write, in the compact format.")],
     reader: Reader = None,
     settings: Settings = None,
