@@ -95,10 +95,22 @@ def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrid
 
 
 def varied_keys(combined: Iterable[Overrides]) -> list[str]:
-    """The keys that have more than one value (or are missing somewhere), in the order met."""
+    """The keys that have more than one value (or are missing somewhere), in the order met.
+
+    Without the options that the name of their part already tells, as all with that name share them.
+    """
     all_of_them = list(combined)
     keys = dict.fromkeys(key for chosen in all_of_them for key in chosen)
-    return [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
+    varied = [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
+    return [key for key in varied if not _told_by_name(key, varied, all_of_them)]
+
+
+def _told_by_name(key: str, varied: Iterable[str], combined: Iterable[Overrides]) -> bool:
+    name = f"{key.partition('.')[0]}.name"
+    if key == name or name not in varied:
+        return False
+    pairs = {(repr(chosen.get(name)), repr(chosen.get(key))) for chosen in combined}
+    return len(pairs) == len({name for name, _ in pairs})
 
 
 def resolve(sections: Overrides, chosen: Overrides, varied: list[str]) -> Configuration:
@@ -127,13 +139,16 @@ def repeat_of(configuration: Configuration, repeat: int) -> Configuration:
 def _also_from(sections: Overrides, chosen: Overrides, varied: list[str]) -> Overrides:
     """`chosen` with the base's values of the keys that only other configurations set.
 
-    Without the options of losses and negatives: what one loss takes says nothing of another.
+    Without the options of losses and negatives: what one loss takes says nothing of another. Nor
+    are the options of the base's part those of another part.
     """
     found: Overrides = {}
     for key in varied:
         section, _, name = key.partition(".")
         inner = sections.get(section)
-        if section not in ("loss", "negatives") and isinstance(inner, dict) and name in inner:
+        if section in ("loss", "negatives") or not isinstance(inner, dict) or name not in inner:
+            continue
+        if chosen.get(f"{section}.name", inner.get("name")) == inner.get("name"):
             found[key] = inner[name]
     return found | chosen
 

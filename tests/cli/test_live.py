@@ -254,6 +254,7 @@ def test_the_picture_at_80_columns_says_what_matters(clock: Clock) -> None:
         assert word in text
 
 
+@pytest.mark.slow
 def test_ten_thousand_cells_cost_little(clock: Clock) -> None:
     """Work per event must not grow with the number of cells: events are counted, not timed."""
     state = LiveState(clock=clock)

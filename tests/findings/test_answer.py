@@ -474,6 +474,7 @@ def test_the_two_that_are_named_may_both_be_rising(made, ledger):
     assert "both named configurations were still rising at the end;" in clauses(ledger).text
 
 
+@pytest.mark.slow
 def test_what_is_said_of_all_holds_beyond_the_best_fifty(made, ledger):
     """The last has the least memory and the best test figure, is level with popularity and rises;
     the one before it rises too."""
@@ -526,6 +527,7 @@ def test_a_budget_holds_for_training(made, ledger, budget, best, words):
     assert ("Left out" in one.text) == (budget in (13 * MIB, 7 * MIB))
 
 
+@pytest.mark.slow
 def test_a_budget_holds_for_evaluation_too(made, ledger):
     ledger.append([made(0.4, 24, eval_peak=40), made(0.3, 12, loss="rece", eval_peak=5)])
     assert clauses(ledger, budget_bytes=39 * MIB).best.label == "rece, batch 128"

@@ -43,6 +43,7 @@ def test_losses_and_words_can_be_read_on_dark_paper():
         assert contrast(theme.DARK.get(colour, colour), paper) >= 3, name
 
 
+@pytest.mark.slow
 def test_a_chart_becomes_views_without_fixed_widths(study):
     keys = Keys()
     parts = split(Pareto().draw(Pareto().rows(study)).to_dict(), keys)
