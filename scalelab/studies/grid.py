@@ -97,7 +97,7 @@ def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrid
 def varied_keys(combined: Iterable[Overrides]) -> list[str]:
     """The keys that have more than one value (or are missing somewhere), in the order met.
 
-    Without the options that the name of their part already tells, as all with that name share them.
+    Without the options that the name of their part already says, as all with that name share them.
     """
     all_of_them = list(combined)
     keys = dict.fromkeys(key for chosen in all_of_them for key in chosen)
