@@ -336,6 +336,7 @@ def test_all_out_of_memory(made, ledger):
     )
     assert one.best is None
     assert one.next.startswith("scalelab query ")
+    assert one.next.endswith(" \"SELECT loss, outcome, error FROM runs WHERE outcome <> 'done'\"")
 
 
 def test_none_finished_yet(made, ledger):
