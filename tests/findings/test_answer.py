@@ -336,6 +336,7 @@ def test_all_out_of_memory(made, ledger):
     )
     assert one.best is None
     assert one.next.startswith("scalelab query ")
+    assert one.next.endswith(" \"SELECT loss, outcome, error FROM runs WHERE outcome <> 'done'\"")
 
 
 def test_none_finished_yet(made, ledger):
@@ -542,6 +543,13 @@ def test_a_budget_holds_for_evaluation_too(made, ledger):
     )
     assert clauses(ledger, budget_bytes=40 * MIB).best.label == "dense_ce, batch 128"
     assert "the smallest needs 12 MiB" in clauses(ledger, budget_bytes=3 * MIB).text
+
+
+def test_a_seed_of_an_unknown_size_fits_no_budget(made, ledger):
+    one, unread = made(0.4, 24), made(0.4, 24, seed=1)
+    memory = tuple(replace(m, bytes=None) if m.stage == "eval" else m for m in unread.memory)
+    ledger.append([one, replace(unread, memory=memory), made(0.3, 12, loss="rece")])
+    assert clauses(ledger, budget_bytes=39 * MIB).best.label == "rece, batch 128"
 
 
 @pytest.mark.slow

@@ -226,6 +226,32 @@ def test_the_seconds_of_a_step_share_the_update_of_accumulated_gradients(
     assert 0.5 * found[0] < found[1] < 1.05 * found[0]
 
 
+def test_a_usual_step_that_is_not_the_largest_is_run_once(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted in its first step; no account of a second one is wanted."""
+    from scalelab.batches.steps import Steps
+    from scalelab.datasets.load import lengths
+    from scalelab.planning import fake_tensor_run
+
+    run: list[Any] = []
+    step = fake_tensor_run.training_step
+
+    def counted(*args: Any, **more: Any) -> Any:
+        run.append(args)
+        return step(*args, **more)
+
+    monkeypatch.setattr(fake_tensor_run, "training_step", counted)
+    spec = small({"loss.name": "dense_ce", "train.epochs": 30})
+    known = lengths(spec.data)
+    steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
+    usual = steps.shape(0, steps.largest_step(0))
+    largest = {choice.shape for choice in steps.largest_steps(30)}
+    assert usual not in largest
+    assert predict(spec, data=known).step_s.low > 0
+    assert len(run) == 2 * len(largest) + 1
+
+
 def test_the_predicted_events_are_the_measured_ones(small: Small) -> None:
     """Not the peak alone: every event, in order, with its phase, component and bytes."""
     from scalelab.batches.steps import Steps

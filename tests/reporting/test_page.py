@@ -95,6 +95,8 @@ def test_the_page_shows_results_failures_environment_and_study(read):
         assert wanted in words
     for outcome in ("done", "oom", "timeout", "diverged", "skipped", "pruned", "interrupted"):
         assert outcome in words
+    for tile in ("out of memory", "out of time", "not started"):
+        assert tile in read.words
 
 
 def test_nothing_in_a_ledger_becomes_markup(read):

@@ -177,7 +177,7 @@ def test_findings_name_the_figures_of_the_ledger(study):
     assert format_bytes(first["peak_bytes"]) in words
     at_peak = [row for row in rows.to_pylist() if row["live_bytes"] == first["peak_bytes"]]
     large = max(at_peak, key=lambda row: row["bytes"])
-    assert f"{100 * large['bytes'] / first['peak_bytes']:.0f} % of it" in words
+    assert f"{100 * large['bytes'] / first['peak_bytes']:.0f} %." in words
     scaling = plugins.load("charts", "scaling")(by="num_items")
     rows = scaling.rows(study)
     lines = {}
