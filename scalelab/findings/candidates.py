@@ -24,7 +24,8 @@ _GROUP = ", ".join(COMPARABLE)
 # no such column in older ledgers.
 _KNOWN = f"""
 WITH evaluated AS (
-    SELECT {", ".join(KEY)}, max(eval_peak_bytes) AS eval_peak_bytes, max(seed) AS last_seed
+    SELECT {", ".join(KEY)}, max(seed) AS last_seed,
+        CASE WHEN count(eval_peak_bytes) = count(*) THEN max(eval_peak_bytes) END AS eval_peak_bytes
     FROM results SEMI JOIN (
         SELECT max_by(run_id, (attempt, started_at, run_id)) AS run_id
         FROM results GROUP BY fingerprint, device
@@ -48,7 +49,8 @@ _CANDIDATES = f"""{_KNOWN},
 totals AS (
     SELECT {_GROUP}, count(*) AS num_finished, count(*) FILTER (fits) AS num_fit,
         count(*) FILTER (num_lost > 0) AS num_with_lost, max(last_seed) AS group_last_seed,
-        min(greatest(peak_bytes_max, eval_peak_bytes)) FILTER (num_lost = 0) AS least_bytes,
+        min(greatest(peak_bytes_max, eval_peak_bytes)) FILTER (num_lost = 0
+            AND peak_bytes_max IS NOT NULL AND eval_peak_bytes IS NOT NULL) AS least_bytes,
         max(valid_quality) FILTER (fits) AS best_valid,
         max(test_quality) FILTER (fits) AS best_test,
         min(peak_bytes) FILTER (fits) AS least_peak_bytes,

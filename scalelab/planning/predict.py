@@ -97,15 +97,16 @@ def predict(
             without_limit, overflow = max(without_limit, held), overflow or too_much
     of_update = min(spec.train.accumulate, steps.num_steps)
     step = step_seconds(cost, device, spec.train.precision, of_update)
-    num_blocks = -(-len(evaluated["test"]) // block_users)
+    blocks_of = {split: -(-len(some) // block_users) for split, some in evaluated.items()}
+    num_blocks = blocks_of["test"]
     block = block_seconds(block_cost, device)
     run = run_seconds(
         spec,
         step,
         num_steps=steps.num_steps,
         block=block,
-        num_blocks=num_blocks,
-        blocks_once=sum(-(-len(part) // block_users) for part in once.values()),
+        num_blocks=blocks_of["valid"],
+        blocks_once=sum(blocks_of.values()) - blocks_of["valid"],
     )
     further = steps.prefix_bytes + rolled_out_bytes(spec, data)
     if steps_before is not None:

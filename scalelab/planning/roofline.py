@@ -62,20 +62,21 @@ def run_seconds(
 ) -> Seconds:
     """All epochs with evaluations: at least until patience runs out, at most `epochs`.
 
-    An evaluation has `num_blocks`; `blocks_once` are ranked once, at the end.
+    A validation has `num_blocks`; `blocks_once`, of the test too, are ranked once, at the end.
     """
     train = spec.train
     epochs_high = train.epochs
     if train.max_steps:
         epochs_high = min(epochs_high, -(-train.max_steps // num_steps))
+    # The first validation is the best so far; patience counts those after it.
     epochs_low = (
-        min(epochs_high, train.patience * train.eval_every + 1) if train.patience else epochs_high
+        min(epochs_high, (train.patience + 1) * train.eval_every) if train.patience else epochs_high
     )
 
     def total(epochs: int, of_step: float, of_block: float) -> float:
         steps = min(epochs * num_steps, train.max_steps or epochs * num_steps)
-        evaluations = -(-epochs // train.eval_every) + 1  # and the test
-        return steps * of_step + (evaluations * num_blocks + blocks_once) * of_block
+        validations = -(-epochs // train.eval_every)
+        return steps * of_step + (validations * num_blocks + blocks_once) * of_block
 
     return Seconds(
         low=total(epochs_low, step.low, block.low), high=total(epochs_high, step.high, block.high)

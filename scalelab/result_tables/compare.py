@@ -40,6 +40,8 @@ _SCHEMA = pa.schema(
         ("configuration", pa.string()),
     ]
 )
+# Configuration, device, threads, metric.
+_Where = tuple[str, str | None, int | None, str]
 _CROSS_ENTROPIES = frozenset({"cross_entropy", "dense_ce", "linear_ce", "cut_ce", "liger_ce"})
 _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax"}
 _GB = 10**9
@@ -47,7 +49,7 @@ _GB = 10**9
 _PLACE = ("protocol", "data_fingerprint", "results_version", "quality_metric")
 _OURS = """
 SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives, c.device,
-    c.data_fingerprint, c.results_version, c.quality_metric,
+    c.threads, c.data_fingerprint, c.results_version, c.quality_metric,
     coalesce(c.spec->>'$.loss.train_on', 'all') AS train_on,
     try_cast(c.spec->>'$.loss.top_k' AS BIGINT) AS top_k,
     c.valid_quality
@@ -56,16 +58,17 @@ ORDER BY c.valid_quality DESC NULLS LAST, c.configuration
 """
 _FIGURES = """
 WITH latest AS (
-    SELECT run_id, configuration, device, fingerprint, peak_bytes FROM results
+    SELECT run_id, configuration, device, threads, fingerprint, peak_bytes FROM results
     QUALIFY row_number() OVER (
         PARTITION BY fingerprint, device ORDER BY attempt DESC, started_at DESC, run_id DESC
     ) = 1
 )
-SELECT configuration, device, metrics.name || '@' || k AS metric, value
+SELECT configuration, device, threads, metrics.name || '@' || k AS metric, value
 FROM latest JOIN metrics ON metrics.run_id = latest.run_id
 WHERE split = 'test' AND k IS NOT NULL
 UNION ALL
-SELECT configuration, device, 'peak_gb', peak_bytes / $gb FROM latest WHERE peak_bytes IS NOT NULL
+SELECT configuration, device, threads, 'peak_gb', peak_bytes / $gb
+FROM latest WHERE peak_bytes IS NOT NULL
 """
 
 
@@ -82,10 +85,9 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     with ledger.reading():
         ours = ledger.query(_OURS).to_pylist()
         values = ledger.query(_FIGURES, {"gb": _GB}).to_pylist()
-    figures: dict[tuple[str, str | None, str], list[float]] = {}
+    figures: dict[_Where, list[float]] = {}
     for row in values:
-        key = (row["configuration"], row["device"], row["metric"])
-        figures.setdefault(key, []).append(row["value"])
+        figures.setdefault((*_place_of(row), row["metric"]), []).append(row["value"])
     rows: list[dict[str, Any]] = []
     for line in theirs:
         metric = line["metric"].strip().lower()
@@ -192,15 +194,20 @@ def _is_loss(own: dict[str, Any], published: str) -> bool:
     return ours == published
 
 
+def _place_of(row: dict[str, Any]) -> tuple[str, str | None, int | None]:
+    """What names one row of the view `configurations`, among those of one results version."""
+    return row["configuration"], row["device"], row["threads"]
+
+
 def _figures_of(
-    own: dict[str, Any], metric: str, figures: dict[tuple[str, str | None, str], list[float]]
+    own: dict[str, Any], metric: str, figures: dict[_Where, list[float]]
 ) -> list[float]:
     """The values over seeds. Where one list has one target, recall is the hit rate: older ledgers
     hold that alone."""
     metrics = [metric]
     if targets_of(own["protocol"]) != "all":
         metrics.append(metric.replace("recall@", "hr@"))
-    found = (figures.get((own["configuration"], own["device"], name)) for name in metrics)
+    found = (figures.get((*_place_of(own), name)) for name in metrics)
     return next((values for values in found if values), [])
 
 

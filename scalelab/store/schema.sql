@@ -238,8 +238,10 @@ SELECT
     max(oracle_ndcg_10) AS oracle_ndcg_10,
     round(avg(peak_bytes))::BIGINT AS peak_bytes,
     stddev_samp(peak_bytes) AS peak_bytes_std,
-    max(peak_bytes) AS peak_bytes_max,
-    max(eval_peak_bytes) AS eval_peak_bytes_max,
+    -- A seed whose peak could not be read may have had the highest one.
+    CASE WHEN count(peak_bytes) = count(*) THEN max(peak_bytes) END AS peak_bytes_max,
+    CASE WHEN count(eval_peak_bytes) = count(*) THEN max(eval_peak_bytes) END
+        AS eval_peak_bytes_max,
     round(avg(predicted_peak_bytes))::BIGINT AS predicted_peak_bytes,
     max(host_rss_bytes) AS host_rss_bytes,
     avg(train_s) AS train_s,

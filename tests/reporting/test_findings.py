@@ -35,6 +35,7 @@ def said(chart, ledger):
     return chart.finding(chart.rows(ledger))
 
 
+@pytest.mark.slow
 def test_the_only_sentence_names_its_data_where_the_chart_has_several(ledger_of):
     ledger = ledger_of(
         {"dataset": "beauty", "batch_size": 64},
@@ -54,6 +55,7 @@ def test_growth_is_said_of_each_data_set(ledger_of):
     assert all("from 64 to 128 batch size" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_sentence_is_about_what_is_drawn(ledger_of):
     sizes = {"few": (64, 128), "many": (64, 128, 256)}
     ledger = ledger_of(

@@ -168,6 +168,7 @@ def test_a_chart_is_written_in_every_format(study, tmp_path, format, start):
     assert files[0].read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 def test_out_names_the_file_of_one_chart_and_the_folder_of_several(study, tmp_path):
     one = tmp_path / "one.json"
     assert page.report(study, one, charts=["kinds"], format="json") == [one]

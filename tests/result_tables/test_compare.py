@@ -319,3 +319,14 @@ def test_the_study_names_the_file(fake, ledger):
     when = fake.record().run.started_at
     ledger.add_study("one", "first", 'published = "theirs.csv"', when)
     assert str(published_of(ledger)) == "theirs.csv"
+
+
+def test_seeds_on_other_threads_are_another_configuration(fake, ledger, published):
+    """As in the view `configurations` and in `table`, which count one seed each."""
+    runs = [made(fake, i, loss="cross_entropy", seed=i) for i in range(2)]
+    runs[1] = replace(runs[1], environment=replace(runs[1].environment, threads=7))
+    ledger.append(runs)
+    file = published('paper,amazon-beauty,"leave-one-out, full ranking",sasrec,ce,,ndcg@10,0.05')
+    (row,) = compare(ledger, file).to_pylist()
+    assert (row["seeds"], row["spread"]) == (1, None)
+    assert row["ours"] in [figure(run, "ndcg", 10) for run in runs]

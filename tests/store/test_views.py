@@ -277,6 +277,17 @@ def test_a_seed_that_was_lost_and_then_done_is_not_lost(fake, ledger):
     assert points(ledger, "best_under_budget(9)") == []
 
 
+@pytest.mark.parametrize("stage", ["train", "eval"])
+def test_a_seed_of_an_unknown_size_fits_no_budget(fake, ledger, stage):
+    """It may have had the highest peak of all."""
+    known, unread = seeds(fake, 0, (0.9, 0.9), (6, 6), (DONE, DONE))
+    memory = tuple(replace(m, bytes=None) if m.stage == stage else m for m in unread.memory)
+    ledger.append([known, replace(unread, memory=memory)])
+    assert points(ledger, "best_under_budget(1e15)") == []
+    name = {"train": "peak_bytes_max", "eval": "eval_peak_bytes_max"}[stage]
+    assert ledger.query(f"SELECT {name} FROM configurations")[name].to_pylist() == [None]
+
+
 def test_threads_are_part_of_what_compares_in_time(fake, ledger):
     """A slower run with fewer threads is on a front of its own; in memory the better one wins."""
     good, bad = point(fake, 0, 0.9, 1, 1.0), point(fake, 1, 0.1, 9, 9.0)
