@@ -287,7 +287,7 @@ def _name(choice: Choice) -> str:
 
 def _above(ratio: float, name: str) -> str:
     if ratio < 2:
-        return f"is {format_share(ratio - 1)} above"
+        return f"is {format_share(ratio - 1) if ratio >= 1.001 else 'less than 0.1 %'} above"
     return f"has {ratio:.1f} times the {name} of"
 
 

@@ -750,3 +750,9 @@ def test_two_data_sets_of_one_name_are_named_apart(made, ledger):
     found = [sentence.data for sentence in answer(ledger).sentences]
     assert len(set(found)) == 2
     assert sum(name.endswith(", data d2") for name in found) == 1
+
+
+def test_a_hair_above_a_baseline_is_not_zero_percent(made, ledger):
+    ledger.append([made(0.4, 24), made(0.3, 24, loss="rece")])
+    with_baselines(ledger, popularity=0.1, last_item_follower=0.39999)
+    assert "is less than 0.1 % above the best baseline" in clauses(ledger).clauses["distance"]
