@@ -43,6 +43,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_unconfigure() -> None:
+    """At the end everything goes, or triton lists what it has left."""
+    gc.unfreeze()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is about `linear_ce` where torch does not have that operation yet."""
     if "linear_ce" in item.name:

@@ -120,6 +120,7 @@ def test_a_study_is_planned_cell_by_cell(tiny_study: Path) -> None:
     assert {"requested", "allocated", "reserved"} <= set(cells[0]["memory"])
 
 
+@pytest.mark.slow
 def test_a_sweep_typed_again_runs_nothing(tiny_study: Path, swept: Path) -> None:
     class Heard(SweepObserver):
         started: list[str] = []  # noqa: RUF012
@@ -141,6 +142,7 @@ def test_a_dry_run_writes_no_ledger(tiny_study: Path, tmp_path: Path) -> None:
     assert not ledger.exists()
 
 
+@pytest.mark.slow
 def test_an_observer_hears_every_record(tiny_study: Path, tmp_path: Path) -> None:
     class Heard(SweepObserver):
         def __init__(self) -> None:
@@ -161,6 +163,7 @@ def test_an_observer_hears_every_record(tiny_study: Path, tmp_path: Path) -> Non
     assert len(heard.records) == 2
 
 
+@pytest.mark.slow
 def test_query_report_and_compare_read_what_the_sweep_wrote(swept: Path, tmp_path: Path) -> None:
     rows = scalelab.query(swept, "SELECT loss, test_ndcg_10, peak_bytes FROM results ORDER BY 1")
     assert isinstance(rows.arrow, pa.Table)

@@ -61,6 +61,7 @@ def test_hints_are_found() -> None:
     assert len(hints()) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS)
 def test_each_key_that_a_hint_names_exists(section: str) -> None:
     known = known_keys(section)

@@ -6,6 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from scalelab import api
+from scalelab.cli.dataset_tables import (
+    SPLIT_COLUMNS,
+    facts_without_splits,
+    refused_splits,
+    split_rows,
+)
 from scalelab.cli.options import Json
 from scalelab.cli.output import console, grid, note, show_json
 
@@ -36,9 +42,7 @@ _File = Annotated[
 
 @app.command(epilog="Example: scalelab data describe ratings.dat --reader movielens")
 def describe(
-    file: Annotated[
-        str, typer.Argument(help="A file, or the name of a data set in the folder SCALELAB_DATA.")
-    ],
+    file: _File,
     reader: Reader = None,
     settings: Settings = None,
     as_json: Json = False,
@@ -49,16 +53,18 @@ def describe(
         show_json(facts)
         return
     notes = facts.pop("notes")
-    console().print(grid(("name", "value"), _flat(facts)))
-    for text in notes:
+    console().print(grid(("name", "value"), _flat(facts_without_splits(facts))))
+    rows = split_rows(facts)
+    if rows:
+        title = "Splits; seen_before and never_trained_on count test targets"
+        console().print(grid(SPLIT_COLUMNS, rows, title=title, right=" ".join(SPLIT_COLUMNS[1:])))
+    for text in [*refused_splits(facts), *notes]:
         note(text)
 
 
 @app.command(epilog="Example: scalelab data convert clicks.parquet clicks --set user=session")
 def convert(
-    file: Annotated[
-        str, typer.Argument(help="A file, or the name of a data set in the folder SCALELAB_DATA.")
-    ],
+    file: _File,
     out: Annotated[Path, typer.Argument(help="The folder to write, in the compact format.")],
     reader: Reader = None,
     settings: Settings = None,

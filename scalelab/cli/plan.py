@@ -1,6 +1,7 @@
 """Print the predicted memory and time of a run or a study, without running it."""
 
 import gc
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -92,7 +93,7 @@ def main(
         gc.enable()
 
 
-def _show(found: list[dict[str, Any]], *, as_json: bool) -> None:
+def _show(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return

@@ -1,5 +1,6 @@
 """Write top lists of a kept model for histories."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,15 @@ from scalelab.cli.options import Json, Quiet
 from scalelab.cli.output import note, show_json
 
 __all__ = ["EXAMPLE", "main"]
+
+
+class RowFormat(StrEnum):
+    """The format of the lists."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+
 
 EXAMPLE = "Example: scalelab recommend kept-model histories.csv --k 20 --out top.parquet"
 
@@ -30,6 +40,10 @@ def main(
         typer.Option("--set", metavar="KEY=VALUE", help=r"A key of \[data]. May be repeated."),
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    format: Annotated[
+        RowFormat | None,
+        typer.Option("--format", help="The format. Default: the ending of --out."),
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -43,6 +57,7 @@ def main(
         reader=reader,
         set=settings,
         device=device,
+        format=None if format is None else format.value,
     )
     if as_json:
         show_json(made)

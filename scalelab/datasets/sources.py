@@ -72,7 +72,7 @@ def resolve(data: DataSpec, location: Location | None = None) -> DataSource:
         raise SpecError(
             f"data.reader = {data.reader!r} generates data and reads no file, but "
             f"data.path = {data.path!r}",
-            "leave data.path out, or name the reader of that file",
+            "add --set data.reader=table (see: scalelab list readers), or leave data.path out",
         )
     return _Files(data.reader, options, location)
 

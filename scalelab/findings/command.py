@@ -102,7 +102,7 @@ def report_command(ledger: Ledger) -> str:
 def errors_command(ledger: Ledger) -> str:
     """The rows that say what went wrong."""
     sql = "SELECT loss, outcome, error FROM runs WHERE outcome <> 'done'"
-    return shlex.join(["scalelab", "query", str(ledger.path), sql])
+    return f'{shlex.join(["scalelab", "query", str(ledger.path)])} "{sql}"'
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -24,11 +24,11 @@ __all__ = [
 _FEW_USERS = 500
 _ENDED = {
     Outcome.OOM: "ran out of memory",
-    Outcome.SKIPPED: "were not started, by a limit of memory or time",
+    Outcome.SKIPPED: "were not started because of a limit of memory or time",
     Outcome.TIMEOUT: "ran out of time",
     Outcome.DIVERGED: "diverged",
     Outcome.FAILED: "failed",
-    Outcome.PRUNED: "were ended early, as worse than the median",
+    Outcome.PRUNED: "were stopped early for a result below the median",
 }
 
 

@@ -34,6 +34,8 @@ _HEADS = {
     "device_bytes": "memory",
     "best_epoch": "best epoch",
 }
+# Outcomes whose names in the ledger are short for something.
+_OUTCOMES = {"oom": "out of memory", "timeout": "out of time", "skipped": "not started"}
 _WIDE = ("error", "configuration", "data", "note")
 
 
@@ -83,7 +85,7 @@ def head(ledger: Ledger) -> Head:
     outcomes = ledger.query(
         "SELECT outcome, count(*) AS n FROM runs GROUP BY outcome ORDER BY n DESC, outcome"
     ).to_pylist()
-    tiles = [(row["outcome"], f"{row['n']:,}") for row in outcomes]
+    tiles = [(_OUTCOMES.get(row["outcome"], row["outcome"]), f"{row['n']:,}") for row in outcomes]
     total = ledger.query("SELECT sum(wall_s) AS wall_s FROM runs").to_pylist()[0]["wall_s"]
     if total:
         tiles.append(("time of all runs", format_seconds(total)))

@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 
 from scalelab.core.errors import SpecError
-from scalelab.core.figures import QUALITY_KEY
 from scalelab.findings.data_notes import data_notes
 from scalelab.findings.metrics import metrics_of
 from scalelab.findings.verdicts import baselines_of
@@ -210,13 +209,11 @@ _Baselines = dict[str, dict[tuple[Any, str], Figure]]
 def _baselines(
     ledger: Ledger, grouped: Grouped, metrics: Sequence[str], *, in_rows: bool
 ) -> _Baselines:
-    """By name, rankings without training in each column that is all of one data set: by NDCG@10 and
-    the metrics that chose.
-    """
+    """By name, rankings without training in each column that is all of one data set."""
     if in_rows:
         return {}
     found: _Baselines = {}
-    for metric in [one for one in metrics if one in {QUALITY_KEY, *metrics_of(ledger)}]:
+    for metric in metrics:
         known = baselines_of(ledger, metric)
         for column in grouped.columns:
             places = {one.place for (_, other), one in grouped.chosen.items() if other == column}

@@ -97,15 +97,15 @@ def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrid
 def varied_keys(combined: Iterable[Overrides]) -> list[str]:
     """The keys that have more than one value (or are missing somewhere), in the order met.
 
-    Without the options that the name of their part already tells, as all with that name share them.
+    Without the options that the name of their part already says, as all with that name share them.
     """
     all_of_them = list(combined)
     keys = dict.fromkeys(key for chosen in all_of_them for key in chosen)
     varied = [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
-    return [key for key in varied if not _told_by_name(key, varied, all_of_them)]
+    return [key for key in varied if not _implied_by_name(key, varied, all_of_them)]
 
 
-def _told_by_name(key: str, varied: Iterable[str], combined: Iterable[Overrides]) -> bool:
+def _implied_by_name(key: str, varied: Iterable[str], combined: Iterable[Overrides]) -> bool:
     name = f"{key.partition('.')[0]}.name"
     if key == name or name not in varied:
         return False

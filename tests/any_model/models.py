@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,10 +96,13 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "adamw_fused": lambda parameters: torch.optim.AdamW(parameters, fused=True),
     "adamw_foreach": lambda parameters: torch.optim.AdamW(parameters, foreach=True),
 }
+# An attention and a recurrence, and every optimizer; the others where there is time.
+_FAST = ("mlp", "transformer", "lstm")
 VARIANTS = [
-    *((name, "adam") for name in MODELS),
+    *((name, "adam") for name in _FAST),
+    *(pytest.param(name, "adam", marks=pytest.mark.slow) for name in MODELS if name not in _FAST),
     *(("mlp", name) for name in OPTIMIZERS),
-    ("transformer", "adamw_fused"),
+    pytest.param("transformer", "adamw_fused", marks=pytest.mark.slow),
 ]
 
 

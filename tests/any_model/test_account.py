@@ -56,6 +56,7 @@ def test_the_peak_is_the_profilers_own_count(
     assert memory.exact
 
 
+@pytest.mark.slow
 def test_the_peak_of_bf16_accumulation_frozen_parts_and_no_optimizer(
     profiler_peak: Profiler,
 ) -> None:
@@ -175,7 +176,10 @@ class _Trouble(Exception):
     pass
 
 
-@pytest.mark.parametrize("where", ["module", "backward", "outside"])
+@pytest.mark.parametrize(
+    "where",
+    ["module", *(pytest.param(each, marks=pytest.mark.slow) for each in ("backward", "outside"))],
+)
 def test_an_exception_leaves_nothing_behind_and_what_was_counted(where: str) -> None:
     model, inputs = mlp()
     optimizer = torch.optim.Adam(model.parameters())
@@ -207,6 +211,7 @@ def test_an_exception_leaves_nothing_behind_and_what_was_counted(where: str) -> 
     assert again.phases["optimizer"]["total"] > 0
 
 
+@pytest.mark.slow
 def test_a_second_account_is_refused_with_a_line_and_the_first_goes_on() -> None:
     model, inputs = mlp()
     with scalelab.account(model) as outer:

@@ -104,7 +104,9 @@ def _same(first: Any, second: Any) -> bool:
 
 
 @pytest.mark.parametrize("on", ["cpu", "h100"])
-@pytest.mark.parametrize("name", ["transformer", "convolution"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("transformer", marks=pytest.mark.slow), "convolution"]
+)
 def test_nothing_of_the_users_changes(name: str, on: str) -> None:
     model, inputs = MODELS[name]()
     optimizer = torch.optim.Adam(model.parameters())
@@ -153,7 +155,13 @@ def test_a_model_without_memory_is_estimated_as_one_with() -> None:
     assert made("meta").memory.components == made("cpu").memory.components
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name.startswith("transformer") else name
+        for name in MODELS
+    ],
+)
 def test_on_a_gpu_every_model_is_predicted_marked_or_refused(name: str) -> None:
     model, inputs = MODELS[name]()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -326,6 +334,7 @@ def test_a_model_that_cannot_be_copied_and_an_optimizer_that_reads_are_refused()
         scalelab.estimate(model, summed, inputs, None, on="cpu")
 
 
+@pytest.mark.slow
 def test_a_loss_of_this_package_in_somebody_elses_loop() -> None:
     """Predicted as it is measured; on a GPU by its kernels, which keep no scores."""
     table = nn.Embedding(20_001, 32)

@@ -63,6 +63,7 @@ def test_masks_depend_on_seed_and_epoch_alone(make):
     assert of_users(loader(make), epoch=2) != first
 
 
+@pytest.mark.slow
 def test_every_place_is_masked_equally_often(make):
     loaded = loader(make)
     (user,) = [u for u, s in enumerate(SEQUENCES) if len(s) >= MAX_LEN][:1]

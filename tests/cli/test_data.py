@@ -146,6 +146,7 @@ def test_a_condition_in_a_toml_writes_and_reads_no_other_file(
     assert {file.name for file in folder.iterdir()} - before <= {f"{folder.name}.duckdb"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("drop", "misses"), [("none", True), pytest.param("exact", False, marks=pytest.mark.slow)]
 )

@@ -62,7 +62,9 @@ def test_json_holds_the_very_text(scalelab: Callable, hostile: Path) -> None:
     assert json.loads(done.out) == [{"a": HOSTILE}]
 
 
-@pytest.mark.parametrize("form", ["table", "csv", "json"])
+@pytest.mark.parametrize(
+    "form", ["table", *(pytest.param(form, marks=pytest.mark.slow) for form in ("csv", "json"))]
+)
 def test_no_form_of_rows_steers_a_terminal(hostile: Path, form: str) -> None:
     arguments = ["query", str(hostile), f"SELECT {literal(HOSTILE)} AS a", "--format", form]
     written, code = run_in_terminal(["-c", COMMAND, *arguments], width=200, height=50)

@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from scalelab import api
-from scalelab.cli import plan
+from scalelab.cli import plan, recommend
 from scalelab.cli.output import fits_terminal, grid
 from scalelab.core.units import GIB
 
@@ -99,6 +101,14 @@ def test_one_number_of_reserved_bytes_is_in_the_table_and_in_the_sentence(
     assert shown.count("6 GiB") == 3  # the table, the limit, what is needed
     assert "3 GiB" not in shown
     assert "7 GiB" not in shown
+
+
+def test_recommend_takes_the_format_that_its_hint_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: dict[str, Any] = {}
+    monkeypatch.setattr(api, "recommend", lambda *args, **more: taken.update(more))
+    names = (Path("kept"), Path("histories.csv"), Path("top.lists"))
+    recommend.main(*names, format=recommend.RowFormat.CSV, quiet=True)
+    assert taken["format"] == "csv"
 
 
 def test_what_is_larger_than_memory_is_one_line_and_no_fault_of_ours(scalelab: Callable) -> None:

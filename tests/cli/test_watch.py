@@ -31,6 +31,7 @@ def test_the_picture_leaves_nothing_behind_and_loses_nothing(width: int, height:
         assert word in written
 
 
+@pytest.mark.slow
 def test_a_terminal_that_changes_its_size_shows_no_line_twice() -> None:
     left = [(60, 24), (100, 30), (80, 20)]
 
@@ -66,6 +67,7 @@ def test_without_a_terminal_there_are_plain_lines_and_no_control_codes() -> None
     assert ends[-1].startswith("[12/12]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("term", ["dumb", "unknown"])
 def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(term: str) -> None:
     written, code = run_in_terminal(
@@ -159,6 +161,7 @@ def test_the_key_p_shows_the_answer_so_far_and_q_stops_as_ctrl_c_does() -> None:
     assert screen.shown() == ["stopped as by ctrl-C", "terminal restored"]
 
 
+@pytest.mark.slow
 def test_the_terminal_is_restored_where_the_sweep_dies() -> None:
     code = KEYS.replace('observer.on_plan("keys", "cpu", [])', "raise KeyboardInterrupt")
     written, _ = run_in_terminal(["-c", code], width=80, height=24)

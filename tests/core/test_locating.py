@@ -65,6 +65,7 @@ def refused(name: str, kind: type[Exception] = SpecError, **options: object) -> 
     return f"{caught.value}; {caught.value.hint}"
 
 
+@pytest.mark.slow
 def test_an_installed_part_is_named_like_one_of_the_tree(site: Path) -> None:
     install(site, "parts-one", "mine_one = parts_one:Mine")
     assert "mine_one" in available("losses")

@@ -180,6 +180,7 @@ def test_gini(counts, gini):
     assert found(np.array(counts)) == pytest.approx(gini)
 
 
+@pytest.mark.slow
 def test_one_load_reads_meta_json_once(tmp_path, monkeypatch):
     from scalelab.datasets import compact, locate
 

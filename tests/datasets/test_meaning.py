@@ -272,6 +272,7 @@ def same_content(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
 def test_one_content_is_one_data_set_in_every_form_and_zone(tmp_path, monkeypatch, zone):
     monkeypatch.setenv("TZ", zone)

@@ -225,6 +225,7 @@ def test_noise_over_users_is_not_best(made, ledger):
     )
 
 
+@pytest.mark.slow
 def test_noise_within_the_spread_over_seeds_is_not_best(made, ledger):
     """The same difference, clear on the test users, is one only where the spread is smaller."""
     for spread, is_best in ((0.03, False), (0.001, True)):
@@ -249,6 +250,7 @@ def test_more_than_two_equals_are_counted(made, ledger):
     assert "but 3 others cannot be distinguished" in clauses(ledger).clauses["best"]
 
 
+@pytest.mark.slow
 def test_of_many_equals_it_says_why_the_cheaper_is_one(made, ledger):
     """By the test users, or, where these tell the two apart, by the spread over seeds."""
     ledger.append([made(0.4, 40 - size, batch_size=size) for size in (4, 8, 16, 32)])
@@ -334,6 +336,7 @@ def test_all_out_of_memory(made, ledger):
     )
     assert one.best is None
     assert one.next.startswith("scalelab query ")
+    assert one.next.endswith(" \"SELECT loss, outcome, error FROM runs WHERE outcome <> 'done'\"")
 
 
 def test_none_finished_yet(made, ledger):
@@ -363,6 +366,7 @@ def test_a_configuration_of_which_a_seed_was_lost_is_left_out(made, ledger):
     )
 
 
+@pytest.mark.slow
 def test_each_data_set_has_its_sentence(made, ledger):
     ledger.append(front(made))
     ledger.append([made(0.3, 48, num_items=1_000_000, batch_size=32)])
@@ -397,6 +401,7 @@ def test_a_baseline_above_all_is_said_first(made, ledger):
     assert "baseline" not in one.clauses["distance"]
 
 
+@pytest.mark.slow
 def test_a_baseline_above_the_first_only(made, ledger):
     ledger.append([made(0.30, 24, valid=0.41), made(0.40, 12, loss="rece", valid=0.40)])
     with_baselines(ledger, popularity=0.35)
@@ -420,6 +425,7 @@ def test_level_with_popularity_is_nothing_learned(made, ledger):
     assert "unknown" not in one.clauses
 
 
+@pytest.mark.slow
 def test_zeros_are_never_best(made, ledger):
     ledger.append([made(0.0, 24), made(0.0, 12, loss="rece")])
     one = clauses(ledger)
@@ -463,6 +469,7 @@ def test_still_rising_is_named_and_counted(made, ledger):
     assert "dense_ce, batch 128 was still rising at the end, as was 1 other" in clauses(ledger).text
 
 
+@pytest.mark.slow
 def test_the_two_that_are_named_may_both_be_rising(made, ledger):
     ledger.append(
         [
@@ -545,6 +552,7 @@ def test_a_seed_of_an_unknown_size_fits_no_budget(made, ledger):
     assert clauses(ledger, budget_bytes=39 * MIB).best.label == "rece, batch 128"
 
 
+@pytest.mark.slow
 def test_evaluation_is_that_of_the_last_attempt_as_in_best_under_budget(made, ledger):
     first, last = (
         made(0.4, peak=24, eval_peak=size, attempt=attempt, keep_ranks=False)
@@ -644,6 +652,7 @@ def test_a_changed_study_is_not_run_as_if_it_were_the_same(made, studied):
     assert clauses(studied).next == f"scalelab report {studied.path}"
 
 
+@pytest.mark.slow
 def test_the_budget_of_the_study_holds_where_none_is_given(made, studied):
     studied.append(front(made))
     found = answer(studied)
@@ -652,6 +661,7 @@ def test_the_budget_of_the_study_holds_where_none_is_given(made, studied):
     assert answer(studied, budget_bytes=99 * MIB).sentences[0].best.label.startswith("dense_ce")
 
 
+@pytest.mark.slow
 def test_a_study_takes_its_own_runs_only(made, studied):
     studied.append(front(made))
     studied.add_study("study-2", "other", STUDY.replace("mine", "other"), datetime(2026, 1, 2))
@@ -665,6 +675,7 @@ def test_a_study_takes_its_own_runs_only(made, studied):
         api.answer(studied.path, study="third")
 
 
+@pytest.mark.slow
 def test_runs_that_another_study_has_done_before_count_for_a_sweep(made, studied):
     """A sweep does not run them again; no answer may leave out what its table shows."""
     studied.append(front(made))

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from scalelab.datasets.ranking import ranking_metrics
 from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, draws_for, paired_bootstrap
@@ -20,7 +19,15 @@ def simulated(seed, number, better):
     return gains(first), gains(second)
 
 
-def of_scipy(samples, statistic):
+@pytest.fixture(scope="module")
+def stats():
+    """scipy's statistics, which take a second to import."""
+    from scipy import stats
+
+    return stats
+
+
+def of_scipy(stats, samples, statistic):
     return stats.bootstrap(
         samples,
         statistic,
@@ -36,16 +43,17 @@ def test_the_gain_of_a_rank_is_its_part_of_ndcg_at_10():
     assert found == pytest.approx([1, 1 / math.log2(3), 0.5, 1 / math.log2(11), 0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [300, 3000])
 @pytest.mark.parametrize("better", [0.0, 0.1])
-def test_interval_and_p_value_are_those_of_scipy(number, better):
+def test_interval_and_p_value_are_those_of_scipy(number, better, stats):
     first, second = simulated(number, number, better)
     ours = paired_bootstrap(first, second)
 
     def difference(a, b, axis):
         return (a - b).mean(axis=axis)
 
-    theirs = of_scipy((first, second), difference)
+    theirs = of_scipy(stats, (first, second), difference)
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
     assert ours.mean == pytest.approx(difference(first, second, 0), abs=1e-12)
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.06 * width)
@@ -86,7 +94,7 @@ def test_a_plain_tie_needs_few_drawings_and_what_is_near_a_level_needs_all():
 
 
 @pytest.mark.slow
-def test_very_many_distinct_differences_keep_mean_and_spread():
+def test_very_many_distinct_differences_keep_mean_and_spread(stats):
     rng = np.random.default_rng(5)
     first, second = rng.random(20_000), rng.random(20_000) + 0.004
     ours = paired_bootstrap(first, second)
@@ -136,15 +144,16 @@ def clusters(seed, number, better):
     return *sums, sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("better", [0.0, 0.15])
-def test_users_are_drawn_with_all_their_lists_as_scipy_draws_them(better):
+def test_users_are_drawn_with_all_their_lists_as_scipy_draws_them(better, stats):
     first, second, sizes = clusters(5, 400, better)
     ours = paired_bootstrap(first, second, num_lists=sizes)
 
     def difference(a, b, n, axis):
         return (a - b).sum(axis=axis) / n.sum(axis=axis)
 
-    theirs = of_scipy((first, second, sizes), difference)
+    theirs = of_scipy(stats, (first, second, sizes), difference)
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
     assert ours.mean == pytest.approx(difference(first, second, sizes, 0), abs=1e-12)
     assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=0.07 * width)

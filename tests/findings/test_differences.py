@@ -67,6 +67,20 @@ def test_an_option_of_a_loss_is_compared_within_that_loss():
     ]
 
 
+def test_a_source_is_compared_within_the_part_that_has_it():
+    s3rec = settings(model__name="s3rec") | {"sources.attributes": "abc"}
+    own_loss = settings("my") | {"sources.loss": "123"}
+    names, _ = labels([settings(), s3rec, own_loss])
+    assert [name.split(", batch")[0] for name in names] == [
+        "bce, 16 negatives",
+        "s3rec, bce, 16 negatives",
+        "my, 16 negatives",
+    ]
+    edited = s3rec | {"sources.attributes": "def"}
+    names, _ = labels([settings(), s3rec, edited])
+    assert ["attributes=" in name for name in names] == [False, True, True]
+
+
 def test_what_only_one_has_tells_it_apart():
     names, _ = labels([settings(), settings(loss__top_k=100)])
     assert len(set(names)) == 2

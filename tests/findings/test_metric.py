@@ -196,6 +196,7 @@ def test_the_table_chooses_by_that_metric_and_shows_it_first(made, ledger):
     assert "The weights with the best HR@20" in api.methods(ledger.path).text
 
 
+@pytest.mark.slow
 def test_the_table_keeps_several_metrics_apart(made, ledger):
     ledger.append([*made("hr@20"), *made("ndcg@10", start=2)])
     shown = api.table(ledger.path, rows=["model"])
@@ -218,6 +219,7 @@ def test_the_configuration_beside_a_published_figure_is_chosen_by_that_metric(
     assert [(row["ours"], row["chosen_by"]) for row in rows] == [(0.6, "hr@20")]
 
 
+@pytest.mark.slow
 def test_the_page_goes_by_that_metric(made, ledger):
     ledger.append(made())
     shown = collect(ledger, Keys())
@@ -247,6 +249,7 @@ def of_study(runs, study):
     return [replace(one, run=replace(one.run, study_id=study)) for one in runs]
 
 
+@pytest.mark.slow
 def test_charts_of_several_metrics_show_that_of_the_last_study_and_say_so(made, ledger):
     ledger.append(of_study(made("ndcg@10", start=2), "newer"))
     ledger.append(of_study(made("hr@20"), "older"))
@@ -276,6 +279,7 @@ def test_charts_of_several_metrics_show_that_of_the_last_study_and_say_so(made, 
     assert metric_of(ledger, None).title == metric_of(ledger, None, "third").title == "NDCG@10"
 
 
+@pytest.mark.slow
 def test_charts_name_the_metric_of_each_comparison(made, ledger):
     ledger.append([*made("hr@20"), *made("ndcg@10", start=2)])
     assert metric_of(ledger, None).title == "NDCG@10"

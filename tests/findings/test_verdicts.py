@@ -81,6 +81,7 @@ def test_without_baselines_only_the_validations_speak(fake, tmp_path):
     assert baselines_of(ledger) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chart", [Pareto(), Scaling()])
 def test_charts_mark_them(ledger, chart):
     rows = chart.rows(ledger)
@@ -91,6 +92,7 @@ def test_charts_mark_them(ledger, chart):
     assert "datum.verdict == null" in spec
 
 
+@pytest.mark.slow
 def test_the_pareto_chart_shows_the_baselines(ledger):
     spec = json.dumps(Pareto().draw(Pareto().rows(ledger)).to_dict())
     assert "popularity 0.05" in spec

@@ -82,8 +82,8 @@ def drawn(draw, shares, exponent, num):
     ("options", "unbiased"),
     [
         ({"logq_of": "mixture", "logq_target": False}, True),
-        ({"logq_of": "mixture"}, False),
-        ({}, False),
+        pytest.param({"logq_of": "mixture"}, False, marks=pytest.mark.slow),
+        pytest.param({}, False, marks=pytest.mark.slow),
     ],
 )
 def test_with_the_target_left_alone_the_sum_over_all_items_is_estimated_without_bias(
@@ -145,6 +145,7 @@ def test_a_source_of_its_own_law_is_corrected_by_it():
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_uniform", [True, False])
 def test_own_laws_alone_and_in_mixtures_estimate_the_sum_over_all_items_without_bias(with_uniform):
     """Alone they estimate the sum over what they may draw."""

@@ -234,6 +234,7 @@ def test_a_sparse_gradient_counts_indices_and_values() -> None:
     assert live["item_table_gradient"] in (4 * 50 * 16, 4 * 50 * 16 + 8 * 50)
 
 
+@pytest.mark.slow
 def test_what_dies_after_the_window_is_no_part_of_the_story() -> None:
     account = Account()
     with account:

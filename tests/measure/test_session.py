@@ -93,6 +93,7 @@ def test_every_epoch_leaves_its_loss_and_its_time(small: Small, steps: int | Non
     assert walls[-1] <= record.run.train_s + record.run.eval_s
 
 
+@pytest.mark.slow
 def test_patience_is_the_reason_of_the_stop(small: Small) -> None:
     spec = small({"train.epochs": 60, "train.patience": 1, "train.learning_rate": 0.05})
     row = run(spec, run_id="r").run
@@ -209,6 +210,7 @@ def untimed(record: Record) -> list[Metric]:
     return [metric for metric in record.metrics if metric.name != "wall_s"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_the_same_result(small: Small, tmp_path: Path) -> None:
     spec = small({"train.epochs": 4, "train.ema_decay": 0.9})
     whole = run(spec, run_id="whole")

@@ -85,6 +85,7 @@ def test_keys_parts_and_checks_are_tables() -> None:
     assert {check.name for check in checks} <= set(cells(checks._repr_html_()))
 
 
+@pytest.mark.slow
 def test_a_plan_is_a_list_of_dicts_with_attributes_and_a_table() -> None:
     study = {"base": "sasrec-synthetic", "set": SMALL, "axes": {"loss.name": ["bce", "dense_ce"]}}
     plan = scalelab.plan(study, on="cpu")
@@ -131,6 +132,7 @@ def test_a_run_may_be_a_name_a_dict_or_a_spec() -> None:
     assert dotted[0]["spec"]["negatives"][0]["num_negatives"] == 3
 
 
+@pytest.mark.slow
 def test_a_study_may_be_a_dict_or_a_spec() -> None:
     sections = {"name": "s", "base": "sasrec-synthetic", "set": SMALL}
     study = StudySpec.from_sections(sections, __import__("pathlib").Path("study.toml"), "s")

@@ -48,6 +48,7 @@ def test_all_interactions_are_held_whatever_the_split_takes_of_them() -> None:
     assert resident_bytes(timed[0], 7) - resident_bytes(timed[1], 7) == 12 * 1000
 
 
+@pytest.mark.slow
 def test_a_gpu_has_no_resident_memory_of_its_own() -> None:
     spec = RunSpec.load("sasrec-synthetic", {"data.num_items": 1000, "device.name": "cpu"})
     assert predict(spec, load_device("h100")).host_rss_bytes is None

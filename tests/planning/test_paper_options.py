@@ -39,7 +39,17 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+# One of each kind; the others where there is time.
+FAST = ("bert4rec", "relative, ligr", "steps ahead", "prefixes", "mixture", "bce, top 16")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=() if name in FAST else pytest.mark.slow)
+        for name, options in OPTIONS.items()
+    ],
+)
 def test_predicted_and_accounted_within_a_thousandth(options):
     spec = RunSpec.build(with_overrides(BASE, options))
     record = run(spec, run_id="r", strict=True)

@@ -107,6 +107,7 @@ def test_the_memory_of_evaluation_is_predicted(changes: dict[str, Any], small: S
     assert {row.stage for row in prediction.rows()} == {"train", "eval"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     [
@@ -156,6 +157,7 @@ def test_a_streamed_update_holds_no_gradient_of_the_table(loss: str, small: Smal
     assert (found[1] - found[0]) / 120_000 == pytest.approx(per_item, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_seconds_of_a_step_that_visits_touched_rows_do_not_grow_with_the_catalog(
     small: Small,
 ) -> None:
@@ -169,6 +171,7 @@ def test_the_seconds_of_a_step_that_visits_touched_rows_do_not_grow_with_the_cat
     assert seconds(640_000, "adamw") > 2 * seconds(160_000, "adamw")
 
 
+@pytest.mark.slow
 def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None:
     spec = small({"data.num_items": 3000, "batch.size": 2, "loss.name": "bce"})
     whole = predict(spec, load_device("cpu"))
@@ -223,6 +226,32 @@ def test_the_seconds_of_a_step_share_the_update_of_accumulated_gradients(
     assert 0.5 * found[0] < found[1] < 1.05 * found[0]
 
 
+def test_a_usual_step_that_is_not_the_largest_is_run_once(
+    small: Small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted in its first step; no account of a second one is wanted."""
+    from scalelab.batches.steps import Steps
+    from scalelab.datasets.load import lengths
+    from scalelab.planning import fake_tensor_run
+
+    run: list[Any] = []
+    step = fake_tensor_run.training_step
+
+    def counted(*args: Any, **more: Any) -> Any:
+        run.append(args)
+        return step(*args, **more)
+
+    monkeypatch.setattr(fake_tensor_run, "training_step", counted)
+    spec = small({"loss.name": "dense_ce", "train.epochs": 30})
+    known = lengths(spec.data)
+    steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
+    usual = steps.shape(0, steps.largest_step(0))
+    largest = {choice.shape for choice in steps.largest_steps(30)}
+    assert usual not in largest
+    assert predict(spec, data=known).step_s.low > 0
+    assert len(run) == 2 * len(largest) + 1
+
+
 def test_the_predicted_events_are_the_measured_ones(small: Small) -> None:
     """Not the peak alone: every event, in order, with its phase, component and bytes."""
     from scalelab.batches.steps import Steps
@@ -246,8 +275,10 @@ def test_the_predicted_events_are_the_measured_ones(small: Small) -> None:
     assert fake[-len(real) :] == real
 
 
-@pytest.mark.parametrize("device", ["cpu", "rtx3090", "h100"])
-@pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
+@pytest.mark.parametrize(
+    "device", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("cpu", "rtx3090")), "h100"]
+)
+@pytest.mark.parametrize("loss", ["cross_entropy", pytest.param("bce", marks=pytest.mark.slow)])
 def test_kinds_contain_one_another(device: str, loss: str, small: Small) -> None:
     prediction = predict(small({"loss.name": loss}), load_device(device))
     totals = [prediction.memory[kind]["total"] for kind in prediction.memory]
@@ -259,6 +290,7 @@ def test_kinds_contain_one_another(device: str, loss: str, small: Small) -> None
         assert 0 < seconds.low < seconds.high
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_named_with_its_component(small: Small) -> None:
     spec = small({"loss.name": "dense_ce", "batch.size": 256})
     whole = predict(spec, load_device("cpu"))
@@ -287,6 +319,7 @@ def test_ten_million_items_are_predicted_without_making_them(small: Small) -> No
     assert (after - before) * 1024 < 200 * MIB
 
 
+@pytest.mark.slow
 def test_more_of_anything_takes_more_time(small: Small) -> None:
     device = load_device("cpu")
     plain = predict(small({"loss.name": "cross_entropy"}), device).step_s

@@ -73,7 +73,7 @@ def check(spec: RunSpec, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert few.operations == every.operations
 
 
-@pytest.mark.parametrize("device", ["cpu", "h100"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("h100", marks=pytest.mark.slow)])
 def test_a_plan_is_that_of_every_round(
     small: Small, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_the_answer_fits_and_the_next_does_not(
     assert _measured(spec.with_({key: found.next_value})) > budget
 
 
+@pytest.mark.slow
 def test_a_key_may_have_no_end(small: Small) -> None:
     found = solve(small({"loss.name": "bce"}), "batch.size", load_device("a100-80"))
     # More sequences than users there cannot be.

@@ -55,6 +55,7 @@ def test_breakdown_shows_predictions_of_cells_that_never_ran(fake, tmp_path):
     assert {row["source"] for row in rows} == {"predicted"}
 
 
+@pytest.mark.slow
 def test_scaling_takes_what_varies(fake, study, tmp_path):
     rows = Scaling().rows(study).to_pylist()
     assert {row["setting"] for row in rows} == {"num_items"}

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from scalelab.core.errors import SpecError
+from scalelab.findings.differences import KEY
 from scalelab.findings.rounded import rounded
 from scalelab.reporting import page
 from scalelab.reporting.charts.breakdown import Breakdown
+from scalelab.reporting.charts.learning import Learning
 from scalelab.reporting.charts.pareto import Pareto
 from scalelab.reporting.charts.positions import Positions
 from scalelab.reporting.charts.prediction import Prediction
@@ -32,6 +35,7 @@ def said(chart, ledger):
     return chart.finding(chart.rows(ledger))
 
 
+@pytest.mark.slow
 def test_the_only_sentence_names_its_data_where_the_chart_has_several(ledger_of):
     ledger = ledger_of(
         {"dataset": "beauty", "batch_size": 64},
@@ -51,6 +55,7 @@ def test_growth_is_said_of_each_data_set(ledger_of):
     assert all("from 64 to 128 batch size" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_sentence_is_about_what_is_drawn(ledger_of):
     sizes = {"few": (64, 128), "many": (64, 128, 256)}
     ledger = ledger_of(
@@ -145,3 +150,33 @@ def test_two_metrics_are_refused(ledger_of, tmp_path):
 def test_a_name_of_the_code_is_an_unknown_option(ledger_of, tmp_path, name):
     with pytest.raises(SpecError, match=f"'pareto' has no option '{name}'"):
         page.report(ledger_of({}), tmp_path / "p.json", charts=["pareto"], options={name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("curves", "words"),
+    [
+        ([(3, True)], "The only drawn run was still rising at the end: more epochs may make it "
+         "better."),
+        ([(3, False)], "The only drawn run had stopped rising when it ended."),
+        ([(1, False)], "The only drawn run was validated once: whether quality still rose is not "
+         "known."),
+        ([(1, False)] * 2, "All drawn runs were validated once: whether quality still rose is not "
+         "known."),
+        ([(2, False)] * 2, "All 2 drawn runs had stopped rising when they ended."),
+        ([(2, True), (2, False), (1, False)], "1 of 3 drawn runs was still rising at the end: with "
+         "more epochs the order may change; 1 was validated once."),
+        ([(2, False), (1, False), (1, False)], "1 of 3 drawn runs had stopped rising when they "
+         "ended; 2 were validated once."),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_learning_curves_say_no_more_than_their_points_show(curves, words):
+    """A curve of one point shows no end of a rise, and one run has no order."""
+    names = [*KEY, "is_rising"]
+    rows = [
+        {**dict.fromkeys(KEY, 0), "configuration": number, "is_rising": rising}
+        for number, (points, rising) in enumerate(curves)
+        for _ in range(points)
+    ]
+    table = pa.table({name: [row[name] for row in rows] for name in names})
+    assert Learning().finding(table) == words

@@ -138,6 +138,7 @@ def test_a_bar_of_the_breakdown_is_the_mean_over_the_seeds_of_one_configuration(
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chart", [Breakdown(), Pareto(), Kinds(), Prediction()])
 def test_no_two_configurations_have_one_label_on_the_same_data(varied, chart):
     rows = chart.rows(varied).to_pylist()

@@ -95,6 +95,8 @@ def test_the_page_shows_results_failures_environment_and_study(read):
         assert wanted in words
     for outcome in ("done", "oom", "timeout", "diverged", "skipped", "pruned", "interrupted"):
         assert outcome in words
+    for tile in ("out of memory", "out of time", "not started"):
+        assert tile in read.words
 
 
 def test_nothing_in_a_ledger_becomes_markup(read):
@@ -166,6 +168,7 @@ def test_a_chart_is_written_in_every_format(study, tmp_path, format, start):
     assert files[0].read_bytes().startswith(start)
 
 
+@pytest.mark.slow
 def test_out_names_the_file_of_one_chart_and_the_folder_of_several(study, tmp_path):
     one = tmp_path / "one.json"
     assert page.report(study, one, charts=["kinds"], format="json") == [one]

@@ -44,6 +44,7 @@ def test_every_chart_fits_a_column(study, name):
     check(page.draw(study, name, inches=INCHES).to_dict())
 
 
+@pytest.mark.slow
 def test_without_it_letters_may_be_smaller(study):
     """So the width is what keeps them large."""
     spec = page.draw(study, "kinds", font_size=5).to_dict()

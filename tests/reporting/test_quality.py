@@ -126,6 +126,7 @@ def test_an_unknown_metric_and_a_chart_without_one_are_one_line(study, tmp_path)
     assert "pareto" in raised.value.hint
 
 
+@pytest.mark.slow
 def test_baselines_are_those_of_the_metric(fake, tmp_path):
     record = fake.record()
     data, protocol = record.run.data_fingerprint, record.run.protocol

@@ -32,7 +32,14 @@ def test_of_very_many_the_best_of_each_loss_and_the_pareto_fronts_are_shown(stud
     assert len(best) < len(found) < selection.num_configurations(study)
 
 
-@pytest.mark.parametrize("chart", [Breakdown, Kinds, Learning, Pareto, Positions, Scaling])
+@pytest.mark.parametrize(
+    "chart",
+    [
+        Breakdown,
+        *(pytest.param(c, marks=pytest.mark.slow) for c in (Kinds, Learning, Pareto, Positions)),
+        pytest.param(Scaling, marks=pytest.mark.slow),
+    ],
+)
 def test_a_study_shows_what_it_took_from_another_one_too(fake, tmp_path, chart) -> None:
     ledger = Ledger.create_or_open(tmp_path / "l.duckdb")
     runs = [fake.record(index=i, loss="rece", batch_size=32 << i) for i in range(2)]

@@ -86,6 +86,7 @@ def test_the_best_of_each_comparison_is_marked_and_compared_with(study):
     assert set(table.settings["best"].values()) == {r.number for r in table.rows if r.is_best}
 
 
+@pytest.mark.slow
 def test_learning_draws_one_seed_a_configuration_over_epochs_and_clock(fake, tmp_path):
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     records = [fake.record(index=i, seed=i, num_epochs=4) for i in range(2)]
@@ -111,6 +112,7 @@ def test_learning_keeps_the_best_of_each_loss(study):
     assert len({row["configuration"] for row in large}) == 6
 
 
+@pytest.mark.slow
 def test_findings_are_computed_from_the_rows(fake, tmp_path):
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     ledger.append([fake.record(index=i, batch_size=size) for i, size in enumerate((64, 128))])
@@ -127,6 +129,7 @@ def test_findings_are_computed_from_the_rows(fake, tmp_path):
     assert "rising" in Learning().finding(Learning().rows(ledger))
 
 
+@pytest.mark.slow
 def test_title_and_letters_are_options_of_every_chart(study):
     plain = page.draw(study, "kinds").to_dict()
     spec = page.draw(study, "kinds", title="Mine", font_size=22, width=300).to_dict()
@@ -174,7 +177,7 @@ def test_findings_name_the_figures_of_the_ledger(study):
     assert format_bytes(first["peak_bytes"]) in words
     at_peak = [row for row in rows.to_pylist() if row["live_bytes"] == first["peak_bytes"]]
     large = max(at_peak, key=lambda row: row["bytes"])
-    assert f"{100 * large['bytes'] / first['peak_bytes']:.0f} % of it" in words
+    assert f"{100 * large['bytes'] / first['peak_bytes']:.0f} %." in words
     scaling = plugins.load("charts", "scaling")(by="num_items")
     rows = scaling.rows(study)
     lines = {}

@@ -169,6 +169,7 @@ def test_a_difference_is_found_among_a_hundred(fake, ledger):
     assert found["bce"] == []
 
 
+@pytest.mark.slow
 def test_what_lies_within_the_spread_over_seeds_has_none(fake, ledger):
     ledger.append(
         [made(fake, n, ranks_of(0.5), valid=0.5, seed=n, loss="dense_ce") for n in (0, 1)]
@@ -214,6 +215,7 @@ def test_data_sets_are_tested_apart(fake, ledger):
     assert marks == {"bce": [False, True], "dense_ce": [True, False]}
 
 
+@pytest.mark.slow
 def test_the_latex_of_beauty_losses_is_what_sql_says(fake, ledger):
     """Every figure, spread and mark, for the cells of the study with three seeds."""
     study = tomllib.loads(find_preset("studies", "beauty-losses").read_text(encoding="utf-8"))

@@ -204,6 +204,19 @@ def test_a_baseline_takes_part_in_the_ranking(fake, ledger):
     assert found == {("bce", 0): "", ("rece", 0): "second", ("popularity (baseline)", 0): "best"}
 
 
+def test_a_baseline_has_each_metric_that_was_stored(fake, ledger):
+    ledger.append([made(fake, 0, test=0.1)])
+    where = {"data_fingerprint": "synthetic-100000", "protocol": "leave-one-out, seen excluded"}
+    of_test = where | {"name": "popularity", "split": "test", "k": 10, "seconds": 1.0}
+    values = {"ndcg": 0.05, "hr": 0.1}
+    ledger.add_baselines(
+        [Baseline(**of_test, metric=metric, value=value) for metric, value in values.items()]
+    )
+    *_, line = table(ledger, metrics=("ndcg@10", "hr@10", "mrr@10")).lines
+    figures = [entry.figure and entry.figure.mean for entry in line.entries[:3]]
+    assert figures == [0.05, 0.1, None]
+
+
 def test_a_metric_of_which_more_is_not_better_has_no_mark(fake, ledger):
     ledger.append([made(fake, n, loss=loss) for n, loss in enumerate(("bce", "rece"))])
     found = table(ledger, metrics=("hr@10", "popularity@10", "target_popularity"))

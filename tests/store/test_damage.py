@@ -107,6 +107,7 @@ def test_a_newer_ledger_is_refused(tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_older_ledger_is_migrated_and_kept(fake, tmp_path, monkeypatch):
     path = tmp_path / "a.duckdb"
     Ledger.create_or_open(path).append(fake.study())

@@ -125,6 +125,7 @@ def test_a_migrated_ledger_has_what_a_new_one_has(old, ledger):
         assert columns_of(migrated, name) == columns_of(ledger, name), name
 
 
+@pytest.mark.slow
 def test_the_views_still_answer(old):
     ledger = Ledger(old)
     assert ledger.query("FROM results").num_rows == 4

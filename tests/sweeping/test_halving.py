@@ -69,6 +69,7 @@ class StopsAt(RecordingObserver):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [7, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 9, 11))]
 )
@@ -83,6 +84,7 @@ def test_interrupted_in_any_round_it_goes_on_where_it_was(halved, sweep, tmp_pat
     assert len(observer.started) < 12
 
 
+@pytest.mark.slow
 def test_a_configuration_that_fails_goes_no_further(study, sweep, tmp_path):
     asked = study(axes={"batch.size": [8, 16, 32, 64]}, halving={"epochs": [1, 2]})
     sweep(asked, hooks=hooks(run="sweeping_fakes:small_ones_die"))

@@ -44,6 +44,7 @@ def test_they_are_known_for_their_lengths_of_lists() -> None:
     assert found.has("data", longer)
 
 
+@pytest.mark.slow
 def test_other_days_are_computed_without_another_run(tmp_path, monkeypatch) -> None:
     rows = [f"{user},{item},{1_600_000_000 + 86_400 * (user + 3 * item)}" for user in range(30)
             for item in range(user % 3, 9)]  # fmt: skip

@@ -204,7 +204,12 @@ def test_every_run_stores_its_prediction(study, sweep, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("order", "sizes"), [("cost", [16, 32, 8]), ("costly", [8, 32, 16]), ("given", [8, 16, 32])]
+    ("order", "sizes"),
+    [
+        ("cost", [16, 32, 8]),
+        pytest.param("costly", [8, 32, 16], marks=pytest.mark.slow),
+        pytest.param("given", [8, 16, 32], marks=pytest.mark.slow),
+    ],
 )
 def test_configurations_run_in_the_order_asked_for_and_seeds_interleaved(
     study, sweep, observer, order, sizes
@@ -247,6 +252,7 @@ def test_runs_that_do_not_fit_beside_each_other_wait_for_each_other(study, sweep
     assert at_once == {16: False, 8: True}
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_in_place_of_a_late_one_needs_room_too(study, sweep, tmp_path):
     seconds = {8: 500.0, 16: 0.1, 32: 0.1}
 
@@ -395,6 +401,7 @@ def test_on_an_old_ledger_it_says_why_runs_run_again(study, sweep, tmp_path, obs
         assert not [text for text in observer.messages if "run again" in text]
 
 
+@pytest.mark.slow
 def test_a_start_is_announced_after_the_ends_before_it(study, sweep, monkeypatch):
     monkeypatch.setattr("scalelab.sweeping.driver._ANNOUNCE_S", 60.0)
 

@@ -106,6 +106,7 @@ def test_a_run_that_names_its_gpu_sees_them_all(study, sweep, tmp_path, observer
     assert set(seen) == {"0,1,2"}
 
 
+@pytest.mark.slow
 def test_auto_is_resolved_before_anything_is_stored(study, sweep, tmp_path):
     path = tmp_path / "fake.duckdb"
     sweep(study(set={"device.name": "auto"}), executor="processes")

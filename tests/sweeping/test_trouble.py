@@ -60,6 +60,7 @@ def counts(path):
     return {row["outcome"]: row["n"] for row in Ledger(path).query(sql).to_pylist()}
 
 
+@pytest.mark.slow
 def test_runs_start_and_end_while_somebody_holds_the_ledger(study, sweep, tmp_path):
     path = tmp_path / "fake.duckdb"
     observer, results = RecordingObserver(), []
@@ -167,6 +168,7 @@ def held(tmp_path):
     let_go()
 
 
+@pytest.mark.slow
 def test_finished_runs_wait_beside_a_held_ledger_and_the_next_sweep_stores_them(
     study, sweep, tmp_path, held, monkeypatch
 ):

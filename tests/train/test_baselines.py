@@ -86,8 +86,8 @@ def expected(
     return found | {f"coverage@{k}": len(shown[k]) / interactions.num_items for k in KS}
 
 
-@pytest.mark.parametrize("at_once", [2**20, 3])
-@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("at_once", [pytest.param(2**20, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("exclude_seen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_they_equal_a_ranking_of_every_item(
     exclude_seen: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,7 +68,10 @@ def undisturbed(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Undis
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-@pytest.mark.parametrize("what", ["weights", "optimizer", "best", "facts"])
+@pytest.mark.parametrize(
+    "what",
+    ["weights", *(pytest.param(w, marks=pytest.mark.slow) for w in ("optimizer", "best")), "facts"],
+)
 def test_a_damaged_checkpoint_means_starting_anew(
     undisturbed: Undisturbed,
     tmp_path: Path,

@@ -48,6 +48,7 @@ def test_a_number_is_rounded_to_its_neighbours_and_is_right_on_average() -> None
         assert not other.equal(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cross_entropy", "bce"])
 def test_a_bf16_table_learns_what_plain_rounding_would_lose(small: Small, loss: str) -> None:
     """Steps of less than half of what bf16 tells apart add up; the padding row stays zero."""

@@ -34,6 +34,7 @@ def test_each_position_ranks_the_item_there_from_all_before_it(small, max_users)
         assert trainer.evaluate(f"train-{back}")["num_users"] == len(expected)
 
 
+@pytest.mark.slow
 def test_they_are_predicted_measured_stored_and_drawn(small, tmp_path):
     spec = small({"evaluate.positions": 3, "train.epochs": 2})
     record = run(spec, run_id="r", strict=True)

@@ -68,6 +68,7 @@ def test_the_state_of_a_target_is_that_of_the_same_history_at_inference(small, p
         assert max(differences) > 0.01
 
 
+@pytest.mark.slow
 def test_steps_and_bytes_are_predicted_and_training_learns(small):
     spec = small(FEW | {"batch.packer": "prefixes", "batch.size": 128, "train.epochs": 2})
     record = run(spec, run_id="r", strict=True)

@@ -53,6 +53,7 @@ def test_the_loss_gets_the_probabilities_of_the_training_interactions(small, tim
     assert without.parts.log_shares == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [LOGQ, {"loss.name": "bce"}], ids=["corrected", "plain"])
 def test_bytes_are_predicted_and_accounted(small, timed, options):
     record = run(small(timed | options), run_id="r", strict=True)

@@ -168,7 +168,17 @@ def test_lazy_adam_leaves_rows_that_no_step_touches(small: Small) -> None:
     assert 100 < int(touched.sum()) < len(before) - 100
 
 
-@pytest.mark.parametrize("rule", ["adamw", "rowwise_adagrad", "rowwise_adam", "lazy_adam"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "adamw",
+        "lazy_adam",
+        *(
+            pytest.param(rule, marks=pytest.mark.slow)
+            for rule in ("rowwise_adagrad", "rowwise_adam")
+        ),
+    ],
+)
 def test_training_goes_on_from_a_checkpoint_with_the_same_numbers(
     small: Small, tmp_path: Path, rule: str
 ) -> None:

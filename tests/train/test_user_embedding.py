@@ -185,6 +185,7 @@ def test_a_user_without_two_training_items_has_no_vector(small, timed):
     assert (lengths < 2).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"train.accumulate": 2}, {"train.ema_decay": 0.9}])
 def test_what_it_costs_is_predicted_and_accounted_as_one_component(small, more):
     many = {"data.num_users": 3000, "train.max_steps": 2, "train.epochs": 1, "batch.max_len": 4}

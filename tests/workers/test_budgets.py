@@ -27,6 +27,7 @@ def _task(device):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("device", "limited"), [("cpu", True), ("cuda", False)])
 def test_only_a_run_on_the_cpu_has_its_data_limited(device, limited, study, sweep, tmp_path):
     made = study(

@@ -107,9 +107,9 @@ class Killing(RecordingObserver):
             server.kill()
 
 
-@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_killed_server_is_replaced_and_its_runs_run_again(study, sweep, tmp_path, at):
-    asked = study(axes={"batch.size": [1, 2, 3, 4]}, set={"train.learning_rate": 0.2})
+    asked = study(axes={"batch.size": [1, 2, 3, 4]}, set={"train.learning_rate": 0.5})
     observer = Killing(at)
     result = sweep(asked, executor="processes", workers=2, observer=observer)
     assert result.counts == {"done": 4}
@@ -121,6 +121,7 @@ def test_a_killed_server_is_replaced_and_its_runs_run_again(study, sweep, tmp_pa
     assert servers() == []
 
 
+@pytest.mark.slow
 def test_a_server_killed_before_its_first_fork_is_replaced(study, sweep):
     class KilledWhilePlanning(RecordingObserver):
         def on_plan(self, name, device, cells):
@@ -138,6 +139,7 @@ def test_a_server_killed_before_its_first_fork_is_replaced(study, sweep):
     }
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_live_ends_the_sweep_in_one_line(study, sweep, tmp_path):
     asked = study(axes={"batch.size": [1, 2]})
     broken = hooks(modules=lambda specs: ["no_such_module"])

@@ -174,6 +174,7 @@ def test_a_driver_killed_twenty_times_loses_and_repeats_nothing(drive, ledger):
     assert {row["n"] for row in rows(ledger, per_run)} == {3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("executor", ["processes", pytest.param("inline", marks=pytest.mark.slow)])
 def test_one_signal_lets_runs_finish_their_epoch(drive, ledger, number, executor):

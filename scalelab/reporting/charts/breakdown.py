@@ -265,6 +265,6 @@ def _extremes(bars: list[list[dict[str, Any]]]) -> str:
     low, high = least[0]["total"], most[0]["total"]
     return (
         f"From {format_bytes(low)} ({least[0]['label']}) to {format_bytes(high)} "
-        f"({most[0]['label']}), {times(high / low, 'much')}; there "
-        f"{large['component'].replace('_', ' ')} takes {format_share(large['bytes'] / high)}."
+        f"({most[0]['label']}), {times(high / low, 'much')}; the largest part there: "
+        f"{large['component'].replace('_', ' ')}, {format_share(large['bytes'] / high)}."
     )

@@ -1,5 +1,6 @@
 """Draw the validation quality of runs against epochs and against the clock."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -104,18 +105,29 @@ class Learning:
 
     def finding(self, rows: pa.Table) -> str:
         """How many of the drawn runs had not ended learning."""
-        last = {key_of(row): row for row in rows.to_pylist()}.values()
-        if not last:
+        points = rows.to_pylist()
+        is_rising = {key_of(row): row["is_rising"] for row in points}
+        number, rising = len(is_rising), sum(is_rising.values())
+        # Whether a curve of one point rose is not known.
+        once = sum(count == 1 for count in Counter(map(key_of, points)).values())
+        if not number:
             return ""
-        rising = sum(row["is_rising"] for row in last)
-        if not rising:
-            return f"All {len(last)} drawn runs had stopped rising when they ended."
-        count = (
-            "The only drawn run was"
-            if len(last) == 1
-            else (f"{rising} of {len(last)} drawn runs {'was' if rising == 1 else 'were'}")
-        )
-        return f"{count} still rising at the end: with more epochs the order may change."
+        if once == number:
+            who = "The only drawn run was" if number == 1 else "All drawn runs were"
+            return f"{who} validated once: whether quality still rose is not known."
+        if number == 1 and rising:
+            return "The only drawn run was still rising at the end: more epochs may make it better."
+        if number == 1:
+            return "The only drawn run had stopped rising when it ended."
+        alone = f"; {once} {'was' if once == 1 else 'were'} validated once" if once else ""
+        if rising:
+            were = "was" if rising == 1 else "were"
+            return (
+                f"{rising} of {number} drawn runs {were} still rising at the end: with more epochs "
+                f"the order may change{alone}."
+            )
+        how_many = f"{number - once} of {number}" if once else f"All {number}"
+        return f"{how_many} drawn runs had stopped rising when they ended{alone}."
 
     def draw(self, rows: pa.Table) -> alt.Chart:
         """For each data set and device a panel over epochs and one over the clock."""

@@ -87,8 +87,8 @@ class Timeline:
         large = max(at_peak, key=lambda row: row["bytes"])
         share = format_share(large["bytes"] / peak)
         return (
-            f"The peak of the step, {format_bytes(peak)}, lies in the phase {large['phase']}: "
-            f"{large['component'].replace('_', ' ')} takes {share} of it."
+            f"The peak of the step, {format_bytes(peak)}, lies in the phase {large['phase']}; its "
+            f"largest part: {large['component'].replace('_', ' ')}, {share}."
         )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
