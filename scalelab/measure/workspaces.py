@@ -34,8 +34,20 @@ _Rule = Callable[[tuple[Any, ...], Any], int]
 def predicted(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:
     """(result, bytes beside arguments and result at the worst moment) inside `func` on a CPU."""
     result = func(*args, **kwargs)
+    if func is aten.native_layer_norm.default:
+        result = _with_statistics(args, result)
     rule = _rule(func)
     return result, 0 if rule is None else rule(args, result)
+
+
+def _with_statistics(args: tuple[Any, ...], result: Any) -> Any:
+    """Means and deviations in the type of the weights, as a CPU keeps them; fake tensors give them
+    that of the argument."""
+    weight = args[2]
+    if weight is None or weight.dtype is args[0].dtype:
+        return result
+    normed, mean, deviation = result
+    return normed, mean.to(weight.dtype), deviation.to(weight.dtype)
 
 
 def predicted_on_cuda(func: Any, args: tuple[Any, ...], kwargs: Any) -> tuple[Any, int]:

@@ -90,6 +90,18 @@ def test_attention_is_predicted_as_it_is_observed(length: int, dtype: torch.dtyp
         assert predicted(func, (fake, fake, fake), {})[1] == truth
 
 
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+def test_statistics_of_a_layer_norm_have_the_type_of_real_ones(weights: torch.dtype) -> None:
+    values = torch.zeros(3, 5, 8, dtype=torch.bfloat16)
+    weight, bias = torch.ones(8, dtype=weights), torch.zeros(8, dtype=weights)
+    func = aten.native_layer_norm.default
+    real, _ = observed(func, (values, [8], weight, bias, 1e-5), {})
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fakes = [mode.from_tensor(tensor) for tensor in (values, weight, bias)]
+        found, _ = predicted(func, (fakes[0], [8], *fakes[1:], 1e-5), {})
+        assert [each.dtype for each in found] == [each.dtype for each in real]
+
+
 @pytest.mark.parametrize("is_dense", [True, False])
 @pytest.mark.parametrize("length", [1, 7, 50, 200, 800])
 def test_gradients_of_attention_are_predicted_as_they_are_observed(
