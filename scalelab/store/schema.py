@@ -44,7 +44,7 @@ __all__ = [
     "valid_columns",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _ARROW = {
     int: pa.int64(),
     float: pa.float64(),

@@ -192,14 +192,18 @@ class LedgerWriter:
             return False
         return True
 
-    def _forget(self, num_kept: int) -> None:
-        """Remove the records that were kept beside the ledger: they are in it now."""
-        if num_kept:
+    def _forget(self, batch: list[_Job], num_kept: int) -> None:
+        """Remove the records that were kept beside the ledger, if all are in it now."""
+        failed = any(receipt.done() and receipt.exception() for _, receipt in batch)
+        if num_kept and not failed:
             self._waiting.clear()
             self.messages.put("the ledger is free again, and the runs that waited are stored")
 
     def _write(self, batch: list[_Job], num_kept: int) -> None:
-        """Store the batch, or fail its receipts; nothing waits any more. Raises LedgerBusy."""
+        """Store the batch, or fail its receipts. Raises LedgerBusy.
+
+        What waits beside the ledger stays there where not all of it could be stored.
+        """
         try:
             self._store([record for record, _ in batch])
         except LedgerBusy:
@@ -212,13 +216,13 @@ class LedgerWriter:
                         self._write([job], 0)
             else:
                 self._fail(batch, error)
-            self._forget(num_kept)
+            self._forget(batch, num_kept)
         except BaseException as error:  # the thread must not end with receipts that nobody answers
             self._fail(batch, LedgerError(f"cannot write the ledger: {error}"))
-            self._forget(num_kept)
+            self._forget(batch, num_kept)
         else:
             # Before the receipts: who waits for these shows the messages that have come by then.
-            self._forget(num_kept)
+            self._forget(batch, num_kept)
             for _, receipt in batch:
                 if not receipt.done():
                     receipt.set_result(None)

@@ -232,3 +232,12 @@ def test_baselines_replace_those_of_the_same_name_and_length(ledger):
         {"name": "popularity", "k": 20, "value": 0.1},
         {"name": "recent", "k": 10, "value": 0.1},
     ]
+
+
+def test_views_of_version_4_are_those_of_today_afterwards(fake, ledger):
+    ledger.append([fake.record()])
+    with duckdb.connect(str(ledger.path)) as connection:
+        connection.execute("CREATE OR REPLACE VIEW pareto_time AS SELECT 1 AS wrong")
+        connection.execute("UPDATE meta SET schema_version = 4")
+    assert "wrong" not in columns_of(ledger, "pareto_time")
+    assert ledger.query("FROM pareto_time").num_rows == 1

@@ -1,5 +1,6 @@
 """The records' fields and the ledger's columns are the same list."""
 
+import hashlib
 import typing
 from dataclasses import fields
 
@@ -89,3 +90,16 @@ def test_a_configuration_does_not_depend_on_seed_or_place(fake):
     tables = schema.tables_of([one, other, fake.record(seed=1, batch_size=64)])
     first, second, third = tables["runs"]["configuration"].to_pylist()
     assert first == second != third
+
+
+# Tables and views of each schema version that any ledger may have.
+DIGEST = {5: "a508abb40b7474f8"}
+
+
+def test_other_views_are_another_schema_version():
+    """A ledger keeps the views it was made with until it is migrated."""
+    found = hashlib.sha256(schema.schema_sql().encode()).hexdigest()[:16]
+    assert DIGEST.get(schema.SCHEMA_VERSION) == found, (
+        "the schema differs from the recorded one: raise SCHEMA_VERSION, add a step to MIGRATIONS "
+        f"and {found!r} to DIGEST"
+    )

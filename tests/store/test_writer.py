@@ -115,6 +115,29 @@ def test_that_the_ledger_is_free_again_is_said_before_the_receipts(fake):
     assert "free again" in said[1]
 
 
+@pytest.mark.parametrize("error", [LedgerError("the disk is full"), RuntimeError("a fault")])
+def test_records_that_waited_are_kept_where_they_cannot_be_stored(fake, ledger, error):
+    """A ledger that was held, and then is on a full disk: the next sweep stores them first."""
+    raised = iter([LedgerBusy("held"), error])
+
+    def store(batch):
+        raise next(raised, error)
+
+    waiting = WaitingRecords(ledger.path)
+    writer = LedgerWriter(store, waiting=waiting, pause_s=0.0)
+    writer.append(fake.record(index=4))
+    with pytest.raises(LedgerError, match=str(error)):
+        writer.close()
+    assert waiting.ledger.query("SELECT run_id FROM runs")["run_id"].to_pylist() == ["run-000004"]
+    said: list[str] = []
+    writer.show_messages(said.append)
+    assert not any("free again" in each for each in said)
+    with ledger.writing():
+        pass
+    assert ledger.query("SELECT run_id FROM runs")["run_id"].to_pylist() == ["run-000004"]
+    assert not waiting.ledger.path.exists()
+
+
 def test_the_error_of_the_body_is_not_hidden_by_the_writer(fake):
     def store(batch):
         raise LedgerError("the disk is full")
