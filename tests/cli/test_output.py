@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
-from scalelab.cli.output import fits_terminal, grid
+from scalelab.cli.output import fail, fits_terminal, grid
 
 COLUMNS = ("cell", "requested", "what", "empty")
 ROWS = [("bce num_negatives=128", "1,234.5 MiB", "some words that can be wrapped anywhere", "")]
@@ -76,3 +76,16 @@ def test_what_is_larger_than_memory_is_one_line_and_no_fault_of_ours(scalelab: C
     assert "out of memory: Unable to allocate" in done.err
     assert "more memory than this machine has" in done.err
     assert "bug" not in done.err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_that_quotes_a_huge_value_can_be_read(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message, hint = f"first {'x' * 10**6} last", f"hint {'y ' * 10**6}"
+    assert fail("spec", message, hint, 2, as_json=as_json) == 2
+    written = capsys.readouterr()
+    text = written.out + written.err
+    assert "first x" in text
+    assert "x last" in text
+    assert len(text) < 3000
