@@ -1,7 +1,9 @@
 """The devices, ledgers and settings that all tests share."""
 
+import gc
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from scalelab.store import opening, versions
 from scalelab.store.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +23,24 @@ sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 # numba compiles at the first call, which breaks a deadline of milliseconds.
 settings.register_profile("scalelab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("scalelab")
+# Without the slow tests a quarter of the random examples; CI runs all.
+settings.register_profile("fast", parent=settings.get_profile("scalelab"), max_examples=25)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many random examples are tried."""
+    if "not slow" in config.option.markexpr:
+        settings.load_profile("fast")
+
+
+# What is imported and collected lives to the end: it is not walked through again and again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector look only at what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -97,6 +118,33 @@ def fake():
     sys.modules["fake"] = module
     spec.loader.exec_module(module)
     return module
+
+
+_CREATE = versions.create
+
+
+@pytest.fixture(scope="session")
+def made_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ledger as `versions.create` makes it, to be copied."""
+    path = tmp_path_factory.mktemp("made") / "made.duckdb"
+    _CREATE(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _copied_ledgers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new ledger is a copy, which takes a fraction of the time of its tables and views."""
+    if request.node.get_closest_marker("creates_ledgers"):
+        return
+
+    def copied(path: Path) -> None:
+        if path.exists() or not path.parent.is_dir():
+            _CREATE(path)
+            return
+        shutil.copyfile(request.getfixturevalue("made_ledger"), path)
+        monkeypatch.setitem(opening._checked, path.resolve(), opening._state_of(path))
+
+    monkeypatch.setattr(versions, "create", copied)
 
 
 @pytest.fixture(scope="session")

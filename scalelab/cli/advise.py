@@ -68,43 +68,43 @@ def main(
         "set": settings,
         "out": out,
     }
-    gc.disable()  # as for plan
-    try:
-        with planning_progress(quiet=quiet) as report:
-            if not run:
+    if not run:
+        gc.disable()  # as for plan; a sweep takes hours, and its garbage is collected
+        try:
+            with planning_progress(quiet=quiet) as report:
                 found = api.advise(data, **options, report=report)
-            else:
-                found = _run(
-                    data,
-                    options=options | {"report": report},
-                    memory=memory,
-                    ledger=ledger,
-                    workers=workers,
-                    quiet=quiet,
-                )
-    finally:
-        gc.enable()
-    result = found.pop("result", None)
-    answer = None
-    if result is not None:
-        answer = api.answer(result.ledger, budget=memory, study=found["study"]["file"])
+            _show(found, as_json=as_json)
+        finally:
+            gc.enable()
+        return 0
+    with planning_progress(quiet=quiet) as report:
+        found = _run(
+            data,
+            options=options | {"report": report},
+            memory=memory,
+            ledger=ledger,
+            workers=workers,
+            quiet=quiet,
+        )
+    from scalelab.cli.results import as_document, show_results
+
+    result = found.pop("result")
+    answer = api.answer(result.ledger, budget=memory, study=found["study"]["file"])
     if as_json:
-        from scalelab.cli.results import as_document
-
-        more: dict[str, Any] = {}
-        if result is not None:
-            more["sweep"] = as_document(result, dry_run=False, answer=answer)
-        show_json(found | more)
-    elif result is None:
-        show_ranked(found["configurations"])
-        say(found["sentence"], wrap=True)
-        for place, command in enumerate(found["next"]):
-            say(f"{'next:' if place == 0 else '     '} {command}")
+        show_json(found | {"sweep": as_document(result, dry_run=False, answer=answer)})
     else:
-        from scalelab.cli.results import show_results
-
         show_results(result, None if memory is None else parse_bytes(memory), answer)
-    return 0 if result is None else result.exit_code
+    return result.exit_code
+
+
+def _show(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+        return
+    show_ranked(found["configurations"])
+    say(found["sentence"], wrap=True)
+    for place, command in enumerate(found["next"]):
+        say(f"{'next:' if place == 0 else '     '} {command}")
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""Show the rankings that every model must beat in one line."""
+"""Show the rankings that every model must beat in few lines."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,16 @@ from scalelab.cli.finished import Reference, name_of_metrics
 from scalelab.cli.output import clean
 from scalelab.core.figures import metric_name
 
-__all__ = ["baselines_line"]
+__all__ = ["baselines_lines"]
+
+# A screen has few lines.
+_MOST = 2
 
 
-def baselines_line(found: Sequence[Reference]) -> Text:
-    """One line with the rankings that every model must beat, of each data set by its name."""
+def baselines_lines(found: Sequence[Reference], width: int) -> list[Text]:
+    """The rankings that every model must beat: on one line, or where that is wider than `width`,
+    on one for each of the first data sets.
+    """
     places: dict[tuple[str, ...], dict[str, float]] = {}
     for one in found:
         figures = places.setdefault(_parts(one), {})
@@ -23,8 +28,12 @@ def baselines_line(found: Sequence[Reference]) -> Text:
         shown = ", ".join(f"{clean(name)} {test:.4f}" for name, test in figures.items())
         named = ", ".join(_distinguishing(place, list(places)))
         texts.append(f"{named}: {shown}" if len(places) > 1 else shown)
-    text = f"baselines, test {name_of_metrics(one.metric for one in found)}: {'; '.join(texts)}"
-    return Text(text, style="dim", no_wrap=True, overflow="ellipsis")
+    head = f"baselines, test {name_of_metrics(one.metric for one in found)}:"
+    lines = [f"{head} {'; '.join(texts)}"]
+    if len(lines[0]) > width and len(texts) > 1:
+        more = len(texts) - _MOST
+        lines = [f"{head} {more} more data sets, and" if more > 0 else head, *texts[:_MOST]]
+    return [Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines]
 
 
 def _parts(one: Reference) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def _running_cells(run: Running, width: int, ascii_only: bool) -> list[Renderabl
 
 
 def finished_table(runs: tuple[Finished, ...], labels: tuple[str, ...], width: int) -> Table:
-    """The runs that have ended; where one has no quality, its outcome stands there."""
+    """The runs that have ended, the last one last; where one has no quality, its outcome."""
     fixed = [
         Column("valid", justify="right", width=6),
         Column("test", justify="right", width=6),
@@ -132,7 +132,7 @@ def finished_table(runs: tuple[Finished, ...], labels: tuple[str, ...], width: i
         fixed.append(Column("", width=11 if width >= _WITH_BAR else 8))
     names = _Names(labels, width, fixed)
     name = name_of_metrics(run.metric for run in runs)
-    table = _table(Column(f"finished, by {name}" if runs else "finished", ratio=1), *fixed)
+    table = _table(Column(f"last finished: {name}" if runs else "last finished", ratio=1), *fixed)
     for run in runs:
         outcome = run.outcome.value
         word = short_note(run.note) if outcome == "done" else outcome

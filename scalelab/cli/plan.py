@@ -21,7 +21,8 @@ __all__ = ["EXAMPLE", "Items", "On", "Users", "main"]
 
 EXAMPLE = "Example: scalelab plan sasrec-synthetic --on rtx3090 --solve batch.size"
 
-_KINDS = ("requested", "allocated", "reserved", "device_used")
+# What is reserved is what counts against a limit; CUDA's context is left out of both.
+_KINDS = ("requested", "allocated", "reserved")
 
 On = Annotated[
     str | None,
@@ -86,8 +87,12 @@ def main(
                 users=users,
                 report=report,
             )
+        _show(found, as_json=as_json)
     finally:
         gc.enable()
+
+
+def _show(found: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
@@ -109,7 +114,7 @@ def _show_one(document: dict[str, Any]) -> None:
     seconds = document["seconds"]
     row = (
         document["label"] or "this run",
-        *(_total(document["memory"], kind) for kind in kinds),
+        *(_of_run(document, kind) for kind in kinds),
         _total(document["evaluation"], "requested"),
         *(format_bytes(document["host_rss_bytes"]) for _ in process),
         *(format_range(**seconds[name]) for name in ("step", "evaluation", "run")),
@@ -132,6 +137,13 @@ def _components(document: dict[str, Any]) -> Any:
     ]
     columns = ("component", "training", "evaluation")
     return grid(columns, sizes, right="training evaluation")
+
+
+def _of_run(document: dict[str, Any], kind: str) -> str:
+    """Bytes of the training step; what is reserved stays so, and evaluation may have more."""
+    if kind == "reserved":
+        return format_bytes(document["needed_bytes"])
+    return _total(document["memory"], kind)
 
 
 def _total(memory: dict[str, Any], kind: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from scalelab import api
 from scalelab.cli.output import clean, console, say
-from scalelab.core.units import format_bytes, format_range
+from scalelab.core.units import format_bytes, format_range, format_share
 
 __all__ = ["show_ranked"]
 
@@ -59,7 +59,7 @@ def _row(document: dict[str, Any], *, solved: bool) -> list[str]:
         clean(document["label"] or "this run"),
         *(["" if value is None else f"{value:,}"] if solved else []),
         "" if needed is None else format_bytes(needed),
-        fits if free is None else f"{free:.0%}",
+        fits if free is None else format_share(free),
         *(format_range(**seconds[name]) if seconds[name] else "" for name in ("evaluation", "run")),
     ]
 

@@ -12,7 +12,7 @@ from scalelab.cli.completion import complete_run
 from scalelab.cli.options import Device, Json, Out, Quiet, Set
 from scalelab.cli.output import console, grid, note, say, show_json
 from scalelab.core.events import Planned, Progress
-from scalelab.core.units import format_bytes, format_seconds
+from scalelab.core.units import format_bytes, format_seconds, format_share
 
 __all__ = ["EXAMPLE", "main", "metric_columns"]
 
@@ -160,6 +160,6 @@ def _shares(components: dict[str, Any]) -> list[tuple[str, str, str]]:
     known = [(name, count) for name, count in components.items() if count]
     known.sort(key=lambda pair: (pair[0] != "total", -pair[1]))
     return [
-        (name, format_bytes(count), f"{count / total:.1%}" if total else "")
+        (name, format_bytes(count), format_share(count / total) if total else "")
         for name, count in known
     ]

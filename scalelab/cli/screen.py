@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from scalelab.cli.baselines_line import baselines_line
+from scalelab.cli.baselines_line import baselines_lines
 from scalelab.cli.finished import name_of_metrics
 from scalelab.cli.live import Snapshot
 from scalelab.cli.output import clean
@@ -52,7 +52,7 @@ def draw(
     bar = _overall(snapshot, width, ascii_only)
     top: list[RenderableType] = [_header(snapshot), bar, _counts(snapshot, keys, width)]
     if snapshot.baselines:
-        top.append(baselines_line(snapshot.baselines))
+        top += baselines_lines(snapshot.baselines, width)
     space = height - len(top)
     if gpus and space > len(gpus) + 8:
         top.append(meters(gpus))

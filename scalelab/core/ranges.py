@@ -49,14 +49,15 @@ def _flat(before: str, table: dict[str, Any], where: str) -> Iterator[tuple[str,
     """The axes of a table with those of the tables in it; a range is no table."""
     for name, value in table.items():
         key = f"{before}{name}"
-        if not isinstance(value, dict) or not value or not _KEYS.isdisjoint(value):
+        inner = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+        if not inner or not _KEYS.isdisjoint(inner):
             yield key, value
         elif "." in name:
-            values = next((each for each in value.values() if isinstance(each, list)), [32, 64])
-            hint = f"write {key_text(key)} = {toml_text(values)}"
+            listed: list[Any] = [each for each in inner.values() if isinstance(each, list)]
+            hint = f"write {key_text(key)} = {toml_text(listed[0] if listed else [32, 64])}"
             raise SpecError(f"{where}: the axis {key!r} is a table, not a list", hint)
         else:
-            yield from _flat(f"{key}.", value, where)
+            yield from _flat(f"{key}.", inner, where)
 
 
 def without_lists(cells: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ __all__ = [
     "format_bytes",
     "format_range",
     "format_seconds",
+    "format_share",
     "parse_bytes",
     "parse_count",
     "parse_seconds",
@@ -120,6 +121,11 @@ def format_range(low: float, high: float) -> str:
     # One unit where both have it; else each its own.
     start = first[0] if first[1] == second[1] else " ".join(first)
     return f"{start} to {' '.join(second)}"
+
+
+def format_share(share: float) -> str:
+    """A share of a whole in percent, such as 59 % or 3.2 %."""
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
 
 
 def _scaled(seconds: float) -> tuple[str, str]:

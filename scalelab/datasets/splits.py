@@ -84,16 +84,8 @@ def leave_one_out(interactions: Interactions, test_items: int = 1) -> Split:
     counted. Raises DataError when no user is long enough.
     """
     starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
-    shortest = SHORTEST - 1 + test_items
-    long_enough = (ends - starts) >= shortest
+    long_enough = _long_enough(ends - starts, test_items)
     users = np.flatnonzero(long_enough)
-    if len(users) == 0:
-        longest = int((ends - starts).max())
-        raise DataError(
-            f"leave-one-out needs a user with {shortest} interactions; the longest history has "
-            f"{longest}",
-            "take another data set, or lower data.min_item_count and data.min_user_count",
-        )
     train = Histories(
         item_ids=interactions.item_ids,
         starts=starts,
@@ -145,11 +137,27 @@ def cut_time(times: np.ndarray, quantile: float) -> int:
 def split_lengths(
     lengths: np.ndarray, test_items: int = 1
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lengths of train, validation and test histories of `leave_one_out`, from whole lengths."""
-    long_enough = lengths >= SHORTEST - 1 + test_items
+    """Lengths of train, validation and test histories of `leave_one_out`, from whole lengths.
+
+    Raises DataError as that does.
+    """
+    long_enough = _long_enough(lengths, test_items)
     evaluated, held_out = lengths[long_enough], test_items + 1
     train = np.where(long_enough, lengths - held_out, lengths)
     return train, evaluated - held_out, evaluated - 1
+
+
+def _long_enough(lengths: np.ndarray, test_items: int) -> np.ndarray:
+    """Which histories `leave_one_out` evaluates, bool. Raises DataError where none is."""
+    shortest = SHORTEST - 1 + test_items
+    found = lengths >= shortest
+    if not found.any():
+        raise DataError(
+            f"leave-one-out needs a user with {shortest} interactions; the longest history has "
+            f"{int(lengths.max())}",
+            "take another data set, or lower data.min_item_count and data.min_user_count",
+        )
+    return found
 
 
 def _with_targets(

@@ -17,6 +17,7 @@ Key = tuple[Any, ...]
 # Settings by dotted key, such as batch.size or negatives.0.name.
 Settings = dict[str, Any]
 Row = Mapping[str, Any]
+_Owner = tuple[str, Any] | None
 
 # A seed distinguishes runs of one configuration; a path says where the data lie, not what they are.
 _IGNORED = ("train.seed", "data.path")
@@ -35,6 +36,7 @@ _WORDS = {
     "loss.n_buckets": "{} buckets",
     "train.epochs": "{} epochs",
     "train.learning_rate": "learning rate {}",
+    "train.patience": "patience {}",
     "train.precision": "{}",
     "device.name": "on {}",
     "device.threads": "{} threads",
@@ -211,7 +213,7 @@ def _is_number_of_negatives(key: str) -> bool:
 def _differing(found: Sequence[Settings]) -> list[str]:
     """Keys whose value, or presence, differs among those to which they belong, in their order."""
     order: dict[str, None] = {}
-    values: dict[tuple[str, str], list[str]] = {}
+    values: dict[tuple[str, _Owner], list[str]] = {}
     for one in found:
         for key, value in one.items():
             order[key] = None
@@ -220,7 +222,7 @@ def _differing(found: Sequence[Settings]) -> list[str]:
     differ: set[str] = set()
     for (key, owner), texts in values.items():
         section = key.partition(".")[0]
-        number = owners[section, owner] if owner else len(found)
+        number = len(found) if owner is None else owners[owner]
         # Losses without negatives have no such settings; their number distinguishes the others.
         is_missing = section != "negatives" and len(texts) < number
         if is_missing or len(set(texts)) > 1:
@@ -228,11 +230,14 @@ def _differing(found: Sequence[Settings]) -> list[str]:
     return [key for key in order if key in differ]
 
 
-def _owner(key: str, one: Mapping[str, Any]) -> str:
-    """The loss or the model whose option `key` is; "" for what every configuration has."""
+def _owner(key: str, one: Mapping[str, Any]) -> _Owner:
+    """Section and name of the loss or model that has this option or source; None: all have it."""
     section, _, name = key.partition(".")
-    is_option = section in ("loss", "model") and name != "name"
-    return str(one.get(f"{section}.name")) if is_option else ""
+    if section == "sources":
+        section = "model" if name == "attributes" else name
+    elif name == "name":
+        return None
+    return (section, one.get(f"{section}.name")) if section in ("loss", "model") else None
 
 
 def _phrase(key: str, value: Any, keys: Sequence[str]) -> str:

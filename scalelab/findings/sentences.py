@@ -1,6 +1,8 @@
 """Answer for a whole ledger: one sentence for each data set, and the command to type next."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scalelab.core.errors import SpecError
@@ -49,7 +51,7 @@ def answer(
         request = study_request(ledger, ids, study)
         if budget_bytes is None and request is not None and request.memory is not None:
             budget_bytes = parse_bytes(request.memory)
-        groups = groups_of(ledger, budget_bytes, ids)
+        groups = _named_apart(groups_of(ledger, budget_bytes, ids))
         metrics = sorted({group.metric for group in groups})
         baselines = {metric: baselines_of(ledger, metric) for metric in {*metrics, QUALITY_KEY}}
     found = [
@@ -78,6 +80,17 @@ def answer(
         text="\n".join([*lines, *(f"{NEXT}{command}" for command in commands)]),
         sentences=tuple(found),
     )
+
+
+def _named_apart(groups: Sequence[Group]) -> list[Group]:
+    """Data of one name that are not the same, such as two files, get their fingerprint too."""
+    count = Counter(group.data for group in groups)
+    return [
+        replace(group, data=f"{group.data}, data {group.data_fingerprint or 'unknown'}")
+        if count[group.data] > 1
+        else group
+        for group in groups
+    ]
 
 
 def _ids(ledger: Ledger, study: str | None) -> list[str] | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from scalelab.core.figures import metric_name
 from scalelab.core.records import UNFINISHED, Outcome
-from scalelab.core.units import format_bytes
+from scalelab.core.units import format_bytes, format_share
 from scalelab.findings.bootstrap import LEVEL
 from scalelab.findings.candidates import Candidate, Group
 from scalelab.findings.choice import Choice
@@ -65,7 +65,7 @@ def cheaper_clause(choice: Choice) -> str:
         return ""
     if cheaper is None or cheaper.peak_bytes is None:
         if choice.takes_least_memory:
-            return "No other takes less memory."
+            return "No other takes less training memory."
         if choice.num_compared:
             counted = ", evaluation counted," if _evaluation(best) else ""
             name = "the best" if choice.is_best else best.label
@@ -75,7 +75,7 @@ def cheaper_clause(choice: Choice) -> str:
             )
         return ""
     memory = (
-        f"{_percent(cheaper.peak_bytes / best.peak_bytes)} of its memory "
+        f"{format_share(cheaper.peak_bytes / best.peak_bytes)} of its training memory "
         f"({_of(cheaper.peak_bytes, best.peak_bytes)}{_evaluation(cheaper)})"
     )
     return f"{cheaper.label}: {_share_of_quality(choice, cheaper)} in {memory}{_why_equal(choice)}."
@@ -86,7 +86,7 @@ def _share_of_quality(choice: Choice, cheaper: Candidate) -> str:
     ratio, shown = cheaper.test / best.test, (_quality(cheaper.test), _quality(best.test))
     if ratio < 0.995:
         which = "the best" if choice.is_best else "that"
-        return f"{_percent(ratio)} of {which} {name} ({shown[0]} of {shown[1]})"
+        return f"{format_share(ratio)} of {which} {name} ({shown[0]} of {shown[1]})"
     if shown[0] == shown[1]:
         return f"the same {name} ({shown[0]})"
     how = "about the same" if ratio <= 1.005 else "a higher"
@@ -109,7 +109,7 @@ def distance_clause(choice: Choice) -> str:
     if choice.nothing_learned:
         return ""
     if best.oracle:
-        share = _percent(best.test / best.oracle)
+        share = format_share(best.test / best.oracle)
         found.append(
             f"reaches {share} of the oracle ({_quality(best.oracle)}, a bound for any model)"
         )
@@ -126,13 +126,13 @@ def unknown_clause(choice: Choice, group: Group) -> str:
         return ""
     best, found = choice.best, []
     shown = [best, *([] if choice.cheaper is None else [choice.cheaper])]
-    seeds = min(one.seeds for one in shown)
-    if seeds == 1 and group.num_fit > 1:
-        found.append("one seed was run, and another may change the order")
-    elif seeds == 1:
-        found.append("one seed was run, and another may give another figure")
-    elif seeds == 2:
-        found.append("only two seeds were run")
+    least = min(shown, key=lambda one: one.seeds)
+    of = f" of {least.label}" if least.seeds < max(one.seeds for one in shown) else ""
+    if least.seeds == 1:
+        may = "change the order" if group.num_fit > 1 else "give another figure"
+        found.append(f"{'only ' if of else ''}one seed{of} was run, and another may {may}")
+    elif least.seeds == 2:
+        found.append(f"only two seeds{of} were run")
     found += _rising(shown, group)
     if number := group.num_at_baseline - sum(one.at_baseline for one in shown):
         found.append(
@@ -280,10 +280,6 @@ def _quality(value: float) -> str:
     return f"{value:#.3g}" if value >= 0.0001 else rounded(value, 1)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
-
-
 def _name(choice: Choice) -> str:
     """The metric, as papers write it."""
     return metric_name(choice.metric)
@@ -291,7 +287,7 @@ def _name(choice: Choice) -> str:
 
 def _above(ratio: float, name: str) -> str:
     if ratio < 2:
-        return f"is {_percent(ratio - 1)} above"
+        return f"is {format_share(ratio - 1)} above"
     return f"has {ratio:.1f} times the {name} of"
 
 

@@ -41,6 +41,7 @@ from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data
 from scalelab.train.precision import check_precision, products_in
 from scalelab.train.roll_out import roll_out
+from scalelab.train.shared_pretraining import shared_folder
 from scalelab.train.trainer import Diverged, Fit, Trainer
 
 __all__ = ["out_of_memory", "run"]
@@ -199,11 +200,13 @@ def _train(
     for probe in state.probes:
         probe.open(trainer.parts.device, state.now)
     waited = trainer.loader.wait_s
+    shared = shared_folder(trainer.spec, trainer.data.interactions.fingerprint, keep)
     try:
         with trainer.observed_by([watch, clock, counter, *state.probes, reporter, guard]):
             begun = time.perf_counter()
             try:
-                trainer.fit(stop_request, keep=keep, keep_when=listeners.every(60.0), fit=fit)
+                every_minute = listeners.every(60.0)
+                trainer.fit(stop_request, keep=keep, keep_when=every_minute, fit=fit, shared=shared)
             finally:
                 here_s = time.perf_counter() - begun - clock.evaluate_s
                 here = _Here(counter.positions, here_s, trainer.loader.wait_s - waited)

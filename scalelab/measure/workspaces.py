@@ -125,13 +125,31 @@ def _attention(args: tuple[Any, ...], result: Any) -> int:
     FlashAttentionKernel.cpp: blocks of up to 256 queries and 512 keys, in fp32; scores of bf16 are
     kept in bf16 too.
     """
-    query, key = args[0], args[1]
-    (length, width), keys = query.shape[-2:], min(key.size(-2), 512)
-    queries = min(length, 256 if length >= 768 else 64 if length >= 192 else 32)
-    held = 4 * queries * (keys + 2 + width)
-    if query.element_size() == 2:
+    queries, keys = _attention_block(args[0], args[1])
+    held = 4 * queries * (keys + 2 + args[0].size(-1))
+    if args[0].element_size() == 2:
         held += 2 * queries * keys
     return torch.get_num_threads() * held
+
+
+def _attention_backward(args: tuple[Any, ...], result: Any) -> int:
+    """Blocks of probabilities and of their gradients for each thread, one sum a query, and the
+    gradient of the output side by side where it is not."""
+    gradient = args[0]
+    queries, keys = _attention_block(args[1], args[2])
+    held = 2 * 4 * queries * keys
+    if gradient.element_size() == 2:
+        held += 2 * 2 * queries * keys
+    is_dense = gradient.transpose(1, 2).is_contiguous()
+    copied = 0 if is_dense else gradient.numel() * gradient.element_size()
+    return torch.get_num_threads() * held + 4 * queries + copied
+
+
+def _attention_block(query: Tensor, key: Tensor) -> tuple[int, int]:
+    """Queries and keys of a block."""
+    length = query.size(-2)
+    queries = 256 if length >= 768 else 64 if length >= 192 else 32
+    return min(length, queries), min(key.size(-2), 512)
 
 
 def _linear_cross_entropy(args: tuple[Any, ...], result: Any) -> int:
@@ -169,6 +187,7 @@ _RULES: dict[Any, _Rule] = {
     aten.logsumexp.default: _logsumexp,
     aten._safe_softmax.default: _safe_softmax,
     aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward.default: _attention_backward,
     aten.sort.stable: _sort,
     aten.sort.default: _sort,
     **dict.fromkeys((aten.mm.default, aten.mm.out, aten.addmm.default, aten.bmm.default), _product),
@@ -176,7 +195,7 @@ _RULES: dict[Any, _Rule] = {
 # CUDA's kernels take numbers as they are and convert types as they read; oneDNN has no part there.
 _RULES_OF_CPU = (
     *(_elementwise, _counted_mean, _steps, _layer_norm_backward),
-    *(_reduced, _product, _attention),
+    *(_reduced, _product, _attention, _attention_backward),
 )
 _ON_CPU_ALONE = frozenset(func for func, rule in _RULES.items() if rule in _RULES_OF_CPU)
 # Registered when it is first called, so known by name alone (torch 2.13 and later).

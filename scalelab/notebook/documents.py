@@ -3,7 +3,7 @@
 from typing import Any, Generic, TypeVar, overload
 
 from scalelab.core.memory_kinds import Sizes
-from scalelab.core.units import format_bytes, format_range, format_seconds
+from scalelab.core.units import format_bytes, format_range, format_seconds, format_share
 from scalelab.notebook.html_table import html_table, paragraph
 
 __all__ = ["Advice", "Plan", "Planned", "Profile"]
@@ -153,7 +153,7 @@ def _cells(one: dict[str, Any], headroom: float | None, solved: list[str]) -> li
         one["label"] or "this run",
         *("" if one[name] is None else f"{one[name]:,}" for name in solved),
         _bytes(one["needed_bytes"]),
-        fits if headroom is None else f"{headroom:.0%}",
+        fits if headroom is None else format_share(headroom),
         *(format_range(**seconds[name]) if seconds[name] else "" for name in ("evaluation", "run")),
     ]
 

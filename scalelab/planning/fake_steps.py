@@ -1,6 +1,5 @@
 """Run the largest steps of a run on fake tensors: those of its pre-training and of its training."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from scalelab.batches.steps import StepChoice, Steps
@@ -10,7 +9,7 @@ from scalelab.losses import Target
 from scalelab.measure.components import Account
 from scalelab.measure.largest import pretraining_choices
 from scalelab.planning.cost import Cost
-from scalelab.planning.cublas import workspaces_for
+from scalelab.planning.cublas import Workspaces, workspaces_for
 from scalelab.planning.devices import DeviceProfile
 from scalelab.planning.fake_tensor_run import FakeTensorRun
 from scalelab.planning.memory_kinds import Held, memory_kinds
@@ -51,7 +50,8 @@ class FakeSteps:
 
     def training(self, steps: Steps) -> tuple[FakeStep, Cost]:
         """The training step that takes most memory, and what the usual one costs."""
-        return self._largest(_usual(steps), lambda step: step.run.largest_steps(steps))
+        choices = self._run().largest_steps(steps)
+        return self._largest(_usual(steps), choices)
 
     def pretraining(self, steps: Steps | None) -> tuple[FakeStep | None, Cost]:
         """The same of a pre-training; None for a run without one."""
@@ -59,36 +59,37 @@ class FakeSteps:
             return None, Cost()
         epochs = pretrain_epochs(self._spec)
         choices = pretraining_choices(steps, epochs, self._spec.train.max_steps)
-        return self._largest(_usual(steps)._replace(is_pretraining=True), lambda _: choices)
+        return self._largest(_usual(steps)._replace(is_pretraining=True), choices)
 
-    def _largest(
-        self, usual: StepChoice, choices: Callable[[FakeStep], tuple[StepChoice, ...]]
-    ) -> tuple[FakeStep, Cost]:
-        cost = Cost()
-        of_usual = self._ran(usual, cost)
-        found = [
-            of_usual._replace(choice=choice)
-            if choice.shape == usual.shape
-            else self._ran(choice, None)
-            for choice in choices(of_usual)
-        ]
+    def _largest(self, usual: StepChoice, choices: tuple[StepChoice, ...]) -> tuple[FakeStep, Cost]:
+        cost, counted = Cost(), False
+        found: list[FakeStep] = []
+        for choice in choices:
+            is_usual = not counted and choice.shape == usual.shape
+            found.append(self._ran(choice, cost if is_usual else None))
+            counted = counted or is_usual
+        if not counted:
+            self._ran(usual, cost, only_first=True)
         return max(found, key=_peak), cost
 
-    def _ran(self, choice: StepChoice, cost: Cost | None) -> FakeStep:
+    def _ran(self, choice: StepChoice, cost: Cost | None, *, only_first: bool = False) -> FakeStep:
         # Each its own run: workspaces are allocated once a run, and so are weights.
         cublas = workspaces_for(self._device)
-        run = FakeTensorRun(
+        run = self._run(cublas)
+        if choice.is_pretraining:
+            account = run.pretrain(choice.shape, cost, only_first=only_first)
+        else:
+            account = run.train(choice.shape, self._steps_an_epoch, cost, only_first=only_first)
+        return FakeStep(run, account, list(cublas.noted), choice)
+
+    def _run(self, workspaces: Workspaces | None = None) -> FakeTensorRun:
+        return FakeTensorRun(
             self._spec,
             self._data.num_items,
             num_users=len(self._data.train),
             target=self._target,
-            workspaces=cublas,
+            workspaces=workspaces,
         )
-        if choice.is_pretraining:
-            account = run.pretrain(choice.shape, cost)
-        else:
-            account = run.train(choice.shape, self._steps_an_epoch, cost)
-        return FakeStep(run, account, list(cublas.noted), choice)
 
 
 def larger_of(pretraining: FakeStep | None, training: FakeStep) -> FakeStep:

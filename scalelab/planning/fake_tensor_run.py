@@ -69,8 +69,16 @@ class FakeTensorRun:
         self._workspaces = workspaces
         self._fake = FakeTensorMode()
 
-    def train(self, shape: BatchShape, steps_an_epoch: int, cost: Cost | None = None) -> Account:
-        """The account from the making of the model to its second step, which is the window.
+    def train(
+        self,
+        shape: BatchShape,
+        steps_an_epoch: int,
+        cost: Cost | None = None,
+        *,
+        only_first: bool = False,
+    ) -> Account:
+        """The account from the making of the model to its second step, which is the window; with
+        `only_first` to its first, without a window.
 
         The first step, the warm-up, is counted by `cost`, if there is one: with accumulated
         gradients it is all steps of one update.
@@ -88,32 +96,46 @@ class FakeTensorRun:
                 finally:
                     tile_repeats.reset(repeats)
 
-        return self._second_of(step, lambda: empty_batch(shape, self._spec.negatives), cost)
+        return self._steps(
+            step, lambda: empty_batch(shape, self._spec.negatives), cost, only_first=only_first
+        )
 
-    def pretrain(self, shape: BatchShape, cost: Cost | None = None) -> Account:
+    def pretrain(
+        self, shape: BatchShape, cost: Cost | None = None, *, only_first: bool = False
+    ) -> Account:
         """The same of a step of pre-training."""
-        return self._second_of(pretraining_step, lambda: empty_pretraining_batch(shape), cost)
+        return self._steps(
+            pretraining_step, lambda: empty_pretraining_batch(shape), cost, only_first=only_first
+        )
 
-    def _second_of(
+    def _steps(
         self,
         step: Callable[[Parts, Any, Announce], object],
         make_batch: Callable[[], Batch],
         cost: Cost | None,
+        *,
+        only_first: bool,
     ) -> Account:
         with self._account() as account:
-            self._parts = parts = fake_parts(self._spec, self._num_items, self._num_users)
+            self._parts = parts = self._made()
             batch = make_batch()
             label_parts(account, parts)
             account.label("batch", batch_tensors(batch))
             with cost or nullcontext():
                 step(parts, batch, _announcing(account))
-            account.start_window()
-            step(parts, batch, _announcing(account))
+            if not only_first:
+                account.start_window()
+                step(parts, batch, _announcing(account))
         return account
 
+    def _made(self) -> Parts:
+        return fake_parts(self._spec, self._num_items, self._num_users)
+
     def largest_steps(self, steps: Steps) -> tuple[StepChoice, ...]:
-        """The steps of the run that may need most memory on the target."""
-        parts, train = self._parts, self._spec.train
+        """The steps of the run that may need most memory on the target; none of them is run."""
+        with self._fake, nullcontext() if self._target is None else as_on_cuda(self._target):
+            parts = self._made()
+        train = self._spec.train
         table: Any = parts.model.item_table_VD
         before = predicted_target.set(self._target)
         try:

@@ -1,6 +1,6 @@
 """Predict the memory of a run by component and its seconds, before anything runs."""
 
-from scalelab.batches.drawing import check_clock
+from scalelab.batches.drawing import check_clock, check_negatives
 from scalelab.batches.steps import Steps
 from scalelab.core.errors import PredictionUnsupported
 from scalelab.core.spec import RunSpec
@@ -58,6 +58,7 @@ def predict(
         mask_prob=mask_prob(spec),
         mask_last_prob=mask_last_prob(spec),
     )
+    check_negatives(spec.negatives, min(steps.size, steps.num_sequences))
     steps_before = pretraining_steps_of(spec, data.train)
     target = target_for(device)
     evaluator = evaluator_of(spec, data.num_items)

@@ -274,11 +274,15 @@ function listen(view) {
   });
 }
 
+// Names of losses were placed for a wider chart.
+const isNarrow = (canvas) => canvas.clientWidth < 380;
+
 async function draw(place, canvas, data) {
   const used = data.views[Number(canvas.dataset.view)];
   let spec = isDark.matches ? recolour(used) : used;
   if (isCoarse) spec = withoutBrush(spec);
-  if (canvas.clientWidth < 380 && spec.layer)
+  canvas.dataset.narrow = isNarrow(canvas);
+  if (isNarrow(canvas) && spec.layer)
     spec = { ...spec, layer: spec.layer.filter((layer) => !layer.name?.startsWith("printed")) };
   const title = [place.querySelector("h2")?.textContent, canvas.parentElement.textContent];
   spec = { ...spec, datasets: data.datasets, description: title.filter(Boolean).join(": ") };
@@ -325,4 +329,9 @@ async function drawAll() {
 
 isDark.addEventListener("change", drawAll);
 window.addEventListener("resize", markWideTables);
+// As where a telephone is turned.
+window.addEventListener("resize", () => {
+  const drawn = all(".canvas").filter((canvas) => canvas.dataset.narrow);
+  if (drawn.some((canvas) => canvas.dataset.narrow !== String(isNarrow(canvas)))) drawAll();
+});
 window.addEventListener("pagehide", keepSelection);

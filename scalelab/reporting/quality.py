@@ -76,7 +76,7 @@ def note_on(rows: pa.Table, *, metric: str | None, study: str | None) -> list[st
     metrics = sorted(set(rows["quality_metric"].to_pylist()))
     if [metric_name(metric) for metric in metrics] == [shown]:
         return []
-    reason = ", by which the study chose" if study else ", by which the last study chose"
+    reason = ", by which the study chose" if study else ", by which the last study or run chose"
     return [
         f"shown is {shown}{'' if metric else reason}; notes on runs go by "
         f"{metrics_in_words(metrics)}"

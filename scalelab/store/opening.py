@@ -61,14 +61,28 @@ def opened(
     if not guard.acquire(timeout=max(patience_s, 0.0)):
         raise _taken(path, "another thread of this process", patience_s)
     try:
+        is_new = not path.exists()
         connection = _connect(path, write, deadline, patience_s)
+        is_checked = False
         try:
-            _check_views(connection, path)
+            if not is_new:
+                _check_views(connection, path)
+            is_checked = True
             yield connection
         finally:
             connection.close()
+            # What was written here added no view but our own, so the new state is known too.
+            if write and is_checked:
+                _checked[path.resolve()] = _state_of(path)
     finally:
         guard.release()
+
+
+def _state_of(path: Path) -> tuple[tuple[int, int, int], ...]:
+    """What changes when somebody writes the database, or its log."""
+    parts = (path, path.with_name(f"{path.name}.wal"))
+    states = [part.stat() for part in parts if part.exists()]
+    return tuple((state.st_ino, state.st_size, state.st_mtime_ns) for state in states)
 
 
 def _check_views(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
@@ -78,9 +92,7 @@ def _check_views(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     a call of any text. A file that has not changed since is not looked at again.
     """
     try:
-        parts = (path, path.with_name(f"{path.name}.wal"))
-        states = [part.stat() for part in parts if part.exists()]
-        seen = tuple((state.st_ino, state.st_size, state.st_mtime_ns) for state in states)
+        seen = _state_of(path)
         if _checked.get(path.resolve()) == seen:
             return
         rows = connection.execute(

@@ -14,7 +14,7 @@ from scalelab.core.errors import SpecError
 from scalelab.core.presets import find_preset
 from scalelab.core.spec import RunSpec, with_overrides
 from scalelab.core.toml_sections import read_toml
-from scalelab.core.units import format_bytes, format_range
+from scalelab.core.units import format_bytes, format_range, format_share
 from scalelab.studies.advised_study import AdvisedStudy, check_absent, write_study
 from scalelab.studies.candidates import Candidate, candidates
 from scalelab.studies.combinations import varied_keys
@@ -265,7 +265,9 @@ def _shorten_average(
 def _sentence(
     request: Request, documents: list[dict[str, Any]], study: AdvisedStudy, file: Path
 ) -> str:
-    free = f" {request.headroom:.0%} of the memory is kept free." if request.headroom else ""
+    free = (
+        f" {format_share(request.headroom)} of the memory is kept free." if request.headroom else ""
+    )
     comparison = f"{file.name} compares {len(study.cells)} of them"
     if study.schedule is not None:
         schedule = study.schedule

@@ -57,7 +57,19 @@ class Combinations:
 
 
 def varied_keys(combined: Iterable[Overrides]) -> list[str]:
-    """The keys that have more than one value (or are missing somewhere), in the order met."""
+    """The keys that have more than one value (or are missing somewhere), in the order met.
+
+    Without the options that the name of their part already tells, as all with that name share them.
+    """
     all_of_them = list(combined)
     keys = dict.fromkeys(key for chosen in all_of_them for key in chosen)
-    return [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
+    varied = [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
+    return [key for key in varied if not _told_by_name(key, varied, all_of_them)]
+
+
+def _told_by_name(key: str, varied: Iterable[str], combined: Iterable[Overrides]) -> bool:
+    name = f"{key.partition('.')[0]}.name"
+    if key == name or name not in varied:
+        return False
+    pairs = {(repr(chosen.get(name)), repr(chosen.get(key))) for chosen in combined}
+    return len(pairs) == len({name for name, _ in pairs})

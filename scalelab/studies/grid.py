@@ -107,13 +107,16 @@ def repeat_of(configuration: Configuration, repeat: int) -> Configuration:
 def _also_from(sections: Overrides, chosen: Overrides, varied: list[str]) -> Overrides:
     """`chosen` with the base's values of the keys that only other configurations set.
 
-    Without the options of losses and negatives: what one loss takes says nothing of another.
+    Without the options of losses and negatives: what one loss takes says nothing of another. Nor
+    are the options of the base's part those of another part.
     """
     found: Overrides = {}
     for key in varied:
         section, _, name = key.partition(".")
         inner = sections.get(section)
-        if section not in ("loss", "negatives") and isinstance(inner, dict) and name in inner:
+        if section in ("loss", "negatives") or not isinstance(inner, dict) or name not in inner:
+            continue
+        if chosen.get(f"{section}.name", inner.get("name")) == inner.get("name"):
             found[key] = inner[name]
     return found | chosen
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from scalelab.core.units import format_bytes, format_range
+from scalelab.core.units import format_bytes, format_range, format_share
 
 __all__ = ["headroom_of", "plan_sentence", "ranked", "seconds_of"]
 
@@ -83,11 +83,12 @@ def _how_many(
     where = _where(documents)
     if len(documents) == 1:
         (document,) = documents
-        if document["fits"]:
+        headroom = headroom_of(document)
+        if headroom is not None:
             run = document["seconds"]["run"]
             return (
                 f"{_capital(_name(document))} fits {where}: it needs "
-                f"{format_bytes(document['needed_bytes'])}, {headroom_of(document):.0%} stays "
+                f"{_needed(document)}, {format_share(headroom)} stays "
                 f"free, and it takes {format_range(run['low'], run['high'])}."
             )
         if not lacking:
@@ -111,7 +112,8 @@ def _how_many(
 def _where(documents: Documents) -> str:
     names = list(dict.fromkeys(document["device"] for document in documents))
     limits = sorted({document["limit_bytes"] for document in documents})
-    return f"{_listed(names)} ({' or '.join(map(format_bytes, limits))} for a run)"
+    beside = ", CUDA's context left out" if any(map(_on_cuda, documents)) else ""
+    return f"{_listed(names)} ({' or '.join(map(format_bytes, limits))} for a run{beside})"
 
 
 def _why(document: dict[str, Any]) -> str:
@@ -121,7 +123,7 @@ def _why(document: dict[str, Any]) -> str:
     parts = {name: size for name, size in stage["requested"].items() if name != "total"}
     largest = max(parts, key=parts.__getitem__)
     return (
-        f"it needs {format_bytes(document['needed_bytes'])}, of which "
+        f"it needs {_needed(document)}, of which "
         f"{_IN_WORDS.get(largest, largest)} takes {format_bytes(parts[largest])}"
     )
 
@@ -131,7 +133,7 @@ def _fastest(fitting: Documents) -> str:
     close = [each for each in fitting if seconds_of(each) <= _CLOSE * seconds_of(first)]
     run = first["seconds"]["run"]
     takes = f"{format_range(run['low'], run['high'])} a run"
-    size = format_bytes(first["needed_bytes"])
+    size = _needed(first)
     if len(close) == 1:
         return f"The fastest that fits is {_name(first)}: {takes}, {size}."
     if len(close) == len(fitting):
@@ -150,7 +152,18 @@ def _solution(document: dict[str, Any]) -> str:
         stop = f"{document['next_value']:,} does not fit {limit}"
     else:
         stop = f"what limits it is {_LIMITS[document['limited_by']]}"
-    return f"{found}: {stop}. It needs {needed} of {limit}."
+    reserved = " that a run may reserve" if _on_cuda(document) else ""
+    return f"{found}: {stop}. It needs {needed} of {limit}{reserved}."
+
+
+def _needed(document: dict[str, Any]) -> str:
+    """What counts against the limit: on CUDA the reserved bytes, else those of live tensors."""
+    size = format_bytes(document["needed_bytes"])
+    return f"{size} (reserved)" if _on_cuda(document) else size
+
+
+def _on_cuda(document: dict[str, Any]) -> bool:
+    return document["device_kind"] == "cuda"
 
 
 def _name(document: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ from scalelab.train.item_popularity import item_popularity
 from scalelab.train.optimizers.schedules import set_rates
 from scalelab.train.precision import products_in
 from scalelab.train.pretraining import Pretraining, pretrain_epoch, pretraining_step
+from scalelab.train.shared_pretraining import save_shared, take_shared
 from scalelab.train.step import Parts, training_step
 
 __all__ = ["Diverged", "Fit", "Trainer"]
@@ -160,19 +161,21 @@ class Trainer:
         keep: Path | None = None,
         keep_when: Callable[[], bool] = lambda: False,
         fit: Fit | None = None,
+        *,
+        shared: Path | None = None,
     ) -> Fit:
         """Train until patience, epochs or steps run out, or `stop()` says so at an epoch's end.
 
-        Where the model is pre-trained, that comes first, and ends when its epochs or steps run out.
+        Pre-training comes first, until its epochs or steps run out. It is then kept in the folder
+        `shared`, or taken from there where another run has left it.
+        Patience counts validations without a better one from the first that is clearly above the
+        popularity list, at the latest after 2,000 updates: losses with many negatives stand level
+        with that list for hundreds of updates before they pass losses with few. The best weights,
+        by `evaluate.metric` on validation, are back in the model at the end; with `ema_decay` it is
+        their average that is validated and kept.
 
-        Patience counts validations without a better one, but only from the first that is clearly
-        above the popularity list, at the latest after 2,000 updates: losses with many negatives
-        stand level with that list for hundreds of updates before they pass losses with few.
-
-        The best weights, by `evaluate.metric` on validation, are back in the model at the end; with
-        `ema_decay` it is their average that is validated and kept. With a folder `keep`, a
-        checkpoint is written at an epoch's end whenever `keep_when()` says so, and training goes on
-        from one that is there. Raises Diverged.
+        With a folder `keep`, a checkpoint is written at an epoch's end whenever `keep_when()` says
+        so, and training goes on from one that is there. Raises Diverged.
         """
         train = self.spec.train
         fit = Fit() if fit is None else fit
@@ -180,16 +183,19 @@ class Trainer:
             folder = keep or Path(stack.enter_context(TemporaryDirectory(prefix="scalelab-")))
             if keep is not None:
                 self._resume(fit, keep)
+            if shared is not None and len(fit.pretraining) < self._pretraining_epochs:
+                take_shared(shared, self.parts, fit)
             while fit.stopped is None and len(fit.pretraining) < self._pretraining_epochs:
                 pretrain_epoch(self, fit)
+                if shared is not None and len(fit.pretraining) == self._pretraining_epochs:
+                    save_shared(shared, self.parts, fit)
                 fit.stopped = "request" if stop() else None
                 self._keep_if_due(fit, keep, keep_when)
             while fit.stopped is None:
                 loss = self._train_epoch(fit)
                 last = fit.epoch == train.epochs or 0 < train.max_steps <= fit.steps
-                evaluated = fit.epoch % train.eval_every == 0 or last
                 metrics: dict[str, float] = {}
-                if evaluated:
+                if fit.epoch % train.eval_every == 0 or last:
                     with averaged(self.parts.optimizers):
                         metrics = self.evaluate("valid")
                         self._judge(fit, metrics, folder)

@@ -244,6 +244,7 @@ def test_what_is_no_model_and_no_optimizer_is_refused(
         scalelab.account(model, optimizer)
 
 
+@pytest.mark.slow
 def test_a_compiled_model_or_part_is_refused() -> None:
     with pytest.raises(SpecError, match="compiled"):
         scalelab.account(torch.compile(nn.Linear(2, 2), backend="eager"))  # pyright: ignore

@@ -78,6 +78,7 @@ def test_what_leaves_too_little_free_is_left_out(scalelab: Callable) -> None:
         assert each["fits"] or not each["chosen"]
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_is_not_overwritten(scalelab: Callable) -> None:
     Path("advise-synthetic.toml").write_text("mine", encoding="utf-8")
     done = scalelab("advise", *CATALOG, "--on", "rtx4090", *SMALL)
@@ -110,7 +111,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+# These are found only when all is planned.
+LATE = ("no memory", "too few hours", "a folder that is not there")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LATE else name for name in BAD],
+)
 def test_bad_input_is_one_clear_line(scalelab: Callable, name: str) -> None:
     arguments, expected = BAD[name]
     done = scalelab("advise", *arguments)
@@ -140,6 +148,7 @@ def test_a_plan_refuses_what_it_cannot_read(
     assert expected in done.err
 
 
+@pytest.mark.slow
 def test_items_of_files_are_planned_for_with_the_lengths_of_the_file(
     scalelab: Callable,
 ) -> None:

@@ -38,6 +38,7 @@ def test_describe_counts_what_is_there_and_what_a_filter_drops(
     assert "numbers of no known unit" in shown
 
 
+@pytest.mark.slow
 def test_the_compact_form_describes_itself_as_its_source_does(
     scalelab: Callable, good: Path
 ) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from scalelab.cli.baselines_line import baselines_line
+from scalelab.cli.baselines_line import baselines_lines
 from scalelab.cli.finished import finished_of
 from scalelab.cli.live import LiveState, Running
 from scalelab.cli.panels import best_under, meters, running_table, sparkline
@@ -254,6 +254,7 @@ def test_the_picture_at_80_columns_says_what_matters(clock: Clock) -> None:
         assert word in text
 
 
+@pytest.mark.slow
 def test_ten_thousand_cells_cost_little(clock: Clock) -> None:
     """Work per event must not grow with the number of cells: events are counted, not timed."""
     state = LiveState(clock=clock)
@@ -367,10 +368,15 @@ def test_baselines_are_named_by_what_distinguishes_their_data(
     for one in (ended(0, **first), ended(1, **{"data_fingerprint": "d2"} | second)):
         state.on_run_start(one.run.run_id)
         state.on_run_end(one)
-    assert baselines_line(state.snapshot().baselines).plain == (
-        f"baselines, test NDCG@10: {names[0]}: last item follower 0.0800, popularity 0.0100; "
-        f"{names[1]}: last item follower 0.0800, popularity 0.0200"
-    )
+    each = [
+        f"{names[0]}: last item follower 0.0800, popularity 0.0100",
+        f"{names[1]}: last item follower 0.0800, popularity 0.0200",
+    ]
+    found = state.snapshot().baselines
+    head = "baselines, test NDCG@10:"
+    assert [line.plain for line in baselines_lines(found, 200)] == [f"{head} {'; '.join(each)}"]
+    # Nothing is cut off where one line is too long.
+    assert [line.plain for line in baselines_lines(found, 80)] == [head, *each]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from scalelab import api
+from scalelab.cli import plan
 from scalelab.cli.output import fail, fits_terminal, grid
+from scalelab.core.units import GIB
 
 COLUMNS = ("cell", "requested", "what", "empty")
 ROWS = [("bce num_negatives=128", "1,234.5 MiB", "some words that can be wrapped anywhere", "")]
@@ -62,12 +65,40 @@ def test_a_solution_says_what_limits_it_and_shows_nothing_above_the_limit(
         *("plan", "sasrec-synthetic", "--on", "h100", "--set", "data.num_users=3000"),
         *("--solve", "batch.size", "--budget", budget),
     )
-    assert expected in scalelab(*asked).out
+    shown = scalelab(*asked).out
+    assert expected in shown
+    assert "device_used" not in shown
     (found,) = scalelab(*asked, "--json").document
     assert found["fits"]
     for stage in ("memory", "evaluation"):
         assert found[stage]["reserved"]["total"] <= found["limit_bytes"]
     assert found["needed_bytes"] <= found["limit_bytes"]
+
+
+def test_one_number_of_reserved_bytes_is_in_the_table_and_in_the_sentence(
+    capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ("requested", "allocated", "reserved", "device_used")
+    seconds = {"low": 1.0, "high": 2.0}
+    document = {
+        "label": "",
+        "device": "H100",
+        "device_kind": "cuda",
+        "memory": {kind: {"total": (n + 1) * GIB} for n, kind in enumerate(kinds)},
+        # Evaluation reserves more than training did.
+        "evaluation": {kind: {"total": (n + 4) * GIB} for n, kind in enumerate(kinds)},
+        "needed_bytes": 6 * GIB,
+        "limit_bytes": 6 * GIB,
+        "host_rss_bytes": None,
+        "fits": True,
+        "seconds": dict.fromkeys(("step", "evaluation", "run"), seconds),
+    }
+    monkeypatch.setattr(api, "plan", lambda *args, **more: [document])
+    plan.main("sasrec-synthetic")
+    shown = capsys.readouterr().out
+    assert shown.count("6 GiB") == 3  # the table, the limit, what is needed
+    assert "3 GiB" not in shown
+    assert "7 GiB" not in shown
 
 
 def test_what_is_larger_than_memory_is_one_line_and_no_fault_of_ours(scalelab: Callable) -> None:

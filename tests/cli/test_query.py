@@ -158,6 +158,7 @@ def test_one_question_at_a_time(scalelab: Callable, ledger: Path) -> None:
     assert "it has 2 statements" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sql", ["FROM pareto_memory", "FROM results", "FROM configurations"])
 def test_a_view_fits_a_terminal_with_units(ledger: Path, sql: str) -> None:
     command = ["-m", "scalelab", "query", str(ledger), sql]

@@ -88,8 +88,9 @@ def test_a_study_of_the_readme_is_a_study(block: str, tmp_path: Path) -> None:
     assert len(expand(StudySpec.load(file))) > 1
 
 
-# Seconds of training or planning; the others read and draw.
-SLOW = ("sweep", "plan", "advise", "profile", "doctor", "estimate", "report", "recommend")
+# Seconds of training or planning; the others read and draw, some of them for long.
+WORKS = ("sweep", "plan", "advise", "profile", "doctor", "estimate", "report", "recommend")
+SLOW = (*WORKS, "data", "schema", "keys")
 # The README's own study takes hours, and the name of a folder of the package is not a command.
 MY_STUDY = """
 base = "sasrec-synthetic"
@@ -201,7 +202,7 @@ def test_a_command_of_the_readme_runs_as_written(
     before = set(folder.iterdir())
     _, *words = shlex.split(line)
     # A process of its own costs the imports, which only a sweep or a shell's own words need.
-    needs_shell = words[0] in SLOW or any(sign in line for sign in "|<>$&;*")
+    needs_shell = words[0] in WORKS or any(sign in line for sign in "|<>$&;*")
     done = _run(line, folder) if needs_shell else scalelab(*words)
     # A doctor that finds something broken says so by its exit code.
     assert done.code in ((0, 1) if "doctor" in line else (0,)), done.err
@@ -220,6 +221,7 @@ def test_the_shell_of_the_readme_is_shell(tmp_path: Path) -> None:
         subprocess.run(["bash", "-n", file], check=True)
 
 
+@pytest.mark.slow
 def test_the_budget_of_the_readme_gives_the_best_that_fits(folder: Path) -> None:
     (line,) = [line for line in SHOWN if "best_under_budget" in line]
     assert "8GiB" in line

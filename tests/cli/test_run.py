@@ -148,6 +148,7 @@ def test_an_interrupt_ends_with_130(
     assert "Traceback" not in done.err
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error() -> None:
     line = f"{sys.executable} -m scalelab list --json | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
@@ -155,6 +156,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert done.stdout.splitlines() == ["{", "0"]
 
 
+@pytest.mark.slow
 def test_help_and_query_import_nothing_heavy(ledger: Path) -> None:
     """Startup stays short because of what is not imported; time itself is not asserted."""
     for arguments, forbidden in (
@@ -172,6 +174,7 @@ def test_help_and_query_import_nothing_heavy(ledger: Path) -> None:
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_triton_lists_no_leaks_when_a_command_ends() -> None:
     pytest.importorskip("triton", reason="needs the extra `triton`")
     code = "import triton\nfrom scalelab.cli import run\nrun(['--version'])\n"

@@ -56,6 +56,7 @@ def test_the_keys_of_a_run_are_those_that_its_spec_takes():
     assert {"batch.size", "train.seed", "negatives.num_negatives", "device.threads"} <= names
 
 
+@pytest.mark.slow
 def test_listing_keys_imports_no_torch():
     code = "import sys, scalelab; scalelab.keys(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

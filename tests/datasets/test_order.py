@@ -40,6 +40,7 @@ def rising(interactions):
     return steps.mean()
 
 
+@pytest.mark.slow
 def test_a_hash_takes_the_pattern_out_of_a_sorted_file(tmp_path):
     path = write(tmp_path / "sorted.csv", pages())
     by_file, by_hash = load(DataSpec(path=path)), load(DataSpec(path=path, ties="hash"))

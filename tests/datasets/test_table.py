@@ -27,6 +27,7 @@ rows = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)  # a database is opened for each
 @given(rows, st.booleans())
 def test_rows_are_sorted_by_user_and_time_and_ties_keep_file_order(tmp_path_factory, rows, as_text):

@@ -85,6 +85,7 @@ def test_a_plain_tie_needs_few_drawings_and_what_is_near_a_level_needs_all():
     assert few == paired_bootstrap(*tie, draws=500)
 
 
+@pytest.mark.slow
 def test_very_many_distinct_differences_keep_mean_and_spread():
     rng = np.random.default_rng(5)
     first, second = rng.random(20_000), rng.random(20_000) + 0.004
@@ -163,6 +164,7 @@ def test_lists_of_a_user_are_not_taken_as_users():
     assert apart.high - apart.low < 0.35 * (drawn.high - drawn.low)
 
 
+@pytest.mark.slow
 def test_near_differences_taken_together_keep_the_mean_and_the_number_of_lists():
     rng = np.random.default_rng(3)
     sizes = rng.integers(1, 6, 9000)

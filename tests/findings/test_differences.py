@@ -43,6 +43,11 @@ def test_a_value_of_the_most_is_named_once():
     assert usual == "5 epochs"
 
 
+def test_patience_is_named_in_words():
+    found = [settings(train__patience=1), settings(train__patience=2)]
+    assert [name.split(", ")[2] for name in labels(found)[0]] == ["patience 1", "patience 2"]
+
+
 def test_of_two_equally_common_values_both_are_named():
     names, usual = labels([settings(model__dropout=0.1), settings(model__dropout=0.5)])
     assert names == [
@@ -60,6 +65,20 @@ def test_an_option_of_a_loss_is_compared_within_that_loss():
         "rece, 1 round, 16 negatives, batch 32",
         "rece, 4 rounds, 16 negatives, batch 32",
     ]
+
+
+def test_a_source_is_compared_within_the_part_that_has_it():
+    s3rec = settings(model__name="s3rec") | {"sources.attributes": "abc"}
+    own_loss = settings("my") | {"sources.loss": "123"}
+    names, _ = labels([settings(), s3rec, own_loss])
+    assert [name.split(", batch")[0] for name in names] == [
+        "bce, 16 negatives",
+        "s3rec, bce, 16 negatives",
+        "my, 16 negatives",
+    ]
+    edited = s3rec | {"sources.attributes": "def"}
+    names, _ = labels([settings(), s3rec, edited])
+    assert ["attributes=" in name for name in names] == [False, True, True]
 
 
 def test_what_only_one_has_tells_it_apart():

@@ -255,7 +255,7 @@ def test_charts_of_several_metrics_show_that_of_the_last_study_and_say_so(made, 
     ledger.add_study("newer", "two", "", day + timedelta(days=1))
     for name in ("pareto", "learning"):
         for options, shown, reason in (
-            ({}, "NDCG@10", ", by which the last study chose"),
+            ({}, "NDCG@10", ", by which the last study or run chose"),
             ({"study": "older"}, "HR@20", None),
             ({"study": "newer"}, "NDCG@10", None),
             ({"metric": "hr@20"}, "HR@20", ""),
@@ -316,7 +316,11 @@ def test_the_live_view_goes_by_that_metric(made):
     with screen.capture() as captured:
         screen.print(draw(now, 80, 24))
     text = captured.get()
-    for words in ("finished, by HR@20", "Pareto front: HR@20 and memory", "baselines, test HR@20"):
+    for words in (
+        "last finished: HR@20",
+        "Pareto front: HR@20 and memory",
+        "baselines, test HR@20",
+    ):
         assert words in text
     assert "NDCG" not in text
 

@@ -90,6 +90,22 @@ def test_attention_is_predicted_as_it_is_observed(length: int, dtype: torch.dtyp
         assert predicted(func, (fake, fake, fake), {})[1] == truth
 
 
+@pytest.mark.parametrize("is_dense", [True, False])
+@pytest.mark.parametrize("length", [1, 7, 50, 200, 800])
+def test_gradients_of_attention_are_predicted_as_they_are_observed(
+    length: int, is_dense: bool
+) -> None:
+    query = torch.zeros(2, 3, length, 16)
+    output, logsumexp = aten._scaled_dot_product_flash_attention_for_cpu(query, query, query)
+    gradient = torch.zeros(2, length, 3, 16).transpose(1, 2) if is_dense else query
+    func = aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+    tensors = (gradient, query, query, query, output, logsumexp)
+    _, truth = observed(func, (*tensors, 0.0, False), {})
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = tuple(mode.from_tensor(tensor) for tensor in tensors)
+        assert predicted(func, (*fake, 0.0, False), {})[1] == truth
+
+
 NUMBERS = [
     (aten.mul.Tensor, torch.float32, 0.5, 12),
     (aten.mul_.Tensor, torch.float32, 0.5, 12),

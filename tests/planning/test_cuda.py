@@ -171,11 +171,13 @@ def test_each_thread_asks_for_its_workspace_when_it_first_multiplies(small: Smal
 
 
 def test_a_recurrent_network_on_cuda_says_that_it_cannot_be_predicted(small: Small) -> None:
+    short = small({"model.name": "gru4rec", "batch.max_len": 5})
     with pytest.raises(PredictionUnsupported, match="recurrent"):
-        predict(small({"model.name": "gru4rec"}), load_device("h100"))
-    assert predict(small({"model.name": "gru4rec"}), load_device("cpu")).fits
+        predict(short, load_device("h100"))
+    assert predict(short, load_device("cpu")).fits
 
 
+@pytest.mark.slow
 def test_a_budget_on_a_gpu_limits_what_is_reserved(small: Small) -> None:
     whole = predict(small({}), load_device("h100"))
     reserved = whole.memory["reserved"]["total"]
@@ -250,6 +252,7 @@ def test_a_step_on_a_gpu_is_not_all_launches(
     assert step.high < tiled.high < 10 * limit_s
 
 
+@pytest.mark.slow
 def test_a_prediction_multiplies_as_its_run_does(small: Small) -> None:
     """Not as torch's flag says in the process that plans."""
     device = load_device("h100")

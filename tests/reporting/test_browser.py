@@ -93,6 +93,29 @@ def test_nothing_is_cut_off(pages, tmp_path, name, width):
     assert opened.result["charts"] == opened.result["canvases"] > 2
 
 
+TURN = """
+const names = () => [...document.querySelectorAll('.chart[data-name="pareto"] svg text')]
+  .filter((text) => ["bce", "rece"].includes(text.textContent)).length;
+const found = [names()];
+for (const width of ["390px", "800px"]) {
+  frameElement.style.width = width;
+  for (let n = 0; n < 100 && Boolean(names()) === (width === "390px"); n++)
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  found.push(names());
+}
+return found;
+"""
+
+
+def test_a_window_that_gets_narrow_loses_the_names_placed_for_a_wide_one(pages, tmp_path):
+    opened = browser.opened(pages["study"], tmp_path, TURN, width=800)
+    assert opened.console == []
+    wide, narrow, again = opened.result
+    assert wide
+    assert again
+    assert not narrow
+
+
 def test_dark_is_dark_and_light_is_light(pages, tmp_path):
     light = browser.opened(pages["study"], tmp_path / "l", CUT).result
     dark = browser.opened(pages["study"], tmp_path / "d", CUT, dark=True).result

@@ -1,5 +1,6 @@
 """Scales, ticks and colours."""
 
+import math
 import re
 
 import pytest
@@ -51,6 +52,29 @@ def test_every_loss_has_a_colour_and_shape_of_its_own():
         for name in names
     ]
     assert len(set(looks)) == len(looks)
+
+
+def lab(colour):
+    """Lightness and two hues, in which equal distances look equally far apart; and luminance."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.95047
+    z = (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.08883
+    x_root, y_root, z_root = (part ** (1 / 3) for part in (x, y, z))
+    place = (116 * y_root - 16, 500 * (x_root - y_root), 200 * (y_root - z_root))
+    return place, y
+
+
+def test_losses_can_be_told_apart_and_read_on_a_dark_page():
+    """cross_entropy and dense_ce had almost one blue there."""
+    shown = {theme.DARK.get(c, c) for c in map(theme.colour_of, plugins.available("losses"))}
+    assert len(shown) == len({theme.colour_of(name) for name in plugins.available("losses")})
+    places = [lab(colour) for colour in sorted(shown)]
+    _, ground = lab(theme.DARK["white"])
+    for number, (one, luminance) in enumerate(places):
+        assert (luminance + 0.05) / (ground + 0.05) > 4
+        assert all(math.dist(one, other) > 12 for other, _ in places[:number])
 
 
 def test_a_loss_looks_the_same_in_any_company():

@@ -167,6 +167,7 @@ def test_a_folder_that_is_a_file_gives_one_line(tmp_path):
     one_line(caught.value)
 
 
+@pytest.mark.slow
 def test_a_full_disk_gives_one_line_and_keeps_what_was_stored(fake, ledger):
     ledger.append([fake.record(index=1)])
     code = """

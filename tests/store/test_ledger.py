@@ -37,11 +37,13 @@ def test_a_record_comes_back_as_it_was(fake, ledger, error, outcome, started, se
     extra = [Metric(split="test", epoch=1, name=n, k=None, value=v) for n, v in values]
     made = replace(made, run=run, metrics=(*made.metrics, *extra))
     ledger.append([made])
-    row = ledger.query("SELECT * FROM runs").to_pylist()[0]
-    assert {name: row[name] for name in vars(run)} == vars(run)
-    for table in CHILDREN:
-        assert stored(ledger, table, run.run_id) == [vars(fact) for fact in getattr(made, table)]
-    assert stored(ledger, "environments", run.run_id) == [vars(made.environment)]
+    with ledger.reading():
+        row = ledger.query("SELECT * FROM runs").to_pylist()[0]
+        assert {name: row[name] for name in vars(run)} == vars(run)
+        for table in CHILDREN:
+            wanted = [vars(fact) for fact in getattr(made, table)]
+            assert stored(ledger, table, run.run_id) == wanted
+        assert stored(ledger, "environments", run.run_id) == [vars(made.environment)]
 
 
 def test_a_run_stored_again_replaces_itself_and_its_children(fake, ledger):

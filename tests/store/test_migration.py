@@ -116,6 +116,7 @@ def test_a_sweep_does_not_take_old_runs_for_its_own(old):
     assert not before & now
 
 
+@pytest.mark.slow
 def test_a_migrated_ledger_has_what_a_new_one_has(old, ledger):
     migrated = Ledger(old)
     names = ledger.query("SELECT table_name AS n FROM duckdb_tables()")["n"].to_pylist()

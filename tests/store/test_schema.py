@@ -8,6 +8,8 @@ import pytest
 from scalelab.core import records
 from scalelab.store import schema
 
+pytestmark = pytest.mark.creates_ledgers
+
 TABLES = {
     "metrics": records.Metric,
     "memory": records.Memory,

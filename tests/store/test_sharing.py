@@ -80,6 +80,7 @@ def test_a_connection_of_this_process_is_no_crash(ledger):
     assert ledger.query("FROM runs").num_rows == 0
 
 
+@pytest.mark.slow
 def test_questions_never_fail_while_a_sweep_writes(fake, ledger):
     process = started(ASK, ledger.path)
     failures = []

@@ -13,7 +13,8 @@ from scalelab.studies.combinations import Combinations, varied_keys
 from scalelab.studies.grid import expand
 from scalelab.sweeping.final_seeds import check_final_seeds
 
-KEYS = ["a.b", "a.c", "d.e"]
+KEYS = ["a.name", "a.c", "d.e"]
+CELLS = ["a.d", "f.name", "f.h"]
 
 
 def made(**tables):
@@ -24,7 +25,9 @@ def made(**tables):
     axes=st.dictionaries(
         st.sampled_from(KEYS), st.lists(st.integers(0, 3), min_size=1, max_size=3)
     ),
-    cells=st.lists(st.dictionaries(st.sampled_from(["f.g", "f.h"]), st.integers(0, 2)), max_size=3),
+    cells=st.lists(
+        st.dictionaries(st.sampled_from(["a.d", "f.name", "f.h"]), st.integers(0, 2)), max_size=3
+    ),
     overrides=st.dictionaries(st.sampled_from([*KEYS, "i.j"]), st.integers(0, 1), max_size=2),
 )
 def test_as_a_product_of_lists(axes, cells, overrides):

@@ -29,6 +29,7 @@ def _spec(**changes):
     return RunSpec.load("sasrec-synthetic", TINY | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "error", [SpecError("this loss runs on CUDA, not on cpu"), ValueError("no fake kernel")]
 )

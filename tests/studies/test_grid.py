@@ -94,6 +94,16 @@ def test_an_override_wins_over_set_axes_and_configurations():
     assert (spec.train.epochs, spec.batch.size, spec.model.options["hidden_dim"]) == (2, 8, 48)
 
 
+def test_labels_leave_out_what_the_name_of_a_part_tells():
+    gru = {"model.name": "gru4rec", "model.dropout": 0.3}
+    sasrec = {"model.name": "sasrec", "model.num_blocks": [1, 2]}
+    labels = [each.label for each in expand(made(cells=[gru, sasrec]))]
+    assert labels == ["gru4rec", "sasrec num_blocks=1", "sasrec num_blocks=2"]
+    # Without a name that differs the option is all there is.
+    labels = [each.label for each in expand(made(axes={"model.num_blocks": [1, 2]}))]
+    assert labels == ["num_blocks=1", "num_blocks=2"]
+
+
 def test_labels_name_what_varies_and_nothing_else():
     axes = {"loss.name": ["bce", "dense_ce"], "batch.size": [16, 32], "train.epochs": [3]}
     labels = [configuration.label for configuration in expand(made(axes=axes, repeats=2))]

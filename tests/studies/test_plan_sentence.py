@@ -11,6 +11,7 @@ def document(label, needed=2, fits=True, middle=100.0, **more):
     return {
         "label": label,
         "device": "RTX",
+        "device_kind": "cuda",
         "fits": fits,
         "needed_bytes": None if fits is None else needed * GIB,
         "limit_bytes": 8 * GIB,
@@ -32,18 +33,21 @@ UNKNOWN = document("compiled", fits=None)
     ("documents", "said", "unsaid"),
     [
         ([FAST, SLOW],
-         ["All 2 configurations fit RTX (8 GiB for a run)", "fastest that fits is fast"],
+         ["All 2 configurations fit RTX (8 GiB for a run, CUDA's context left out)",
+          "fastest that fits is fast"],
          ["does not"]),
         ([SLOW, FAST, ALSO_FAST], ["equally fast, are fast and also"], ["slow"]),
         ([FAST, ALSO_FAST], ["predicted to be equally fast"], ["fastest that fits is"]),
-        ([FAST, LARGE], ["1 of 2 configurations fit", "large does not: it needs 20 GiB",
+        ([FAST, LARGE], ["1 of 2 configurations fit", "large does not: it needs 20 GiB (reserved)",
           "the temporary memory of the loss", "takes 9 GiB"], ["The fastest"]),
         ([LARGE, document("larger", needed=40, fits=False)],
          ["None of 2 configurations fits", "the smallest is large"], ["The fastest"]),
         ([FAST, SLOW, UNKNOWN], ["All 2 configurations fit", "No prediction for compiled"], []),
         ([UNKNOWN, document("other", fits=None)],
          ["No prediction for compiled and other"], ["fit"]),
-        ([document("")], ["This run fits RTX", "75% stays free", "50 s to 3.3 min"], ["fastest"]),
+        ([document("")],
+         ["This run fits RTX", "it needs 2 GiB (reserved), 75 % stays free", "50 s to 3.3 min"],
+         ["fastest"]),
         ([document("", needed=20, fits=False)], ["This run does not fit RTX", "20 GiB"], []),
         ([FAST, *(document(f"l{n}", needed=9, fits=False) for n in range(5))],
          ["1 of 6", "l2 does not", "nor do 2 more"], ["l3"]),
@@ -73,7 +77,7 @@ def test_a_solution_says_what_limits_it(limited_by, next_value, said):
     text = plan_sentence([solved])
     assert "The largest batch.size of bce is 40" in text
     assert said in text
-    assert "It needs 2 GiB of 8 GiB" in text
+    assert "It needs 2 GiB of 8 GiB that a run may reserve" in text
 
 
 def test_a_solution_without_a_prediction_says_why():

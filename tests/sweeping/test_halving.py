@@ -91,6 +91,7 @@ def test_a_configuration_that_fails_goes_no_further(study, sweep, tmp_path):
     assert sum(epochs == 2 for epochs, _ in found) == 2
 
 
+@pytest.mark.slow
 def test_seeds_go_on_together(study, sweep, tmp_path):
     sweep(study(axes={"batch.size": SIZES}, halving={"epochs": [1, 2]}, repeats=2))
     second = [size for epochs, size in ran(tmp_path / "fake.duckdb") if epochs == 2]
@@ -134,6 +135,7 @@ def test_at_least_two_are_kept(study, number, kept):
     assert study(halving=ROUNDS).halving.num_kept(number) == kept
 
 
+@pytest.mark.slow
 def test_hours_count_over_all_calls(study, tmp_path, monkeypatch):
     """What the first call has used is not there for the second."""
     study(axes={"batch.size": SIZES}, halving=ROUNDS)  # writes base.toml

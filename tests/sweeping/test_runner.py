@@ -114,6 +114,7 @@ def test_rerun_repeats_just_the_outcomes_it_names(study, sweep):
         assert result.counts == {"done": 1, "failed": 1, "oom": 1, "diverged": 1}
 
 
+@pytest.mark.slow
 def test_the_first_run_of_each_data_set_and_protocol_brings_the_baselines(study, sweep, tmp_path):
     axes = {"batch.size": [16, 32], "data.exclude_seen": [True, False]}
     sweep(study(axes=axes), executor="processes", workers=2, order="given")
@@ -215,6 +216,7 @@ def test_configurations_run_in_the_order_asked_for_and_seeds_interleaved(
     assert ran == [(seed, size) for seed in (0, 1) for size in sizes]
 
 
+@pytest.mark.slow
 def test_no_run_starts_that_would_end_past_the_time_budget(study, sweep, observer):
     predicted = hooks(forecast=forecasts(seconds={8: 0.01, 16: 0.02, 32: 500.0}))
     asked = study(axes={"batch.size": [8, 16, 32]})
@@ -225,6 +227,7 @@ def test_no_run_starts_that_would_end_past_the_time_budget(study, sweep, observe
     assert sweep(asked).counts == {"done": 3}
 
 
+@pytest.mark.slow
 def test_runs_that_do_not_fit_beside_each_other_wait_for_each_other(study, sweep, tmp_path):
     def forecast(specs, budget_bytes):
         room = {"device_bytes": 6 * 2**30, "seconds": 1.0, "total_bytes": 1}
@@ -277,6 +280,7 @@ def test_a_dry_run_plans_and_writes_nothing(study, sweep, tmp_path, observer):
     assert observer.started == []
 
 
+@pytest.mark.slow
 def test_the_best_configuration_by_validation_gets_more_seeds(study, sweep, tmp_path):
     final = {"seeds": 3, "by": "valid_ndcg_10", "per": "loss.name"}
     asked = study(
@@ -365,6 +369,7 @@ def test_the_study_is_stored_as_it_was_asked_for(study, sweep, tmp_path):
     assert tables["overrides"] == {"train.epochs": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [None, RESULTS_VERSION - 1])
 def test_on_an_old_ledger_it_says_why_runs_run_again(study, sweep, tmp_path, observer, version):
     path = tmp_path / "fake.duckdb"

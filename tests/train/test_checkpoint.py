@@ -96,6 +96,7 @@ def test_a_damaged_checkpoint_means_starting_anew(
     assert [("damaged; starting anew" in line) for line in said] == ([] if missing else [True])
 
 
+@pytest.mark.slow
 def test_a_crash_after_a_better_epoch_leaves_the_checkpoint_whole(
     small: Small, tmp_path: Path
 ) -> None:

@@ -13,8 +13,8 @@ from scalelab.train.trainer import Fit, Trainer
 
 Small = Callable[..., RunSpec]
 POPULARITY = 0.1
-# Ten updates per epoch of the small run.
-UPDATES = 10
+# Two updates per epoch of the small run with few users: what it learns does not matter here.
+UPDATES = 2
 
 
 def scripted(spec: RunSpec, values: list[float], monkeypatch: pytest.MonkeyPatch) -> Trainer:
@@ -28,7 +28,7 @@ def scripted(spec: RunSpec, values: list[float], monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def spec(small: Small) -> RunSpec:
-    return small({"train.epochs": 12, "train.patience": 2})
+    return small({"train.epochs": 12, "train.patience": 2, "data.num_users": 60})
 
 
 def test_a_plateau_at_the_popularity_list_does_not_end_training(
@@ -58,7 +58,7 @@ def test_after_many_updates_patience_counts_all_the_same(
     monkeypatch.setattr(verdicts, "_LONGEST_PLATEAU", 3 * UPDATES)
     spec = spec.with_({"train.accumulate": accumulate})
     fit = scripted(spec, [0.1, *[0.05] * 11], monkeypatch).fit()
-    # The validation after 30 updates is the first that counts; two steps make one update or two.
+    # The first validation that counts is after three epochs of updates, of one or two steps each.
     first = 3 * accumulate
     assert (fit.stopped, fit.epoch) == ("patience", first + 1)
     assert fit.updates == (first + 1) * UPDATES // accumulate

@@ -1,6 +1,5 @@
 """A model is pre-trained first; then its training begins with those weights and new optimizers."""
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from scalelab.core.errors import SpecError
 from scalelab.core.events import Observer, Progress
@@ -21,60 +19,13 @@ from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
 from scalelab.train.assemble import assemble
 from scalelab.train.kept_model import load_model
-from scalelab.train.trainer import Trainer
+from tests.train.pretraining import Epochs, same, weights, write_attributes
 
 Small = Callable[..., RunSpec]
 Pretrained = Callable[..., RunSpec]
 
 
-def write_attributes(file: Path, num_items: int = 120, num_attributes: int = 30) -> Path:
-    """Items have one to three attributes; the first is that of their tenth of the catalog."""
-    lists = {
-        str(item): [item % num_attributes + 1, item // 10 + 1][: 1 + item % 2]
-        for item in range(1, num_items)
-    }
-    file.write_text(json.dumps(lists), encoding="utf-8")
-    return file
-
-
-@pytest.fixture
-def pretrained(small: Small, tmp_path: Path) -> Pretrained:
-    """A small run with a pre-training of two epochs, and some keys changed."""
-    file = write_attributes(tmp_path / "attributes.json")
-    model = {
-        "name": "s3rec",
-        "hidden_dim": 16,
-        "num_blocks": 1,
-        "attributes": str(file),
-        "pretrain_epochs": 2,
-    }
-    return lambda changes=None: small({"model": model, **(changes or {})})
-
-
-def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {key: value.clone() for key, value in trainer.parts.model.state_dict().items()}
-
-
-def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(left[key], right[key]) for key in left)
-
-
-class Epochs(Observer):
-    """Notes which epochs ended, and can fail after one of the pre-training."""
-
-    def __init__(self, fail_after: int = 0) -> None:
-        self.fail_after = fail_after
-        self.ended: list[tuple[str, int]] = []
-
-    def on_pretraining_epoch_end(self, epoch: int, objectives: Any) -> None:
-        self.ended.append(("pretrain", epoch))
-        if epoch == self.fail_after:
-            raise RuntimeError("killed")
-
-    def on_epoch_end(self, epoch: int, loss: float, metrics: Any) -> None:
-        self.ended.append(("train", epoch))
-
-
+@pytest.mark.slow
 def test_pretraining_lowers_each_objective(pretrained: Pretrained) -> None:
     fit = assemble(pretrained({"model.pretrain_epochs": 12, "train.epochs": 1})).fit()
     (_, first), *_, (_, last) = fit.pretraining
@@ -121,12 +72,14 @@ def test_training_begins_with_the_pretrained_weights_and_fresh_optimizers(
     assert noted["steps"] == {trainer.loader.num_steps}
 
 
+@pytest.mark.slow
 def test_a_run_without_pretraining_is_another(pretrained: Pretrained) -> None:
     with_, without = assemble(pretrained()), assemble(pretrained({"model.pretrain_epochs": 0}))
     assert without.pretraining is None
     assert with_.fit().history != without.fit().history
 
 
+@pytest.mark.slow
 def test_a_run_repeats_to_the_bit(pretrained: Pretrained) -> None:
     one, two = assemble(pretrained()), assemble(pretrained())
     first, second = one.fit(), two.fit()
@@ -135,6 +88,7 @@ def test_a_run_repeats_to_the_bit(pretrained: Pretrained) -> None:
     assert same(weights(one), weights(two))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "samples"), [(1, "histories"), (2, "histories"), (3, "histories"), (1, "prefixes")]
 )
@@ -159,6 +113,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert same(weights(resumed), weights(undisturbed))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_last_checkpoint(
     pretrained: Pretrained, tmp_path: Path
 ) -> None:
@@ -209,7 +164,9 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(
-    "changes", [*LARGER.values(), *OTHERS], ids=lambda c: "-".join(map(str, c.values()))
+    "changes",
+    [*LARGER.values(), *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)],
+    ids=lambda c: "-".join(map(str, c.values())),
 )
 def test_the_predicted_peak_is_the_measured_one(
     pretrained: Pretrained, changes: dict[str, Any]
@@ -235,6 +192,7 @@ def test_the_predicted_peak_is_the_measured_one(
     )
 
 
+@pytest.mark.slow
 def test_the_account_of_a_run_is_the_allocators_own_count(pretrained: Pretrained) -> None:
     said: list[Progress] = []
     record = run(pretrained(), run_id="r", report=said.append)
@@ -259,6 +217,7 @@ def test_the_account_of_a_run_is_the_allocators_own_count(pretrained: Pretrained
         assert value == metrics["ndcg@10"], "measuring has changed the training"
 
 
+@pytest.mark.slow
 def test_pretraining_counts_in_seconds(pretrained: Pretrained) -> None:
     short, long = (
         predict(pretrained({"model.pretrain_epochs": epochs}), load_device("cpu"))
@@ -267,6 +226,7 @@ def test_pretraining_counts_in_seconds(pretrained: Pretrained) -> None:
     assert long.run_s.low > short.run_s.low + 10 * short.steps_per_epoch * short.step_s.low / 2
 
 
+@pytest.mark.slow
 def test_prefixes_are_more_steps_of_their_own_size(pretrained: Pretrained) -> None:
     prefixes = {"model.pretrain_samples": "prefixes", "model.pretrain_batch_size": 250}
     whole, parts = pretrained({"train.epochs": 1}), pretrained({"train.epochs": 1, **prefixes})

@@ -150,6 +150,7 @@ def test_lengths_are_known_without_the_items(small, timed, split):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fed_back", [True, False])
 def test_steps_are_predicted_measured_stored_and_drawn(small, tmp_path, fed_back):
     spec = small(LEAVE | {"evaluate.fed_back": fed_back, "train.epochs": 2})

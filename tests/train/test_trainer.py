@@ -17,6 +17,13 @@ from scalelab.train.trainer import Diverged, Fit, Trainer
 
 Small = Callable[..., RunSpec]
 
+# The exact loss and a sampled one in every case, the others where there is time.
+LOSSES = [
+    "cross_entropy",
+    "sampled_softmax",
+    *(pytest.param(each, marks=pytest.mark.slow) for each in ("dense_ce", "bce")),
+]
+
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {key: value.clone() for key, value in trainer.parts.model.state_dict().items()}
@@ -75,7 +82,7 @@ def test_every_model_learns_what_comes_next(model: str, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("positions", ["all", "last"])
 @pytest.mark.parametrize("model", ["sasrec", "bert4rec"])
-@pytest.mark.parametrize("loss", ["dense_ce", "cross_entropy", "sampled_softmax", "bce"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_loss_and_gradient_do_not_depend_on_the_packer(
     small: Small, packer: str, positions: str, loss: str, model: str
 ) -> None:
@@ -119,6 +126,7 @@ def test_reset_starts_over(small: Small) -> None:
     assert trainer.fit().history == history
 
 
+@pytest.mark.slow
 def test_patience_stops_and_the_best_weights_come_back(small: Small) -> None:
     spec = small({"train.epochs": 40, "train.patience": 2, "train.learning_rate": 0.02})
     trainer = assemble(spec)
@@ -185,7 +193,7 @@ class Epochs(Observer):
     ids=["windows", "one window an epoch", "a window that max_steps cuts"],
 )
 @pytest.mark.parametrize("positions", ["all", "last"])
-@pytest.mark.parametrize("loss", ["dense_ce", "cross_entropy", "sampled_softmax", "bce"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_accumulated_steps_are_one_larger_step(
     small: Small,
     loss: str,
@@ -231,6 +239,7 @@ def test_a_loss_that_is_not_finite_is_told(small: Small) -> None:
         trainer.fit(fit=Fit())
 
 
+@pytest.mark.slow
 def test_bf16_learns_and_keeps_fp32_weights(small: Small) -> None:
     trainer = assemble(small({"train.precision": "bf16", "train.epochs": 12}))
     trainer.fit()

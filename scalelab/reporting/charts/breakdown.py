@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from scalelab.core.units import format_bytes
+from scalelab.core.units import format_bytes, format_share
 from scalelab.findings.differences import KEY, Key, describe, key_of
 from scalelab.findings.rounded import times
 from scalelab.reporting import axes, theme
@@ -266,5 +266,5 @@ def _extremes(bars: list[list[dict[str, Any]]]) -> str:
     return (
         f"From {format_bytes(low)} ({least[0]['label']}) to {format_bytes(high)} "
         f"({most[0]['label']}), {times(high / low, 'much')}; there "
-        f"{large['component'].replace('_', ' ')} takes {large['bytes'] / high:.0%}."
+        f"{large['component'].replace('_', ' ')} takes {format_share(large['bytes'] / high)}."
     )

@@ -7,7 +7,7 @@ import altair as alt
 import pyarrow as pa
 from pydantic import Field
 
-from scalelab.core.units import format_bytes
+from scalelab.core.units import format_bytes, format_share
 from scalelab.reporting import axes, theme
 from scalelab.reporting.charts._options import Height, Study, Width
 from scalelab.reporting.selection import OF_STUDY
@@ -85,9 +85,10 @@ class Timeline:
         event = next(row["event"] for row in found if row["live_bytes"] == peak)
         at_peak = [row for row in found if row["event"] == event]
         large = max(at_peak, key=lambda row: row["bytes"])
+        share = format_share(large["bytes"] / peak)
         return (
             f"The peak of the step, {format_bytes(peak)}, lies in the phase {large['phase']}: "
-            f"{large['component'].replace('_', ' ')} takes {large['bytes'] / peak:.0%} of it."
+            f"{large['component'].replace('_', ' ')} takes {share} of it."
         )
 
     def draw(self, rows: pa.Table) -> alt.Chart:
