@@ -46,7 +46,7 @@ def with_ranges(sections: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _flat(before: str, table: dict[str, Any], where: str) -> Iterator[tuple[str, Any]]:
-    """The axes of a table with those of the tables in it; a range is no table."""
+    """The axes of a table with those of the tables in it; a range stays as it is."""
     for name, value in table.items():
         key = f"{before}{name}"
         inner = cast("dict[str, Any]", value) if isinstance(value, dict) else {}

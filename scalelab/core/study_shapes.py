@@ -13,12 +13,13 @@ from scalelab.core.toml_text import key_text, toml_text
 
 __all__ = ["check_axis", "check_shapes"]
 
+_FIXED = "cells"
 _EXAMPLE = '"batch.size" = '
 
 
 def check_shapes(sections: Mapping[str, Any], study_keys: Collection[str], where: str) -> None:
-    """Raises SpecError where axes, set or cells are no tables, and where keys stand elsewhere than
-    they belong.
+    """Raises SpecError where `[axes]`, `[set]` or `[[cells]]` have another shape, and where keys
+    stand elsewhere than they belong.
     """
     run_keys = RunSpec.model_fields
     for name, example in (("axes", f"{_EXAMPLE}[32, 64]"), ("set", f"{_EXAMPLE}32")):
@@ -27,15 +28,16 @@ def check_shapes(sections: Mapping[str, Any], study_keys: Collection[str], where
             if _holds_tables(sections[name]):
                 hint = f"write [{name}] with one pair of brackets: there is one"
             raise _wrong(where, name, sections[name], hint)
-    if not isinstance(sections.get("cells", []), list):
+    given = sections.get(_FIXED, [])
+    if not isinstance(given, list):
         hint = "write [[cells]] with two pairs of brackets, once for each combination"
-        raise _wrong(where, "cells", sections["cells"], hint)
-    cells = cast("list[dict[str, Any]]", sections.get("cells", []))
-    if cells and not _holds_tables(cells):
+        raise _wrong(where, _FIXED, given, hint)
+    fixed = cast("list[dict[str, Any]]", given)
+    if fixed and not _holds_tables(fixed):
         hint = 'write [[cells]] for each combination, and below it its keys: "loss.name" = "bce"'
-        raise _wrong(where, "cells", cells, hint)
+        raise _wrong(where, _FIXED, fixed, hint)
     tables = [("[axes]", sections.get("axes", {})), ("[set]", sections.get("set", {}))]
-    for name, table in [*tables, *(("[[cells]]", cell) for cell in cells)]:
+    for name, table in [*tables, *(("[[cells]]", each) for each in fixed)]:
         for key, value in table.items():
             if key in run_keys:
                 _check_section(key, value, f"{where}: {name}", is_axis=name == "[axes]")

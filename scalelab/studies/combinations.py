@@ -1,4 +1,4 @@
-"""Cross the axes and `[[cells]]` of a study; no combination is made before it is asked for."""
+"""Cross the axes and `[[cells]]` of a study; each combination is made when it is needed."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,17 +34,17 @@ class Combinations:
         self._sizes = sizes = [len(self._cells), *map(len, self.axes.values())]
         # A search may choose among more than `len` can count.
         self.number = math.prod(sizes)
-        # By how much a place grows when the cell, or the axis, takes its next value.
+        # By how much a place grows when the `[[cells]]`, or an axis, take the next value.
         self.strides = [math.prod(sizes[each + 1 :]) for each in range(len(sizes))]
 
     def at(self, place: int) -> Overrides:
         """The combination at this place, from 0."""
-        cell, *steps = self.strides
+        first, *steps = self.strides
         chosen = {
             key: values[place // step % len(values)]
             for (key, values), step in zip(self.axes.items(), steps, strict=True)
         }
-        return {**self._cells[place // cell], **chosen, **self._overrides}
+        return {**self._cells[place // first], **chosen, **self._overrides}
 
     def __iter__(self) -> Iterator[Overrides]:
         return map(self.at, range(self.number))
@@ -59,7 +59,7 @@ class Combinations:
 def varied_keys(combined: Iterable[Overrides]) -> list[str]:
     """The keys that have more than one value (or are missing somewhere), in the order met.
 
-    Without the options that the name of their part already tells, as all with that name share them.
+    Without the options that follow from the name of their part: all with that name share them.
     """
     all_of_them = list(combined)
     keys = dict.fromkeys(key for chosen in all_of_them for key in chosen)
