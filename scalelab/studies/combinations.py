@@ -64,10 +64,10 @@ def varied_keys(combined: Iterable[Overrides]) -> list[str]:
     all_of_them = list(combined)
     keys = dict.fromkeys(key for chosen in all_of_them for key in chosen)
     varied = [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
-    return [key for key in varied if not _told_by_name(key, varied, all_of_them)]
+    return [key for key in varied if not _follows_from_name(key, varied, all_of_them)]
 
 
-def _told_by_name(key: str, varied: Iterable[str], combined: Iterable[Overrides]) -> bool:
+def _follows_from_name(key: str, varied: Iterable[str], combined: Iterable[Overrides]) -> bool:
     name = f"{key.partition('.')[0]}.name"
     if key == name or name not in varied:
         return False
