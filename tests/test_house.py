@@ -288,7 +288,8 @@ RIGHT = {
     "cell": ("cli/output.py", "reporting/sections.py"),
     "cells": (
         *("cli/output.py", "cli/results.py", "core/json_schema.py", "core/renamed.py"),
-        *("core/ranges.py", "core/study.py", "findings/command.py", "studies/search.py"),
+        *("core/ranges.py", "core/study.py", "core/study_shapes.py", "findings/command.py"),
+        "studies/search.py",
     ),
     "form": ("core/renamed.py",),
     "life": ("batches/negatives/recent.py",),  # half-life, the word of physics for it

@@ -36,6 +36,8 @@ __all__ = [
 
 # The width of tables in files and pipes, which have no width of their own.
 _WIDTH_OF_FILES = 120
+# Longer than any path; letters of an error message.
+_MOST_SHOWN = 5000
 # Control characters (C0 and C1) except tab and line end, marks that change the direction of
 # writing, and surrogates, which stand for bytes that are not text.
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -43,7 +45,7 @@ _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 
 def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool, detail: str = "") -> int:
     """Print one line of message, `detail` and one line of hint on standard error; return `code`."""
-    message, hint = one_line(message), one_line(hint)
+    message, hint = _shortened(one_line(message)), _shortened(one_line(hint))
     if as_json:
         show_json({"error": {"kind": kind, "message": message, "hint": hint}})
         return code
@@ -53,6 +55,11 @@ def fail(kind: str, message: str, hint: str, code: int, *, as_json: bool, detail
     if hint:
         note(f"hint: {hint}")
     return code
+
+
+def _shortened(text: str) -> str:
+    """A message that quotes what was given, which may be of any size, in a length to be read."""
+    return text if len(text) <= _MOST_SHOWN else f"{text[:700]} ... {text[-200:]}"
 
 
 def clean(text: str) -> str:

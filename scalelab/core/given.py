@@ -13,6 +13,9 @@ from scalelab.core.toml_sections import read_toml
 
 __all__ = ["GivenRun", "GivenStudy", "run_of", "run_or_study_of", "study_of"]
 
+# A file with one of these keys is a study, also where it forgets its base.
+_OF_STUDIES = StudySpec.model_fields.keys() - RunSpec.model_fields.keys()
+
 GivenRun = str | Path | Mapping[str, Any] | RunSpec
 GivenStudy = str | Path | Mapping[str, Any] | StudySpec
 
@@ -59,7 +62,7 @@ def run_or_study_of(
         return study_of(given) if "base" in given else run_of(given, overrides)
     path = _file_of(given)
     sections, name = read_toml(path), str(given)
-    if "base" in sections:
+    if "base" in sections or not _OF_STUDIES.isdisjoint(sections):
         return StudySpec.from_sections(sections, path, name)
     return RunSpec.build(with_overrides(sections, dict(overrides)), where=name)
 

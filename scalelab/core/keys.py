@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -12,6 +11,7 @@ from scalelab.core.parts import list_kind
 from scalelab.core.run_sections import PartSpec
 from scalelab.core.spec import WORKED_OUT, RunSpec
 from scalelab.core.study import StudySpec
+from scalelab.core.toml_text import toml_text
 
 __all__ = ["Key", "list_keys"]
 
@@ -83,17 +83,5 @@ def _of_parts(kind: str, prefix: str, place: str) -> Iterator[Key]:
 
 
 def _default_of(field: FieldInfo) -> str:
-    return "" if field.is_required() else _written(field.get_default(call_default_factory=True))
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, tuple | list):
-        parts = cast("Iterable[Any]", value)
-        return f"[{', '.join(map(_written, parts))}]"
-    if isinstance(value, dict):
-        return "{}"
-    return "" if value is None else str(value)
+    value = None if field.is_required() else field.get_default(call_default_factory=True)
+    return "" if value is None else toml_text(value)

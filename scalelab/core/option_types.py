@@ -1,6 +1,5 @@
 """Say in words which values an annotation allows, and why a given value is refused."""
 
-import difflib
 import math
 import types
 from collections.abc import Mapping
@@ -13,7 +12,6 @@ __all__ = [
     "Bounds",
     "allowed",
     "annotation_of",
-    "hint_for",
     "meaning_of",
     "refused_number",
     "section_of",
@@ -97,13 +95,6 @@ def section_of(annotation: Any) -> type[BaseModel] | None:
         return annotation
     found = (section_of(part) for part in get_args(annotation) if part is not Ellipsis)
     return next((section for section in found if section is not None), None)
-
-
-def hint_for(annotation: Any, value: Any) -> str:
-    """What to write in place of `value`: the nearest allowed word, else all that is allowed."""
-    is_text = isinstance(value, str)
-    close = difflib.get_close_matches(value, words_of(annotation), n=1) if is_text else []
-    return f"did you mean {close[0]!r}?" if close else f"allowed: {allowed(annotation)}"
 
 
 def _alternatives(annotation: Any, bounds: Bounds | None = None) -> list[str]:

@@ -14,9 +14,10 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 
 from scalelab.core import sources
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.hints import hint_for
 from scalelab.core.loading import import_part
 from scalelab.core.locating import KINDS, Place, available, locate, short, singular
-from scalelab.core.option_types import hint_for, refused_number
+from scalelab.core.option_types import refused_number
 
 __all__ = ["KINDS", "Option", "available", "check_options", "load", "made", "options"]
 

@@ -11,7 +11,6 @@ from pydantic import (
     Field,
     NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
 )
 
 from scalelab.core import plugins
@@ -35,6 +34,11 @@ __all__ = [
 
 # Places of rows and positions are 32-bit numbers.
 Count = Annotated[int, Field(ge=1, lt=2**31)]
+
+# Options of which each is built and planned by itself. The deepest transformers that were trained
+# have a thousand blocks.
+_ONE_BY_ONE = ("num_blocks", "rounds")
+_MOST_ONE_BY_ONE = 1000
 
 
 class PartSpec(Numbers, frozen=True, extra="allow", use_attribute_docstrings=True):
@@ -66,6 +70,12 @@ class PartSpec(Numbers, frozen=True, extra="allow", use_attribute_docstrings=Tru
                 raise SpecError(f"{message} any more", f"write {self.section}.{renamed}")
             raise SpecError(message, nearest(key, own | known))
         checked = plugins.check_options(self.kind, self.part, self.options)
+        for key in checked.keys() & _ONE_BY_ONE:
+            if isinstance(checked[key], int) and checked[key] > _MOST_ONE_BY_ONE:
+                raise SpecError(
+                    f"{self.section}.{key} = {checked[key]:,}: each is planned by itself",
+                    f"write {self.section}.{key} = {_MOST_ONE_BY_ONE} or less",
+                )
         name = absolute(self.part, Path.cwd())
         return type(self)(**{**self._own(), self.name_field: name, **checked})
 
@@ -119,7 +129,7 @@ class DataSpec(PartSpec, frozen=True, extra="allow"):
     """Repeats to leave out; exact: same user, item and time; consecutive: the item just before."""
     split: Literal["leave_one_out", "temporal", "global_time", "sessions"] = "leave_one_out"
     """Which interactions are held out for validation and test."""
-    test_items: PositiveInt = 1
+    test_items: Count = 1
     """Last items of each history that leave_one_out keeps from training; the last one tests."""
     targets: Literal["last", "successive", "all"] | None = None
     """What of a held-out window is ranked; left out: last, of sessions successive."""

@@ -32,7 +32,7 @@ from scalelab.core.run_sections import (
     PartSpec,
 )
 from scalelab.core.table_update import check_item_table, check_table_update
-from scalelab.core.toml_sections import Section, checked, read_toml
+from scalelab.core.toml_sections import Section, checked, read_toml, with_dotted_keys
 from scalelab.core.train_section import TableSpec, TrainSpec
 from scalelab.core.user_table import check_users
 
@@ -220,10 +220,11 @@ class RunSpec(Section, frozen=True):
 def with_overrides(sections: dict[str, Any], overrides: Overrides) -> dict[str, Any]:
     """A copy of `sections` with dotted keys set. Naming another part drops the old part's options.
 
-    `negatives.KEY` changes every source, `negatives.0.KEY` the first; `negatives` replaces the
-    list. Raises SpecError.
+    A section given as a table changes the keys that stand in it. `negatives.KEY` changes every
+    source, `negatives.0.KEY` the first; a list replaces all. Raises SpecError.
     """
     result = json.loads(json.dumps(sections, default=str))
+    overrides = with_dotted_keys(overrides)
     # Part names first, whatever the order they were given in: they decide which options exist.
     for key in sorted(overrides, key=lambda k: (k.count("."), _names_part(k) is None)):
         section, _, rest = key.partition(".")
@@ -254,7 +255,7 @@ def _keys_called(name: str) -> Iterator[str]:
 
 
 _PARTS: dict[str, type[PartSpec]] = {
-    part.section: part for part in (DataSpec, ModelSpec, ItemTableSpec, LossSpec)
+    part.section: part for part in (DataSpec, ModelSpec, ItemTableSpec, LossSpec, NegativesSpec)
 }
 
 
@@ -292,5 +293,5 @@ def _set_negatives(sections: dict[str, Any], key: str, value: Any) -> None:
         sources[int(index)][rest] = value
     else:
         for source in sources:
-            source[key] = value
+            _set_key(source, "negatives", key, value)
     sections["negatives"] = sources

@@ -16,6 +16,7 @@ from scalelab.core.chart_names import check_chart
 from scalelab.core.errors import SpecError
 from scalelab.core.presets import find_preset
 from scalelab.core.ranges import with_ranges, without_lists
+from scalelab.core.study_shapes import check_shapes
 from scalelab.core.toml_sections import Section, checked, first_comment, read_toml
 
 # The study that was loaded last, by path, name and content.
@@ -144,6 +145,12 @@ class StudySpec(Section, frozen=True):
     def from_sections(cls, sections: dict[str, Any], path: Path, name: str) -> "StudySpec":
         """The study that the TOML file at `path` holds, already read. Raises SpecError."""
         default = {"name": path.absolute().parent.name if path.stem == "study" else path.stem}
+        check_shapes(sections, cls.model_fields, name)
+        if "base" not in sections:
+            raise SpecError(
+                f"{name}: the key 'base' is missing: which run does the study vary?",
+                'write base = "sasrec-synthetic" on the first line; see scalelab list profiles',
+            )
         study = checked(cls, with_ranges(default | sections, name), name)
         for chart in study.charts:
             try:

@@ -2,17 +2,28 @@
 
 import copy
 import tomllib
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator
 
 from scalelab.core.errors import SpecError, nearest
+from scalelab.core.hints import hint_for
 from scalelab.core.locating import absolute
-from scalelab.core.option_types import annotation_of, hint_for, refused_number, section_of
+from scalelab.core.option_types import annotation_of, refused_number, section_of
+from scalelab.core.toml_text import toml_text
 
-__all__ = ["Numbers", "Section", "checked", "first_comment", "parse_set", "read_toml"]
+__all__ = [
+    "Numbers",
+    "Section",
+    "checked",
+    "first_comment",
+    "parse_set",
+    "read_toml",
+    "with_dotted_keys",
+]
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -79,6 +90,18 @@ def parse_set(text: str) -> tuple[str, Any]:
         return key.strip(), value.strip()
 
 
+def with_dotted_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """`batch.size` in place of a table `batch` that holds `size`; keys with dots already win."""
+    spelt: dict[str, Any] = {}
+    for key, value in keys.items():
+        if isinstance(value, dict):
+            inner = with_dotted_keys(cast("dict[str, Any]", value))
+            spelt = {f"{key}.{name}": each for name, each in inner.items()} | spelt
+        else:
+            spelt[key] = value
+    return spelt
+
+
 def checked(model: type[_M], sections: dict[str, Any], where: str) -> _M:
     """`sections` as `model`, or one clear line about the first thing that is wrong with them."""
     try:
@@ -90,10 +113,13 @@ def checked(model: type[_M], sections: dict[str, Any], where: str) -> _M:
 def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> SpecError:
     """What was given, and what to write in its place."""
     fault = error.errors()[0]
-    path, annotation, known = _place(model, fault["loc"])
+    path, annotation, known, meaning = _place(model, fault["loc"])
     key = ".".join(path)
     if fault["type"] == "extra_forbidden":
         unknown = str(fault["loc"][-1])
+        if not path and unknown.partition(".")[0] in known:
+            line = f"{unknown} = {toml_text(fault['input'])}"
+            return SpecError(f"{where}: the key {unknown!r} is in quotes", f"write {line}")
         hint = nearest(".".join([*path, unknown]), (".".join([*path, name]) for name in known))
         return SpecError(f"{where}: unknown key {'.'.join([*path, unknown])!r}", hint)
     if fault["type"] == "missing":
@@ -105,14 +131,17 @@ def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> 
             f"{where}: {key} = {fault['input']!r}: {problem}", f"see scalelab keys {listed}"
         )
     message = f"{where}: {key} = {fault['input']!r} is not allowed"
-    return SpecError(message, hint_for(annotation, fault["input"]))
+    return SpecError(message, hint_for(annotation, fault["input"], key, meaning))
 
 
 def _place(
     model: type[BaseModel], location: tuple[int | str, ...]
-) -> tuple[list[str], Any, list[str]]:
-    """The key that a fault lies at, what it allows, and the keys of the section around it."""
+) -> tuple[list[str], Any, list[str], str]:
+    """The key that a fault lies at, what it allows, the keys of the section around it, and what
+    the key means.
+    """
     path: list[str] = []
+    meaning = ""
     annotation: Any = model
     for part in location:
         section = section_of(annotation)
@@ -122,5 +151,6 @@ def _place(
             model = section
             path.append(part)
             annotation = annotation_of(section.model_fields[part])
+            meaning = (section.model_fields[part].description or "").rstrip(".")
     inner = section_of(annotation)
-    return path, annotation, list((inner or model).model_fields)
+    return path, annotation, list((inner or model).model_fields), meaning

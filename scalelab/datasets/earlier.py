@@ -19,7 +19,8 @@ def earlier_lengths(test: np.ndarray, positions: int, test_items: int = 1) -> di
     `test_items` are those that the split keeps for test (`leave_one_out`). Positions that no
     history reaches are left out.
     """
-    found = {f"train-{back}": test - test_items - back for back in range(1, positions + 1)}
+    reached = min(positions, int(test.max(initial=0)) - test_items)  # `positions` has no limit
+    found = {f"train-{back}": test - test_items - back for back in range(1, reached + 1)}
     return {name: some[some > 0] for name, some in found.items() if (some > 0).any()}
 
 

@@ -17,7 +17,8 @@ from scalelab.core.toml_sections import read_toml
 from scalelab.core.units import format_bytes, format_range, format_share
 from scalelab.studies.advised_study import AdvisedStudy, check_absent, write_study
 from scalelab.studies.candidates import Candidate, candidates
-from scalelab.studies.grid import Configuration, resolve, varied_keys
+from scalelab.studies.combinations import varied_keys
+from scalelab.studies.grid import Configuration, resolve
 from scalelab.studies.plan_sentence import plan_sentence, ranked
 from scalelab.studies.predictions import Predictor, Report, Scale
 from scalelab.studies.schedule import Epoch, Schedule, epoch_of, scheduled

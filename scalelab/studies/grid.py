@@ -1,27 +1,26 @@
 """Expand the axes, `[[cells]]` and repeats of a study into configurations, each once."""
 
-import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from scalelab.core.errors import SpecError
 from scalelab.core.identity import RESULTS_VERSION, configuration_of
 from scalelab.core.locating import short as short_name
+from scalelab.core.number_of_runs import check_number_of_runs
 from scalelab.core.presets import find_preset
 from scalelab.core.spec import RunSpec, with_overrides
 from scalelab.core.study import StudySpec
 from scalelab.core.toml_sections import read_toml
+from scalelab.studies.combinations import Combinations
 
 __all__ = [
     "Configuration",
     "base_sections",
-    "combinations",
     "expand",
     "first_configuration",
     "repeat_of",
     "resolve",
-    "varied_keys",
     "with_seed",
 ]
 
@@ -50,8 +49,12 @@ def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list
     Raises SpecError.
     """
     sections = base_sections(study)
-    combined = combinations(study, overrides or {})
-    varied = varied_keys(combined)
+    combined = Combinations(study, overrides or {})
+    hint = "take values out of the axes and the [[cells]], or lower `repeats`"
+    if study.search is not None:
+        hint = "take values out of the axes, or run the search: it plans only what it proposes"
+    check_number_of_runs(study.name, combined.number * study.repeats, hint)
+    varied = combined.varied()
     found: dict[str, tuple[Configuration, Overrides]] = {}
     for chosen in combined:
         configuration = resolve(sections, chosen, varied)
@@ -70,47 +73,12 @@ def expand(study: StudySpec, overrides: Mapping[str, Any] | None = None) -> list
 
 def first_configuration(study: StudySpec, overrides: Mapping[str, Any]) -> list[Configuration]:
     """The first configuration alone, where expanding all takes too long. Raises SpecError."""
-    chosen = combinations(study, overrides)[:1]
-    return [resolve(base_sections(study), each, []) for each in chosen]
+    return [resolve(base_sections(study), Combinations(study, overrides).at(0), [])]
 
 
 def base_sections(study: StudySpec) -> Overrides:
     """The sections of the base run after the study's `[set]`."""
     return with_overrides(read_toml(find_preset("runs", study.base)), study.set)
-
-
-def combinations(study: StudySpec, overrides: Mapping[str, Any]) -> list[Overrides]:
-    """The keys that each configuration sets, in the order of the file. Raises SpecError."""
-    for key, values in study.axes.items():
-        if not values:
-            raise SpecError(f"{study.name}: the axis {key!r} has no values", "give it at least one")
-        if any(key in fixed for fixed in study.cells):
-            hint = "take it out of one of them"
-            raise SpecError(f"{study.name}: {key!r} is both an axis and set in [[cells]]", hint)
-    axes = {key: values for key, values in study.axes.items() if key not in overrides}
-    crossed = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
-    return [
-        {**fixed, **chosen, **overrides} for fixed in study.cells or ({},) for chosen in crossed
-    ]
-
-
-def varied_keys(combined: Iterable[Overrides]) -> list[str]:
-    """The keys that have more than one value (or are missing somewhere), in the order met.
-
-    Without the options that the name of their part already says, as all with that name share them.
-    """
-    all_of_them = list(combined)
-    keys = dict.fromkeys(key for chosen in all_of_them for key in chosen)
-    varied = [key for key in keys if len({repr(chosen.get(key)) for chosen in all_of_them}) > 1]
-    return [key for key in varied if not _implied_by_name(key, varied, all_of_them)]
-
-
-def _implied_by_name(key: str, varied: Iterable[str], combined: Iterable[Overrides]) -> bool:
-    name = f"{key.partition('.')[0]}.name"
-    if key == name or name not in varied:
-        return False
-    pairs = {(repr(chosen.get(name)), repr(chosen.get(key))) for chosen in combined}
-    return len(pairs) == len({name for name, _ in pairs})
 
 
 def resolve(sections: Overrides, chosen: Overrides, varied: list[str]) -> Configuration:

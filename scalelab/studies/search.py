@@ -1,6 +1,5 @@
 """Let Optuna choose the next configuration to run from the axes and `[[cells]]` of a study."""
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ import optuna
 
 from scalelab.core.errors import SpecError
 from scalelab.core.study import SearchSpec, StudySpec
-from scalelab.studies.grid import Configuration, base_sections, combinations, resolve, varied_keys
+from scalelab.studies.combinations import Combinations
+from scalelab.studies.grid import Configuration, base_sections, resolve
 
 __all__ = ["ObjectiveValues", "Search"]
 
@@ -55,18 +55,17 @@ class Search:
             raise SpecError(f"{study.name}: [search] tries each configuration with one seed", hint)
         self.spec: SearchSpec = study.search
         self._sections = base_sections(study)
-        self._combined = combinations(study, overrides)
-        self._varied = varied_keys(self._combined)
-        if len(self._combined) < 2:
+        self._combined = Combinations(study, overrides)
+        self._varied = self._combined.varied()
+        if self._combined.number < 2:
             hint = "add [axes] with several values, or several [[cells]]"
             raise SpecError(f"{study.name}: [search] has nothing to choose from", hint)
-        axes = {key: values for key, values in study.axes.items() if key not in overrides}
+        axes = self._combined.axes
         self._choices: dict[str, Sequence[Any]] = {
             **({"cells": range(len(study.cells))} if len(study.cells) > 1 else {}),
             **{key: values for key, values in axes.items() if len(values) > 1},
         }
-        self._strides = _strides([max(1, len(study.cells)), *(len(v) for v in axes.values())])
-        self._positions = {key: position for position, key in enumerate(["cells", *axes])}
+        self._strides = dict(zip(["cells", *axes], self._combined.strides, strict=True))
         self._proposed: dict[str, _PendingTrial] = {}
         self._directions = [_DIRECTIONS[name] for name in self.spec.objectives]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -79,7 +78,7 @@ class Search:
     def ask(self) -> Configuration | None:
         """A configuration that was not proposed before; None when hardly one is left."""
         for _ in range(_MOST_REPEATED):
-            if len(self._proposed) == len(self._combined):
+            if len(self._proposed) == self._combined.number:
                 return None
             trial = self._study.ask()
             configuration = self._configuration(trial)
@@ -106,8 +105,8 @@ class Search:
                 chosen = trial.suggest_int(key, 0, len(values) - 1)
             else:
                 chosen = trial.suggest_categorical(key, list(range(len(values))))
-            index += self._strides[self._positions[key]] * int(chosen)
-        return resolve(self._sections, self._combined[index], self._varied)
+            index += self._strides[key] * int(chosen)
+        return resolve(self._sections, self._combined.at(index), self._varied)
 
     def _finish(self, pending: _PendingTrial) -> None:
         values = None if pending.values is None else self._ordered(pending.values)
@@ -138,8 +137,3 @@ def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         yield
-
-
-def _strides(sizes: Sequence[int]) -> list[int]:
-    """By how much the index into the combinations grows when each key takes its next value."""
-    return [math.prod(sizes[position + 1 :]) for position in range(len(sizes))]

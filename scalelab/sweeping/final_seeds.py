@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from scalelab.core.errors import SpecError
+from scalelab.core.number_of_runs import check_number_of_runs
 from scalelab.core.study import FinalSpec, StudySpec
 from scalelab.store.ledger import Ledger
 from scalelab.store.schema import valid_columns
@@ -29,8 +30,9 @@ def check_final_seeds(
     if final.by is not None and final.by not in valid_columns():
         hint = f"there are: {', '.join(valid_columns())}"
         raise SpecError(f"[final] by = {final.by!r} is not a column of results", hint)
-    for configuration in configurations or first_configuration(study, overrides):
-        value_at(configuration, final.per)
+    checked = configurations or first_configuration(study, overrides)
+    groups = {repr(value_at(configuration, final.per)) for configuration in checked}
+    check_number_of_runs(study.name, len(groups) * final.seeds, "lower `seeds` of [final]")
 
 
 def best_configurations(

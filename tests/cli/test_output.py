@@ -7,7 +7,7 @@ from rich.console import Console
 
 from scalelab import api
 from scalelab.cli import plan, recommend
-from scalelab.cli.output import fits_terminal, grid
+from scalelab.cli.output import fail, fits_terminal, grid
 from scalelab.core.units import GIB
 
 COLUMNS = ("cell", "requested", "what", "empty")
@@ -117,3 +117,16 @@ def test_what_is_larger_than_memory_is_one_line_and_no_fault_of_ours(scalelab: C
     assert "out of memory: Unable to allocate" in done.err
     assert "more memory than this machine has" in done.err
     assert "bug" not in done.err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_that_quotes_a_huge_value_can_be_read(
+    as_json: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message, hint = f"first {'x' * 10**6} last", f"hint {'y ' * 10**6}"
+    assert fail("spec", message, hint, 2, as_json=as_json) == 2
+    written = capsys.readouterr()
+    text = written.out + written.err
+    assert "first x" in text
+    assert "x last" in text
+    assert len(text) < 3000

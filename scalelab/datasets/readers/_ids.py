@@ -16,6 +16,11 @@ _INTEGERS = {
 }  # fmt: skip
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _WHOLE = r"-?(0|[1-9][0-9]*)(\.0*)?"
+# Characters that nobody sees, which web pages and editors leave behind.
+_UNSEEN = r"\x{00ad}\x{200b}-\x{200d}\x{2060}\x{feff}"
+# What stands around an id and is none of it: these, and the blanks of Unicode.
+_BLANKS = "\u00a0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_AT_THE_ENDS = " \t\r\u00ad\u200b\u200c\u200d\u2060\ufeff" + _BLANKS
 # The first whole numbers that doubles and floats do not distinguish.
 _EXACT = {"DOUBLE": 2**53, "FLOAT": 2**24}
 
@@ -85,19 +90,19 @@ def _of_text(
     if numbers + none == rows:
         return f"CASE WHEN {missing} THEN NULL ELSE {number} END", False
     _refuse_objects(connection, text, source, what)
-    bare = f"trim({text}, ' \t\r')"
+    bare = f"trim({text}, '{_AT_THE_ENDS}')"
     value = f"CASE WHEN {bare} IN ({', '.join(map(repr, MISSING))}) THEN NULL ELSE {bare} END"
     real = f"TRY_CAST({value} AS DOUBLE)"
     is_float = f"regexp_matches({value}, '[.eE]')"
     rounded = f"({is_float} AND abs({real}) >= {2**53})"
     fraction = f"{real} <> trunc({real}) OR regexp_matches({value}, '[eE]') OR {rounded}"
-    rows, numbers, whole, bad, negative, long = one(
+    rows, numbers, whole, bad, negative, long, not_ascii = one(
         connection,
         f"SELECT count({value}), count(*) FILTER (regexp_full_match({value}, '{_NUMBER}')), "
         f"count(*) FILTER (regexp_full_match({value}, '{_WHOLE}')), "
         f"count(*) FILTER ({fraction}), count(*) FILTER ({value} LIKE '-%'), "
-        f"count(*) FILTER (TRY_CAST({value} AS BIGINT) IS NULL AND {value} IS NOT NULL) "
-        "FROM source",
+        f"count(*) FILTER (TRY_CAST({value} AS BIGINT) IS NULL AND {value} IS NOT NULL), "
+        f"count(*) FILTER (strlen({value}) <> length({value})) FROM source",
     )
     if rows == numbers and bad:
         _refuse_numbers(
@@ -108,7 +113,29 @@ def _of_text(
         if negative or long:
             return plain, True
         return f"CAST({plain} AS BIGINT)", False
+    if not_ascii:
+        _refuse_alike(connection, value, source, what)
     return value, True
+
+
+def _refuse_alike(
+    connection: duckdb.DuckDBPyConnection, value: str, source: Location, what: str
+) -> None:
+    """Raises DataError where two ids look the same: they may be one, or may not."""
+    seen = f"nfc_normalize(regexp_replace({value}, '[{_UNSEEN}]', '', 'g'))"
+    number, first, second = one(
+        connection,
+        "SELECT count(*), first(a ORDER BY a), first(b ORDER BY a) FROM (SELECT min(v) AS a, "
+        f"max(v) AS b FROM (SELECT DISTINCT {value} AS v, {seen} AS seen FROM source) "
+        "GROUP BY seen HAVING count(*) > 1)",
+    )
+    if number:
+        raise DataError(
+            f"{source}: {number} {what} ids look like another one, such as {first!a} and "
+            f"{second!a}: letters with an accent written in two ways, or unseen characters",
+            'write each in one way, as pandas does with column.str.normalize("NFC") and '
+            r'column.str.replace(r"[\u00ad\u200b-\u200d\u2060\ufeff]", "", regex=True)',
+        )
 
 
 def _refuse_objects(

@@ -28,6 +28,9 @@ _NUMBERS = {
     "": "numbers of no known unit",
 }
 
+# 1990 to 2035 in the days of spreadsheets, and the day on which 1970 begins.
+_SHEET_DAYS = (32_874, 49_675)
+_SHEET_1970 = 25_569
 # Dates written as one number, by how many digits they have.
 _DATES = {
     8: "%Y%m%d",
@@ -47,6 +50,8 @@ def of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Loca
             'divide them by 1000, or set data.time = "order"',
         )
     unit = unit_of(lowest, highest)
+    if _are_sheet_days(lowest, highest):
+        return _of_sheet_days(connection, number, source)
     if not unit:
         _refuse_mixed(connection, number, source)
     for digits, pattern in _DATES.items():
@@ -59,6 +64,18 @@ def of_integers(connection: duckdb.DuckDBPyConnection, number: str, source: Loca
         return Clock(sql=f"CAST({number} AS BIGINT)", unit=unit, read_as=_NUMBERS[unit])
     nanos = f"CAST({number} AS HUGEINT) * {SCALES[unit]}"
     return coarsest(connection, nanos, source, _NUMBERS[unit])
+
+
+def _are_sheet_days(lowest: float, highest: float) -> bool:
+    """Whether numbers are days as spreadsheets count them: 44562.5 is noon of 2022-01-01."""
+    return _SHEET_DAYS[0] <= lowest and highest < _SHEET_DAYS[1]
+
+
+def _of_sheet_days(connection: duckdb.DuckDBPyConnection, number: str, source: Location) -> Clock:
+    # Spreadsheets hold milliseconds; what a day's fraction says beyond them is its rounding.
+    millis = f"CAST(round((CAST({number} AS DOUBLE) - {_SHEET_1970}) * 86400000) AS HUGEINT)"
+    read_as = "days since 1899-12-30, as spreadsheets write dates"
+    return coarsest(connection, f"{millis} * 1000000", source, read_as)
 
 
 def _of_packed_dates(
@@ -128,6 +145,8 @@ def of_numbers(connection: duckdb.DuckDBPyConnection, text: str, source: Locatio
     real = f"TRY_CAST({text} AS DOUBLE)"
     all_read(connection, value, source)
     lowest, highest = one(connection, f"SELECT min({real}), max({real}) FROM source")
+    if _are_sheet_days(lowest, highest):
+        return _of_sheet_days(connection, real, source)
     unit = unit_of(lowest, highest)
     whole = f"CAST(trunc({value}) AS HUGEINT)"
     rest = f"CAST({value} - trunc({value}) AS DECIMAL(38, 12))"
