@@ -85,7 +85,8 @@ def head(ledger: Ledger) -> Head:
     outcomes = ledger.query(
         "SELECT outcome, count(*) AS n FROM runs GROUP BY outcome ORDER BY n DESC, outcome"
     ).to_pylist()
-    tiles = [(_OUTCOMES.get(row["outcome"], row["outcome"]), f"{row['n']:,}") for row in outcomes]
+    ended = ((str(row["outcome"]), f"{row['n']:,}") for row in outcomes)
+    tiles = [(_OUTCOMES.get(outcome, outcome), count) for outcome, count in ended]
     total = ledger.query("SELECT sum(wall_s) AS wall_s FROM runs").to_pylist()[0]["wall_s"]
     if total:
         tiles.append(("time of all runs", format_seconds(total)))
