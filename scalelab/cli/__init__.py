@@ -1,6 +1,7 @@
 """Build the command line and run one command; `run` is the one place that catches errors."""
 
 import atexit
+import errno
 import gc
 import logging
 import os
@@ -40,6 +41,9 @@ __all__ = ["app", "run"]
 _ClickError: Any = typer.BadParameter.__mro__[2]
 
 # The groups of the help, in the order in which people need them.
+# A full disk, a quota, a limit on the size of files; a folder that may not be written.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
 _PLAN = "Predict what a run takes and whether it fits"
 _RUN = "Run and measure"
 _READ = "Read results"
@@ -148,6 +152,10 @@ def _run(given: list[str]) -> int:
     except Exception as error:
         if os.environ.get("SCALELAB_TRACEBACK"):
             raise
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            where = f": {error.filename}" if error.filename else ""
+            hint = "free some space or choose another folder; what was stored before is kept"
+            return fail("files", f"{error.strerror}{where}", hint, 1, as_json=as_json)
         hint = "this is a bug in scalelab; set SCALELAB_TRACEBACK=1 to see the traceback"
         message = f"{type(error).__name__}: {error}"
         return fail("internal", message, hint, 1, as_json=as_json)

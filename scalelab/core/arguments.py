@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scalelab.core.errors import SpecError
+from scalelab.core.whole_file import whole_file
 
 __all__ = ["Settings", "make_folder", "overrides_of", "write_text"]
 
@@ -14,7 +15,8 @@ Settings = Mapping[str, Any] | Sequence[str] | None
 def write_text(file: Path, text: str) -> None:
     """Write a file. Raises SpecError."""
     try:
-        file.write_text(text, encoding="utf-8")
+        with whole_file(file) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         hint = "name a file in a folder that is there and can be written"
         raise SpecError(f"cannot write {file}: {error.strerror}", hint) from error

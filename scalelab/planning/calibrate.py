@@ -10,6 +10,7 @@ from statistics import median
 import torch
 
 from scalelab.core.errors import ScalelabError, SpecError
+from scalelab.core.whole_file import whole_file
 from scalelab.losses import cuda_target
 from scalelab.measure.environment import device_bytes, environment
 from scalelab.measure.gpus import visible_gpus
@@ -50,7 +51,7 @@ def calibrate(out: Path | None = None) -> Path:
     name = gpus[0].name if gpus else facts.device
     capability = "{}.{}".format(*gpus[0].capability) if gpus else "0.0"
     parts = f"multiprocessors = {cuda_target(0).multiprocessors}\n" if gpus else ""
-    path.write_text(
+    text = (
         f"# Measured by `scalelab doctor --calibrate` on {facts.host}, torch {facts.torch}, "
         f"{facts.threads} threads.\n"
         f'name = "{name}"\nkind = "{device.type}"\ncapability = "{capability}"\n{parts}'
@@ -59,9 +60,10 @@ def calibrate(out: Path | None = None) -> Path:
         f"[tflops]\n{''.join(f'{name} = {speed:.4g}{chr(10)}' for name, speed in flops.items())}\n"
         f"{costs}launch_us = {launch * 1e6:.3g}\n"
         "# Not measured: how much of these speeds a whole step reaches, seen on other machines.\n"
-        "efficiency = [0.45, 1.1]\n",
-        encoding="utf-8",
+        "efficiency = [0.45, 1.1]\n"
     )
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
     return path
 
 

@@ -15,6 +15,7 @@ from scalelab.core import plugins
 from scalelab.core.chart_names import by_metric, name_and_options
 from scalelab.core.errors import LedgerError, MissingExtra, ScalelabError, SpecError
 from scalelab.core.locating import absolute, locate, short
+from scalelab.core.whole_file import whole_file
 from scalelab.findings.data_notes import data_notes
 from scalelab.findings.result import as_html
 from scalelab.findings.sentences import answer
@@ -274,6 +275,7 @@ def _in_folder(out: Path | None, name: str) -> Path | None:
 def _write(file: Path, content: bytes) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        with whole_file(file) as partial:
+            partial.write_bytes(content)
     except OSError as error:
         raise LedgerError(f"cannot write {file}: {error.strerror}", "give another --out") from error

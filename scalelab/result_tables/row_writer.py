@@ -11,6 +11,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from scalelab.core.errors import LedgerError
+from scalelab.core.whole_file import whole_file
 from scalelab.result_tables.formats import format_of
 
 __all__ = ["ROW_FORMATS", "RowWriter", "writing_rows"]
@@ -59,15 +60,12 @@ def writing_rows(out: Path, format: str | None = None) -> Iterator[RowWriter]:
     Raises SpecError for a format that is not known, LedgerError where it cannot be written.
     """
     format = format_of(format, out, ROW_FORMATS, "parquet")
-    partial = out.with_name(f".{out.name}.part")
-    writer = RowWriter(partial, format)
     try:
-        partial.touch()
-        yield writer
-        writer.close()
-        partial.replace(out)
+        with whole_file(out) as partial:
+            writer = RowWriter(partial, format)
+            partial.touch()
+            yield writer
+            writer.close()
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise LedgerError(f"cannot write {out}: {reason}", "choose another file") from error
-    finally:
-        partial.unlink(missing_ok=True)

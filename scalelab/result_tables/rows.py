@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scalelab.core.errors import LedgerError, SpecError
+from scalelab.core.whole_file import whole_file
 from scalelab.result_tables.formats import format_of
 
 __all__ = ["as_text", "save"]
@@ -35,10 +36,11 @@ def save(rows: pa.Table, format: str | None, out: Path) -> None:
     """
     format = format_of(format, out, _FORMATS, "csv")
     try:
-        if format == "parquet":
-            pq.write_table(rows, out)
-        else:
-            out.write_text(as_text(rows, format), encoding="utf-8")
+        with whole_file(out) as partial:
+            if format == "parquet":
+                pq.write_table(rows, partial)
+            else:
+                partial.write_text(as_text(rows, format), encoding="utf-8")
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise LedgerError(f"cannot write {out}: {reason}", "choose another file") from error

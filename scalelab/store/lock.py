@@ -36,8 +36,12 @@ def driver_lock(ledger: Path) -> Generator[None, None, None]:
     path = lock_path(ledger)
     descriptor = _acquire(path, ledger)
     try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:  # a full disk
+            hint = "free some space, or sweep elsewhere: --ledger FILE"
+            raise LedgerError(f"cannot lock {ledger}: {error.strerror}", hint) from error
         yield
     finally:
         # Removed while held: a process that has just opened the file sees that, and tries again.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -206,10 +206,10 @@ def _write(
     try:
         save_file(tensors, temporary, None if metadata is None else dict(metadata))
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise _cannot_write(path, error) from error
 
 
-def _cannot_write(path: Path, error: OSError) -> DataError:
+def _cannot_write(path: Path, error: Exception) -> DataError:
     return DataError(f"cannot write {path}: {error}", "free some space or name another folder")

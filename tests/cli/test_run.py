@@ -1,3 +1,4 @@
+import errno
 import json
 import subprocess
 import sys
@@ -133,6 +134,20 @@ def test_a_fault_of_ours_is_one_line_that_says_how_to_see_more(
     monkeypatch.setenv("SCALELAB_TRACEBACK", "1")
     with pytest.raises(RuntimeError, match="boom"):
         scalelab("query", "x.duckdb", "SELECT 1")
+
+
+def test_a_full_disk_is_no_fault_of_ours(
+    scalelab: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+
+    monkeypatch.setattr(api, "query", fail)
+    done = scalelab("query", "x.duckdb", "SELECT 1")
+    assert done.code == 1
+    first, hint = done.err.splitlines()
+    assert first == "error: No space left on device: /tmp/x"
+    assert hint.startswith("hint: free some space")
 
 
 @pytest.mark.parametrize("as_json", [False, True])

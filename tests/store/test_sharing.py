@@ -147,3 +147,16 @@ def test_a_lock_that_cannot_be_made_gives_one_line(tmp_path):
         driver_lock(tmp_path / "none" / "a.duckdb"),
     ):
         pass
+
+
+def test_a_full_disk_gives_one_line(ledger, monkeypatch):
+    def full(descriptor, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(LedgerError, match=r"cannot lock .*: No space left on device"):
+        with ledger.writing():
+            pass
+    monkeypatch.undo()
+    with ledger.writing():
+        pass
