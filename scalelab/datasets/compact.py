@@ -78,6 +78,8 @@ def open_compact(folder: Path, meta: dict[str, Any]) -> Interactions:
                 _FIX,
             )
         arrays[name] = array
+    if meta.get("has_item_ids") and not (folder / _ITEM_IDS).is_file():
+        raise DataError(f"{folder} has lost {_ITEM_IDS}, which says what its items are called", _FIX)
     offsets, item_ids = arrays["offsets"], arrays["item_ids"]
     if offsets[0] != 0 or offsets[-1] != len(item_ids) or (np.diff(offsets) < 0).any():
         raise DataError(f"{folder}/offsets.npy does not fit item_ids.npy", _FIX)
@@ -130,6 +132,7 @@ def write_compact(interactions: Interactions, folder: Path) -> None:
         "num_items": interactions.num_items,
         "num_interactions": interactions.num_interactions,
         "has_times": interactions.times is not None,
+        "has_item_ids": interactions.find_original_ids is not None,
         "time_is_order": interactions.time_is_order,
         "time_unit": interactions.time_unit,
         "columns": interactions.columns,

@@ -284,7 +284,8 @@ def _ended_by(error: Exception, state: RunState, device: str) -> Outcome:
 
 def _save(trainer: Trainer, folder: Path) -> None:
     train = trainer.data.split.train
-    numbers = {"num_items": str(trainer.parts.num_items)}
+    has_ids = trainer.data.interactions.find_original_ids is not None
+    numbers = {"num_items": str(trainer.parts.num_items), "own_ids": "yes" if has_ids else "no"}
     if user_table_of(trainer.parts.model) is not None:
         numbers["num_users"] = str(len(train))
     checkpoint.save_weights(trainer.parts.model, folder / "weights.safetensors", numbers)

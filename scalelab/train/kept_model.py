@@ -3,8 +3,10 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from torch import nn
 
 from scalelab.core import plugins
@@ -50,20 +52,26 @@ def load_model(folder: Path, device: str) -> KeptModel:
         sections = json.loads(spec_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {spec_file}: {error}", _AGAIN) from error
+    if not _is_spec(sections):
+        raise DataError(f"{spec_file} does not hold the settings of a run", _AGAIN)
     sections["device"]["name"] = device
     sections["train"]["compile"] = False
     if is_pretrained(plugins.load("models", sections["model"]["name"])):
         # It is over, and its file need not be here.
         sections["model"] |= {"attributes": "", "pretrain_epochs": 0}
     spec = RunSpec.build(sections, where=str(spec_file))
+    numbers = _metadata(weights)
     item_ids = kept_item_ids(folder)
     if item_ids is None:
-        item_ids = np.arange(1, _num_items(weights) + 1)
-    num_users = int(weights_metadata(weights).get("num_users", 0))
+        if numbers.get("own_ids") == "yes":
+            message = f"{folder} has lost item_ids.parquet, which says what its items are called"
+            raise DataError(message, _AGAIN)
+        item_ids = np.arange(1, _num_items(numbers, weights) + 1)
+    num_users = int(numbers.get("num_users", 0))
     parts = build_parts(spec, len(item_ids), num_users=num_users)
     try:
         load_weights(parts.model, weights)
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, SafetensorError) as error:
         raise SpecError(f"{weights} does not fit {spec_file}: {error}", _AGAIN) from error
     parts.model.eval()
     return KeptModel(
@@ -75,9 +83,24 @@ def load_model(folder: Path, device: str) -> KeptModel:
     )
 
 
-def _num_items(weights: Path) -> int:
+def _is_spec(sections: Any) -> bool:
+    named = ("device", "train", "model")
+    return isinstance(sections, dict) and all(
+        isinstance(sections.get(name), dict)  # pyright: ignore[reportUnknownMemberType]
+        for name in named
+    )
+
+
+def _metadata(weights: Path) -> dict[str, str]:
+    try:
+        return weights_metadata(weights)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"cannot read {weights}: {error}", _AGAIN) from error
+
+
+def _num_items(numbers: dict[str, str], weights: Path) -> int:
     """Of a data set that has no ids of its own, such as a synthetic one."""
-    number = weights_metadata(weights).get("num_items")
+    number = numbers.get("num_items")
     if number is None:
         raise DataError(f"{weights} does not say how many items it has", _AGAIN)
     return int(number)

@@ -118,7 +118,9 @@ def test_a_failed_conversion_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["bad.csv"]
 
 
-@pytest.mark.parametrize("damage", ["short", "ids", "offsets", "meta", "version", "pickle"])
+@pytest.mark.parametrize(
+    "damage", ["short", "ids", "offsets", "meta", "version", "pickle", "names"]
+)
 def test_a_damaged_compact_form_is_refused(rows, tmp_path, damage):
     out = tmp_path / "out"
     convert(Dataset(DataSpec(path=str(rows))), out)
@@ -132,6 +134,8 @@ def test_a_damaged_compact_form_is_refused(rows, tmp_path, damage):
         np.save(out / "offsets.npy", offsets[::-1].copy())
     elif damage == "pickle":
         np.save(out / "item_ids.npy", np.array([{}] * len(ids), dtype=object), allow_pickle=True)
+    elif damage == "names":
+        (out / "item_ids.parquet").unlink()
     elif damage == "meta":
         del meta["num_items"]
     else:

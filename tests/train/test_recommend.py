@@ -2,8 +2,10 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -182,6 +184,33 @@ def test_bad_input_is_one_clear_line(folder, tmp_path, options, message):
     model = tmp_path / options.pop("model") if "model" in options else folder / "model"
     with pytest.raises((SpecError, DataError), match=message):
         scalelab.recommend(model, file, out, **options)
+    assert not list(tmp_path.glob("*top*"))
+
+
+DAMAGE = {
+    "cannot read .*weights.safetensors": lambda kept: cut(kept / "weights.safetensors"),
+    "cannot read .*spec.json": lambda kept: cut(kept / "spec.json"),
+    "does not hold the settings of a run": lambda kept: (kept / "spec.json").write_text('{"a": 1}'),
+    "has lost item_ids.parquet": lambda kept: (kept / "item_ids.parquet").unlink(),
+    "holds no model": lambda kept: (kept / "weights.safetensors").unlink(),
+    "does not fit": lambda kept: (kept / "spec.json").write_text(
+        (kept / "spec.json").read_text().replace('"hidden_dim": 16', '"hidden_dim": 8')
+    ),
+}
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+@pytest.mark.parametrize("message", DAMAGE)
+def test_a_damaged_model_is_refused_in_one_line(folder, tmp_path, message):
+    kept = Path(shutil.copytree(folder / "model", tmp_path / "kept"))
+    DAMAGE[message](kept)
+    file = write_csv(tmp_path / "h.csv", rows_of(3, 40))
+    with pytest.raises((SpecError, DataError), match=message) as caught:
+        scalelab.recommend(kept, file, tmp_path / "top.csv")
+    assert "\n" not in caught.value.message
     assert not list(tmp_path.glob("*top*"))
 
 
