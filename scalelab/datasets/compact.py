@@ -79,7 +79,9 @@ def open_compact(folder: Path, meta: dict[str, Any]) -> Interactions:
             )
         arrays[name] = array
     if meta.get("has_item_ids") and not (folder / _ITEM_IDS).is_file():
-        raise DataError(f"{folder} has lost {_ITEM_IDS}, which says what its items are called", _FIX)
+        raise DataError(
+            f"{folder} has lost {_ITEM_IDS}, which says what its items are called", _FIX
+        )
     offsets, item_ids = arrays["offsets"], arrays["item_ids"]
     if offsets[0] != 0 or offsets[-1] != len(item_ids) or (np.diff(offsets) < 0).any():
         raise DataError(f"{folder}/offsets.npy does not fit item_ids.npy", _FIX)

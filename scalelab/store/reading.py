@@ -18,6 +18,8 @@ __all__ = ["check_reads_only", "plain_numbers", "query_failed", "with_products"]
 
 _LOGGING = re.compile("enable_logging", re.IGNORECASE)
 _LOGGING_CALLS = ('"function_name":"enable_logging"', '"function_name":"query"')
+# How DuckDB says that a file was cut or written over.
+_DAMAGED = re.compile("enough bytes from file|Corrupt|checksum")
 # How DuckDB begins the line that names what a person may have meant.
 _CANDIDATES = ("Did you mean", "Candidate")
 
@@ -79,6 +81,8 @@ def query_failed(
     own = [line.strip() for line in lines[:begun] if line.strip().startswith(_CANDIDATES)]
     if "read-only mode" in message or "disabled by configuration" in message:
         hint = "a query only reads the ledger; --out FILE saves what it returns"
+    elif _DAMAGED.search(message):
+        hint = "the file is damaged: restore it from a copy, or move it away and sweep again"
     elif own:
         hint = " ".join(own)
     else:

@@ -221,3 +221,11 @@ def test_rows_acknowledged_survive_a_kill(fake, tmp_path):
 def set_version(path, version):
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE meta SET schema_version = ?", [version])
+
+
+def test_a_ledger_that_was_cut_is_called_damaged(fake, ledger):
+    ledger.append([fake.record(index=index) for index in range(200)])
+    os.truncate(ledger.path, ledger.path.stat().st_size // 2)
+    with pytest.raises(LedgerError) as caught:
+        ledger.query("SELECT spec FROM runs")
+    assert "damaged" in caught.value.hint
