@@ -41,8 +41,12 @@ __all__ = ["app", "run"]
 _ClickError: Any = typer.BadParameter.__mro__[2]
 
 # The groups of the help, in the order in which people need them.
-# A full disk, a quota, a limit on the size of files; a folder that may not be written.
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# What to do about a full disk, a quota or a limit on sizes, and about rights.
+_SPACE = "free some space or choose another folder; what was stored before is kept"
+_RIGHTS = "see the rights of that file and its folder, or choose another"
+_OF_THE_DISK = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _SPACE) | dict.fromkeys(
+    (errno.EROFS, errno.EACCES, errno.EPERM), _RIGHTS
+)
 
 _PLAN = "Predict what a run takes and whether it fits"
 _RUN = "Run and measure"
@@ -154,7 +158,7 @@ def _run(given: list[str]) -> int:
             raise
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             where = f": {error.filename}" if error.filename else ""
-            hint = "free some space or choose another folder; what was stored before is kept"
+            hint = _OF_THE_DISK[error.errno]
             return fail("files", f"{error.strerror}{where}", hint, 1, as_json=as_json)
         hint = "this is a bug in scalelab; set SCALELAB_TRACEBACK=1 to see the traceback"
         message = f"{type(error).__name__}: {error}"

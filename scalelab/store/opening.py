@@ -134,8 +134,11 @@ def _connect(
         except duckdb.Error as error:
             holder = _holder(error)
             if holder is None:
+                message = first_line(error)
                 hint = "give the ledger of a sweep, or move this file away and sweep again"
-                raise LedgerError(f"cannot open {path}: {first_line(error)}", hint) from error
+                if "Permission denied" in message:
+                    hint = "see its rights, or give a file that is yours: --ledger FILE"
+                raise LedgerError(f"cannot open {path}: {message}", hint) from error
             if time.monotonic() + pause > deadline:
                 raise _taken(path, holder, patience_s) from error
         time.sleep(pause)

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,18 +137,21 @@ def test_a_fault_of_ours_is_one_line_that_says_how_to_see_more(
         scalelab("query", "x.duckdb", "SELECT 1")
 
 
-def test_a_full_disk_is_no_fault_of_ours(
-    scalelab: Callable, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.ENOSPC, "free some space"), (errno.EACCES, "see the rights")]
+)
+def test_what_the_disk_refuses_is_no_fault_of_ours(
+    scalelab: Callable, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
 ) -> None:
     def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+        raise OSError(number, os.strerror(number), "/tmp/x")
 
     monkeypatch.setattr(api, "query", fail)
     done = scalelab("query", "x.duckdb", "SELECT 1")
     assert done.code == 1
     first, hint = done.err.splitlines()
-    assert first == "error: No space left on device: /tmp/x"
-    assert hint.startswith("hint: free some space")
+    assert first == f"error: {os.strerror(number)}: /tmp/x"
+    assert hint.startswith(f"hint: {advice}")
 
 
 @pytest.mark.parametrize("as_json", [False, True])
