@@ -32,7 +32,7 @@ from scalelab.core.run_sections import (
     PartSpec,
 )
 from scalelab.core.table_update import check_item_table, check_table_update
-from scalelab.core.toml_sections import Section, checked, read_toml, with_dotted_keys
+from scalelab.core.toml_sections import Section, checked, has_key, read_toml, with_dotted_keys
 from scalelab.core.train_section import TableSpec, TrainSpec
 from scalelab.core.user_table import check_users
 
@@ -229,6 +229,8 @@ def with_overrides(sections: dict[str, Any], overrides: Overrides) -> dict[str, 
     for key in sorted(overrides, key=lambda k: (k.count("."), _names_part(k) is None)):
         section, _, rest = key.partition(".")
         value = json.loads(json.dumps(overrides[key], default=str))  # TOML's dates
+        if value == {} and has_key(result, key):
+            continue  # a table that changes nothing
         if section == "negatives":
             _set_negatives(result, rest, value)
         elif section not in RunSpec.model_fields:

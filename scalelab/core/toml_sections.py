@@ -20,6 +20,7 @@ __all__ = [
     "Section",
     "checked",
     "first_comment",
+    "has_key",
     "parse_set",
     "read_toml",
     "with_dotted_keys",
@@ -91,15 +92,26 @@ def parse_set(text: str) -> tuple[str, Any]:
 
 
 def with_dotted_keys(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """`batch.size` in place of a table `batch` that holds `size`; keys with dots already win."""
+    """`batch.size` in place of a table `batch` that holds `size`; keys with dots already win.
+
+    A table without keys stays, so that its name is checked.
+    """
     spelt: dict[str, Any] = {}
     for key, value in keys.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             inner = with_dotted_keys(cast("dict[str, Any]", value))
             spelt = {f"{key}.{name}": each for name, each in inner.items()} | spelt
         else:
             spelt[key] = value
     return spelt
+
+
+def has_key(sections: Any, key: str) -> bool:
+    """Whether a dotted key stands in tables, whatever it holds."""
+    name, _, rest = key.partition(".")
+    if not isinstance(sections, dict) or name not in sections:
+        return False
+    return not rest or has_key(sections[name], rest)
 
 
 def checked(model: type[_M], sections: dict[str, Any], where: str) -> _M:

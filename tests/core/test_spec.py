@@ -81,6 +81,14 @@ def test_another_loss_drops_the_options_of_the_old_one() -> None:
     assert spec.with_({"loss.name": "cross_entropy"}).loss.name == "cross_entropy"
 
 
+def test_a_table_without_keys_changes_nothing_but_its_name_is_checked() -> None:
+    nothing = {"loss": {}, "train": {"table": {}}, "negatives": {}}
+    assert RunSpec.load("sasrec-synthetic", nothing) == RunSpec.load("sasrec-synthetic")
+    for wrong in ({"los": {}}, {"train": {"tabel": {}}}):
+        with pytest.raises(SpecError, match=r"los|tabel"):
+            RunSpec.load("sasrec-synthetic", wrong)
+
+
 def test_the_order_of_overrides_does_not_matter() -> None:
     one = RunSpec.load(BASE, {"loss.rounds": 2, "loss.name": "rece"})
     assert one == RunSpec.load(BASE, {"loss.name": "rece", "loss.rounds": 2})
