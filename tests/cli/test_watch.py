@@ -18,7 +18,9 @@ SIMULATED = str(Path(__file__).with_name("simulated.py"))
 MESSAGES = [f"message {n}: a worker was replaced" for n in (7, 14, 21, 28, 35)]
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 50)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(80, 24), pytest.param(200, 50, marks=pytest.mark.slow)]
+)
 def test_the_picture_leaves_nothing_behind_and_loses_nothing(width: int, height: int) -> None:
     written, code = run_in_terminal([SIMULATED, "40", "6", "1"], width=width, height=height)
     screen = Screen(width, height)

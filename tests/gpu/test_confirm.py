@@ -71,6 +71,7 @@ def test_a_section_that_does_not_exist_is_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_section_that_hangs_or_dies_does_not_stop_the_next(tmp_path):
     script = OTHERS.format(folder=str(FOLDER), out=str(tmp_path))
     done = subprocess.run(

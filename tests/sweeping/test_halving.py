@@ -48,6 +48,7 @@ def halved(study):
     return study(axes={"batch.size": SIZES}, halving=ROUNDS)
 
 
+@pytest.mark.slow
 def test_the_best_of_each_round_train_for_longer(halved, sweep, tmp_path):
     result = sweep(halved)
     assert ran(tmp_path / "fake.duckdb") == expected(halved)

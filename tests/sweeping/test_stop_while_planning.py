@@ -10,8 +10,9 @@ from sweeping_helpers import hooks, no_forecast
 from scalelab.store.ledger import Ledger
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("executor", ["inline", pytest.param("processes", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("executor", ["inline", "processes"])
 def test_a_signal_ends_the_predictions(study, sweep, tmp_path, observer, number, executor):
     predicted = []
 

@@ -199,6 +199,7 @@ def test_finished_runs_wait_beside_a_held_ledger_and_the_next_sweep_stores_them(
     assert not (tmp_path / "fake.duckdb.waiting").exists()
 
 
+@pytest.mark.slow
 def test_a_ledger_that_is_let_go_gets_what_waited(study, sweep, tmp_path, held, monkeypatch):
     monkeypatch.setattr("scalelab.store.ledger._STORE_PATIENCE_S", 0.1)
     waiting = tmp_path / "fake.duckdb.waiting"

@@ -85,7 +85,14 @@ def test_the_oracle_is_the_brute_force_ranking(exponent, repeats, exclude_seen):
     }
 
 
-@pytest.mark.parametrize("key", ["ndcg@3", "hr@5", "mrr@4"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "ndcg@3",
+        pytest.param("hr@5", marks=pytest.mark.slow),
+        pytest.param("mrr@4", marks=pytest.mark.slow),
+    ],
+)
 def test_no_other_ranking_expects_more_than_the_oracle(key):
     """By simulation: many next items of the same histories, ranked by the truth and by noise."""
     model = Synthetic(num_users=40, repeats=True, **TINY)

@@ -107,7 +107,8 @@ class Killing(RecordingObserver):
             server.kill()
 
 
-@pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [1, 3])
 def test_a_killed_server_is_replaced_and_its_runs_run_again(study, sweep, tmp_path, at):
     asked = study(axes={"batch.size": [1, 2, 3, 4]}, set={"train.learning_rate": 0.5})
     observer = Killing(at)

@@ -30,6 +30,10 @@ def how(row):
     return row["dataset"]
 
 
+# All of them read one sweep, which takes its time.
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def survived(tmp_path_factory):
     """One sweep over good and bad configurations."""
@@ -55,7 +59,6 @@ def survived(tmp_path_factory):
     return folder / "bad.duckdb", result, observer
 
 
-@pytest.mark.slow
 def test_good_configurations_finish_beside_bad_ones(survived):
     path, result, _ = survived
     assert {how(row) for row in runs(path, "outcome = 'done'")} == set(GOOD)
