@@ -164,3 +164,12 @@ def test_a_real_set_keeps_the_order_and_ids_of_its_file(shared, name):
     np.testing.assert_array_equal(found.times, raw["ts"])
     np.testing.assert_array_equal(np.diff(found.offsets), np.bincount(raw["user"]))
     assert found.time_is_order == (name == "ml-1m")
+
+
+def test_values_of_a_file_without_a_header_are_no_names(tmp_path):
+    """The first interaction has the number 1 twice, which is also a place."""
+    file = tmp_path / "behaviour.csv"
+    file.write_text("1,1,pv,1600000001\n1,2,pv,1600000002\n2,1,pv,1600000003\n")
+    spec = DataSpec(path=str(file), header=False, user="1", item="2", time="4")
+    found = load(spec)
+    assert (found.num_users, found.num_items, found.num_interactions) == (2, 2, 3)

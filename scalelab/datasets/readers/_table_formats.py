@@ -95,7 +95,7 @@ def _csv(
         names=names,
         is_text=True,
         typed=f"read_csv({shape}, skip = 0, sample_size = -1)",
-        repeated=_repeated(names, cells),
+        repeated=_repeated(names, cells) if header else frozenset(),
     )
 
 
