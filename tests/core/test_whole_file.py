@@ -1,6 +1,8 @@
 """Whatever ends while a file is written, what was there before is still there, whole."""
 
 import errno
+import os
+import stat
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +31,26 @@ def test_a_link_stays_a_link(tmp_path):
         partial.write_text("new")
     assert link.is_symlink()
     assert file.read_text() == "new"
+
+
+def test_rights_stay_as_they_were(tmp_path):
+    file = tmp_path / "mine"
+    file.write_text("old")
+    file.chmod(0o600)
+    with whole_file(file) as partial:
+        partial.write_text("new")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_protected_file_is_not_replaced(tmp_path, monkeypatch):
+    """Although the folder could be written, in which it is only a name. (root may write all.)"""
+    file = tmp_path / "protected"
+    file.write_text("old")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(ScalelabError, match=r"cannot write .*: Permission denied"):
+        write_text(file, "new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_what_is_not_a_file_is_written_to():
