@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalelab.core.identity import COMPARABLE
-from scalelab.core.records import Outcome
 from scalelab.findings.differences import KEY, Described, Key, Settings, describe, key_of
+from scalelab.findings.endings import endings_of, endings_on
 from scalelab.findings.verdicts import Verdict, verdicts_of
 from scalelab.store.ledger import Ledger
 
@@ -36,6 +36,8 @@ known AS (
         valid_quality, test_quality, test_quality_std, oracle_quality, valid_ndcg_10,
         test_ndcg_10, test_ndcg_10_std, oracle_ndcg_10, peak_bytes, peak_bytes_max,
         train_s, num_lost, e.eval_peak_bytes, e.last_seed,
+        CASE WHEN peak_bytes IS NOT NULL THEN greatest(peak_bytes, e.eval_peak_bytes) END
+            AS needed_bytes,
         num_lost = 0 AND ($budget IS NULL
             OR (peak_bytes_max <= $budget AND e.eval_peak_bytes <= $budget)) IS TRUE AS fits
     FROM configurations AS c JOIN evaluated AS e
@@ -53,13 +55,13 @@ totals AS (
             AND peak_bytes_max IS NOT NULL AND eval_peak_bytes IS NOT NULL) AS least_bytes,
         max(valid_quality) FILTER (fits) AS best_valid,
         max(test_quality) FILTER (fits) AS best_test,
-        min(peak_bytes) FILTER (fits) AS least_peak_bytes,
-        count(peak_bytes) FILTER (fits) AS num_with_peak
+        min(needed_bytes) FILTER (fits) AS least_needed_bytes,
+        count(needed_bytes) FILTER (fits) AS num_with_peak
     FROM known GROUP BY ALL
 ),
 left_over AS (
     SELECT k.*, num_finished, num_fit, num_with_lost, group_last_seed, least_bytes,
-        best_test, least_peak_bytes, num_with_peak,
+        best_test, least_needed_bytes, num_with_peak,
         fits AND valid_quality >= {CLOSE} * best_valid AS is_close
     FROM known AS k JOIN totals AS other ON {_SAME}
     QUALIFY row_number() OVER (
@@ -68,7 +70,7 @@ left_over AS (
         ) <= CASE WHEN fits THEN {_MOST} ELSE 1 END
         OR is_close AND row_number() OVER (
             PARTITION BY k.{", k.".join(COMPARABLE)}, is_close
-            ORDER BY peak_bytes, configuration
+            ORDER BY needed_bytes, valid_quality DESC, peak_bytes, configuration
         ) = 1
 )
 SELECT left_over.*, spec FROM left_over JOIN (
@@ -77,19 +79,6 @@ SELECT left_over.*, spec FROM left_over JOIN (
 ) AS specs USING (configuration)
 ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version, quality_metric,
     fits DESC, valid_quality DESC, peak_bytes, configuration
-"""
-# By the last attempt of each run; a run that ended early does not know its data or its device.
-_ENDINGS = """
-SELECT dataset, protocol, data_fingerprint, quality_metric, outcome, count(*) AS number FROM (
-    SELECT dataset, protocol, data_fingerprint, quality_metric, outcome FROM runs
-    WHERE $studies IS NULL OR list_contains($studies, study_id) OR fingerprint IN (
-        SELECT fingerprint FROM reused_runs WHERE list_contains($studies, reused_runs.study_id)
-    )
-    QUALIFY row_number() OVER (
-        PARTITION BY fingerprint
-        ORDER BY outcome = 'done' DESC, attempt DESC, started_at DESC, run_id
-    ) = 1
-) GROUP BY ALL ORDER BY dataset, protocol, data_fingerprint, quality_metric, outcome
 """
 
 
@@ -125,6 +114,13 @@ class Candidate:
     verdict: Verdict
 
     @property
+    def needed_bytes(self) -> int | None:
+        """The higher peak of training and evaluation, as a budget counts; None: not known."""
+        if self.peak_bytes is None:
+            return None
+        return max(self.peak_bytes, self.eval_peak_bytes or 0)
+
+    @property
     def at_baseline(self) -> bool:
         """Whether every seed of it ended level with the popularity list."""
         return self.verdict.all_at_baseline
@@ -136,7 +132,7 @@ class Group:
 
     `metric` chose the epochs, and all qualities are by it. `candidates` fit the budget, the best on
     validation first, at most 50 and the cheapest close one. Of all that fit, `best_test` is the
-    best quality on the test users, `least_peak_bytes` the least training memory (`num_with_peak`
+    best quality on the test users, `least_needed_bytes` the least that one needs (`num_with_peak`
     have one), and `num_rising` and `num_at_baseline` count verdicts. `least_bytes` is the highest
     peak of the configuration with the lowest one, evaluation counted. `endings` counts runs of that
     data by outcome, without those that are done where some have a quality.
@@ -154,7 +150,7 @@ class Group:
     last_seed: int
     least_bytes: int | None
     best_test: float | None
-    least_peak_bytes: int | None
+    least_needed_bytes: int | None
     num_with_peak: int
     num_rising: int
     num_at_baseline: int
@@ -174,7 +170,7 @@ def groups_of(
     chosen = {"studies": None if studies is None else list(studies)}
     parameters = {"budget": budget_bytes, **chosen}
     rows = ledger.query(_CANDIDATES, parameters).to_pylist()
-    endings = ledger.query(_ENDINGS, chosen).to_pylist()
+    endings = endings_of(ledger, studies)
     described = describe(rows)
     fitting = ledger.query(_FITTING, parameters).to_pylist()
     # All at once is quicker than a search for most of them.
@@ -211,27 +207,14 @@ def groups_of(
             last_seed=first["group_last_seed"],
             least_bytes=first["least_bytes"],
             best_test=first["best_test"],
-            least_peak_bytes=first["least_peak_bytes"],
+            least_needed_bytes=first["least_needed_bytes"],
             num_with_peak=first["num_with_peak"],
             num_rising=sum(one.still_rising > 0 for one in all_verdicts),
             num_at_baseline=sum(one.all_at_baseline for one in all_verdicts),
-            endings=_endings(endings, first),
+            endings=endings_on(endings, first),
         )
         found.append(group)
     return found + _without_results(endings, rows)
-
-
-def _endings(endings: Sequence[dict[str, Any]], first: dict[str, Any]) -> dict[str, int]:
-    """Runs by outcome on the data of `first`; of a run that did not know its data, by the name."""
-    found: Counter[str] = Counter()
-    for one in endings:
-        same = ("protocol", "quality_metric")
-        if all(one[name] == first[name] for name in same) and (
-            one["data_fingerprint"] == first["data_fingerprint"]
-            or (one["data_fingerprint"] is None and one["dataset"] == first["dataset"])
-        ):
-            found[one["outcome"]] += one["number"]
-    return {outcome: number for outcome, number in found.items() if outcome != Outcome.DONE}
 
 
 def _without_results(
@@ -265,7 +248,7 @@ def _without_results(
             last_seed=0,
             least_bytes=None,
             best_test=None,
-            least_peak_bytes=None,
+            least_needed_bytes=None,
             num_with_peak=0,
             num_rising=0,
             num_at_baseline=0,

@@ -84,8 +84,8 @@ def choose(ledger: Ledger, group: Group, baselines: Sequence[Baseline]) -> Choic
         better_on_test=better,
         cheaper=cheaper,
         cheaper_is_equal=cheaper in equal,
-        takes_least_memory=best.peak_bytes is not None
-        and best.peak_bytes == group.least_peak_bytes
+        takes_least_memory=best.needed_bytes is not None
+        and best.needed_bytes == group.least_needed_bytes
         and group.num_with_peak > 1,
         num_compared=len(others),
         untested=sum(other.key not in p_values for other in others),
@@ -145,22 +145,24 @@ def _spreads(*some: Candidate) -> list[float]:
 def _cheapest(
     best: Candidate, others: Sequence[Candidate], equal: Collection[Candidate]
 ) -> Candidate | None:
-    """The one of least memory that saves some and is equal or close; never one without a result."""
-    if best.peak_bytes is None:
+    """The one of least memory that saves some and is equal or close; never one without a result.
+
+    Memory is what a run needs: where evaluation has the peak, a smaller training saves nothing.
+    Of several that need the same, which evaluation makes common, the best is taken.
+    """
+    needed = best.needed_bytes
+    if needed is None:
         return None
     found = [
-        other
+        (size, other)
         for other in others
-        if other.peak_bytes is not None
-        and other.peak_bytes <= _SAVING * best.peak_bytes
-        and _needed(other) <= _SAVING * _needed(best)
+        if (size := other.needed_bytes) is not None
+        and size <= _SAVING * needed
+        # Without the peak of its evaluation nobody knows that it needs less.
+        and (other.eval_peak_bytes is not None or best.eval_peak_bytes is None)
         and (other in equal or other.valid >= CLOSE * best.valid)
         and other.test > 0
         and (not other.at_baseline or best.at_baseline)
     ]
-    return min(found, key=lambda one: (one.peak_bytes or 0, -one.valid), default=None)
-
-
-def _needed(one: Candidate) -> int:
-    """Bytes without which it does not run: where evaluation needs most, training saves nothing."""
-    return max(one.peak_bytes or 0, one.eval_peak_bytes or 0)
+    found.sort(key=lambda pair: (pair[0], -pair[1].valid, pair[1].peak_bytes or 0))
+    return found[0][1] if found else None

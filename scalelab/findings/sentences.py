@@ -54,6 +54,8 @@ def answer(
         groups = _named_apart(groups_of(ledger, budget_bytes, ids))
         metrics = sorted({group.metric for group in groups})
         baselines = {metric: baselines_of(ledger, metric) for metric in {*metrics, QUALITY_KEY}}
+    # What the study still lacks comes before any other run, also for the data that lack nothing.
+    unfinished = any(group.endings.get(each) for group in groups for each in UNFINISHED)
     found = [
         _sentence(
             ledger,
@@ -62,6 +64,7 @@ def answer(
             request=request,
             budget_bytes=budget_bytes,
             several=len(groups) > 1,
+            unfinished=unfinished,
         )
         for group in groups[:_MOST]
     ]
@@ -116,6 +119,7 @@ def _sentence(
     request: StudyRequest | None,
     budget_bytes: int | None,
     several: bool,
+    unfinished: bool,
 ) -> Sentence:
     choice, place = None, (group.data_fingerprint or "", group.protocol)
     if group.candidates:
@@ -127,7 +131,14 @@ def _sentence(
         metric=group.metric,
         text=f"{group.data}: {text}" if several else text,
         clauses=clauses,
-        next=_next(ledger, choice, group=group, request=request, budget_bytes=budget_bytes),
+        next=_next(
+            ledger,
+            choice,
+            group=group,
+            request=request,
+            budget_bytes=budget_bytes,
+            unfinished=unfinished,
+        ),
         **_numbers(choice, baselines[QUALITY_KEY].get(place, [])),
     )
 
@@ -160,7 +171,7 @@ def _numbers(choice: Choice | None, by_ndcg: Sequence[Baseline]) -> dict[str, An
     if choice.nothing_learned:
         cheaper = None
     named = {one.name: one.test for one in by_ndcg}
-    sizes = None if cheaper is None else (cheaper.peak_bytes, best.peak_bytes)
+    sizes = None if cheaper is None else (cheaper.needed_bytes, best.needed_bytes)
     return {
         "is_best": choice.is_best,
         "best": _pick(best, choice),
@@ -204,11 +215,12 @@ def _next(
     group: Group,
     request: StudyRequest | None,
     budget_bytes: int | None,
+    unfinished: bool,
 ) -> str:
     """The command that would tell most; where the study is not there, the page of the ledger."""
     found = None
     if request is not None:
-        if any(group.endings.get(outcome) for outcome in UNFINISHED):
+        if unfinished:
             found = sweep_command(ledger, request, {})
         elif choice is None and _too_large(group, budget_bytes):
             found = plan_command(request, budget_bytes)

@@ -61,22 +61,27 @@ def best_clause(choice: Choice, group: Group, budget_bytes: int | None) -> str:
 def cheaper_clause(choice: Choice) -> str:
     """The cheapest that is about as good; "" where memory is not known or nothing compares."""
     best, cheaper = choice.best, choice.cheaper
-    if choice.nothing_learned or best.peak_bytes is None:
+    if choice.nothing_learned or best.needed_bytes is None:
         return ""
-    if cheaper is None or cheaper.peak_bytes is None:
+    if cheaper is None or cheaper.needed_bytes is None:
+        by_evaluation = bool(_evaluation(best))
         if choice.takes_least_memory:
-            return "No other takes less training memory."
+            less = "less memory, evaluation counted" if by_evaluation else "less training memory"
+            return f"No other takes {less}."
         if choice.num_compared:
-            counted = ", evaluation counted," if _evaluation(best) else ""
+            counted = ", evaluation counted," if by_evaluation else ""
             name = "the best" if choice.is_best else best.label
             return (
                 f"No configuration that takes clearly less memory{counted} comes within 5 % of "
                 f"{name} on validation."
             )
         return ""
+    shown = _of(cheaper.needed_bytes, best.needed_bytes)
+    share = format_share(cheaper.needed_bytes / best.needed_bytes)
     memory = (
-        f"{format_share(cheaper.peak_bytes / best.peak_bytes)} of its training memory "
-        f"({_of(cheaper.peak_bytes, best.peak_bytes)}{_evaluation(cheaper)})"
+        f"{share} of its memory ({shown}, evaluation counted)"
+        if _evaluation(best) or _evaluation(cheaper)
+        else f"{share} of its training memory ({shown})"
     )
     return f"{cheaper.label}: {_share_of_quality(choice, cheaper)} in {memory}{_why_equal(choice)}."
 

@@ -191,7 +191,36 @@ def test_no_memory_is_saved_where_evaluation_needs_most(made, ledger):
     one = clauses(ledger)
     assert one.cheaper is None
     assert "24 MiB of training memory, 30 MiB for evaluation" in one.clauses["best"]
-    assert "clearly less memory, evaluation counted, comes" in one.clauses["cheaper"]
+    assert one.clauses["cheaper"] == "No other takes less memory, evaluation counted."
+    ledger.append([made(0.2, 12, loss="bce", eval_peak=20)])
+    assert "clearly less memory, evaluation counted, comes" in clauses(ledger).clauses["cheaper"]
+
+
+def test_the_cheapest_is_the_one_that_fits_the_smallest_budget(made, ledger):
+    """Evaluation is a part of what a run needs: less training memory alone does not fit."""
+    ledger.append(
+        [
+            made(0.40, 24, eval_peak=10),
+            made(0.39, 6, loss="bce", eval_peak=20),
+            made(0.395, 9, loss="rece", eval_peak=12),
+            made(0.399, 11, loss="sampled_softmax", eval_peak=12),
+        ]
+    )
+    one = clauses(ledger)
+    assert one.cheaper.settings["loss.name"] == "sampled_softmax"  # as little as rece, and better
+    assert one.clauses["cheaper"].endswith(
+        "in 50 % of its memory (12 of 24 MiB, evaluation counted)."
+    )
+    assert one.memory_ratio == pytest.approx(0.5)
+    with ledger.reading():
+        for budget, wanted in ((12 * MIB, 1), (12 * MIB - 1, 0)):
+            assert ledger.query(f"FROM best_under_budget({budget})").num_rows == wanted
+
+
+def test_where_training_needs_the_same_evaluation_decides_what_is_cheaper(made, ledger):
+    ledger.append([made(0.40, 8, eval_peak=30), made(0.395, 8, loss="rece", eval_peak=15)])
+    found = clauses(ledger).clauses["cheaper"]
+    assert found.endswith("in 50 % of its memory (15 of 30 MiB, evaluation counted).")
 
 
 def test_a_tie_is_not_best_and_the_cheaper_of_it_is_named(made, ledger):
@@ -639,6 +668,15 @@ def test_next_is_never_longer_where_the_study_itself_sets_the_epochs(made, studi
 def test_next_goes_on_where_runs_are_missing(made, studied):
     studied.append([*front(made), made(outcome=Outcome.INTERRUPTED, loss="rece")])
     assert clauses(studied).next == command(studied, "")
+
+
+def test_what_is_missing_is_run_before_more_seeds_of_other_data(made, studied):
+    missing = [made(outcome=Outcome.INTERRUPTED, dataset="beauty", num_items=7)]
+    studied.append([*front(made), *missing])
+    found = answer(studied)
+    assert len(found.sentences) == 2
+    assert found.text.splitlines()[-1] == f"Next: {command(studied, '')}"
+    assert found.text.count("Next: ") == 1
 
 
 def test_next_asks_what_fits_where_nothing_did(made, studied):

@@ -53,7 +53,7 @@ def chosen(monkeypatch):
             last_seed=0,
             least_bytes=1,
             best_test=1.0,
-            least_peak_bytes=min(c.peak_bytes for c in candidates),
+            least_needed_bytes=min(c.needed_bytes or 1000 for c in candidates),
             num_with_peak=len(candidates),
             num_rising=0,
             num_at_baseline=0,
@@ -110,8 +110,15 @@ def test_equal_is_what_seeds_or_users_may_set_apart(chosen):
         (_one("b", 0.399, 90, test=0.0), None),
         (_one("b", 0.399, 90, eval_peak=100), None),  # evaluation needs as much
         (_one("b", 0.399, 90, verdict=AT_BASELINE), None),
+        (_one("b", 0.399, None), None),
     ],
 )
 def test_cheaper_is_what_saves_memory_and_comes_close(chosen, other, found):
     cheaper = chosen(_one("a", 0.4, 100), other).cheaper
     assert (cheaper and cheaper.label) == found
+
+
+def test_an_evaluation_of_unknown_memory_saves_none(chosen):
+    known, unknown = _one("b", 0.399, 90, eval_peak=80), _one("b", 0.399, 90)
+    assert chosen(_one("a", 0.4, 100, eval_peak=1), known).cheaper
+    assert not chosen(_one("a", 0.4, 100, eval_peak=1), unknown).cheaper
