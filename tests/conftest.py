@@ -33,6 +33,20 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("fast")
 
 
+def _bases(item: pytest.Item) -> tuple[type, ...]:
+    return getattr(getattr(item, "cls", None), "__mro__", ())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the laws of `scalelab.testing` that run on a GPU: elsewhere nobody knows the mark."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        laws = any(each.__module__ == "scalelab.testing.losses" for each in _bases(item))
+        if laws and callspec is not None and callspec.params.get("device") == "cuda":
+            item.add_marker(pytest.mark.gpu)
+
+
 # What is imported and collected lives to the end: it is not walked through again and again.
 gc.disable()
 

@@ -43,7 +43,7 @@ class LossContract:
         """The loss under test."""
         return self.loss() if isinstance(self.loss, type) else self.loss
 
-    @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+    @pytest.fixture(params=["cpu", "cuda"])
     def device(self, request: pytest.FixtureRequest) -> str:
         """Each device in turn; a GPU only where one answers."""
         if request.param == "cuda" and not torch.cuda.is_available():
