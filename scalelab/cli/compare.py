@@ -1,7 +1,7 @@
 """Print the results of a ledger beside published results."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,6 +44,8 @@ def main(
     chosen_by = dict.fromkeys(row["chosen_by"] for row in rows)
     if len(chosen_by) > 1:
         note(f"ours were chosen on validation by {', '.join(chosen_by)}: one row for each")
+    for text in dict.fromkeys(_lost(row) for row in rows if row["lost_seeds"]):
+        note(text)
     if rows:
         for text in api.contradictions(ledger, published):
             note(f"published figures: {text}")
@@ -54,6 +56,13 @@ def main(
         note(f"no counterpart: {line}")
     if len(missing) > _MOST:
         note(f"no counterpart: {len(missing) - _MOST} more")
+
+
+def _lost(row: dict[str, Any]) -> str:
+    where = ", ".join(row[name] for name in ("dataset", "model", "our_loss"))
+    seeds = row["lost_seeds"] + row["seeds"]
+    number = f"{row['lost_seeds']} of {seeds} seeds"
+    return f"ours, {where}: {number} ended without a result and are not counted"
 
 
 def _cell(value: object) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from scalelab.core.errors import SpecError, nearest
 from scalelab.core.identity import COMPARABLE
 from scalelab.findings.differences import KEY, Key, Settings, key_of, labels, settings_of
+from scalelab.findings.order import order_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["COSTS", "Candidate", "Class", "Figure", "candidates", "check_metrics", "study_ids"]
@@ -81,14 +82,7 @@ class Candidate:
     @property
     def rank(self) -> tuple[Any, ...]:
         """The smallest is the best on validation; one that lost seeds comes after all others."""
-        valid = self.columns["valid_quality"]
-        return (
-            self.columns["num_lost"] > 0,
-            valid is None,
-            -(valid or 0.0),
-            self.columns["peak_bytes"] or 0,
-            self.key[0],
-        )
+        return order_of(self.columns | {"configuration": self.key[0]})
 
     def value(self, name: str) -> Any:
         """A column of the view `configurations`, or a setting by its dotted key; None: no such."""

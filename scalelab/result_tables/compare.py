@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from scalelab.findings.order import order_of
 from scalelab.result_tables.protocols import (
     NOT_STATED,
     same_protocol,
@@ -31,6 +32,7 @@ _SCHEMA = pa.schema(
         ("spread", pa.float64()),
         ("ratio", pa.float64()),
         ("seeds", pa.int64()),
+        ("lost_seeds", pa.int64()),
         ("our_loss", pa.string()),
         ("source", pa.string()),
         ("published_protocol", pa.string()),
@@ -52,9 +54,8 @@ SELECT c.configuration, c.dataset, c.model, c.loss, c.protocol, c.num_negatives,
     c.threads, c.data_fingerprint, c.results_version, c.quality_metric,
     coalesce(c.spec->>'$.loss.train_on', 'all') AS train_on,
     try_cast(c.spec->>'$.loss.top_k' AS BIGINT) AS top_k,
-    c.valid_quality
+    c.valid_quality, c.peak_bytes, c.num_lost
 FROM configurations AS c
-ORDER BY c.valid_quality DESC NULLS LAST, c.configuration
 """
 _FIGURES = """
 WITH latest AS (
@@ -76,14 +77,15 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     """Published figures for which a finished configuration of ours exists, one row each.
 
     Of our configurations with that data set, model, loss (as its paper calls it) and protocol, the
-    best on validation (by `chosen_by`, the metric of its runs) stands beside it: mean and standard
-    deviation over its seeds, and ours over theirs. Where several of our protocols agree with what
+    best on validation (by `chosen_by`, the metric of its runs) stands beside it, one with
+    `lost_seeds` only where all have some: mean and standard deviation over its seeds, and ours
+    over theirs. Where several of our protocols agree with what
     is stated of theirs, each has a row, and `not_stated` names what may still differ. `peak_gb` is
     in 10^9 bytes. Raises DataError for a table that cannot be read.
     """
     theirs = read_published(published)
     with ledger.reading():
-        ours = ledger.query(_OURS).to_pylist()
+        ours = _best_first(ledger)
         values = ledger.query(_FIGURES, {"gb": _GB}).to_pylist()
     figures: dict[_Where, list[float]] = {}
     for row in values:
@@ -103,7 +105,7 @@ def unmatched(ledger: Ledger, published: Path, *, own_data_only: bool = False) -
     `own_data_only` those on data sets that the ledger has runs on.
     """
     with ledger.reading():
-        ours = ledger.query(_OURS).to_pylist()
+        ours = _best_first(ledger)
         found = compare(ledger, published).to_pylist()
     data_sets = {_plain(own["dataset"]) for own in ours}
     names = ("dataset", "model", "loss")
@@ -117,6 +119,10 @@ def unmatched(ledger: Ledger, published: Path, *, own_data_only: bool = False) -
             what = ", ".join(line[n] for n in names)
             lines[f"{what}, {metric}: {_why(ours, line)}"] = None
     return list(lines)
+
+
+def _best_first(ledger: Ledger) -> list[dict[str, Any]]:
+    return sorted(ledger.query(_OURS).to_pylist(), key=order_of)
 
 
 def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
@@ -152,6 +158,7 @@ def _row(
         "spread": statistics.stdev(found) if len(found) > 1 else None,
         "ratio": mean / published if published else None,
         "seeds": len(found),
+        "lost_seeds": own["num_lost"],
         "our_loss": own["loss"],
         "source": line.get("source"),
         "published_protocol": line.get("protocol"),

@@ -9,7 +9,8 @@ import pytest
 
 from scalelab.core.errors import DataError
 from scalelab.core.presets import shipped_published
-from scalelab.core.records import Metric
+from scalelab.core.records import Metric, Outcome
+from scalelab.result_tables.candidates import candidates
 from scalelab.result_tables.compare import compare, unmatched
 from scalelab.result_tables.protocols import same_protocol
 from scalelab.result_tables.published import published_of
@@ -114,6 +115,28 @@ def test_a_loss_is_found_under_the_name_its_paper_gives(
     rows = compare(every_loss, file)
     wanted = every_loss.query(f"SELECT configuration FROM runs WHERE run_id = 'run-{index:06d}'")
     assert rows["configuration"].to_pylist() == wanted["configuration"].to_pylist()
+
+
+@pytest.mark.parametrize("lost", [Outcome.OOM, Outcome.DIVERGED])
+def test_what_lost_a_seed_is_ours_only_where_nothing_else_is(fake, ledger, published, lost):
+    """As in `table`, which ranks it last: the seeds that are left may be the lucky ones."""
+    unlucky = [made(fake, i, loss="cross_entropy", batch_size=64, seed=i) for i in range(2)]
+    unlucky[1] = made(fake, 1, loss="cross_entropy", batch_size=64, seed=1, outcome=lost)
+    file = published("p,amazon-beauty,,sasrec,ce,,ndcg@10,0.1")
+    ledger.append(unlucky)
+    (row,) = compare(ledger, file).to_pylist()
+    assert (row["seeds"], row["lost_seeds"]) == (1, 1)
+    whole = [made(fake, 2 + i, loss="dense_ce", batch_size=16, seed=i) for i in range(2)]
+    ledger.append([lower(run) for run in whole])
+    (row,) = compare(ledger, file).to_pylist()
+    assert (row["our_loss"], row["seeds"], row["lost_seeds"]) == ("dense_ce", 2, 0)
+    (first, *_) = sorted(candidates(ledger, [], study=None, hidden=()), key=lambda one: one.rank)
+    assert first.key[0] == row["configuration"]
+
+
+def lower(record):
+    """A tenth of the quality."""
+    return replace(record, metrics=tuple(replace(m, value=m.value / 10) for m in record.metrics))
 
 
 SPLITS = {
