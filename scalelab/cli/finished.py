@@ -1,8 +1,9 @@
 """Extract from the record of a run what tables show of it."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scalelab.core.figures import metric_name, metric_of, peak_of, quality_curve, quality_of
 from scalelab.core.identity import COMPARABLE, configuration_of
@@ -16,8 +17,10 @@ __all__ = [
     "comparable",
     "configuration_of_record",
     "finished_of",
+    "finished_of_row",
     "metric_of_record",
     "name_of_metrics",
+    "references_of",
     "short_note",
     "without_seed",
 ]
@@ -74,6 +77,22 @@ def finished_of(label: str, record: Record, baselines: Sequence[Reference] = ())
     )
 
 
+def finished_of_row(label: str, row: Mapping[str, Any]) -> Finished:
+    """The figures of a run in the ledger that tables show."""
+    return Finished(
+        label=label,
+        outcome=Outcome(row["outcome"]),
+        metric=row["quality_metric"],
+        valid=row["valid_quality"],
+        test=row["test_quality"],
+        peak_bytes=row["peak_bytes"],
+        eval_peak_bytes=row["eval_peak_bytes"],
+        train_s=row["train_s"],
+        error=row["error"] or "",
+        note=row["note"],
+    )
+
+
 def _device(run: Run) -> str:
     return str(json.loads(run.spec).get("device", {}).get("name", "cpu"))
 
@@ -85,6 +104,27 @@ def _note(record: Record, baselines: Sequence[Reference]) -> str:
     test = quality_of(record.metrics, record.run.best_epoch, "test", metric)
     figures = [(one.name, one.valid, one.test) for one in baselines if one.metric == metric]
     return note_on_run(valid, record.run.stopped, test, figures)
+
+
+def references_of(record: Record) -> tuple[Reference, ...]:
+    """The baselines of the data of a run by every metric, the best on test first."""
+    figures = {(f"{b.metric}@{b.k}", b.name, b.split): b.value for b in record.baselines}
+    run = record.run
+    found = [
+        Reference(
+            metric=metric,
+            dataset=run.dataset,
+            num_items=run.num_items,
+            num_users=run.num_users,
+            protocol=run.protocol,
+            data_fingerprint=run.data_fingerprint or "",
+            name=name.replace("_", " "),
+            valid=figures.get((metric, name, "valid")),
+            test=figures.get((metric, name, "test")),
+        )
+        for metric, name in dict.fromkeys((metric, name) for metric, name, _ in figures)
+    ]
+    return tuple(sorted(found, key=lambda one: -(one.test or 0.0)))
 
 
 def short_note(note: str) -> str:

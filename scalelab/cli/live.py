@@ -6,12 +6,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from scalelab.cli.earlier import Earlier
 from scalelab.cli.finished import (
     Finished,
     Reference,
     comparable,
     configuration_of_record,
     finished_of,
+    references_of,
     without_seed,
 )
 from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
@@ -76,7 +78,7 @@ class LiveState(SweepObserver):
     """The state of a sweep, built from its events; threads may share it.
 
     `budget_bytes` is the memory that a run may use, `workers` how many run at a time; `clock`
-    returns seconds.
+    returns seconds. `earlier` gives what earlier sweeps have found for the runs that it is given.
     """
 
     def __init__(
@@ -84,7 +86,9 @@ class LiveState(SweepObserver):
         budget_bytes: int | None = None,
         workers: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        earlier: Callable[[Sequence[Planned]], Earlier] | None = None,
     ) -> None:
+        self._earlier = earlier
         self._lock = threading.Lock()
         self._clock = clock
         self._budget_bytes = budget_bytes
@@ -110,7 +114,11 @@ class LiveState(SweepObserver):
         self._remaining = Remaining(workers)
 
     def on_plan(self, name: str, device: str, cells: Sequence[Planned]) -> None:
+        before = [c for c in cells if c.finished_before and c.run_id not in self._cells]
+        earlier = self._earlier(before) if before and self._earlier is not None else None
         with self._lock:
+            if earlier is not None:
+                self._take(earlier)
             self._name, self._device = name, device
             for cell in cells:
                 self._add(cell)
@@ -152,7 +160,7 @@ class LiveState(SweepObserver):
             self._end(run_id, record.run.outcome.value)
             place = (record.run.data_fingerprint or "", record.run.protocol)
             if record.baselines:
-                self._baselines[place] = _references(record)
+                self._baselines[place] = references_of(record)
             known = self._baselines.get(place, ())
             finished = finished_of(self._cells[run_id].label, record, known)
             self._metrics.setdefault(place, {})[finished.metric] = None
@@ -164,11 +172,7 @@ class LiveState(SweepObserver):
             if record.run.outcome is Outcome.DONE:
                 if elapsed_s is not None:
                     self._remaining.measured(self._cells[run_id], elapsed_s)
-                key = comparable(record)
-                pareto_front = self._pareto_fronts.setdefault(key, ParetoFront(key))
-                pareto_front.add(
-                    configuration_of_record(record), without_seed(finished.label), finished
-                )
+                self._add_point(comparable(record), configuration_of_record(record), finished)
         for note in notes_on_run(record):
             self.on_message(f"{finished.label}: {note}" if finished.label else note)
 
@@ -218,6 +222,16 @@ class LiveState(SweepObserver):
                 messages=tuple(self._messages),
             )
 
+    def _take(self, earlier: Earlier) -> None:
+        self._baselines.update(earlier.baselines)
+        for run in earlier.runs:
+            self._metrics.setdefault(run.place, {})[run.finished.metric] = None
+            self._add_point(run.comparison, run.configuration, run.finished)
+
+    def _add_point(self, key: tuple[str, ...], settings: str, finished: Finished) -> None:
+        pareto_front = self._pareto_fronts.setdefault(key, ParetoFront(key))
+        pareto_front.add(settings, without_seed(finished.label), finished)
+
     def _add(self, cell: Planned) -> None:
         known = cell.run_id in self._cells
         self._cells[cell.run_id] = cell
@@ -263,27 +277,6 @@ class LiveState(SweepObserver):
             limit_bytes=limit_bytes,
             curve=tuple(self._curves.get(run_id, ())),
         )
-
-
-def _references(record: Record) -> tuple[Reference, ...]:
-    """The baselines of the data of a run by every metric, the best on test first."""
-    figures = {(f"{b.metric}@{b.k}", b.name, b.split): b.value for b in record.baselines}
-    run = record.run
-    found = [
-        Reference(
-            metric=metric,
-            dataset=run.dataset,
-            num_items=run.num_items,
-            num_users=run.num_users,
-            protocol=run.protocol,
-            data_fingerprint=run.data_fingerprint or "",
-            name=name.replace("_", " "),
-            valid=figures.get((metric, name, "valid")),
-            test=figures.get((metric, name, "test")),
-        )
-        for metric, name in dict.fromkeys((metric, name) for metric, name, _ in figures)
-    ]
-    return tuple(sorted(found, key=lambda one: -(one.test or 0.0)))
 
 
 def _unplanned(run_id: str, device: str) -> Planned:

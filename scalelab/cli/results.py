@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab import api
 from scalelab.cli.answer import show_answer
-from scalelab.cli.finished import Finished, name_of_metrics, without_seed
+from scalelab.cli.finished import Finished, finished_of_row, name_of_metrics, without_seed
 from scalelab.cli.names import readable
 from scalelab.cli.output import console, grid, note, one_line, say
 from scalelab.cli.panels import best_under
@@ -89,7 +89,7 @@ def show_results(
     """Print the results, the Pareto front, the ledger's path, other commands and the answer."""
     rows = _rows(result)
     labels = {_fingerprint(cell): cell.label or "base" for cell in result.cells}
-    found = [(rows[key], _finished(labels[key], rows[key])) for key in labels if key in rows]
+    found = [(rows[key], finished_of_row(labels[key], rows[key])) for key in labels if key in rows]
     found.sort(key=lambda pair: _rank(pair[1]))
     screen = console()
     if found:
@@ -231,21 +231,6 @@ def _pareto_table(
         f"{metric} and memory at once"
     )
     return grid(columns, rows, title=title, right="valid test peak train")
-
-
-def _finished(label: str, row: dict[str, Any]) -> Finished:
-    return Finished(
-        label=label,
-        outcome=Outcome(row["outcome"]),
-        metric=row["quality_metric"],
-        valid=row["valid_quality"],
-        test=row["test_quality"],
-        peak_bytes=row["peak_bytes"],
-        eval_peak_bytes=row["eval_peak_bytes"],
-        train_s=row["train_s"],
-        error=row["error"] or "",
-        note=row["note"],
-    )
 
 
 def _rank(one: Finished) -> tuple[str, bool, float]:

@@ -1,6 +1,7 @@
 """Run a study and store its results in a ledger, with a live view in the terminal."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -82,6 +83,7 @@ def main(
 ) -> int:
     """Run every configuration of a study and store the results. The same command resumes it."""
     # Imported here because the live view needs rich, which other commands should not wait for.
+    from scalelab.cli.earlier import earlier_of
     from scalelab.cli.results import as_document, show_dry_run, show_results
     from scalelab.cli.watch import watching
 
@@ -94,7 +96,13 @@ def main(
         return api.answer(file, budget=budget, study=study).text
 
     shown = None if dry_run else answer_so_far
-    with watching(budget_bytes, workers, quiet=quiet, answer=shown) as observer:
+    with watching(
+        budget_bytes,
+        workers,
+        quiet=quiet,
+        answer=shown,
+        earlier=partial(earlier_of, file),
+    ) as observer:
         result = api.sweep(
             spec,
             ledger=file,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from scalelab import api
+from scalelab.cli.earlier import Earlier
 from scalelab.cli.keyboard import keys_pressed
 from scalelab.cli.live import LiveState
 from scalelab.cli.output import console, note, one_line
@@ -34,10 +35,12 @@ def watching(
     *,
     quiet: bool,
     answer: Callable[[], str] | None = None,
+    earlier: Callable[[Sequence[Planned]], Earlier] | None = None,
 ) -> Iterator[LiveState]:
     """Give an observer for a sweep and show its state while the body runs.
 
-    `answer` gives the answer so far, which the key p shows.
+    `answer` gives the answer so far, which the key p shows; `earlier` what earlier sweeps have
+    found for runs, which the Pareto front holds too.
 
     The live view needs a terminal on both streams: where the results go into a pipe, it would mix
     with what the program behind the pipe prints.
@@ -45,7 +48,7 @@ def watching(
     if quiet:
         yield LiveState(budget_bytes, workers)
     elif sys.stderr.isatty() and sys.stdout.isatty() and not console(stderr=True).is_dumb_terminal:
-        yield from _live(_Picture(budget_bytes, workers), answer)
+        yield from _live(_Picture(budget_bytes, workers, earlier), answer)
     else:
         yield PlainLines(budget_bytes, workers)
 
@@ -127,8 +130,13 @@ class _Gpus:
 class _Picture(LiveState):
     """Keeps all messages, which are printed when the live view is removed."""
 
-    def __init__(self, budget_bytes: int | None, workers: int) -> None:
-        super().__init__(budget_bytes, workers)
+    def __init__(
+        self,
+        budget_bytes: int | None,
+        workers: int,
+        earlier: Callable[[Sequence[Planned]], Earlier] | None,
+    ) -> None:
+        super().__init__(budget_bytes, workers, earlier=earlier)
         self.messages: list[str] = []
         self.answer = ""
 

@@ -11,7 +11,7 @@ __all__ = ["latest", "old_runs"]
 
 _SQL = """
     SELECT run_id, fingerprint, configuration, outcome, phase, error, dataset,
-           data_fingerprint, protocol, device, results_version, num_items, loss, seed,
+           data_fingerprint, protocol, device, results_version, num_items, num_users, loss, seed,
            quality_metric, valid_quality, test_quality, oracle_quality,
            valid_ndcg_10, test_ndcg_10, oracle_ndcg_10, peak_bytes, eval_peak_bytes,
            predicted_peak_bytes,
