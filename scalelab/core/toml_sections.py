@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 _M = TypeVar("_M", bound=BaseModel)
+# Of a longer value a message shows the beginning.
+_LONGEST = 80
 
 
 class Numbers(BaseModel, frozen=True):
@@ -140,10 +142,16 @@ def _first_fault(model: type[BaseModel], error: ValidationError, where: str) -> 
         problem = fault["msg"].removeprefix("Value error, ")
         listed = ".".join(part for part in path if not part.isdigit())
         return SpecError(
-            f"{where}: {key} = {fault['input']!r}: {problem}", f"see scalelab keys {listed}"
+            f"{where}: {key} = {_shown(fault['input'])}: {problem}", f"see scalelab keys {listed}"
         )
-    message = f"{where}: {key} = {fault['input']!r} is not allowed"
+    message = f"{where}: {key} = {_shown(fault['input'])} is not allowed"
     return SpecError(message, hint_for(annotation, fault["input"], key, meaning))
+
+
+def _shown(value: Any) -> str:
+    """A value in a message; of a whole section only its beginning."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 4]} ..."
 
 
 def _place(

@@ -109,11 +109,13 @@ def predict(
         blocks_once=sum(blocks_of.values()) - blocks_of["valid"],
     )
     further = steps.prefix_bytes + rolled_out_bytes(spec, data)
+    pretraining = None
     if steps_before is not None:
         epochs, number = pretrain_epochs(spec), steps_before.num_steps
         length = pretraining_length(epochs, number, spec.train.max_steps)
         further += steps_before.prefix_bytes
-        run += length * step_seconds(before_cost, device, spec.train.precision)
+        pretraining = length * step_seconds(before_cost, device, spec.train.precision)
+        run += pretraining
     return Prediction(
         device=device.name,
         device_kind=device.kind,
@@ -121,6 +123,7 @@ def predict(
         evaluation=evaluation,
         step_s=step,
         run_s=run,
+        pretraining_s=pretraining,
         evaluation_s=Seconds(low=num_blocks * block.low, high=num_blocks * block.high),
         num_items=data.num_items,
         num_users=data.num_users,

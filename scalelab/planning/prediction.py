@@ -21,8 +21,9 @@ class Prediction:
 
     `memory` (the step) and `evaluation` have the kinds of the ledger, each by component with a
     `total`; kinds that the device does not have are absent, and `evaluation` is empty where nobody
-    is evaluated. What fits only because the allocator gives cached segments back is shown as the
-    allocator then holds it, `without_limit_bytes` as it would be held without a limit. `overflow`
+    is evaluated. `run_s` counts `pretraining_s`, which is None for a run without one. What fits
+    only because the allocator gives cached segments back is shown as the allocator then holds it,
+    `without_limit_bytes` as it would be held without a limit. `overflow`
     is the first allocation that would not fit. `largest_step` and `largest_block` say which they
     are. `evaluation_s` are the seconds of ranking all test users once. `host_rss_bytes` is the
     resident memory of the whole process, for a CPU alone.
@@ -34,6 +35,7 @@ class Prediction:
     evaluation: MemoryKinds
     step_s: Seconds
     run_s: Seconds
+    pretraining_s: Seconds | None
     evaluation_s: Seconds
     num_items: int
     num_users: int
@@ -83,6 +85,7 @@ class Prediction:
                 "step": asdict(self.step_s),
                 "evaluation": asdict(self.evaluation_s),
                 "run": asdict(self.run_s),
+                "pretraining": None if self.pretraining_s is None else asdict(self.pretraining_s),
             },
             "fits": self.fits,
             "limit_bytes": self.limit_bytes,

@@ -5,7 +5,7 @@ torch is imported by the function that needs it: an invalid study must not wait 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scalelab.core.errors import DataError, MissingExtra, PredictionUnsupported, SpecError
 from scalelab.core.records import Memory
@@ -21,8 +21,8 @@ class Forecast:
     `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
     for it, which on a GPU is more, and `device_bytes` what it has. `too_large` is the reason to
     skip the run, or None. `seconds` is the middle of `seconds_range`, which is from an early end by
-    patience at the highest speed to all epochs at the lowest. `num_items` is the size of its
-    catalog, which a skipped run needs for its row.
+    patience at the highest speed to all epochs at the lowest; both count `pretraining_range`, None
+    without one. `num_items` is the size of its catalog, which a skipped run needs for its row.
     """
 
     total_bytes: int | None
@@ -30,9 +30,21 @@ class Forecast:
     device_bytes: int | None = None
     seconds: float | None
     seconds_range: tuple[float, float] | None = None
+    pretraining_range: tuple[float, float] | None = None
     too_large: str | None = None
     memory: tuple[Memory, ...] = ()
     num_items: int | None = None
+
+    @property
+    def without_pretraining(self) -> "Forecast":
+        """The same for a run that takes its pre-training over from another one."""
+        if self.seconds_range is None or self.pretraining_range is None:
+            return self
+        whole, part = self.seconds_range, self.pretraining_range
+        low, high = whole[0] - part[0], whole[1] - part[1]
+        return replace(
+            self, seconds=math.sqrt(low * high), seconds_range=(low, high), pretraining_range=None
+        )
 
 
 def forecast(
@@ -93,6 +105,9 @@ def forecast(
                 device_bytes=device.memory_bytes,
                 seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
                 seconds_range=(prediction.run_s.low, prediction.run_s.high),
+                pretraining_range=None
+                if (before := prediction.pretraining_s) is None
+                else (before.low, before.high),
                 too_large=prediction.reason if must_fit else None,
                 memory=tuple(prediction.rows()),
                 num_items=known[key].num_items,

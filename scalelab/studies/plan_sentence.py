@@ -74,7 +74,20 @@ def plan_sentence(documents: Documents) -> str:
         sentences.append(f"No prediction for {_listed([_name(each) for each in unknown])}.")
     if len(fitting) > 1:
         sentences.append(_fastest(fitting))
+    sentences.append(_shared(fitting))
     return " ".join([*filter(None, sentences), "Quality is not predicted."])
+
+
+def _shared(fitting: Documents) -> str:
+    """Where several have a pre-training, that a sweep need not do each of them."""
+    found = [each["seconds"]["pretraining"] for each in fitting if each["seconds"]["pretraining"]]
+    if len(found) < 2:
+        return ""
+    takes = format_range(min(one["low"] for one in found), max(one["high"] for one in found))
+    return (
+        f"The time of each run counts its pre-training ({takes}), which a sweep does once for runs "
+        "that differ only in what comes after it."
+    )
 
 
 def _how_many(
@@ -96,7 +109,9 @@ def _how_many(
         return f"{_capital(_name(document))} does not fit {where}: {_why(document)}."
     number = len(documents) - len(unknown)
     if not lacking and number:
-        return f"All {number} configurations fit {where}."
+        all_of = "Both" if number == 2 else f"All {number}"
+        which = f"{number} of {len(documents)}" if unknown else all_of
+        return f"{which} configurations fit {where}."
     why = "; ".join(f"{_name(each)} does not: {_why(each)}" for each in lacking[:_MOST_NAMED])
     more = len(lacking) - _MOST_NAMED
     rest = f"; nor do {more} more" if more > 0 else ""

@@ -239,7 +239,7 @@ class Predictor:
             "evaluation": {},
             "needed_bytes": None,
             "host_rss_bytes": None,
-            "seconds": {"step": None, "evaluation": None, "run": None},
+            "seconds": {"step": None, "evaluation": None, "run": None, "pretraining": None},
             "fits": None,
             "limit_bytes": limit_bytes(device, self._limit(device)),
             "overflow": None,

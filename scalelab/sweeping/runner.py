@@ -31,6 +31,7 @@ from scalelab.sweeping.jobs import Job, Planner, in_order, outcomes_to_rerun
 from scalelab.sweeping.known_baselines import KnownBaselines, add_missing
 from scalelab.sweeping.median_rule import MedianRule
 from scalelab.sweeping.result import SweepResult
+from scalelab.sweeping.shared_pretraining import counted_once
 from scalelab.sweeping.signals import StopSignals, count_stop_signals
 from scalelab.sweeping.start import Start
 from scalelab.workers.fork_server import threads_each
@@ -111,6 +112,7 @@ class _Sweep:
     on_this_machine: bool
     baselines: KnownBaselines = field(default_factory=KnownBaselines)
     jobs: dict[str, Job] = field(default_factory=dict)
+    _pretrained: set[Path] = field(default_factory=set[Path])
     _start: Start | None = None
     _old_runs: Mapping[int | None, int] = field(default_factory=dict[int | None, int])
 
@@ -139,7 +141,7 @@ class _Sweep:
     def run(self, configurations: Sequence[Configuration], executor: Executor) -> SweepResult:
         """Run the configurations that are not finished, and those of `[final]`."""
         ledger = Ledger.create_or_open(self.ledger)
-        checkpoint_root = self.ledger.with_name(self.ledger.name + ".checkpoints")
+        checkpoint_root = self._checkpoint_root
         self._old_runs = old_runs(ledger, self.study.name, RESULTS_VERSION)
         with count_stop_signals() as stops, ledger.writing() as writer:
             toml = as_toml(self.study, self.overrides)
@@ -236,6 +238,10 @@ class _Sweep:
         run_search, search = search_functions(self.study, self.overrides)
         run_search(search, start.driver, ledger=ledger, writer=writer, plan_trial=plan_trial)
 
+    @property
+    def _checkpoint_root(self) -> Path:
+        return self.ledger.with_name(self.ledger.name + ".checkpoints")
+
     def _planner(self, attempts: Mapping[str, Attempt]) -> Planner:
         return Planner(
             attempts=attempts,
@@ -247,6 +253,7 @@ class _Sweep:
     def _plan(self, planner: Planner, configurations: Sequence[Configuration]) -> list[Job]:
         """Jobs for the configurations that are new to this sweep; the observer gets all jobs."""
         jobs = in_order(planner.jobs(configurations), self.order)
+        jobs = counted_once(jobs, self._checkpoint_root, self._pretrained)
         new = {job.fingerprint: job for job in jobs if job.fingerprint not in self.jobs}
         self.jobs |= new
         device = configurations[0].spec.device.name if configurations else "cpu"

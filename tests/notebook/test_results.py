@@ -96,7 +96,7 @@ def test_a_plan_is_a_list_of_dicts_with_attributes_and_a_table() -> None:
     assert first["label"] == "bce"
     shown = plan._repr_html_()
     assert {"bce", "dense_ce"} <= set(cells(shown))
-    assert "All 2 configurations fit" in shown
+    assert "Both configurations fit" in shown
     frame = plan.to_polars()
     assert frame["memory_requested_bytes"].to_list() == [
         one["memory"]["requested"]["total"] for one in plan

@@ -17,10 +17,16 @@ def document(label, needed=2, fits=True, middle=100.0, **more):
         "limit_bytes": 8 * GIB,
         "memory": {"requested": {"total": 10 * GIB, "item_table": GIB, "loss_workspace": 9 * GIB}},
         "evaluation": {"requested": {"total": GIB, "evaluation_workspace": GIB}},
-        "seconds": {"step": seconds, "evaluation": seconds, "run": seconds},
+        "seconds": {"step": seconds, "evaluation": seconds, "run": seconds, "pretraining": None},
         "reason": "only its compiler knows",
         **more,
     }
+
+
+def _pretrained(label, low):
+    found = document(label)
+    found["seconds"]["pretraining"] = {"low": low, "high": 2 * low}
+    return found
 
 
 FAST, SLOW = document("fast"), document("slow", middle=500.0)
@@ -33,7 +39,7 @@ UNKNOWN = document("compiled", fits=None)
     ("documents", "said", "unsaid"),
     [
         ([FAST, SLOW],
-         ["All 2 configurations fit RTX (8 GiB for a run, CUDA's context left out)",
+         ["Both configurations fit RTX (8 GiB for a run, CUDA's context left out)",
           "fastest that fits is fast"],
          ["does not"]),
         ([SLOW, FAST, ALSO_FAST], ["equally fast, are fast and also"], ["slow"]),
@@ -42,7 +48,7 @@ UNKNOWN = document("compiled", fits=None)
           "the temporary memory of the loss", "takes 9 GiB"], ["The fastest"]),
         ([LARGE, document("larger", needed=40, fits=False)],
          ["None of 2 configurations fits", "the smallest is large"], ["The fastest"]),
-        ([FAST, SLOW, UNKNOWN], ["All 2 configurations fit", "No prediction for compiled"], []),
+        ([FAST, SLOW, UNKNOWN], ["2 of 3 configurations fit", "No prediction for compiled"], []),
         ([UNKNOWN, document("other", fits=None)],
          ["No prediction for compiled and other"], ["fit"]),
         ([document("")],
@@ -51,6 +57,9 @@ UNKNOWN = document("compiled", fits=None)
         ([document("", needed=20, fits=False)], ["This run does not fit RTX", "20 GiB"], []),
         ([FAST, *(document(f"l{n}", needed=9, fits=False) for n in range(5))],
          ["1 of 6", "l2 does not", "nor do 2 more"], ["l3"]),
+        ([_pretrained("a", 1.0), _pretrained("b", 4.0), FAST],
+         ["run counts its pre-training (1.0 to 8.0 s), which a sweep does once"], []),
+        ([_pretrained("a", 1.0), FAST], [], ["pre-training"]),
     ],
 )  # fmt: skip
 def test_each_clause_is_there_when_it_is_true(documents, said, unsaid):
