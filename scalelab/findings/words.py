@@ -229,7 +229,7 @@ def _rising(shown: Sequence[Candidate], group: Group) -> list[str]:
         things = _counted(number, "configurations", "was", "were")
         return [f"{things} still rising at the end"] if number else []
     first = "both named configurations were" if len(own) == 2 else f"{own[0].label} was"
-    also = f", as {'was 1 other' if number == 1 else f'were {number} others'}" if number else ""
+    also = f", as {'was 1 other' if number == 1 else f'were {number:,} others'}" if number else ""
     return [f"{first} still rising at the end{also}"]
 
 
@@ -278,7 +278,7 @@ def _listed(some: Sequence[Candidate]) -> str:
 
 
 def _counted(number: int, things: str, one: str, more: str) -> str:
-    return f"1 {things.removesuffix('s')} {one}" if number == 1 else f"{number} {things} {more}"
+    return f"1 {things.removesuffix('s')} {one}" if number == 1 else f"{number:,} {things} {more}"
 
 
 def _quality(value: float) -> str:

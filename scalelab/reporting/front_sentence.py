@@ -7,7 +7,11 @@ __all__ = ["front_sentence"]
 
 
 def front_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The ends of the Pareto front among the rows of one comparison; "" where there is none."""
+    """The ends of the Pareto front of one comparison; "" where there is none.
+
+    `num_compared` of a row counts all that are compared: of very many, `rows` has the best alone.
+    """
+    number = max((row["num_compared"] for row in rows), default=0)
     front = [row for row in rows if row["on_memory_front"]]
     if not front or len(rows) < 2:
         return ""  # one configuration is not better than another
@@ -24,12 +28,12 @@ def front_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
                 f"{least['peak']}: the Pareto front is this one configuration."
             )
         return (
-            f"One of {len(rows)} configurations is on the Pareto front of memory: "
+            f"One of {number:,} configurations is on the Pareto front of memory: "
             f"{least['label']} (test {least['metric']} {least['test_quality']:.4f} at "
             f"{least['peak']})."
         )
     return (
-        f"{len(front)} of {len(rows)} configurations are on the Pareto front of memory: from "
+        f"{len(front)} of {number:,} configurations are on the Pareto front of memory: from "
         f"{least['label']} (test {least['metric']} {least['test_quality']:.4f} at "
         f"{least['peak']}) to {most['label']} "
         f"({most['test_quality']:.4f} at {most['peak']})."

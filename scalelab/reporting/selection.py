@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pyarrow as pa
+
 from scalelab.core.identity import COMPARABLE_IN_TIME
 from scalelab.store.ledger import Ledger
 
-__all__ = ["MOST", "OF_STUDY", "SHOWN", "ids", "num_configurations"]
+__all__ = ["MOST", "OF_STUDY", "SHOWN", "ids", "not_shown", "num_configurations"]
 
 # More rows than people read, and than a browser draws at once.
 MOST = 2000
@@ -33,6 +35,19 @@ UNION SELECT configuration FROM pareto_time WHERE (SELECT count(*) FROM configur
 def num_configurations(ledger: Ledger) -> int:
     """How many configurations have a result."""
     return ledger.query("SELECT count(*) AS n FROM configurations")["n"][0].as_py()
+
+
+def not_shown(rows: pa.Table) -> list[str]:
+    """A line for below a chart of very many configurations: how many of them it does not draw.
+
+    `num_compared` of a row counts those of its comparison.
+    """
+    orders, numbers = (rows[name].to_pylist() for name in ("comparison_order", "num_compared"))
+    compared = dict(zip(orders, numbers, strict=True))
+    number = sum(compared.values()) - rows.num_rows
+    if number <= 0:
+        return []
+    return [f"the Pareto fronts and the best of each loss are drawn, and {number:,} others are not"]
 
 
 def ids(rows: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -73,7 +73,9 @@ def test_what_the_breakdown_leaves_out_is_said_once(ledger_of):
     )
     lines = said(Breakdown(most=4), ledger).splitlines()
     assert len(lines) == 3
-    assert lines[-1] == "2 configurations with larger peaks are left out."
+    assert lines[-1] == (
+        "2 configurations are left out: of each loss the best on validation are drawn."
+    )
     assert "left out" not in "".join(lines[:-1])
     assert "left out" not in said(Breakdown(), ledger)
 
@@ -99,7 +101,7 @@ def test_a_best_configuration_without_positions_gives_its_name_to_no_other(fake,
 def row(label, quality, peak, *, on_front=True):
     figures = {"label": label, "valid_quality": quality, "test_quality": quality}
     figures |= {"peak_bytes": peak, "peak": f"{peak} B", "metric": "NDCG@10"}
-    return figures | {"on_memory_front": on_front}
+    return figures | {"on_memory_front": on_front, "num_compared": 2}
 
 
 def test_one_configuration_is_called_best_only_where_it_is():

@@ -49,3 +49,26 @@ def test_a_study_shows_what_it_took_from_another_one_too(fake, tmp_path, chart) 
     found = set(chart(study="second").rows(ledger)["configuration"].to_pylist())
     of_run = "SELECT configuration FROM runs WHERE run_id = ?"
     assert found == set(ledger.query(of_run, [runs[1].run.run_id])["configuration"].to_pylist())
+
+
+def test_what_a_chart_of_very_many_does_not_draw_is_counted(fake, tmp_path):
+    """The Pareto front is one of all configurations, not only of those that are drawn."""
+    ledger = Ledger.create_or_open(tmp_path / "many.duckdb")
+    number = selection.MOST + 40
+    ledger.append(
+        [
+            fake.record(index=i, num_negatives=1 + i // 50, batch_size=8 * (1 + i % 50))
+            for i in range(number)
+        ]
+    )
+    chart = Pareto()
+    rows = chart.rows(ledger)
+    front = sum(rows["on_memory_front"].to_pylist())
+    assert rows.num_rows < 200
+    assert f"{front} of {number:,} configurations are on the Pareto front" in chart.finding(rows)
+    assert f"and {number - rows.num_rows:,} others are not" in chart.draw(rows).to_json()
+
+
+def test_a_chart_of_few_leaves_none_out(study) -> None:
+    chart = Pareto()
+    assert "others are not" not in chart.draw(chart.rows(study)).to_json()

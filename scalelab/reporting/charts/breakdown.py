@@ -56,9 +56,19 @@ peaks AS (
     ) AS peak
     FROM totals WINDOW key AS (PARTITION BY {", ".join(KEY)})
 ),
+-- The best of each loss come first, the second best then; without a result the smallest peaks.
+ranked AS (
+    SELECT {", ".join(KEY)}, row_number() OVER (
+        PARTITION BY {", ".join(KEY[1:])}, loss ORDER BY valid_quality DESC, configuration
+    ) AS turn
+    FROM configurations WHERE valid_quality IS NOT NULL
+),
 places AS (
-    SELECT * EXCLUDE (total, peak), dense_rank() OVER (ORDER BY peak, {", ".join(KEY)}) AS place
-    FROM peaks
+    SELECT peaks.* EXCLUDE (total, peak), dense_rank() OVER (
+        ORDER BY turn NULLS LAST, peak, {", ".join(f"peaks.{name}" for name in KEY)}
+    ) AS place
+    FROM peaks LEFT JOIN ranked
+        ON {" AND ".join(f"peaks.{name} IS NOT DISTINCT FROM ranked.{name}" for name in KEY)}
 )
 SELECT {", ".join(f"places.{name}" for name in KEY)}, dataset, num_items, loss, batch_size,
     spec::VARCHAR AS spec, source, num_seeds, component, places.bytes,
@@ -103,7 +113,8 @@ class Breakdown:
 
     A bar is one configuration, the mean over its seeds. With `source` = both, a configuration that
     was run has its measured bar and a mark at the predicted peak; others have the predicted bar,
-    paler. At most `most` bars: those with the smallest peaks.
+    paler. At most `most` bars: of each loss the best on validation, then those with the smallest
+    peaks.
     """
 
     study: Study = None
@@ -112,7 +123,9 @@ class Breakdown:
         Literal["measured", "predicted", "both"],
         Field(description="measured peaks, predicted ones, or both"),
     ] = "both"
-    most: Annotated[int, Field(ge=1, description="most bars, those with the smallest peaks")] = 80
+    most: Annotated[
+        int, Field(ge=1, description="most bars; of each loss the best on validation come first")
+    ] = 80
     width: Width = 560
 
     def rows(self, ledger: Ledger) -> pa.Table:
@@ -251,9 +264,8 @@ def _named(label: str, num_seeds: int) -> str:
 
 
 def _left_out(number: int) -> str:
-    if number == 1:
-        return "1 configuration with a larger peak is left out"
-    return f"{number:,} configurations with larger peaks are left out"
+    counted = "1 configuration is" if number == 1 else f"{number:,} configurations are"
+    return f"{counted} left out: of each loss the best on validation are drawn"
 
 
 def _extremes(bars: list[list[dict[str, Any]]]) -> str:

@@ -19,7 +19,7 @@ from scalelab.reporting.charts._options import Height, Metric, Study, Width
 from scalelab.reporting.front_sentence import front_sentence
 from scalelab.reporting.labels import Label, along_steps, place
 from scalelab.reporting.quality import configurations_by, fronts_by, metric_of, note_on
-from scalelab.reporting.selection import SHOWN, ids
+from scalelab.reporting.selection import SHOWN, ids, not_shown
 from scalelab.reporting.shared_parts import findings
 from scalelab.reporting.views import PRINTED
 from scalelab.store.ledger import Ledger
@@ -31,16 +31,19 @@ SELECT {", ".join(KEY)}, dataset, model, loss,
     batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_quality,
     test_quality, test_quality - test_quality_std AS test_low,
     test_quality + test_quality_std AS test_high, oracle_quality, peak_kind, peak_bytes,
-    peak_bytes_std, train_s, spec::VARCHAR AS spec,
+    peak_bytes_std, train_s, spec::VARCHAR AS spec, num_compared,
     row_number() OVER (
         PARTITION BY {", ".join(KEY[1:])}, loss
         ORDER BY valid_quality DESC, peak_bytes, configuration
     ) = 1 AS is_best_of_loss
-FROM {{configurations}}
-WHERE valid_quality IS NOT NULL AND test_quality IS NOT NULL
-    AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
-    AND ($study IS NULL OR list_contains(study_ids, $study))
-    AND (configuration IN ({SHOWN}) OR list_contains($more, configuration))
+FROM (
+    SELECT *, count(*) OVER (PARTITION BY {", ".join(KEY[1:])}) AS num_compared
+    FROM {{configurations}}
+    WHERE valid_quality IS NOT NULL AND test_quality IS NOT NULL
+        AND peak_bytes IS NOT NULL AND train_s IS NOT NULL
+        AND ($study IS NULL OR list_contains(study_ids, $study))
+)
+WHERE configuration IN ({SHOWN}) OR list_contains($more, configuration)
 ORDER BY dataset, num_items, protocol, device, data_fingerprint, results_version,
     quality_metric, threads, peak_bytes, configuration
 """
@@ -166,6 +169,7 @@ class Pareto:
             subtitle.append("hollow: ended at a baseline, below one, or while still rising")
         if num_left_out:
             subtitle.append(f"{num_left_out} smaller comparisons are left out")
+        subtitle += not_shown(rows)
         subtitle += [*note_on(rows, metric=self.metric, study=self.study), *theme.unnamed(rows)]
         heading = alt.TitleParams(title, subtitle=subtitle, offset=14)
         return theme.themed(alt.vconcat(*panels, title=heading, spacing=36), chart_data)
