@@ -7,9 +7,14 @@ import altair as alt
 import pyarrow as pa
 
 from scalelab.reporting import theme
+from scalelab.reporting.legends import label_lines
 
 __all__ = ["OWN_LINES", "Look", "look_of"]
 
+# Labels of more letters stand below one another, broken into lines of this width in pixels.
+_LONG = 44
+_WIDEST = 520.0
+_SIZE = 11.0
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [12, 4])
 
 
@@ -45,8 +50,16 @@ def look_of(rows: pa.Table, column: str, panel: pa.Table | None = None) -> Look:
     names = [name for name in losses if name in shown]
     colours = [theme.colour_of(losses[name]) for name in names]
     dashes = [dash_of[name] for name in names]
+    is_long = max(map(len, names), default=0) > _LONG
+    broken = label_lines(names, _WIDEST, _SIZE)
     legend = alt.Legend(
-        orient="bottom", columns=2, labelLimit=520, symbolType="stroke", symbolSize=700
+        orient="bottom",
+        columns=1 if is_long else 2,
+        # Whole: two labels may differ in their ends alone.
+        labelLimit=0,
+        labelExpr=alt.Undefined if broken is None else broken,
+        symbolType="stroke",
+        symbolSize=700,
     )
     scale = alt.Scale(domain=names, range=colours)
     return Look(

@@ -8,6 +8,7 @@ from typing import Any
 
 import vl_convert
 
+from scalelab.reporting.legends import LETTER, label_lines
 from scalelab.reporting.views import LISTING
 
 __all__ = ["POINTS_PER_INCH", "fitted"]
@@ -16,8 +17,9 @@ __all__ = ["POINTS_PER_INCH", "fitted"]
 POINTS_PER_INCH = 72
 # Smaller letters cannot be read on paper.
 _LEAST = 7.0
-# The mean width of a letter, in sizes of it.
-_LETTER = 0.52
+# The symbol of a legend, and the letters of its labels where they are long.
+_SYMBOL = 75
+_LEGEND_SIZE = 8.0
 _PADDING = 4
 # Widths that are tried until the whole chart is as wide as it should be.
 _TRIES = 4
@@ -32,10 +34,10 @@ def fitted(spec: Spec, inches: float) -> Spec:
     """
     wanted = inches * POINTS_PER_INCH
     spec = json.loads(json.dumps(spec))
-    _stack(spec)
+    _stack(spec, wanted)
     config = spec.setdefault("config", {})
     config["padding"] = _PADDING
-    config.setdefault("legend", {}).update(orient="bottom", columns=1, labelLimit=wanted - 40)
+    config.setdefault("legend", {}).update(orient="bottom", columns=1, labelLimit=wanted - _SYMBOL)
     _no_smaller(spec)
     _break_titles(spec, config, wanted - 2 * _PADDING)
     _break_listings(spec, wanted - 2 * _PADDING)
@@ -56,7 +58,7 @@ def _width_of(spec: Spec) -> float:
     return float(found[1])
 
 
-def _stack(spec: Any) -> None:
+def _stack(spec: Any, width: float) -> None:
     """Every row of panels as a column, with each legend below its own panel."""
     for part in _parts(spec):
         if "hconcat" in part:
@@ -65,6 +67,10 @@ def _stack(spec: Any) -> None:
             legend = channel.get("legend") if isinstance(channel, dict) else None
             if isinstance(legend, dict):
                 legend |= {"orient": "bottom", "columns": 1}
+                names = (channel.get("scale") or {}).get("domain", ())
+                broken = label_lines(names, width - _SYMBOL, _LEGEND_SIZE)
+                if broken is not None:
+                    legend |= {"labelExpr": broken, "labelFontSize": _LEGEND_SIZE}
         if isinstance(part.get("height"), int | float) and part["height"] > 150:
             part["height"] = 150
 
@@ -105,7 +111,7 @@ def _break_titles(spec: Spec, config: Spec, width: float) -> None:
 
 
 def _lines(text: str | list[str], width: float, size: float) -> list[str]:
-    most = max(10, int(width / (_LETTER * size)))
+    most = max(10, int(width / (LETTER * size)))
     given = [text] if isinstance(text, str) else text
     return [line for one in given for line in textwrap.wrap(one, most)]
 
