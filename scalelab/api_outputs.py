@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "contradictions",
     "methods",
+    "published_data",
     "table",
     "table_format",
     "unmatched",
@@ -126,6 +127,15 @@ def unmatched(ledger: str | Path, published: str | Path | None = None) -> list[s
 
     file = published_of(Ledger(ledger)) if published is None else Path(published)
     return unmatched(Ledger(ledger), file, own_data_only=published is None)
+
+
+def published_data(ledger: str | Path, published: str | Path | None = None) -> list[str]:
+    """The data sets of the published figures that `compare` takes. DataError, LedgerError."""
+    from scalelab.result_tables.compare import published_data
+    from scalelab.result_tables.published import published_of
+    from scalelab.store.ledger import Ledger
+
+    return published_data(published_of(Ledger(ledger)) if published is None else Path(published))
 
 
 def write_rows(

@@ -67,7 +67,8 @@ def _torch() -> Check:
 
         from scalelab.measure.environment import untested_torch
 
-        detail = f"{torch.__version__}, {torch.get_num_threads()} threads"
+        number = torch.get_num_threads()
+        detail = f"{torch.__version__}, {number} thread{'s' * (number != 1)}"
         newer = untested_torch()
         return _ok("torch", detail if newer is None else f"{detail}; {newer}")
 

@@ -28,7 +28,7 @@ from scalelab.any_model.fake_step import FakeStep
 from scalelab.any_model.memory import StepMemory, step_memory
 from scalelab.any_model.module_account import ModuleEvent
 from scalelab.core.errors import PredictionUnsupported, ScalelabError, SpecError
-from scalelab.core.units import format_bytes, format_seconds
+from scalelab.core.units import format_bytes, format_range
 from scalelab.measure.storages import MemoryEvent
 from scalelab.planning.allocator import Overflow, replay
 from scalelab.planning.cost import Cost
@@ -97,9 +97,9 @@ class Estimate:
     @property
     def verdict(self) -> str:
         """One line: seconds of a step, and whether it fits."""
-        low, high = format_seconds(self.step_s.low), format_seconds(self.step_s.high)
         fits = self.reason or f"fits into {format_bytes(self.limit_bytes)}"
-        return f"A step takes {low} to {high}; it {fits}"
+        takes = format_range(self.step_s.low, self.step_s.high)
+        return f"A step takes {takes}; it {fits}"
 
     def __str__(self) -> str:
         return f"{self.memory}\n\n{self.verdict}"

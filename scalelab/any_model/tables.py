@@ -51,7 +51,10 @@ def _notes(memory: "StepMemory") -> list[str]:
     notes = []
     if memory.allocated_bytes is not None and memory.reserved_bytes is not None:
         allocated, reserved = map(format_bytes, (memory.allocated_bytes, memory.reserved_bytes))
-        notes.append(f"CUDA's caching allocator: {allocated} allocated, {reserved} reserved")
+        notes.append(
+            f"CUDA's caching allocator: {allocated} allocated, {reserved} reserved (the workspaces "
+            "of cuBLAS, which are no live tensors, included)"
+        )
     return notes + [f"Not exact: {reason}" for reason in memory.reasons]
 
 

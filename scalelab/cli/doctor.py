@@ -1,12 +1,14 @@
 """Print what works on this machine, and the command that fixes what does not."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from scalelab import api
-from scalelab.cli.options import Json, Out
+from scalelab.cli.options import Json
 from scalelab.cli.output import console, grid, note, show_json
+from scalelab.core.errors import SpecError
 
 __all__ = ["EXAMPLE", "main"]
 
@@ -18,10 +20,14 @@ def main(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure this machine and write a device profile.")
     ] = False,
-    out: Out = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file or folder of the device profile.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Check Python, torch, CUDA, NVML, threads, memory, disk and optional packages."""
+    if out is not None and not calibrate:
+        raise SpecError("--out is for the device profile of --calibrate", "add --calibrate")
     checks = api.doctor()
     if calibrate:
         profile = api.calibrate(out)

@@ -147,10 +147,11 @@ class Overflow:
 
     def reason(self, needed_bytes: int, limit_bytes: int) -> str:
         """One line on what would not fit."""
+        where = "before or after a step" if self.phase == "outside" else f"in {self.phase}"
         return (
             f"would not fit: {format_bytes(needed_bytes)} needed, {format_bytes(limit_bytes)} "
-            f"there; the first allocation too many is {format_bytes(self.num_bytes)} of "
-            f"{self.component} in {self.phase}"
+            f"there; the first allocation that does not fit is {format_bytes(self.num_bytes)} of "
+            f"{self.component.replace('_', ' ')}, {where}"
         )
 
 

@@ -8,6 +8,7 @@ from scalelab.core.errors import SpecError, nearest
 from scalelab.core.identity import COMPARABLE
 from scalelab.findings.differences import KEY, Key, Settings, key_of, labels, settings_of
 from scalelab.findings.order import order_of
+from scalelab.findings.verdicts import verdicts_of
 from scalelab.store.ledger import Ledger
 
 __all__ = ["COSTS", "Candidate", "Class", "Figure", "candidates", "check_metrics", "study_ids"]
@@ -68,7 +69,8 @@ class Figure:
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A configuration with its figures. `label` names the settings in which it differs from others,
-    `usual` those that hold where a label does not name them.
+    `usual` those that hold where a label does not name them. `note` says whether it ended at a
+    baseline, below one, or while its quality still rose.
     """
 
     key: Key
@@ -77,6 +79,7 @@ class Candidate:
     settings: Settings
     label: str
     usual: str
+    note: str
     figures: dict[str, Figure]
 
     @property
@@ -130,6 +133,7 @@ def candidates(
         rows = [row for row in rows if wanted & set(row["study_ids"] or ())]
     settings = [settings_of(row["spec"]) for row in rows]
     names, usual = labels(settings, without=[SETTING.get(name, name) for name in hidden])
+    verdicts = verdicts_of(ledger)
     figures: dict[Key, dict[str, Figure]] = {}
     for row in ledger.query(_METRICS, {"wanted": list(metrics)}).to_pylist():
         found = Figure(mean=row["mean"], std=row["std"], seeds=row["seeds"])
@@ -142,6 +146,7 @@ def candidates(
             settings=own,
             label=label,
             usual=usual,
+            note=verdicts[key_of(row)].words,
             figures=figures.get(key_of(row), {}) | _costs(row),
         )
         for row, own, label in zip(rows, settings, names, strict=True)

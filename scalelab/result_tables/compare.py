@@ -8,7 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from scalelab.findings.differences import key_of
 from scalelab.findings.order import order_of
+from scalelab.findings.verdicts import verdicts_of
 from scalelab.result_tables.protocols import (
     NOT_STATED,
     same_protocol,
@@ -19,7 +21,7 @@ from scalelab.result_tables.protocols import (
 from scalelab.result_tables.published import read_published
 from scalelab.store.ledger import Ledger
 
-__all__ = ["compare", "unmatched"]
+__all__ = ["compare", "published_data", "unmatched"]
 
 _SCHEMA = pa.schema(
     [
@@ -33,6 +35,7 @@ _SCHEMA = pa.schema(
         ("ratio", pa.float64()),
         ("seeds", pa.int64()),
         ("lost_seeds", pa.int64()),
+        ("note", pa.string()),
         ("our_loss", pa.string()),
         ("source", pa.string()),
         ("published_protocol", pa.string()),
@@ -79,9 +82,10 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     Of our configurations with that data set, model, loss (as its paper calls it) and protocol, the
     best on validation (by `chosen_by`, the metric of its runs) stands beside it, one with
     `lost_seeds` only where all have some: mean and standard deviation over its seeds, and ours
-    over theirs. Where several of our protocols agree with what
-    is stated of theirs, each has a row, and `not_stated` names what may still differ. `peak_gb` is
-    in 10^9 bytes. Raises DataError for a table that cannot be read.
+    over theirs. `note` says of ours whether it ended at a baseline, below one, or still rising.
+    Where several of our protocols agree with what is stated of theirs, each has a row, and
+    `not_stated` names what may still differ. `peak_gb` is in 10^9 bytes. Raises DataError for a
+    table that cannot be read.
     """
     theirs = read_published(published)
     with ledger.reading():
@@ -96,13 +100,13 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
         for own in _best(ours, line):
             if found := _figures_of(own, metric, figures):
                 rows.append(_row(line, metric, own, found))
-    rows.sort(key=lambda row: (row["dataset"], row["model"], row["loss"], row["metric"]))
+    rows.sort(key=_place_in_table)
     return pa.Table.from_pylist(rows, _SCHEMA)
 
 
 def unmatched(ledger: Ledger, published: Path, *, own_data_only: bool = False) -> list[str]:
-    """The published figures without a row in `compare`, one line each, with the reason; with
-    `own_data_only` those on data sets that the ledger has runs on.
+    """The published figures without a row in `compare`, a line for those of one data set, model,
+    loss and reason; with `own_data_only` those on data sets that the ledger has runs on.
     """
     with ledger.reading():
         ours = _best_first(ledger)
@@ -110,19 +114,26 @@ def unmatched(ledger: Ledger, published: Path, *, own_data_only: bool = False) -
     data_sets = {_plain(own["dataset"]) for own in ours}
     names = ("dataset", "model", "loss")
     known = {(*(row[n] for n in names), row["metric"], row["published_protocol"]) for row in found}
-    lines: dict[str, None] = {}
+    metrics: dict[tuple[str, str], dict[str, None]] = {}
     for line in read_published(published):
         if own_data_only and _plain(line["dataset"]) not in data_sets:
             continue
         metric = line["metric"].strip().lower()
         if (*(line[n] for n in names), metric, line.get("protocol")) not in known:
             what = ", ".join(line[n] for n in names)
-            lines[f"{what}, {metric}: {_why(ours, line)}"] = None
-    return list(lines)
+            metrics.setdefault((what, _why(ours, line)), {})[metric] = None
+    return [f"{what}, {', '.join(own)}: {why}" for (what, why), own in metrics.items()]
+
+
+def published_data(published: Path) -> list[str]:
+    """The data sets that published figures are on."""
+    return list(dict.fromkeys(line["dataset"] for line in read_published(published)))
 
 
 def _best_first(ledger: Ledger) -> list[dict[str, Any]]:
-    return sorted(ledger.query(_OURS).to_pylist(), key=order_of)
+    verdicts = verdicts_of(ledger)
+    found = [row | {"note": verdicts[key_of(row)].words} for row in ledger.query(_OURS).to_pylist()]
+    return sorted(found, key=order_of)
 
 
 def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
@@ -144,6 +155,11 @@ def _why(ours: Sequence[dict[str, Any]], line: dict[str, str]) -> str:
     return "no such metric in the ledger"
 
 
+def _place_in_table(row: dict[str, Any]) -> tuple[Any, ...]:
+    name, _, k = row["metric"].partition("@")
+    return row["dataset"], row["model"], row["loss"], name, int(k) if k.isdigit() else 0
+
+
 def _row(
     line: dict[str, str], metric: str, own: dict[str, Any], found: list[float]
 ) -> dict[str, Any]:
@@ -159,6 +175,7 @@ def _row(
         "ratio": mean / published if published else None,
         "seeds": len(found),
         "lost_seeds": own["num_lost"],
+        "note": own["note"],
         "our_loss": own["loss"],
         "source": line.get("source"),
         "published_protocol": line.get("protocol"),

@@ -44,6 +44,7 @@ def notes_of(grouped: Grouped, significance: Significance, *, has_baselines: boo
     if len(threads) > 1:
         yield f"Times do not compare: runs had {' or '.join(map(str, threads))} threads."
     yield from _lost(grouped)
+    yield from _verdicts(grouped)
     yield from _settings(grouped)
 
 
@@ -81,6 +82,16 @@ def _lost(grouped: Grouped) -> Iterator[str]:
             where = _where(grouped, row, column)
             total = lost + one.columns["num_seeds"]
             yield f"{where}: {lost} of {total} seeds ended without a result and are not counted."
+
+
+def _verdicts(grouped: Grouped) -> Iterator[str]:
+    """What ended at a baseline, below one, or while it still rose: its figures say little."""
+    places: dict[str, list[str]] = {}
+    for (row, column), one in grouped.chosen.items():
+        if one.note:
+            places.setdefault(one.note, []).append(_where(grouped, row, column))
+    for note, found in places.items():
+        yield f"{'; '.join(found)}: {note}."
 
 
 def _settings(grouped: Grouped) -> Iterator[str]:

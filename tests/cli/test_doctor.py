@@ -83,3 +83,12 @@ def test_a_torch_newer_than_any_tested_one_is_told(
     found = {check.name: check for check in diagnostics.run_checks()}["torch"]
     assert found.state == "ok"
     assert ("newest tested" in found.detail) is told
+
+
+def test_a_file_without_a_measurement_is_refused(scalelab):
+    """It would have written nothing, in silence."""
+    found = scalelab("doctor", "--out", "mine.toml")
+    assert (found.code, found.err.splitlines()[0]) == (
+        2,
+        "error: --out is for the device profile of --calibrate",
+    )

@@ -353,3 +353,35 @@ def test_seeds_on_other_threads_are_another_configuration(fake, ledger, publishe
     (row,) = compare(ledger, file).to_pylist()
     assert (row["seeds"], row["spread"]) == (1, None)
     assert row["ours"] in [figure(run, "ndcg", 10) for run in runs]
+
+
+def test_what_is_to_be_doubted_stands_beside_ours(fake, ledger, published):
+    """A run of a few steps is no reproduction, and its ratio alone does not show that."""
+    learned, rising = made(fake, 0, loss="dense_ce"), made(fake, 1, loss="bce", num_negatives=1)
+    flat = [
+        replace(m, value=0.1) if (m.split, m.name, m.k) == ("valid", "ndcg", 10) else m
+        for m in learned.metrics
+    ]
+    ledger.append([replace(learned, metrics=tuple(flat)), rising])
+    file = published(
+        "p,amazon-beauty,,sasrec,ce,,ndcg@10,0.1", "p,amazon-beauty,,sasrec,bce,,ndcg@10,0.1"
+    )
+    notes = {row["our_loss"]: row["note"] for row in compare(ledger, file).to_pylist()}
+    assert notes == {"dense_ce": "", "bce": "still rising when it ended"}
+
+
+def test_metrics_without_a_row_for_one_reason_share_a_line_and_rows_go_by_k(
+    fake, ledger, published
+):
+    ledger.append([made(fake, 0, loss="dense_ce")])
+    metrics = ("ndcg@20", "ndcg@5", "ndcg@10")
+    lines = [
+        f"p,amazon-beauty,,{m},ce,,{metric},0.1"
+        for m in ("sasrec", "gru4rec")
+        for metric in metrics
+    ]
+    file = published(*lines)
+    assert compare(ledger, file)["metric"].to_pylist() == ["ndcg@5", "ndcg@10", "ndcg@20"]
+    assert unmatched(ledger, file) == [
+        "amazon-beauty, gru4rec, ce, ndcg@20, ndcg@5, ndcg@10: no run of that model"
+    ]

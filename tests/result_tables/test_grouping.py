@@ -25,6 +25,7 @@ def _one(name, valid, *, loss="bce", items=100, dataset="beauty", num_lost=0, **
         settings=settings,
         label=name,
         usual="",
+        note="",
         figures={},
     )
 

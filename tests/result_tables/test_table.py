@@ -340,3 +340,11 @@ def test_a_study_can_be_taken_alone(fake, ledger):
     ledger.add_study("one", "first", "", fake.record().run.started_at)
     (line,) = table(ledger, study="first").lines
     assert line.entries[0].figure.mean == pytest.approx(0.1)
+
+
+def test_a_row_that_still_rose_is_marked_below_the_table(fake, ledger):
+    """Its figures are of no trained model, and a reader of the paper would not know."""
+    learned = made(fake, 0, loss="dense_ce", valid=0.1, test=0.1)
+    ledger.append([learned, made(fake, 1, loss="rece")])
+    found = [note for note in table(ledger).notes if "rising" in note]
+    assert found == ["rece: still rising when it ended."]
