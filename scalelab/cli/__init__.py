@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from scalelab.cli import (
     advise,
@@ -30,7 +31,7 @@ from scalelab.cli import (
     sweep,
     table,
 )
-from scalelab.cli.output import fail, quiet_pipes
+from scalelab.cli.output import fail, note, quiet_pipes
 from scalelab.core.errors import ScalelabError
 from scalelab.core.private_folder import private_folder
 
@@ -40,7 +41,6 @@ __all__ = ["app", "run"]
 # errors share is the parent of the one that Typer exports.
 _ClickError: Any = typer.BadParameter.__mro__[2]
 
-# The groups of the help, in the order in which people need them.
 # What to do about a full disk, a quota or a limit on sizes, and about rights.
 _SPACE = "free some space or choose another folder; what was stored before is kept"
 _RIGHTS = "see the rights of that file and its folder, or choose another"
@@ -48,14 +48,29 @@ _OF_THE_DISK = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _SPACE) 
     (errno.EROFS, errno.EACCES, errno.EPERM), _RIGHTS
 )
 
+# The groups of the help, in the order in which people need them.
 _PLAN = "Predict what a run takes and whether it fits"
 _RUN = "Run and measure"
 _READ = "Read results"
 _DATA = "Data sets"
 _FIND = "Find and add parts, check the machine"
 
+
+class _Interrupted(Exception):
+    """Ctrl-C, under a name that Typer does not turn into a silent exit code."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+
+
 app = typer.Typer(
     name="scalelab",
+    cls=_Commands,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -146,7 +161,9 @@ def _run(given: list[str]) -> int:
         return fail(error.kind, error.message, error.hint, code, as_json=as_json, detail=detail)
     except _ClickError as error:
         return fail("usage", *_usage(error), 2, as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
+    except (_Interrupted, KeyboardInterrupt, typer.Abort):
+        if sys.stderr.isatty():
+            note("")  # the terminal has written ^C where the cursor was
         return fail("interrupted", "interrupted", "", 130, as_json=as_json)
     except BrokenPipeError:
         return 0

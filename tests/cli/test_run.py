@@ -164,7 +164,10 @@ def test_an_interrupt_ends_with_130(
     monkeypatch.setattr(api, "query", interrupt)
     done = scalelab("query", "x.duckdb", "SELECT 1", *(["--json"] if as_json else []))
     assert done.code == 130
-    assert "Traceback" not in done.err
+    if as_json:
+        assert done.document["error"]["kind"] == "interrupted"
+    else:
+        assert done.err == "interrupted\n"
 
 
 @pytest.mark.slow
