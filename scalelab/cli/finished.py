@@ -20,10 +20,16 @@ __all__ = [
     "finished_of_row",
     "metric_of_record",
     "name_of_metrics",
+    "notes_in_full",
     "references_of",
     "short_note",
     "without_seed",
 ]
+
+_IN_FULL = {
+    "baseline": "ended no better than the popularity baseline, or ranks below another baseline",
+    "rising": "its quality still rose when it ended: longer training would show more",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +138,12 @@ def short_note(note: str) -> str:
     if AT_BASELINE in note or BELOW in note:
         return "baseline"
     return "rising" if STILL_RISING in note else ""
+
+
+def notes_in_full(notes: Iterable[str]) -> list[str]:
+    """What each word of `short_note` stands for, a line for each of those in use."""
+    short = {short_note(note) for note in notes}
+    return [f"{word}: {_IN_FULL[word]}" for word in _IN_FULL if word in short]
 
 
 def without_seed(label: str) -> str:

@@ -63,7 +63,8 @@ def _word(part: str) -> str:
     if name in _BEFORE:
         word = _BEFORE[name]
         return f"{number} {word.removesuffix('s') if number == '1' else word}"
-    return f"{_AFTER.get(name, name)} {number}"
+    # The name of a data set, or of its file, needs no word.
+    return value if name == "path" else f"{_AFTER.get(name, name)} {number}"
 
 
 def _number(value: str) -> str:

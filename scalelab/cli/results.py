@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from scalelab import api
 from scalelab.cli.answer import show_answer
-from scalelab.cli.finished import Finished, finished_of_row, name_of_metrics, without_seed
+from scalelab.cli.finished import (
+    Finished,
+    finished_of_row,
+    name_of_metrics,
+    notes_in_full,
+    short_note,
+    without_seed,
+)
 from scalelab.cli.names import readable
 from scalelab.cli.output import console, grid, note, one_line, say
 from scalelab.cli.panels import best_under
@@ -105,6 +112,8 @@ def show_results(
         if (one["data_fingerprint"], one["protocol"]) in places and one["quality_metric"] in metrics
     ]
     _show_pareto_front(found, budget_bytes, baselines)
+    for text in notes_in_full(finished.note for _, finished in found):
+        say(text, wrap=True)
     for metric in sorted(metrics):
         oracle = {row["oracle_quality"] for row, one in found if one.metric == metric} - {None}
         if oracle:
@@ -176,7 +185,7 @@ def _results_table(runs: list[Finished]) -> Any:
             _quality(run.test),
             _bytes(run.peak_bytes),
             _seconds(run.train_s),
-            one_line(run.error or run.note)[:120],
+            one_line(run.error)[:120] if run.error else short_note(run.note),
         )
         for run in runs
     ]
@@ -210,7 +219,7 @@ def _pareto_table(
                 _bytes(point.peak_bytes),
                 _seconds(point.train_s),
                 ", ".join(format_bytes(budget) for budget in under),
-                point.note,
+                short_note(point.note),
             )
         )
     metrics = {one["quality_metric"] for one in baselines}

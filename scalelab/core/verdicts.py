@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 # How tables, charts and the live view say it.
-AT_BASELINE = "ended at the popularity baseline"
+AT_BASELINE = "ended no better than the popularity baseline"
 STILL_RISING = "still rising when it ended"
 BELOW = "below the baseline"
 

@@ -305,7 +305,8 @@ def test_baselines_and_notes_stand_in_the_live_view() -> None:
         state.on_run_end(ended)
     now = state.snapshot()
     assert [run.note for run in now.finished] == [
-        "ended at the popularity baseline; below the baseline last item follower (0.0800)",
+        "ended no better than the popularity baseline; "
+        "below the baseline last item follower (0.0800)",
         "below the baseline last item follower (0.0800)",
         "",
     ]

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scalelab.cli.finished import notes_in_full, short_note
 from scalelab.cli.live import LiveState
 from scalelab.cli.watch import PlainLines
+from scalelab.core.verdicts import AT_BASELINE, BELOW, STILL_RISING
 
 from .simulated import planned, record
 
@@ -88,3 +90,12 @@ def test_an_account_that_is_wrong_is_a_message_of_the_sweep() -> None:
         state = LiveState()
         ended(small, state)
         assert state.snapshot().messages == ()
+
+
+def test_the_words_of_narrow_columns_are_explained_once() -> None:
+    """Sixteen rows with three lines of the same note each hide the figures."""
+    notes = ["", f"{AT_BASELINE}; {BELOW} popularity (0.1)", f"{STILL_RISING} (1 of 2 seeds)"]
+    lines = notes_in_full([*notes, *notes])
+    assert [line.partition(":")[0] for line in lines] == ["baseline", "rising"]
+    assert {short_note(note) for note in notes} == {"", "baseline", "rising"}
+    assert notes_in_full(["", ""]) == []

@@ -313,7 +313,7 @@ def test_the_live_view_goes_by_that_metric(made):
     assert {(one.name, one.test) for one in now.baselines} == {("popularity", 0.45)}
     # By NDCG@10 it would be rece that is not above the popularity list.
     assert [run.note.partition(";")[0] for run in now.finished] == [
-        "ended at the popularity baseline",
+        "ended no better than the popularity baseline",
         "",
     ]
     screen = Console(width=80, height=24, color_system=None, file=io.StringIO())
