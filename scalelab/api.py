@@ -109,11 +109,13 @@ def new(kind: str, name: str, folder: str | Path = ".") -> Written:
 
 
 def keys(prefix: str = "") -> Keys:
-    """The keys of a run and a study that begin with `prefix`: meaning, default, allowed values."""
-    from scalelab.core.keys import list_keys
+    """The keys of a run and a study that begin with `prefix`, or whose last part does: meaning,
+    default, allowed values. Raises SpecError where there are none.
+    """
+    from scalelab.core.keys import find_keys
     from scalelab.notebook.lists import Keys
 
-    return Keys(list_keys(prefix))
+    return Keys(find_keys(prefix))
 
 
 def schema(of: str = "study", out: str | Path | None = None) -> dict[str, Any]:

@@ -1,7 +1,12 @@
 """Complete names of parts, presets, devices and keys in the shell."""
 
+from typing import TYPE_CHECKING
+
 from scalelab import api
 from scalelab.core.errors import ScalelabError
+
+if TYPE_CHECKING:
+    from scalelab.core.keys import Key
 
 __all__ = [
     "complete_chart",
@@ -17,18 +22,25 @@ __all__ = [
 _Pairs = list[tuple[str, str]]
 
 
+def _keys(prefix: str) -> "tuple[Key, ...]":
+    # Imported here: no command but completion needs it, and all would wait for it.
+    from scalelab.core.keys import list_keys
+
+    return list_keys(prefix)
+
+
 def complete_key(incomplete: str) -> _Pairs:
     """Keys of a run and a study."""
-    return [(key.key, key.meaning) for key in api.keys(incomplete)]
+    return [(key.key, key.meaning) for key in _keys(incomplete)]
 
 
 def complete_setting(incomplete: str) -> _Pairs:
     """`KEY=` for `--set`, and the allowed words after it."""
     key, equals, value = incomplete.partition("=")
     if not equals:
-        return [(f"{k.key}=", k.meaning) for k in api.keys(key) if k.place == "run"]
+        return [(f"{k.key}=", k.meaning) for k in _keys(key) if k.place == "run"]
     words: dict[str, str] = {}
-    for found in api.keys(key):
+    for found in _keys(key):
         if found.key == key and found.place == "run":
             words |= dict.fromkeys(found.words, found.meaning)
     section, _, name = key.partition(".")

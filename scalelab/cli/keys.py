@@ -23,7 +23,7 @@ def main(
     prefix: Annotated[
         str,
         typer.Argument(
-            help="Only keys that begin so, such as data. or train.e", autocompletion=complete_key
+            help="Only keys that begin so, such as data. or epochs", autocompletion=complete_key
         ),
     ] = "",
     as_json: Json = False,

@@ -7,7 +7,7 @@ import typer
 
 from scalelab import api
 from scalelab.cli.completion import complete_kind
-from scalelab.cli.output import console, grid, show_json
+from scalelab.cli.output import console, grid, say, show_json
 
 if TYPE_CHECKING:
     from scalelab.core.part_options import PartOption
@@ -22,8 +22,8 @@ def main(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help="models, losses, packers, negatives, readers, probes, charts, executors, "
-            "profiles, devices or studies. Default: all of them.",
+            help="models, losses, tables, packers, negatives, readers, probes, charts, executors, "
+            "profiles, devices or studies. Default: the names of all of them.",
             autocompletion=complete_kind,
         ),
     ] = None,
@@ -39,6 +39,13 @@ def main(
         show_json({name: [_document(part) for part in parts] for name, parts in found.items()})
         return
     screen = console()
+    if kind is None:
+        # With descriptions and options this would be a thousand lines.
+        rows = [(each, ", ".join(part.name for part in parts)) for each, parts in found.items()]
+        screen.print(grid(("kind", "names"), rows))
+        say("see:  scalelab list losses")
+        say("      scalelab list losses rece")
+        return
     for each, parts in found.items():
         rows = []
         for part in parts:

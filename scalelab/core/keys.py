@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from scalelab.core.errors import SpecError, nearest
 from scalelab.core.option_types import allowed, annotation_of, section_of, words_of
 from scalelab.core.parts import list_kind
 from scalelab.core.run_sections import PartSpec
@@ -13,7 +14,7 @@ from scalelab.core.spec import WORKED_OUT, RunSpec
 from scalelab.core.study import StudySpec
 from scalelab.core.toml_text import toml_text
 
-__all__ = ["Key", "list_keys"]
+__all__ = ["Key", "find_keys", "list_keys"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,20 @@ def list_keys(prefix: str = "") -> tuple[Key, ...]:
     """The keys that begin with `prefix`, those of a run first. Imports no part."""
     found = (*_of_sections(RunSpec, "", "run"), *_of_sections(StudySpec, "", "study"))
     return _merged(key for key in found if key.key.startswith(prefix))
+
+
+def find_keys(text: str) -> tuple[Key, ...]:
+    """The keys that begin with `text`; where none does, those whose last part does, as `epochs`.
+
+    Raises SpecError where there is neither.
+    """
+    every = list_keys()
+    found = tuple(key for key in every if key.key.startswith(text))
+    found = found or tuple(key for key in every if key.key.rpartition(".")[2].startswith(text))
+    if not found:
+        sections = {key.key.partition(".")[0] for key in every}
+        raise SpecError(f"no key begins with {text!r}", nearest(text, sections))
+    return found
 
 
 def _merged(keys: Iterable[Key]) -> tuple[Key, ...]:

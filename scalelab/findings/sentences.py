@@ -1,12 +1,15 @@
 """Answer for a whole ledger: one sentence for each data set, and the command to type next."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from scalelab.core.errors import SpecError
 from scalelab.core.figures import QUALITY_KEY
+from scalelab.core.presets import preset_names
 from scalelab.core.records import LOST, UNFINISHED, Outcome
 from scalelab.core.study import StudySpec
 from scalelab.core.units import parse_bytes
@@ -102,13 +105,19 @@ def _ids(ledger: Ledger, study: str | None) -> list[str] | None:
     names = {row["name"] for row in rows}
     if study is None:
         return None
-    name = study if study in names else StudySpec.load(study).name
+    name = study if study in names else _name_of(study)
     if name not in names:
         there = f"there are: {', '.join(sorted(names))}" if names else "it has no studies"
         raise SpecError(f"{ledger.path} has no study called {name!r}", there)
     if names == {name}:
         return None
     return [row["study_id"] for row in rows if row["name"] == name]
+
+
+def _name_of(study: str) -> str:
+    """The name of a study on the disk; a text that names none is a name itself."""
+    is_file = study.endswith(".toml") or os.sep in study or Path(study).exists()
+    return StudySpec.load(study).name if is_file or study in preset_names("studies") else study
 
 
 def _sentence(

@@ -46,3 +46,17 @@ def test_one_kind_is_a_table_of_names_options_and_defaults(scalelab: Callable) -
     for name in plugins.available("losses"):
         assert name in done.out
     assert "\x1b" not in done.out
+
+
+def test_without_a_kind_there_is_one_line_of_names_for_each(scalelab: Callable) -> None:
+    """All descriptions and options are more than a thousand lines."""
+    out = scalelab("list").out
+    assert len(out.splitlines()) < 60
+    words = set(out.replace(",", " ").split())
+    for kind in plugins.KINDS:
+        assert {kind, *plugins.available(kind)} <= words
+
+
+def test_the_help_names_every_kind(scalelab: Callable) -> None:
+    words = set(scalelab("list", "--help").out.replace(",", " ").replace(".", " ").split())
+    assert {*plugins.KINDS, "profiles", "devices", "studies"} <= words

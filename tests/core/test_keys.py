@@ -11,7 +11,7 @@ import pytest
 from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.core.json_schema import run_schema, study_schema
-from scalelab.core.keys import list_keys
+from scalelab.core.keys import find_keys, list_keys
 from scalelab.core.option_types import allowed, meaning_of
 from scalelab.core.parts import list_kind
 from scalelab.core.presets import find_preset, preset_names
@@ -161,3 +161,12 @@ def test_the_schema_is_written_where_it_is_wanted(tmp_path: Path):
         scalelab.schema("run", out=tmp_path / "missing" / "run.json")
     with pytest.raises(SpecError, match="no schema of 'runs'"):
         scalelab.schema("runs")
+
+
+def test_a_key_is_found_by_its_last_part_and_a_wrong_one_is_refused():
+    assert [key.key for key in find_keys("train.epochs")] == ["train.epochs"]
+    assert [key.key for key in find_keys("epochs")] == ["train.epochs", "halving.epochs"]
+    assert find_keys("") == list_keys()
+    with pytest.raises(SpecError, match="no key begins with 'bach'") as refused:
+        find_keys("bach")
+    assert refused.value.hint == "did you mean 'batch'?"

@@ -794,3 +794,14 @@ def test_a_hair_above_a_baseline_is_not_zero_percent(made, ledger):
     ledger.append([made(0.4, 24), made(0.3, 24, loss="rece")])
     with_baselines(ledger, popularity=0.1, last_item_follower=0.39999)
     assert "is less than 0.1 % above the best baseline" in clauses(ledger).clauses["distance"]
+
+
+@pytest.mark.parametrize("name", ["nope", "beauty-losses"])
+def test_a_study_that_the_ledger_does_not_have_is_refused_with_those_that_it_has(
+    made, studied, name
+):
+    """The studies of scalelab itself are none of this ledger."""
+    studied.append(front(made))
+    with pytest.raises(SpecError, match=f"has no study called '{name}'") as refused:
+        answer(studied, study=name)
+    assert refused.value.hint == "there are: mine"
