@@ -51,6 +51,7 @@ def test_a_study_shows_what_it_took_from_another_one_too(fake, tmp_path, chart) 
     assert found == set(ledger.query(of_run, [runs[1].run.run_id])["configuration"].to_pylist())
 
 
+@pytest.mark.slow
 def test_what_a_chart_of_very_many_does_not_draw_is_counted(fake, tmp_path):
     """The Pareto front is one of all configurations, not only of those that are drawn."""
     ledger = Ledger.create_or_open(tmp_path / "many.duckdb")
