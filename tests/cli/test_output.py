@@ -93,7 +93,7 @@ def test_one_number_of_reserved_bytes_is_in_the_table_and_in_the_sentence(
         "limit_bytes": 6 * GIB,
         "host_rss_bytes": None,
         "fits": True,
-        "seconds": dict.fromkeys(("step", "evaluation", "run"), seconds),
+        "seconds": dict.fromkeys(("step", "evaluation", "run"), seconds) | {"pretraining": None},
     }
     monkeypatch.setattr(api, "plan", lambda *args, **more: [document])
     plan.main("sasrec-synthetic")
