@@ -1,5 +1,6 @@
 """Read bytes, seconds and counts from text, and write them for people."""
 
+import math
 import re
 
 from scalelab.core.errors import SpecError
@@ -124,7 +125,9 @@ def format_range(low: float, high: float) -> str:
 
 
 def format_share(share: float) -> str:
-    """A share of a whole in percent, such as 59 % or 3.2 %."""
+    """A share of a whole in percent, such as 59 % or 3.2 %; what is less than all is not 100 %."""
+    if 0.995 <= share < 1:
+        return f"{math.floor(1000 * share) / 10:.1f} %"
     return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.1f} %"
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalelab.core import units
 from scalelab.core.errors import SpecError
 from scalelab.core.units import (
     GIB,
@@ -131,3 +132,19 @@ def test_what_is_no_number_of_items_is_refused(text: str) -> None:
 )
 def test_a_range_is_short(low: float, high: float, text: str) -> None:
     assert format_range(low, high) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (1.0, "100 %"),
+        (0.9999, "99.9 %"),
+        (0.9951, "99.5 %"),
+        (0.994, "99 %"),
+        (0.59, "59 %"),
+        (0.0324, "3.2 %"),
+        (1.2, "120 %"),
+    ],
+)
+def test_less_than_all_is_never_100_percent(share, text):
+    assert units.format_share(share) == text
