@@ -20,9 +20,19 @@ __all__ = ["check_condition", "chunks_of", "identifier", "literal", "one", "show
 _ROWS_PER_CHUNK = 1_000_000
 _MEMORY_LIMIT = "1200MB"
 # What DuckDB says after its first line that helps to find the place in the file.
-_PLACES = ("Original Line", "Expected Number of Columns", "Column with name", "Error when")
+_PLACES = (
+    "Original Line",
+    "Expected Number of Columns",
+    "Column with name",
+    "Error when",
+    "Value with unterminated quote",
+)
 _HINTS = (
     ("unicode", 'set data.encoding, such as "latin-1" or "utf-16"'),
+    (
+        "unterminated quote",
+        'fix this line; the reader "table" takes data.quote = "" where quotation marks are text',
+    ),
     ("CSV Error", "fix or remove this line; files put together keep one header"),
 )
 
