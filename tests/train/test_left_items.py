@@ -69,7 +69,7 @@ def _refusing(number, source):
 def test_random_data_are_refused_by_both_or_by_neither(small, tmp_path):
     rng = np.random.default_rng(5)
     seen = {"reject": set(), "feed back": set()}
-    for trial in range(60):
+    for trial in range(25):
         num_items, steps = int(rng.integers(3, 7)), int(rng.integers(1, 4))
         histories = [
             rng.integers(1, num_items + 1, rng.integers(steps + 2, 3 * num_items)).tolist()

@@ -5,7 +5,6 @@ It spills to disk when memory runs short, and its errors become one clear line.
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import duckdb
 
 from scalelab.core.errors import DataError
+from scalelab.core.leftovers import temporary_folder
 
 __all__ = ["check_condition", "chunks_of", "identifier", "literal", "one", "shown", "workspace"]
 
@@ -46,10 +46,10 @@ def workspace(
     No statement in it can open another file, load an extension or change a setting, whatever
     data.where says. Its time zone is UTC, whatever the machine's. Raises DataError.
     """
-    with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
+    with temporary_folder("scalelab-spill-", spill) as folder:
         settings = {
             "memory_limit": _MEMORY_LIMIT,
-            "temp_directory": folder,
+            "temp_directory": str(folder),
             "threads": str(min(4, os.cpu_count() or 1)),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
