@@ -151,10 +151,10 @@ def estimate(
                 parameter.grad = None
 
         with fake, account, account.around(), _errors_in_one_line():
-            with cost:
-                update()
-            window = account.num_events
             update()
+            window = account.num_events
+            with cost:  # by now the optimizer has its state
+                update()
     return _estimate(account, window=window, cost=cost, device=device, limit=limit)
 
 

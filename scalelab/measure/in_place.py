@@ -37,6 +37,8 @@ _PRODUCTS = frozenset({aten.mm.default, aten.bmm.default})
 _Site = tuple[tuple[int, int], ...]
 # Frames that distinguish two calls which go through one wrapper, such as a mode for functions.
 _FRAMES = 8
+# Whose frames lie around those of modes; of "torch._ops" where one mode calls the next.
+_AROUND_MODES = ("torch._dynamo", "torch._compile", "torch._ops", "torch.utils._python_dispatch")
 
 
 class InPlaceRules:
@@ -133,7 +135,7 @@ def _is_of_dispatch(frame: FrameType) -> bool:
     return (
         name == __name__
         or frame.f_code.co_name == "__torch_dispatch__"
-        or name.startswith(("torch._dynamo", "torch._compile", "torch.utils._python_dispatch"))
+        or name.startswith(_AROUND_MODES)
     )
 
 

@@ -9,6 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from scalelab.models._options import Activation
 from scalelab.models._positions import DistanceBias, rotated
+from scalelab.models.one_order import add_in_one_order
 
 __all__ = [
     "ACTIVATIONS",
@@ -67,6 +68,8 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask_B1LL, dropout_p=dropout
             )
+        if query.is_cuda:
+            add_in_one_order(mixed, (query, key, value, mask_B1LL))
         return self.out(mixed.transpose(1, 2).reshape(B, L, D))
 
 

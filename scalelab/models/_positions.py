@@ -4,6 +4,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
+from scalelab.models._lookup import rows_at
 
 __all__ = ["DistanceBias", "from_end", "rotated"]
 
@@ -32,7 +33,7 @@ class DistanceBias(nn.Module):
         column_L = torch.arange(length, device=mask_B1LL.device)
         # A sequence lies in one piece, so two of its positions are as far apart as their columns.
         distance_LL = (column_L[:, None] - column_L).clamp_(min=0)
-        bias_HLL = self.weight[:, distance_LL.view(-1)].view(-1, length, length)
+        bias_HLL = rows_at(self.weight.T, distance_LL).permute(2, 0, 1)
         return torch.where(mask_B1LL, bias_HLL, -torch.inf)
 
 

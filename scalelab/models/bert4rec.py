@@ -13,6 +13,7 @@ from scalelab.models._blocks import (
     reset_layers,
     segment_mask,
 )
+from scalelab.models._lookup import rows_at
 from scalelab.models._options import (
     Activation,
     Dropout,
@@ -125,7 +126,7 @@ class BERT4Rec(nn.Module):
     def encode(self, x_BLD: Tensor, positions_BL: Tensor, segments_BL: Tensor) -> Tensor:
         """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""
         is_item_BL1 = (segments_BL > 0).unsqueeze(-1)
-        x_BLD = x_BLD + nn.functional.embedding(positions_BL, self.positions) * is_item_BL1
+        x_BLD = x_BLD + rows_at(self.positions, positions_BL) * is_item_BL1
         x_BLD = self.dropout(self.norm(x_BLD))
         mask_B1LL = segment_mask(segments_BL, causal=False)
         for block in self.blocks:

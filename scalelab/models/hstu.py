@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
 from scalelab.models._blocks import segment_mask
+from scalelab.models._lookup import rows_at
 from scalelab.models._options import Dropout, HiddenDim, InitStd, NumBlocks, NumHeads
 from scalelab.models.tables import item_table
 
@@ -42,7 +43,7 @@ class _Block(nn.Module):
             for part in (value, query, key)
         )
         scores_BHLL = query @ key.transpose(2, 3)
-        scores_BHLL = scores_BHLL + self.distance_bias[distance].view(L, L)
+        scores_BHLL = scores_BHLL + rows_at(self.distance_bias[:, None], distance).view(L, L)
         share_BHLL = (F.silu(scores_BHLL) / self.max_len).masked_fill(~mask_B1LL, 0.0)
         attended_BLD = (share_BHLL @ value).transpose(1, 2).reshape(B, L, D)
         gated_BLD = gate_BLD * self.attended_norm(attended_BLD)
@@ -118,7 +119,7 @@ class HSTU(nn.Module):
         """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""
         length, depth = x_BLD.shape[1:]
         is_item_BL1 = (segments_BL > 0).unsqueeze(-1)
-        position_BLD = F.embedding(positions_BL, self.positions) * is_item_BL1
+        position_BLD = rows_at(self.positions, positions_BL) * is_item_BL1
         x_BLD = self.dropout(x_BLD * math.sqrt(depth) + position_BLD)
         mask_B1LL = segment_mask(segments_BL)
         # A sequence lies in one piece, so two of its positions are as far apart as their columns.

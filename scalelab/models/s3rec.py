@@ -8,6 +8,7 @@ from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput, PretrainingInput
 from scalelab.models._blocks import Block, check_transformer, reset_layers, segment_mask
+from scalelab.models._lookup import rows_at
 from scalelab.models._options import (
     Activation,
     Dropout,
@@ -175,7 +176,7 @@ class S3Rec(nn.Module):
     ) -> Tensor:
         """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""
         is_item_BL1 = (segments_BL > 0).unsqueeze(-1)
-        x_BLD = x_BLD + nn.functional.embedding(positions_BL, self.positions) * is_item_BL1
+        x_BLD = x_BLD + rows_at(self.positions, positions_BL) * is_item_BL1
         x_BLD = self.dropout(self.norm(x_BLD))
         mask_B1LL = segment_mask(segments_BL, causal)
         for block in self.blocks:
@@ -205,8 +206,7 @@ class S3Rec(nn.Module):
         is_masked_N = inputs.is_masked_N
         # Looked up so, the table gets a dense gradient, to which the encoder's rows are added.
         right_ND, wrong_ND = (
-            nn.functional.embedding(ids_N, self.item_table_VD)
-            for ids_N in (inputs.items_N, inputs.negatives_N)
+            rows_at(self.item_table_VD, ids_N) for ids_N in (inputs.items_N, inputs.negatives_N)
         )
         mip_N = pairwise_loss(self.heads["mip"](hidden_ND), right_ND, wrong_ND)
         sums = {"mip": (mip_N * is_masked_N).sum()}

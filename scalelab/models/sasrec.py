@@ -14,6 +14,7 @@ from scalelab.models._blocks import (
     segment_mask,
 )
 from scalelab.models._ligr import LiGRBlock
+from scalelab.models._lookup import rows_at
 from scalelab.models._options import (
     Activation,
     Dropout,
@@ -168,7 +169,7 @@ class SASRec(nn.Module):
         """Embeddings to hidden states; apart from the lookup, so that it can be compiled."""
         if self.positions is not None:
             is_item_BL1 = (segments_BL > 0).unsqueeze(-1)
-            x_BLD = x_BLD + nn.functional.embedding(positions_BL, self.positions) * is_item_BL1
+            x_BLD = x_BLD + rows_at(self.positions, positions_BL) * is_item_BL1
         if self.norm_first:
             x_BLD = self.norm(x_BLD)
         x_BLD = self.dropout(x_BLD)

@@ -16,6 +16,7 @@ from scalelab.measure.environment import device_bytes, environment
 from scalelab.measure.gpus import visible_gpus
 from scalelab.planning.devices import calibrated_file, this_machine
 from scalelab.planning.footprint import measure_footprint
+from scalelab.planning.host_operations import operation_seconds
 
 __all__ = ["calibrate"]
 
@@ -30,8 +31,8 @@ def calibrate(out: Path | None = None) -> Path:
     """Measure this machine for a few seconds, write its device profile and return the file.
 
     Copying between large arrays, matrix products in fp32, tf32 and bf16, and a tiny operation; on
-    the first GPU if there is one (which no GPU has confirmed yet), else on the CPU with torch's
-    present threads. On a GPU also what a process takes beside its tensors.
+    the first GPU if there is one, else on the CPU with torch's present threads. On a GPU also what
+    a process takes beside its tensors, and what the host takes for each operation of a small step.
     """
     file = out / "this-machine.toml" if out is not None and out.is_dir() else out
     path = file or calibrated_file()
@@ -46,6 +47,7 @@ def calibrate(out: Path | None = None) -> Path:
     flops = {name: _product_speed(device, name) / 1e12 for name in _PRECISIONS}
     tiny = torch.zeros(8, device=device)
     launch = _seconds(lambda: [tiny.add_(1.0) for _ in range(1000)], device) / 1000
+    host = f"operation_us = {operation_seconds('cuda') * 1e6:.3g}\n" if gpus else ""
     facts = environment(device)
     path.parent.mkdir(parents=True, exist_ok=True)
     name = gpus[0].name if gpus else facts.device
@@ -58,7 +60,7 @@ def calibrate(out: Path | None = None) -> Path:
         f'memory = "{device_bytes(device) or 2**34}B"\n'
         f"bandwidth_gb_s = {copied / 1e9:.4g}\n\n"
         f"[tflops]\n{''.join(f'{name} = {speed:.4g}{chr(10)}' for name, speed in flops.items())}\n"
-        f"{costs}launch_us = {launch * 1e6:.3g}\n"
+        f"{costs}launch_us = {launch * 1e6:.3g}\n{host}"
         "# Not measured: how much of these speeds a whole step reaches, seen on other machines.\n"
         "efficiency = [0.45, 1.1]\n"
     )

@@ -46,6 +46,7 @@ class _Estimates(Section, frozen=True):
 
     context: _Bytes = 0
     launch_us: PositiveFloat = 6.0
+    operation_us: PositiveFloat = 20.0
     efficiency: tuple[PositiveFloat, PositiveFloat] = (0.35, 0.9)
 
 
@@ -73,9 +74,10 @@ class DeviceProfile:
     """One device: bytes it has, bytes and operations a second, and what a process costs on it.
 
     `flops` has fp32, tf32 and bf16. `efficiency` is (low, high): the share of the peak speeds that
-    a whole step was seen to reach. `cublas_bytes` is the workspace of one cuBLAS handle where it
-    was measured, None where the version of torch and the capability have to say. The number of
-    `multiprocessors` decides how long sums are split.
+    a whole step was seen to reach. `launch_s` is what each operation takes on the device beside its
+    work, `operation_s` what the host of a GPU takes for it, which runs ahead. `cublas_bytes` is the
+    workspace of one cuBLAS handle where it was measured, None where the version of torch and the
+    capability have to say. The number of `multiprocessors` decides how long sums are split.
     """
 
     name: str
@@ -84,6 +86,7 @@ class DeviceProfile:
     bytes_per_s: float
     flops: dict[str, float]
     launch_s: float
+    operation_s: float
     efficiency: tuple[float, float]
     capability: tuple[int, int] = (0, 0)
     multiprocessors: int = 132
@@ -210,6 +213,7 @@ def _profile(file: _File) -> DeviceProfile:
         bytes_per_s=file.bandwidth_gb_s * 1e9,
         flops={"fp32": fp32 * 1e12, "tf32": tf32 * 1e12, "bf16": bf16 * 1e12},
         launch_s=file.estimates.launch_us * 1e-6,
+        operation_s=file.estimates.operation_us * 1e-6 if file.kind == "cuda" else 0.0,
         efficiency=file.estimates.efficiency,
         capability=_capability(file),
         multiprocessors=file.multiprocessors,

@@ -69,17 +69,17 @@ class FakeSteps:
             found.append(self._ran(choice, cost if is_usual else None))
             counted = counted or is_usual
         if not counted:
-            self._ran(usual, cost, only_first=True)
+            self._ran(usual, cost)
         return max(found, key=_peak), cost
 
-    def _ran(self, choice: StepChoice, cost: Cost | None, *, only_first: bool = False) -> FakeStep:
+    def _ran(self, choice: StepChoice, cost: Cost | None) -> FakeStep:
         # Each its own run: workspaces are allocated once a run, and so are weights.
         cublas = workspaces_for(self._device)
         run = self._run(cublas)
         if choice.is_pretraining:
-            account = run.pretrain(choice.shape, cost, only_first=only_first)
+            account = run.pretrain(choice.shape, cost)
         else:
-            account = run.train(choice.shape, self._steps_an_epoch, cost, only_first=only_first)
+            account = run.train(choice.shape, self._steps_an_epoch, cost)
         return FakeStep(run, account, list(cublas.noted), choice)
 
     def _run(self, workspaces: Workspaces | None = None) -> FakeTensorRun:

@@ -69,19 +69,11 @@ class FakeTensorRun:
         self._workspaces = workspaces
         self._fake = FakeTensorMode()
 
-    def train(
-        self,
-        shape: BatchShape,
-        steps_an_epoch: int,
-        cost: Cost | None = None,
-        *,
-        only_first: bool = False,
-    ) -> Account:
-        """The account from the making of the model to its second step, which is the window; with
-        `only_first` to its first, without a window.
+    def train(self, shape: BatchShape, steps_an_epoch: int, cost: Cost | None = None) -> Account:
+        """The account from the making of the model to its second step, which is the window.
 
-        The first step, the warm-up, is counted by `cost`, if there is one: with accumulated
-        gradients it is all steps of one update.
+        That step is counted by `cost`, if there is one (the first makes the optimizer's state):
+        with accumulated gradients it is all steps of one update.
         """
 
         def step(parts: Parts, batch: Batch, announce: Announce) -> None:
@@ -96,35 +88,26 @@ class FakeTensorRun:
                 finally:
                     tile_repeats.reset(repeats)
 
-        return self._steps(
-            step, lambda: empty_batch(shape, self._spec.negatives), cost, only_first=only_first
-        )
+        return self._steps(step, lambda: empty_batch(shape, self._spec.negatives), cost)
 
-    def pretrain(
-        self, shape: BatchShape, cost: Cost | None = None, *, only_first: bool = False
-    ) -> Account:
+    def pretrain(self, shape: BatchShape, cost: Cost | None = None) -> Account:
         """The same of a step of pre-training."""
-        return self._steps(
-            pretraining_step, lambda: empty_pretraining_batch(shape), cost, only_first=only_first
-        )
+        return self._steps(pretraining_step, lambda: empty_pretraining_batch(shape), cost)
 
     def _steps(
         self,
         step: Callable[[Parts, Any, Announce], object],
         make_batch: Callable[[], Batch],
         cost: Cost | None,
-        *,
-        only_first: bool,
     ) -> Account:
         with self._account() as account:
             self._parts = parts = self._made()
             batch = make_batch()
             label_parts(account, parts)
             account.label("batch", batch_tensors(batch))
+            step(parts, batch, _announcing(account))
+            account.start_window()
             with cost or nullcontext():
-                step(parts, batch, _announcing(account))
-            if not only_first:
-                account.start_window()
                 step(parts, batch, _announcing(account))
         return account
 

@@ -25,20 +25,25 @@ class Seconds:
 
 def step_seconds(cost: Cost, device: DeviceProfile, precision: str, num_steps: int = 1) -> Seconds:
     """One of the `num_steps` that were counted. Each operation takes its launches and the longer of
-    computing and moving.
+    computing and moving. A GPU does that while its host prepares the next ones: the slower counts.
 
     Products of float32 run in TF32 under that `precision`; those of bfloat16 are known as such.
     """
-    ideal = sum(_ideal(piece, device, precision) for piece in cost.pieces)
-    return _range(ideal / num_steps, device)
+    return _range(_ideal(cost, device, precision) / num_steps, device)
 
 
 def block_seconds(cost: Cost, device: DeviceProfile) -> Seconds:
     """A block of evaluation, whose scores are fp32 whatever the training precision."""
-    return _range(sum(_ideal(piece, device, "fp32") for piece in cost.pieces), device)
+    return _range(_ideal(cost, device, "fp32"), device)
 
 
-def _ideal(piece: Piece, device: DeviceProfile, precision: str) -> float:
+def _ideal(cost: Cost, device: DeviceProfile, precision: str) -> float:
+    of_device = sum(_on_device(piece, device, precision) for piece in cost.pieces)
+    num_kernels = sum(piece.times * piece.kernels for piece in cost.pieces)
+    return max(of_device, num_kernels * device.operation_s)
+
+
+def _on_device(piece: Piece, device: DeviceProfile, precision: str) -> float:
     name = "tf32" if (piece.precision, precision) == ("fp32", "tf32") else piece.precision
     name, _, products = name.partition("x")
     computing = int(products or 1) * piece.flops / device.flops[name]

@@ -19,6 +19,7 @@ from scalelab.core.spec import BatchSpec, RunSpec
 from scalelab.core.table_update import is_streamed
 from scalelab.datasets.interactions import Interactions
 from scalelab.models import PretrainingInput, is_pretrained
+from scalelab.models.one_order import deterministic_as_before
 from scalelab.train.data import Data
 from scalelab.train.divergence import LOOK_EVERY, must_be_finite
 from scalelab.train.fit import Fit
@@ -159,7 +160,7 @@ def pretraining_step(
                 [model.objective_weights[name] * value for name, value in found.items()]
             ).sum()
     del states
-    with announce(Phase.BACKWARD):
+    with announce(Phase.BACKWARD), deterministic_as_before():
         total.backward()
     with announce(Phase.OPTIMIZER):
         update_weights(parts)

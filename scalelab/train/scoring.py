@@ -156,7 +156,11 @@ class Scorer:
         if self.on_gpu or (not isinstance(cut_S1, FakeTensor) and bool(cut_S1.any())):
             all_S = torch.zeros_like(ties_S)
             for _, scores_SP in self._panels(hidden_SD, targets_S, seen, None):
-                all_S += (scores_SP == target_score_S1).count_nonzero(1)
+                all_S += (
+                    self._ties(scores_SP, target_score_S1)
+                    if self.on_gpu
+                    else (scores_SP == target_score_S1).count_nonzero(1)
+                )
             ties_S = torch.where(cut_S1[:, 0], all_S, ties_S)
         return Ranks(
             above_S=(top_Sk > target_score_S1).sum(1),

@@ -13,6 +13,7 @@ from scalelab.batches.batch import Batch
 from scalelab.core.events import Phase
 from scalelab.losses import Loss, LossBatch, Negatives
 from scalelab.models import EncoderInput
+from scalelab.models.one_order import deterministic_as_before
 from scalelab.models.users import user_table_of
 from scalelab.train.optimizers.table import TableOptimizer
 
@@ -114,7 +115,7 @@ def training_step(
             if parts.accumulate > 1:
                 loss = loss * share
     del hidden_ND
-    with announce(Phase.BACKWARD):
+    with announce(Phase.BACKWARD), deterministic_as_before():
         loss.backward()
     if update:
         with announce(Phase.OPTIMIZER):

@@ -74,8 +74,7 @@ class Trainer:
         """
         key = (self.spec.train.seed * 1_000_003 + epoch) % 2**63
         device = self.parts.device
-        devices = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(key)
             if self.parts.generator is not None:
                 self.parts.generator.manual_seed(key)
@@ -198,7 +197,7 @@ class Trainer:
                 if fit.epoch % train.eval_every == 0 or last:
                     with averaged(self.parts.optimizers):
                         metrics = self.evaluate("valid")
-                        self._judge(fit, metrics, folder)
+                        self._judge(fit, metrics, folder, last)
                 for observer in self.observers:
                     observer.on_epoch_end(fit.epoch, loss, metrics)
                 if last:
@@ -275,13 +274,14 @@ class Trainer:
             if close is not None:
                 close()
 
-    def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path) -> None:
+    def _judge(self, fit: Fit, metrics: dict[str, float], folder: Path, last: bool) -> None:
         value = metrics[self.spec.evaluate.metric]
         fit.history.append((fit.epoch, metrics))
         fit.patience_counts |= left_plateau(value, self.popularity, fit.updates)
         if value > fit.best_metric:
             fit.best_metric, fit.best_epoch, fit.without_better = value, fit.epoch, 0
-            checkpoint.save_best(folder, self.parts.model, fit.epoch)
+            if not last or self.spec.train.ema_decay:  # those of the last are in the model already
+                checkpoint.save_best(folder, self.parts.model, fit.epoch)
         elif fit.patience_counts:
             fit.without_better += 1
 

@@ -27,23 +27,23 @@ from call import ROOT, Call, OutOfTime
 __all__ = ["SECTIONS", "chosen", "main"]
 
 # In order of worth, with their shares of the time: about the seconds that an H200 needs, and for
-# `losses`, which takes all that it is given, what is left of 300. A section that ends early leaves
+# `losses`, which takes all that it is given, what is left of 540. A section that ends early leaves
 # its rest to the later ones.
 SECTIONS = {
     "machine": 3,
-    "oracle": 14,
-    "probe": 24,
-    "memory": 96,
-    "training": 30,
-    "losses": 44,
-    "gpu_tests": 48,
-    "sampled": 9,
-    "budgets": 12,
-    "out_of_memory": 7,
-    "reproducible": 6,
-    "resume": 12,
-    "largest": 8,
-    "catalog": 60,
+    "oracle": 18,
+    "gpu_tests": 50,
+    "memory": 105,
+    "probe": 20,
+    "training": 40,
+    "budgets": 26,
+    "out_of_memory": 18,
+    "resume": 20,
+    "reproducible": 18,
+    "largest": 25,
+    "sampled": 17,
+    "catalog": 70,
+    "losses": 110,
 }
 # Slow to import, wanted by every section; none of them touches CUDA, as the product's own server,
 # which forks as well, relies on.

@@ -1,20 +1,22 @@
-"""Tiled cross-entropy on a GPU, by both of its ways through the table, beside float64."""
+"""The losses on a GPU beside float64: tiles by both ways through the table, kernels by width."""
 
 import pytest
 import torch
 
 from scalelab.core import plugins
 from scalelab.losses import LossBatch
+from scalelab.train.precision import products_in
 
 pytestmark = pytest.mark.gpu
 
 NUM_POSITIONS, DEPTH = 700, 64
 
 
-def problem(num_items):
+def problem(num_items, depth=DEPTH):
     draw = torch.Generator().manual_seed(0)
-    hidden_ND = torch.randn(NUM_POSITIONS, DEPTH, generator=draw)
-    table_VD = torch.randn(num_items + 1, DEPTH, generator=draw) * 0.3
+    hidden_ND = torch.randn(NUM_POSITIONS, depth, generator=draw)
+    table_VD = torch.randn(num_items + 1, depth, generator=draw) * 2.4 / depth**0.5
+    table_VD[0] = 0
     targets_N = torch.randint(1, num_items + 1, (NUM_POSITIONS,), generator=draw)
     targets_N[:50] = targets_N[0]
     return hidden_ND, table_VD, targets_N
@@ -46,6 +48,27 @@ def test_tiles_give_the_gradients_of_float64(cuda, tile_mib, num_items):
     again = gradients(tiled(tile_mib=tile_mib), *there)
     for got, same, true in zip(found, again, wanted, strict=True):
         assert (got.cpu().double() - true).norm() <= 5e-6 * true.norm()
+        assert torch.equal(got, same)
+    assert not found[2][0].any()
+
+
+# Widths that kernels pad to 16, 64, 128 and 256; relative errors that the types explain.
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", 1e-5), ("tf32", 5e-3), ("bf16", 2e-2)])
+@pytest.mark.parametrize("depth", [8, 50, 128, 200])
+def test_fused_gradients_are_those_of_float64_at_any_width(cuda, depth, precision, allowed):
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("its kernels need compute capability 8.0")
+    pytest.importorskip("triton")
+    inputs = problem(3_001, depth)
+    exact = plugins.load("losses", "dense_ce")()
+    wanted = gradients(exact, inputs[0].double(), inputs[1].double(), inputs[2])
+    there = [each.to(cuda) for each in inputs]
+    loss = plugins.load("losses", "cross_entropy")(kernel="fused")
+    half = torch.autocast("cuda", dtype=torch.bfloat16, enabled=precision == "bf16")
+    with products_in(precision), half:
+        found, again = (gradients(loss, *there) for _ in range(2))
+    for got, same, true in zip(found, again, wanted, strict=True):
+        assert (got.cpu().double() - true).norm() <= allowed * true.norm()
         assert torch.equal(got, same)
     assert not found[2][0].any()
 

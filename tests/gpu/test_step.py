@@ -62,11 +62,30 @@ def test_a_step_gives_the_gradients_that_it_gives_on_a_cpu(cuda, small, model, c
         assert off <= 1e-3 * length + 1e-5 * whole, name
 
 
+# Histories so long that attention has several blocks of keys, and positions so many that looking
+# them up sorts them: both are added up in any order unless it is said otherwise.
+LONG = {
+    "batch.size": 64,
+    "batch.max_len": 200,
+    "data.num_users": 100,
+    "data.mean_length": 190,
+    "data.max_length": 250,
+}
+LONGER = LONG | {"batch.max_len": 300, "data.mean_length": 310, "data.max_length": 400}
+
+
 @pytest.mark.parametrize(
-    ("model", "precision"), [*((name, "bf16") for name in MODELS), ("sasrec", "fp32")]
+    ("model", "changes"),
+    [
+        *((name, {"train.precision": "bf16"}) for name in MODELS),
+        *((name, LONG) for name in MODELS),
+        ("sasrec", LONGER | {"train.precision": "bf16"}),
+        ("sasrec", LONG | {"model.positions": "relative"}),
+        ("sasrec", {}),
+    ],
 )
-def test_the_same_seed_gives_the_same_bits(cuda, small, model, precision):
-    spec = small({"model.name": model, "train.precision": precision, "train.max_steps": 4})
+def test_the_same_seed_gives_the_same_bits(cuda, small, model, changes):
+    spec = small({"model.name": model, "train.max_steps": 4} | changes)
     found = []
     for _ in range(2):
         trainer = on_device(spec, cuda)

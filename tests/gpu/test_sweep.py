@@ -7,7 +7,7 @@ import pytest
 import scalelab
 from scalelab.core.units import MIB
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("sweep")]
 
 CELLS = {
     "plain": {"loss.name": "cross_entropy"},
@@ -77,7 +77,10 @@ def test_the_account_is_what_the_allocator_was_asked_for(runs, variant, stage):
 def test_allocated_is_predicted_within_one_percent(runs, variant, stage):
     found = runs[0][variant]
     measured = found[stage, "allocated", "measured"]
-    assert found[stage, "allocated", "predicted"] == pytest.approx(measured, rel=0.01)
+    predicted = found[stage, "allocated", "predicted"]
+    # The allocator leaves up to 1 MiB of a block unsplit, by what was freed before: more than 1 %
+    # of the smallest run.
+    assert predicted == pytest.approx(measured, rel=0.01, abs=MIB)
 
 
 @pytest.mark.parametrize("variant", CELLS)

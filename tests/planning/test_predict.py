@@ -12,8 +12,11 @@ from scalelab.core.units import GIB, MIB
 from scalelab.measure.account_check import account_error
 from scalelab.measure.passes import account_of, batch_tensors, evaluation_pass, training_pass
 from scalelab.measure.session import run
+from scalelab.planning import predict as predicting
+from scalelab.planning.cost import Cost
 from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
+from scalelab.planning.roofline import Seconds
 from scalelab.train.assemble import assemble
 from scalelab.train.evaluate import Evaluator
 
@@ -226,30 +229,22 @@ def test_the_seconds_of_a_step_share_the_update_of_accumulated_gradients(
     assert 0.5 * found[0] < found[1] < 1.05 * found[0]
 
 
-def test_a_usual_step_that_is_not_the_largest_is_run_once(
+def test_a_step_is_counted_once_the_optimizer_has_its_state(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is counted in its first step; no account of a second one is wanted."""
-    from scalelab.batches.steps import Steps
-    from scalelab.datasets.load import lengths
-    from scalelab.planning import fake_tensor_run
+    """Adam makes two tensors a parameter in its first step, which are filled with zeros."""
+    counted: list[Cost] = []
+    seconds = predicting.step_seconds
 
-    run: list[Any] = []
-    step = fake_tensor_run.training_step
+    def noted(cost: Cost, *args: Any) -> Seconds:
+        counted.append(cost)
+        return seconds(cost, *args)
 
-    def counted(*args: Any, **more: Any) -> Any:
-        run.append(args)
-        return step(*args, **more)
-
-    monkeypatch.setattr(fake_tensor_run, "training_step", counted)
-    spec = small({"loss.name": "dense_ce", "train.epochs": 30})
-    known = lengths(spec.data)
-    steps = Steps(known.train, batch=spec.batch, seed=spec.train.seed)
-    usual = steps.shape(0, steps.largest_step(0))
-    largest = {choice.shape for choice in steps.largest_steps(30)}
-    assert usual not in largest
-    assert predict(spec, data=known).step_s.low > 0
-    assert len(run) == 2 * len(largest) + 1
+    monkeypatch.setattr(predicting, "step_seconds", noted)
+    for optimizer in ("sgd", "adam"):
+        predict(small({"train.optimizer": optimizer}), load_device("h100"))
+    without, with_state = (sum(piece.kernels for piece in cost.pieces) for cost in counted)
+    assert without <= with_state <= without + 2
 
 
 def test_the_predicted_events_are_the_measured_ones(small: Small) -> None:

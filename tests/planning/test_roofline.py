@@ -1,5 +1,7 @@
 """Seconds from counted work: for each operation the longer of computing and moving."""
 
+from dataclasses import replace
+
 import pytest
 
 from scalelab.core.spec import RunSpec
@@ -15,6 +17,7 @@ DEVICE = DeviceProfile(
     bytes_per_s=10.0,
     flops={"fp32": 100.0, "tf32": 400.0, "bf16": 800.0},
     launch_s=0.001,
+    operation_s=0.0,
     efficiency=(0.5, 1.0),
 )
 
@@ -54,6 +57,13 @@ def test_operations_follow_one_another() -> None:
     cost = _cost(flops=500)
     cost.pieces += _cost(num_bytes=30).pieces
     assert step_seconds(cost, DEVICE, "fp32").low == pytest.approx(5.001 + 3.001)
+
+
+def test_a_gpu_waits_for_a_host_that_is_slower() -> None:
+    host = replace(DEVICE, operation_s=2.0)
+    assert step_seconds(_cost(flops=500), host, "fp32").low == pytest.approx(5.001)
+    assert step_seconds(_cost(flops=500, kernels=4), host, "fp32").low == pytest.approx(4 * 2.0)
+    assert block_seconds(_cost(kernels=4, times=3), host).high == pytest.approx(2 * 12 * 2.0)
 
 
 def test_evaluation_is_fp32_whatever_the_training() -> None:

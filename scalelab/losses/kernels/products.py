@@ -41,7 +41,11 @@ def split(numbers, parts, count, BLOCK: tl.constexpr):
 
 @triton.jit
 def six_products(a1, a2, a3, b1, b2, b3, total):
-    """total + a @ b from the six products of parts that float32 can show, small ones first."""
+    """total + a @ b from the six products of parts that float32 can show, small ones first.
+
+    Tensor cores cut off what they add to `total`, where an ordinary sum rounds: one that grows over
+    many tiles drifts (by 1.6e-5 over 51,200 positions, 6e-8 with a `total` of zeros for each tile).
+    """
     total = tl.dot(a3, b1, acc=total)
     total = tl.dot(a1, b3, acc=total)
     total = tl.dot(a2, b2, acc=total)

@@ -116,7 +116,7 @@ def forward(
             sum_ND = sum_ND * shrink_N[:, None]
             if SIX:
                 w1, w2, w3 = parts_of(weight_NV)
-                sum_ND = six_products(w1, w2, w3, r1, r2, r3, sum_ND)
+                sum_ND += six_products(w1, w2, w3, r1, r2, r3, tl.zeros((BN, WIDTH), tl.float32))
             else:
                 sum_ND = tl.dot(
                     weight_NV.to(rows_VD.dtype), rows_VD, acc=sum_ND, input_precision=PRECISION
@@ -269,7 +269,9 @@ def table(
             weight_VN = tl.where(is_target, weight_VN - 1.0, weight_VN)
         if SIX:
             w1, w2, w3 = parts_of(weight_VN)
-            sum_VD = six_products(w1, w2, w3, hidden_ND, second_ND, third_ND, sum_VD)
+            sum_VD += six_products(
+                w1, w2, w3, hidden_ND, second_ND, third_ND, tl.zeros((BV, WIDTH), tl.float32)
+            )
         else:
             sum_VD = tl.dot(
                 weight_VN.to(hidden_ND.dtype), hidden_ND, acc=sum_VD, input_precision=PRECISION

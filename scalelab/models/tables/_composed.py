@@ -3,8 +3,9 @@
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from scalelab.models._lookup import rows_at
 
 __all__ = ["ComposedRows"]
 
@@ -56,4 +57,4 @@ class ComposedRows:
         return (codes_WM + first_M).flatten()
 
     def _composed(self, places: Tensor) -> Tensor:
-        return F.embedding(places, self.codewords_CP).view(-1, self.shape[1])
+        return rows_at(self.codewords_CP, places).view(-1, self.shape[1])

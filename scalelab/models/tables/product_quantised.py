@@ -3,10 +3,10 @@
 from typing import Annotated, ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
+from scalelab.models._lookup import rows_at
 from scalelab.models.tables._composed import ComposedRows
 
 __all__ = ["ProductQuantised"]
@@ -58,7 +58,7 @@ class ProductQuantised(nn.Module):
         """Embeddings of `ids_BL`, (B, L, D)."""
         rows = self.rows_VD
         codes = rows.codes_VM.index_select(0, ids_BL.flatten())
-        rows_BLD = F.embedding(rows.places(codes), self.codewords).view(*ids_BL.shape, -1)
+        rows_BLD = rows_at(self.codewords, rows.places(codes)).view(*ids_BL.shape, -1)
         return rows_BLD * (ids_BL > 0).unsqueeze(-1)
 
     @torch.no_grad()

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from scalelab.models import EncoderInput
+from scalelab.models._lookup import rows_at
 
 __all__ = ["UserTable", "num_users_are", "user_table", "user_table_of"]
 
@@ -37,7 +38,7 @@ class UserTable(nn.Module):
         # it looks up, and how much of its memory that takes depends on how many rows there are.
         own_SD = F.embedding(rows_S, self.weight, padding_idx=0)
         of_segments = torch.cat([torch.zeros_like(own_SD[:1]), own_SD])  # segment 0 is padding
-        return F.embedding(inputs.segments_BL, of_segments, padding_idx=0)
+        return rows_at(of_segments, inputs.segments_BL)
 
     @torch.no_grad()
     def reset(self, std: float, generator: Generator | None) -> None:

@@ -1,5 +1,6 @@
 """Run the tests that need a GPU, `pytest -m gpu`, and keep their counts and failures."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ def run(call: Call) -> None:
     """All of them; on a CPU they are collected only."""
     words = [sys.executable, "-m", "pytest", "-m", "gpu", "-v", "--no-header", "--tb=short"]
     words += ["-p", "no:cacheprovider", "-rfE", "--durations=12"]
+    # Several processes share the GPU; the tests of one sweep stay in one of them.
+    words += ["-n", str(min(8, os.cpu_count() or 1)), "--dist", "loadgroup"]
     words += [f"tests/{room}" for room in ROOMS] + ([] if call.is_cuda else ["--collect-only"])
     path = call.out / "pytest.txt"
     with path.open("w", encoding="utf-8") as text:

@@ -13,12 +13,15 @@ __all__ = ["run"]
 
 
 def run(call: Call) -> None:
-    """Every model, in both precisions; then the sampled loss."""
+    """Every model, in both precisions, and with long histories; then the sampled loss."""
     runs: list[dict[str, Any]] = [
         {"model.name": name, "train.precision": precision}
         for name in plugins.available("models")
         for precision in ("fp32", "bf16")
     ]
+    long = {"batch.max_len": 200, "data.mean_length": 190, "data.max_length": 250}
+    if call.is_cuda:  # their second block of keys is what a GPU has
+        runs += [{"model.name": name} | long for name in plugins.available("models")]
     shared = {"negatives.per": "batch", "negatives.num_negatives": 1024}
     runs.append({"loss.name": "sampled_softmax"} | shared)
     for changes in runs:
