@@ -24,6 +24,8 @@ __all__ = [
 # What CUDA may take. Left to itself it takes cuDNN's attention on some GPUs, which is built anew
 # for every new number of rows, and whose memory nobody can predict.
 _KERNELS = [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+# Up to so many keys go to one block of threads, which adds in order.
+_KEYS_OF_A_BLOCK = 64
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
@@ -68,7 +70,7 @@ class Attention(nn.Module):
             mixed = F.scaled_dot_product_attention(
                 query, key, value, attn_mask=mask_B1LL, dropout_p=dropout
             )
-        if query.is_cuda:
+        if query.is_cuda and L > _KEYS_OF_A_BLOCK:
             add_in_one_order(mixed, (query, key, value, mask_B1LL))
         return self.out(mixed.transpose(1, 2).reshape(B, L, D))
 

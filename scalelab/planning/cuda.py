@@ -2,7 +2,7 @@
 
 Fake CUDA tensors abort in backward on a build without CUDA, so the step is predicted on fake CPU
 tensors and what differs is called by its CUDA variant. Derived from PyTorch's sources (2.11 to
-2.14); an H200 with torch 2.11 has confirmed it (tests/gpu).
+2.14); an H200 and an H100 with torch 2.11 have confirmed it (tests/gpu).
 """
 
 import math

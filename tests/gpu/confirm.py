@@ -49,6 +49,8 @@ SECTIONS = {
 # which forks as well, relies on.
 PRELOADED = ("torch", "torch._dynamo", "scalelab.measure.session", "scalelab.planning.predict")
 MOST_BYTES = 200_000
+# What a section may take beyond its seconds, to store what it has found.
+ENDING_S = 8
 
 
 def chosen(only: str) -> list[str]:
@@ -213,7 +215,8 @@ def main(words: list[str] | None = None) -> int:
             name=name,
             out=out,
             device=asked.device,
-            seconds=left * weights[0] / sum(weights),
+            # Also the last one, which gets all that is left, ends before it is killed.
+            seconds=max(1.0, left - ENDING_S) * weights[0] / sum(weights),
             call_begun=begun,
         )
         call.file.unlink(missing_ok=True)

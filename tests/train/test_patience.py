@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from scalelab.core import verdicts
 from scalelab.core.spec import RunSpec
+from scalelab.train import checkpoint
 from scalelab.train.assemble import assemble
 from scalelab.train.trainer import Fit, Trainer
 
@@ -91,6 +93,24 @@ def test_patience_is_kept_on_resume(
     fit = scripted(spec, values[after:], monkeypatch).fit(keep=tmp_path)
     assert replace(fit, history=[]) == replace(undisturbed, history=[])
     assert fit.history == undisturbed.history
+
+
+@pytest.mark.parametrize(("ema", "written"), [(0.0, [1, 2]), (0.9, [1, 2, 3])])
+def test_weights_that_are_in_the_model_at_the_end_are_not_written(
+    small: Small, monkeypatch: pytest.MonkeyPatch, ema: float, written: list[int]
+) -> None:
+    """16 GB of a large table took most of a short run. An average is not what the model holds."""
+    spec = small({"train.epochs": 3, "data.num_users": 60, "train.ema_decay": ema})
+    saved: list[int] = []
+    save = checkpoint.save_best
+
+    def noted(folder: Path, model: nn.Module, epoch: int) -> None:
+        saved.append(epoch)
+        save(folder, model, epoch)
+
+    monkeypatch.setattr(checkpoint, "save_best", noted)
+    fit = scripted(spec, [0.2, 0.3, 0.4], monkeypatch).fit()
+    assert (fit.best_epoch, saved) == (3, written)
 
 
 def test_all_but_the_reason_of_the_stop_is_kept(spec: RunSpec, tmp_path: Path) -> None:
