@@ -1,12 +1,12 @@
 """Offer the verb `recommend`: top lists of a kept model, written in the user's own ids."""
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from scalelab.core.arguments import Settings, overrides_of
 from scalelab.core.errors import SpecError
+from scalelab.core.leftovers import temporary_folder
 
 __all__ = ["Recommended", "recommend"]
 
@@ -65,8 +65,8 @@ def recommend(
 
     check_device(device)
     kept = load_model(Path(model), device)
-    with tempfile.TemporaryDirectory(prefix="scalelab-") as folder:
-        interactions = dataset.load(Path(folder))
+    with temporary_folder("scalelab-recommend-") as folder:
+        interactions = dataset.load(folder)
         known = known_items(kept, interactions)
         user_rows = known_users(kept, interactions)
         find = interactions.find_user_ids

@@ -8,11 +8,11 @@ from numba import njit
 from scalelab.core.errors import DataError
 from scalelab.core.figures import QUALITY_K, QUALITY_KEY
 from scalelab.core.spec import DataSpec
+from scalelab.dataset_facts.notes import notes
 from scalelab.dataset_facts.statistics import sequence_statistics
 from scalelab.datasets.global_time import moment
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.load import Dataset, split
-from scalelab.datasets.notes import notes
 from scalelab.datasets.order import tied_share, tied_shares
 from scalelab.datasets.splits import SHORTEST, HeldOut, Split, cut_time
 

@@ -4,13 +4,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scalelab.core.errors import DataError
+from scalelab.core.leftovers import remove_leftovers, temporary_folder
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import META
 
@@ -27,6 +28,8 @@ __all__ = [
 
 _FORMAT = "scalelab-compact"
 _FIX = "convert the data again"
+# The names of folders beside it while it is written.
+_PARTIAL, _REPLACED = "-new-", "-old-"
 _FORMAT_VERSION = 1
 _ITEM_IDS, _USER_IDS = "item_ids.parquet", "user_ids.parquet"
 _KEYS = (
@@ -192,28 +195,37 @@ def _lies_at(array: np.ndarray, path: Path) -> bool:
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder beside `out` that takes its place when all went well, and is removed when not.
 
-    An earlier data set in compact format is replaced; anything else at `out` is refused.
-    Raises DataError.
+    An earlier data set in compact format is replaced; anything else at `out` is refused. What
+    killed processes left beside it is removed. Raises DataError.
     """
     is_ours = (out / META).is_file()
     if out.exists() and not is_ours and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(
             f"{out} exists and is not a data set in compact format", "choose another folder"
         )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise DataError(f"{out} cannot be written: {error}", "choose another folder") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            _put_back(out)
+            remove_leftovers(out.parent, f".{out.name}{_REPLACED}")
+            prefix = f".{out.name}{_PARTIAL}"
+            partial = stack.enter_context(temporary_folder(prefix, out.parent))
+        except OSError as error:
+            raise DataError(f"{out} cannot be written: {error}", "choose another folder") from error
         yield partial
         partial.chmod(0o755)
-        if out.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-            out.replace(old)
+        if not out.exists():
             partial.replace(out)
-            shutil.rmtree(old)
-        else:
-            partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            return
+        old = Path(tempfile.mkdtemp(prefix=f".{out.name}{_REPLACED}", dir=out.parent))
+        out.replace(old)
+        partial.replace(out)
+        shutil.rmtree(old)
+
+
+def _put_back(out: Path) -> None:
+    """Undoes a replacement that was killed when the old folder was gone and the new not there."""
+    for old in sorted(out.parent.glob("*"), key=lambda path: path.name):
+        is_one = old.name.startswith(f".{out.name}{_REPLACED}") and (old / META).is_file()
+        if is_one and not out.exists():
+            old.replace(out)

@@ -1,6 +1,6 @@
 """Load the data set that a data spec requests: interactions, fingerprint, split and lengths."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from scalelab.datasets.evaluated import begins_of_runs, evaluated_rows
 from scalelab.datasets.filters import keep_core
 from scalelab.datasets.global_time import global_time, moment
 from scalelab.datasets.interactions import Interactions
+from scalelab.datasets.left_items import LeftItems, left_items
 from scalelab.datasets.order import arrange
 from scalelab.datasets.sources import DataSource, digest, resolve
 from scalelab.datasets.splits import HeldOut, Split, leave_one_out, split_lengths, temporal
@@ -30,7 +31,7 @@ class LengthsOnly:
     (`data.max_eval_users` applied), `num_interactions` how many all users have together, whether
     or not the split uses them. `test_whole` and `test_untrained` are what `whole_and_untrained`
     says of the users of `test`; `has_times` whether there are times, `has_clock` whether
-    they are those of a clock.
+    they are those of a clock. `left` says whom the data leave no item, where items were read.
     """
 
     train: np.ndarray
@@ -46,6 +47,7 @@ class LengthsOnly:
     has_times: bool
     valid_users: np.ndarray | None = None
     test_users: np.ndarray | None = None
+    left: LeftItems = field(default_factory=LeftItems)
 
     def evaluated(self, max_users: int) -> dict[str, np.ndarray]:
         """Lengths of the histories of validation and test that are ranked for."""
@@ -106,6 +108,7 @@ class Dataset:
         unfiltered = data.min_item_count <= 1 and data.min_user_count <= 1 and data.drop == "none"
         known = self._source.lengths() if unfiltered and data.split == "leave_one_out" else None
         users: dict[str, np.ndarray] = {}
+        left = LeftItems()
         if known is not None:
             train, valid, test = split_lengths(known.lengths, data.test_items)
             whole, untrained = test + 1, np.full_like(test, data.test_items + 1)
@@ -124,6 +127,14 @@ class Dataset:
             has_times = interactions.times is not None
             if targets_of(data) != "last":
                 users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
+            rows = evaluated_rows(test, data.max_eval_users, users.get("test_users"))
+            left = left_items(
+                interactions,
+                parts,
+                users=parts.test.users[rows],
+                whole=whole[rows],
+                untrained=untrained[rows],
+            )
         num_test_users = len(np.unique(users["test_users"])) if users else len(test)
         return LengthsOnly(
             train=train,
@@ -137,6 +148,7 @@ class Dataset:
             test_untrained=untrained,
             has_clock=has_clock,
             has_times=has_times,
+            left=left,
             **users,
         )
 

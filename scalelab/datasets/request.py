@@ -59,4 +59,4 @@ def _of_text(file: Path) -> str:
     words = [line for line in words if line]
     widths = {len(line) for line in words}
     repeats = len({line[0] for line in words}) < len(words)
-    return "lines" if repeats and len(widths) == 1 and widths <= {2, 3, 4} else "sequences"
+    return "lines" if repeats and len(widths) == 1 and min(widths) > 1 else "sequences"

@@ -1,6 +1,5 @@
 """Record this machine and its software as they are now."""
 
-import os
 import platform
 import socket
 import subprocess
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import torch
 
+from scalelab.core.host_memory import host_bytes
 from scalelab.core.records import Environment
 
-__all__ = ["computing_with", "device_bytes", "environment", "host_bytes", "untested_torch"]
+__all__ = ["computing_with", "device_bytes", "environment", "untested_torch"]
 
 # The newest torch that the whole suite has passed on.
 _NEWEST_TESTED = (2, 14)
@@ -52,16 +52,6 @@ def device_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return host_bytes()
-
-
-def host_bytes() -> int | None:
-    """Memory of this machine, or of the container where that is lower; None if unknown."""
-    if "SC_PHYS_PAGES" not in os.sysconf_names:
-        return None
-    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else "max"
-    return min(physical, int(text)) if text.isdigit() else physical
 
 
 def _device_name(device: torch.device) -> str:

@@ -22,7 +22,6 @@ from scalelab.core.records import (
 )
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.compact import write_item_ids, write_user_ids
-from scalelab.datasets.user_ids import training_user_ids
 from scalelab.losses.kernels.choice import kernels_used
 from scalelab.measure import listeners, passes
 from scalelab.measure.account_check import account_error
@@ -36,6 +35,7 @@ from scalelab.measure.probes import chosen_probes
 from scalelab.measure.probes.torch_history import TorchHistory
 from scalelab.measure.rows import baselines_of, largest_rows, resolved_of
 from scalelab.measure.run_state import RunState
+from scalelab.measure.user_ids import training_user_ids
 from scalelab.models.users import user_table_of
 from scalelab.train import checkpoint
 from scalelab.train.assemble import Data, assemble, load_data

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
 
 from scalelab.core.errors import SpecError
+from scalelab.core.host_memory import host_bytes
 from scalelab.core.presets import find_preset, preset_names
 from scalelab.core.spec import RunSpec
 from scalelab.core.toml_sections import Section, checked, read_toml
 from scalelab.core.units import MIB, format_bytes, parse_bytes
-from scalelab.measure.environment import host_bytes
 from scalelab.measure.gpus import Gpu, visible_gpus
 
 __all__ = ["DeviceProfile", "calibrated_file", "device_for", "load_device", "this_machine"]

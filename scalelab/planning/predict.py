@@ -1,6 +1,7 @@
 """Predict the memory of a run by component and its seconds, before anything runs."""
 
 from scalelab.batches.drawing import check_clock, check_negatives
+from scalelab.batches.pretraining import NEGATIVES
 from scalelab.batches.steps import Steps
 from scalelab.core.errors import PredictionUnsupported
 from scalelab.core.spec import RunSpec
@@ -12,6 +13,7 @@ from scalelab.planning.cost import Cost
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_steps import FakeSteps, held_by, larger_of
 from scalelab.planning.host import resident_bytes, rolled_out_bytes
+from scalelab.planning.left_items import check_left_items
 from scalelab.planning.limits import limit_bytes, sizes_that_exist, target_for
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.prediction import Prediction
@@ -60,6 +62,7 @@ def predict(
     )
     check_negatives(spec.negatives, min(steps.size, steps.num_sequences))
     steps_before = pretraining_steps_of(spec, data.train)
+    check_left_items(spec, data, () if steps_before is None else NEGATIVES)
     target = target_for(device)
     evaluator = evaluator_of(spec, data.num_items)
     with (

@@ -203,7 +203,7 @@ class Predictor:
     def lengths_of(self, configuration: Configuration) -> "LengthsOnly":
         """Lengths of the data at the scale that is planned for. Raises DataError."""
         from scalelab.datasets.load import lengths
-        from scalelab.datasets.scaling import scaled
+        from scalelab.studies.scaling import scaled
 
         data = configuration.spec.data
         key = data.model_dump_json()

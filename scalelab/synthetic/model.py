@@ -13,6 +13,8 @@ from pydantic import Field
 
 from scalelab.core.cores import available_cores
 from scalelab.core.errors import SpecError
+from scalelab.core.host_memory import host_bytes
+from scalelab.core.units import format_bytes
 from scalelab.datasets.arrays import new_array
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.ranking import ranking_metrics
@@ -22,6 +24,9 @@ from scalelab.synthetic.histories import fill_histories
 from scalelab.synthetic.oracle import find_places
 
 __all__ = ["Synthetic"]
+
+# Bytes that a user takes in arrays of lengths, starts and ends and of the splits; and an item.
+_A_USER, _AN_ITEM = 96, 4
 
 Count = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -99,7 +104,12 @@ class Synthetic:
             )
 
     def generate(self, into: Path | None = None) -> Interactions:
-        """All histories, drawn on all cores; `into` is a folder for arrays larger than memory."""
+        """All histories, drawn on all cores; `into` is a folder for arrays larger than memory.
+
+        Raises SpecError where they would not fit into it.
+        """
+        if into is None:
+            self._check_memory(items=self._mean_length)
         lengths = self.lengths()
         offsets = new_array(len(lengths) + 1, np.int64, into and into / "offsets.npy")
         offsets[0] = 0
@@ -124,7 +134,8 @@ class Synthetic:
         )
 
     def lengths(self) -> np.ndarray:
-        """Lengths of all histories, int64, without an item being drawn."""
+        """Lengths of all histories, int64, without an item being drawn. Raises SpecError."""
+        self._check_memory()
         lengths = np.empty(self.num_users, dtype=np.int64)
         fill_lengths(lengths, self.data_seed, self.min_length, self._mean_length, self.max_length)
         return lengths
@@ -171,6 +182,17 @@ class Synthetic:
     @property
     def _mean_length(self) -> float:
         return self.num_interactions / self.num_users or self.mean_length
+
+    def _check_memory(self, items: float = 0.0) -> None:
+        """Raises SpecError where the users with so many items each do not fit into memory."""
+        needed, there = int((_A_USER + _AN_ITEM * items) * self.num_users), host_bytes()
+        if there is not None and needed > there:
+            what = f"histories of {items:g} items" if items else "lengths of histories"
+            raise SpecError(
+                f"{self.num_users} {what} take about {format_bytes(needed)}, and this machine has "
+                f"{format_bytes(there)}",
+                "lower data.num_users" + (" or data.mean_length" if items else ""),
+            )
 
     def _law(self) -> Law:
         # Ids say nothing of popularity: steps near the golden section spread ranks over them.

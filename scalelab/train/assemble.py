@@ -17,7 +17,6 @@ from scalelab.core.spec import ItemTableSpec, RunSpec
 from scalelab.datasets.ahead import ahead_targets
 from scalelab.datasets.clock import clock_of
 from scalelab.datasets.earlier import earlier_targets
-from scalelab.datasets.item_attributes import load_attributes
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.models.tables import making
@@ -25,6 +24,7 @@ from scalelab.models.users import num_users_are
 from scalelab.train.baselines import popularity_metrics
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator
+from scalelab.train.item_attributes import load_attributes
 from scalelab.train.optimizers.build import build_optimizers
 from scalelab.train.pretraining import attributes_of, check_pretraining, pretraining_of
 from scalelab.train.step import Parts

@@ -18,12 +18,12 @@ from scalelab.core.item_attributes import attributes_file
 from scalelab.core.spec import BatchSpec, RunSpec
 from scalelab.core.table_update import is_streamed
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.item_attributes import load_attributes
 from scalelab.models import PretrainingInput, is_pretrained
 from scalelab.models.one_order import deterministic_as_before
 from scalelab.train.data import Data
 from scalelab.train.divergence import LOOK_EVERY, must_be_finite
 from scalelab.train.fit import Fit
+from scalelab.train.item_attributes import load_attributes
 from scalelab.train.step import Announce, Parts, update_weights
 
 if TYPE_CHECKING:

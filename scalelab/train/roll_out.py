@@ -10,7 +10,7 @@ from scalelab.core.events import Phase
 from scalelab.train.precision import products_in
 from scalelab.train.trainer import Trainer
 
-__all__ = ["roll_out"]
+__all__ = ["nothing_to_feed_back", "roll_out"]
 
 
 def roll_out(trainer: Trainer) -> Iterator[tuple[str, dict[str, float]]]:
@@ -36,8 +36,13 @@ def roll_out(trainer: Trainer) -> Iterator[tuple[str, dict[str, float]]]:
 
 def _checked(items: np.ndarray) -> np.ndarray:
     if not items.all():
-        raise DataError(
-            "a step ahead has no item left to feed back: a user has seen all of them",
-            "set data.exclude_seen = false, or lower evaluate.steps_ahead",
-        )
+        raise nothing_to_feed_back()
     return items
+
+
+def nothing_to_feed_back() -> DataError:
+    """The error of a step that has no item left to rank first."""
+    return DataError(
+        "a step ahead has no item left to feed back: a user has seen all of them",
+        "set data.exclude_seen = false, or lower evaluate.steps_ahead",
+    )

@@ -3,11 +3,12 @@
 import logging
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import mkdtemp
 
 from scalelab.core.errors import DataError
 from scalelab.core.identity import fingerprint_of
+from scalelab.core.leftovers import temporary_folder
 from scalelab.core.spec import RunSpec
 from scalelab.train import checkpoint
 from scalelab.train.fit import Fit
@@ -59,19 +60,14 @@ def save_shared(folder: Path, parts: Parts, fit: Fit) -> None:
     """
     if folder.exists():
         return
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    except OSError as error:
-        _LOG.warning("cannot keep the pre-training for other runs: %s", error)
-        return
-    try:
-        checkpoint.save_state(
-            partial, parts.model, parts.optimizers, facts=fit.facts(), best_epoch=None
-        )
-        os.rename(partial, folder)
-    except (DataError, OSError) as error:
-        if not folder.is_dir():  # else another run was first, with the same weights
-            _LOG.warning("cannot keep the pre-training for other runs: %s", error)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            partial = stack.enter_context(temporary_folder(f"{folder.name}.", folder.parent))
+            checkpoint.save_state(
+                partial, parts.model, parts.optimizers, facts=fit.facts(), best_epoch=None
+            )
+            os.rename(partial, folder)
+        except (DataError, OSError) as error:
+            if not folder.is_dir():  # else another run was first, with the same weights
+                _LOG.warning("cannot keep the pre-training for other runs: %s", error)

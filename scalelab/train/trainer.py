@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from scalelab.batches.batch import Batch
 from scalelab.batches.loader import Loader
 from scalelab.batches.pretraining import PretrainingBatch
 from scalelab.core.events import Observer, Phase
+from scalelab.core.leftovers import temporary_folder
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import left_plateau
 from scalelab.datasets.ranking import TargetRanks
@@ -179,7 +179,7 @@ class Trainer:
         train = self.spec.train
         fit = Fit() if fit is None else fit
         with ExitStack() as stack:
-            folder = keep or Path(stack.enter_context(TemporaryDirectory(prefix="scalelab-")))
+            folder = keep or stack.enter_context(temporary_folder("scalelab-train-"))
             if keep is not None:
                 self._resume(fit, keep)
             if shared is not None and len(fit.pretraining) < self._pretraining_epochs:

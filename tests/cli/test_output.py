@@ -111,8 +111,16 @@ def test_recommend_takes_the_format_that_its_hint_names(monkeypatch: pytest.Monk
     assert taken["format"] == "csv"
 
 
-def test_what_is_larger_than_memory_is_one_line_and_no_fault_of_ours(scalelab: Callable) -> None:
-    done = scalelab("plan", "sasrec-synthetic", "--set", f"data.num_users={10**15}")
+def test_what_is_larger_than_memory_is_one_line_and_no_fault_of_ours(
+    scalelab: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ("plan", "sasrec-synthetic", "--set", f"data.num_users={10**15}")
+    done = scalelab(*args)
+    assert done.code == 2
+    assert "and this machine has" in done.err
+    # Where the system does not say how much memory there is.
+    monkeypatch.setattr("scalelab.synthetic.model.host_bytes", lambda: None)
+    done = scalelab(*args)
     assert done.code == 1
     assert "out of memory: Unable to allocate" in done.err
     assert "more memory than this machine has" in done.err

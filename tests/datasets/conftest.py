@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 from scalelab.datasets.interactions import Interactions
 
 # user, item, time, in file order: users interleaved, times out of order, one tie (user 7: 30, 10).
-# Times above ten cannot be taken for ratings.
-ROWS = [(7, 20, 25), (3, 30, 21), (7, 30, 22), (7, 10, 22), (3, 10, 24), (5, 40, 23), (3, 40, 29)]
+# Numbers that are no clock times can be taken for counts.
+NOON = 1_600_000_000
+ROWS = [
+    (7, 20, NOON + 5),
+    (3, 30, NOON + 1),
+    (7, 30, NOON + 2),
+    (7, 10, NOON + 2),
+    (3, 10, NOON + 4),
+    (5, 40, NOON + 3),
+    (3, 40, NOON + 9),
+]
 HISTORIES = {3: [30, 10, 40], 5: [40], 7: [30, 10, 20]}
 
 

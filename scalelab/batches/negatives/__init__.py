@@ -13,9 +13,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from scalelab.batches._kernels import count_items
+from scalelab.core.errors import DataError
 from scalelab.datasets.clock import Clock
 
-__all__ = ["Catalog", "Draw", "Places", "Source"]
+__all__ = ["Catalog", "Draw", "Places", "Source", "nothing_left"]
 
 
 class Catalog(NamedTuple):
@@ -80,3 +81,11 @@ class Source(Protocol):
         Raises DataError where rejection would leave some user nothing to draw.
         """
         ...
+
+
+def nothing_left(user: int, wanted: int) -> DataError:
+    """The error of a source that rejects, where a user has all that it draws from."""
+    return DataError(
+        f"user {user} has all {wanted} items that negatives come from, so none is left",
+        "set negatives.reject = false, or use a data set with more items",
+    )

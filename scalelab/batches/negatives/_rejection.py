@@ -3,8 +3,7 @@
 import numpy as np
 from numba import njit
 
-from scalelab.batches.negatives import Catalog
-from scalelab.core.errors import DataError
+from scalelab.batches.negatives import Catalog, nothing_left
 
 __all__ = ["MAX_TRIES", "check_something_left", "clear_owned", "is_owned", "mark_owned"]
 
@@ -41,7 +40,4 @@ def check_something_left(catalog: Catalog, drawable: np.ndarray) -> None:
     for user in np.flatnonzero(catalog.ends - catalog.starts >= wanted):
         history = np.unique(catalog.items[catalog.starts[user] : catalog.ends[user]])
         if np.count_nonzero(drawable[history]) == wanted:
-            raise DataError(
-                f"user {user} has all {wanted} items that negatives come from, so none is left",
-                "set negatives.reject = false, or use a data set with more items",
-            )
+            raise nothing_left(int(user), int(wanted))

@@ -9,7 +9,7 @@ from scalelab.core.errors import DataError
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import identifier, literal, shown
 from scalelab.datasets.readers._ids import MISSING
-from scalelab.datasets.readers._table_formats import TableFormat
+from scalelab.datasets.readers._table_formats import OTHER_READERS, SEPARATED, TableFormat
 from scalelab.datasets.readers._time_formats import CANDIDATES
 from scalelab.datasets.readers._time_units import SCALES, clock_range
 
@@ -17,6 +17,7 @@ __all__ = [
     "ORDER",
     "check_columns",
     "choose",
+    "refuse_finer_times",
     "refuse_hidden_times",
     "refuse_joined_items",
     "session_instead",
@@ -27,21 +28,24 @@ ORDER = "order"
 _USUAL = {
     "user": """user user_id userid uid user_idx user_name username reviewerid reviewer_id
         customer_id customerid visitorid visitor_id member_id memberid account_id client_id
-        person_id session session_id sessionid""",
+        person_id msno session session_id sessionid""",
     "item": """item item_id itemid iid item_idx movieid movie_id product_id productid aid
         parent_asin asin article_id articleid business_id gmap_id venueid venue_id track_id trackid
         song_id songid app_id appid video_id videoid book_id bookid isbn sku product movie game_id
         recipe_id items item_ids item_list news_id newsid poi_id poi location_id content_id
-        anime_id""",
+        anime_id stockcode stock_code click_article_id adgroup_id artist_id artistid""",
     "time": """ts timestamp time datetime unixreviewtime unix_review_time event_time eventtime
-        event_timestamp event_ts time_stamp timestamp_ms t_dat last_watch_dt utctimestamp
+        event_timestamp event_ts time_stamp timestamp_ms time_ms t_dat last_watch_dt utctimestamp
         utc_timestamp unix_timestamp unixtime date date_added reviewtime review_time review_date
         last_interaction interaction_time created_at createdat click_time purchase_date order_date
-        rating_timestamp""",
+        rating_timestamp transaction_dt transaction_date impression_time click_timestamp
+        invoicedate invoice_date""",
 }
 _PLURALS = ("items", "item_ids", "item_list")
 _SESSIONS = ("session", "session_id", "sessionid")
 _WORDS = ("time", "date", "stamp")
+# What stands in a first line that is an interaction: numbers and dates.
+_VALUE = re.compile(r"[0-9]+\.?[0-9]*$|[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def check_columns(found: list[str], wanted: dict[str, str], source: Location) -> None:
@@ -81,14 +85,16 @@ def choose(
                     f"{source} has no header, so its {option} needs a place",
                     f"set data.{option} to a place from 1 to {len(found)}",
                 )
-            if any(name.replace(".", "", 1).isdigit() for name in found):
+            if any(_VALUE.match(name) for name in found):
+                other = OTHER_READERS.get(source.format)
                 raise DataError(
                     f"{source} has no column called {option!r}; its first line seems not to be "
                     f"a header: {columns}",
-                    "set data.header = false and data.user, data.item, data.time to places from 1",
+                    "set data.header = false and data.user, data.item, data.time to places from 1"
+                    + (f"; or {other}" if other else ""),
                 )
             hint = f"set data.{option} to one of: {columns}"
-            if source.format in (".csv", ".tsv"):
+            if source.format in SEPARATED:
                 hint += "; or data.header = false and places, if the first line is an interaction"
             raise DataError(f"{source} has no column called {option!r}", hint)
     for option, name in chosen.items():
@@ -100,12 +106,24 @@ def choose(
 
 
 def refuse_joined_items(
-    connection: duckdb.DuckDBPyConnection, table: TableFormat, item: str, source: Location
+    connection: duckdb.DuckDBPyConnection,
+    table: TableFormat,
+    item: str,
+    *,
+    source: Location,
+    requested: bool,
 ) -> None:
-    """Raises DataError where a column whose name is a plural holds several items in one text."""
-    if _plain(item) not in _PLURALS:
-        return
+    """Raises DataError where a column of items holds several in one text.
+
+    Where its name is a plural, most values of several words show it, unless it is requested; in any
+    other column, words that all have a digit and are not of one number.
+    """
     text = f"trim(CAST({identifier(item)} AS VARCHAR))"
+    if _plain(item) not in _PLURALS:
+        _refuse_joined_ids(connection, table, text=text, item=item, source=source)
+        return
+    if requested:
+        return
     [(rows, joined, example)] = connection.execute(
         f"SELECT count(*), count(*) FILTER (joined), min(v) FILTER (joined) FROM (SELECT {text} AS "
         f"v, regexp_matches(v, '[ ,;|]') AND v NOT LIKE '[%' AS joined "
@@ -117,6 +135,33 @@ def refuse_joined_items(
             f"{shown(example)!r}",
             f'write them as JSON lists, or set data.item = "{item}" if each is one item',
         )
+
+
+def _refuse_joined_ids(
+    connection: duckdb.DuckDBPyConnection,
+    table: TableFormat,
+    *,
+    text: str,
+    item: str,
+    source: Location,
+) -> None:
+    is_joined = "v NOT LIKE '[%' AND regexp_matches(v, '[0-9][^ ,;|]*[ ,;|]+[^ ,;|]*[0-9]')"
+    query = (
+        f"SELECT count(*), count(*) FILTER ({is_joined}), min(v) FILTER ({is_joined}), "
+        f"count(DISTINCT len(regexp_split_to_array(v, '[ ,;|]+'))) FILTER ({is_joined}), "
+        f"count(*) FILTER ({is_joined} AND regexp_matches(v, '(^|[ ,;|])[^ ,;|0-9]+([ ,;|]|$)')) "
+        f"FROM (SELECT {text} AS v FROM {table.scan} {{limit}})"
+    )
+    for limit in ("LIMIT 1000", ""):  # a few rows spare the others in most files
+        query_of = query.replace("{limit}", limit)
+        [(rows, joined, example, lengths, words)] = connection.execute(query_of).fetchall()
+        if 2 * joined <= rows or lengths < 2 or words:
+            return
+    raise DataError(
+        f"{source}: {joined} of {rows} values of {item!r} seem to hold several items, such as "
+        f"{shown(example)!r}",
+        'write them as JSON lists; lines of a user and items have data.reader = "sequences"',
+    )
 
 
 def session_instead(
@@ -160,6 +205,31 @@ def refuse_hidden_times(
             f"{source}: no column is called a time as usual, but one could be: {names}",
             f'set data.time to a column, or data.time = "{ORDER}" if the file is in order of time',
         )
+
+
+def refuse_finer_times(
+    connection: duckdb.DuckDBPyConnection,
+    table: TableFormat,
+    chosen: dict[str, str],
+    source: Location,
+) -> None:
+    """Raises DataError where the chosen times are days, and another column has the time of day."""
+    for name in table.names:
+        if name in chosen.values() or not any(word in name.lower() for word in _WORDS):
+            continue
+        text = f"trim(CAST({identifier(name)} AS VARCHAR))"
+        number = f"TRY_CAST({text} AS DOUBLE)"
+        (earliest, _) = clock_range("s")
+        [(rows, finer)] = connection.execute(
+            f"SELECT count(*), count(*) FILTER (regexp_matches({text}, '[0-9]:[0-9]{{2}}') OR "
+            f"({number} >= {earliest} AND {number} % 86400 <> 0)) FROM {table.scan}"
+        ).fetchall()
+        if 2 * finer > rows and _reads_as_time(connection, table, name):
+            raise DataError(
+                f"{source}: the usual column {chosen['time']!r} holds days, and {name!r} seems to "
+                "hold the time of day as well",
+                f'set data.time = "{name}", or data.time = "{chosen["time"]}" if days are meant',
+            )
 
 
 def _reads_as_time(connection: duckdb.DuckDBPyConnection, table: TableFormat, name: str) -> bool:

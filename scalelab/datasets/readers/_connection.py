@@ -5,7 +5,6 @@ It spills to disk when memory runs short, and its errors become one clear line.
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +13,26 @@ from typing import Any
 import duckdb
 
 from scalelab.core.errors import DataError
+from scalelab.core.leftovers import temporary_folder
 
 __all__ = ["check_condition", "chunks_of", "identifier", "literal", "one", "shown", "workspace"]
 
 _ROWS_PER_CHUNK = 1_000_000
 _MEMORY_LIMIT = "1200MB"
 # What DuckDB says after its first line that helps to find the place in the file.
-_PLACES = ("Original Line", "Expected Number of Columns", "Column with name", "Error when")
+_PLACES = (
+    "Original Line",
+    "Expected Number of Columns",
+    "Column with name",
+    "Error when",
+    "Value with unterminated quote",
+)
 _HINTS = (
     ("unicode", 'set data.encoding, such as "latin-1" or "utf-16"'),
+    (
+        "unterminated quote",
+        'fix this line; the reader "table" takes data.quote = "" where quotation marks are text',
+    ),
     ("CSV Error", "fix or remove this line; files put together keep one header"),
 )
 
@@ -36,10 +46,10 @@ def workspace(
     No statement in it can open another file, load an extension or change a setting, whatever
     data.where says. Its time zone is UTC, whatever the machine's. Raises DataError.
     """
-    with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
+    with temporary_folder("scalelab-spill-", spill) as folder:
         settings = {
             "memory_limit": _MEMORY_LIMIT,
-            "temp_directory": folder,
+            "temp_directory": str(folder),
             "threads": str(min(4, os.cpu_count() or 1)),
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",

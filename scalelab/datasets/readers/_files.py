@@ -2,7 +2,6 @@
 
 import codecs
 import gzip
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from scalelab.core.errors import DataError
+from scalelab.core.leftovers import temporary_folder
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import literal, workspace
 from scalelab.datasets.readers._sizes import check_rows, check_text
@@ -54,13 +54,13 @@ def opened(
     pattern. Raises DataError for an empty file, an unknown encoding, text that is not in it, and a
     file that unpacks to an absurd size.
     """
-    with tempfile.TemporaryDirectory(prefix="scalelab-", dir=spill) as folder:
+    with temporary_folder("scalelab-read-", spill) as folder:
         is_text = source.format not in (".parquet", ".pq")
         if is_text:
             for part in source.parts:
                 check_text(part, source.format, not _is_utf8(encoding))
         paths = [
-            _readable(part, Path(folder) / str(number), source.format, encoding if is_text else "")
+            _readable(part, folder / str(number), source.format, encoding if is_text else "")
             for number, part in enumerate(source.parts)
         ]
         with workspace(source, paths, spill) as connection:

@@ -82,40 +82,89 @@ def _of_text(
 ) -> tuple[str, bool]:
     number = f"TRY_CAST({text} AS BIGINT)"
     canonical = f"{number} >= 0 AND CAST({number} AS VARCHAR) = {text}"
-    rows, numbers = one(connection, f"SELECT count(*), count(*) FILTER ({canonical}) FROM source")
-    if numbers == rows:
-        return f"CAST({text} AS BIGINT)", False
     missing = f"({text} IS NULL OR {text} IN ({', '.join(map(repr, MISSING))}))"
-    (none,) = one(connection, f"SELECT count(*) FILTER ({missing}) FROM source")
-    if numbers + none == rows:
-        return f"CASE WHEN {missing} THEN NULL ELSE {number} END", False
+    if _holds_at_the_start(connection, f"{missing} OR {canonical}"):
+        rows, numbers, none = one(
+            connection,
+            f"SELECT count(*), count(*) FILTER ({canonical}), count(*) FILTER ({missing}) "
+            "FROM source",
+        )
+        if numbers == rows:
+            return f"CAST({text} AS BIGINT)", False
+        if numbers + none == rows:
+            return f"CASE WHEN {missing} THEN NULL ELSE {number} END", False
     _refuse_objects(connection, text, source, what)
-    bare = f"trim({text}, '{_AT_THE_ENDS}')"
-    value = f"CASE WHEN {bare} IN ({', '.join(map(repr, MISSING))}) THEN NULL ELSE {bare} END"
+    value, not_ascii = _without_blanks(connection, text, missing)
+    whole = _as_whole(connection, value, source, what)
+    if whole is not None:
+        return whole
+    if not_ascii:
+        _refuse_alike(connection, value, source, what)
+    return value, True
+
+
+def _holds_at_the_start(connection: duckdb.DuckDBPyConnection, condition: str) -> bool:
+    """Whether it holds for the first rows: where not, no look at all of them is needed."""
+    query = f"SELECT count(*) FILTER (NOT coalesce({condition}, false))"
+    return one(connection, f"{query} FROM (SELECT * FROM source LIMIT 1000)")[0] == 0
+
+
+def _without_blanks(
+    connection: duckdb.DuckDBPyConnection, text: str, missing: str
+) -> tuple[str, bool]:
+    """The SQL of ids without what stands around them, NULL where missing, and whether any has
+    other characters than ASCII. To trim all of them takes longer than to read them."""
+    is_other = f"strlen({text}) <> length({text})"
+    blanks = "(' ', '\t', '\r')"
+    around = f"{text}[1] IN {blanks} OR {text}[-1] IN {blanks}"
+    others, blank, none = one(
+        connection,
+        f"SELECT count(*) FILTER ({is_other}), count(*) FILTER ({around}), "
+        f"count(*) FILTER ({missing}) FROM source",
+    )
+    whole = f"trim({text}, '{_AT_THE_ENDS}')"
+    if others and not blank:
+        (blank,) = one(
+            connection, f"SELECT count(*) FILTER ({is_other} AND {whole} <> {text}) FROM source"
+        )
+    bare = text
+    if blank:
+        bare = f"trim({text}, ' \t\r')"
+        bare = f"CASE WHEN {is_other} THEN {whole} ELSE {bare} END" if others else bare
+    if blank or none:
+        names = ", ".join(map(repr, MISSING))
+        bare = f"CASE WHEN {bare} IN ({names}) THEN NULL ELSE {bare} END"
+    return bare, bool(others)
+
+
+def _as_whole(
+    connection: duckdb.DuckDBPyConnection, value: str, source: Location, what: str
+) -> tuple[str, bool] | None:
+    """The SQL of ids that are whole numbers throughout, and whether they stay text; else None."""
+    if not _holds_at_the_start(
+        connection, f"{value} IS NULL OR regexp_full_match({value}, '{_NUMBER}')"
+    ):
+        return None
     real = f"TRY_CAST({value} AS DOUBLE)"
     is_float = f"regexp_matches({value}, '[.eE]')"
     rounded = f"({is_float} AND abs({real}) >= {2**53})"
     fraction = f"{real} <> trunc({real}) OR regexp_matches({value}, '[eE]') OR {rounded}"
-    rows, numbers, whole, bad, negative, long, not_ascii = one(
+    rows, numbers, whole, bad, negative, long = one(
         connection,
         f"SELECT count({value}), count(*) FILTER (regexp_full_match({value}, '{_NUMBER}')), "
         f"count(*) FILTER (regexp_full_match({value}, '{_WHOLE}')), "
         f"count(*) FILTER ({fraction}), count(*) FILTER ({value} LIKE '-%'), "
-        f"count(*) FILTER (TRY_CAST({value} AS BIGINT) IS NULL AND {value} IS NOT NULL), "
-        f"count(*) FILTER (strlen({value}) <> length({value})) FROM source",
+        f"count(*) FILTER (TRY_CAST({value} AS BIGINT) IS NULL AND {value} IS NOT NULL) "
+        "FROM source",
     )
     if rows == numbers and bad:
         _refuse_numbers(
             source, what=what, bad=bad, connection=connection, value=value, is_bad=fraction
         )
-    if rows == whole:
-        plain = f"regexp_replace({value}, '\\.0*$', '')"
-        if negative or long:
-            return plain, True
-        return f"CAST({plain} AS BIGINT)", False
-    if not_ascii:
-        _refuse_alike(connection, value, source, what)
-    return value, True
+    if rows != whole:
+        return None
+    plain = f"regexp_replace({value}, '\\.0*$', '')"
+    return (plain, True) if negative or long else (f"CAST({plain} AS BIGINT)", False)
 
 
 def _refuse_alike(
@@ -142,7 +191,7 @@ def _refuse_objects(
     connection: duckdb.DuckDBPyConnection, text: str, source: Location, what: str
 ) -> None:
     """JSON objects and lists are not ids, nor is a text over several lines."""
-    is_object = f"{text} SIMILAR TO '[{{\\[].*' AND json_valid({text})"
+    is_object = f"{text}[1] IN ('{{', '[') AND json_valid({text})"
     objects, broken = one(
         connection,
         f"SELECT count(*) FILTER ({is_object}), count(*) FILTER (contains({text}, '\n')) "

@@ -116,6 +116,11 @@ def _check_header(
         f"SELECT count(*), min(r) FROM given "
         f"WHERE CAST(u AS VARCHAR) = {user} AND CAST(i AS VARCHAR) = {item}",
     )
+    if row == 1:
+        raise DataError(
+            f"{source}: the header is not the first line, or stands there twice",
+            "remove blank lines before it, and keep one",
+        )
     if count:
         raise DataError(
             f"{source}: {count} rows repeat the header, the first is row {row}",

@@ -17,9 +17,17 @@ from scalelab.datasets.readers._connection import literal, shown
 from scalelab.datasets.readers._files import Files, first_lines
 from scalelab.datasets.readers._parquet import refuse_zoned_nanoseconds, written_names
 
-__all__ = ["FORMATS", "TableFormat", "refuse_rounded", "table_format"]
+__all__ = ["FORMATS", "OTHER_READERS", "SEPARATED", "TableFormat", "refuse_rounded", "table_format"]
 
-FORMATS = (".parquet", ".pq", ".csv", ".tsv", ".jsonl", ".ndjson", ".json")
+SEPARATED = (".csv", ".tsv", ".txt", ".dat", ".data")
+FORMATS = (".parquet", ".pq", ".jsonl", ".ndjson", ".json", *SEPARATED)
+# Which readers read such files where they are no tables with names of columns.
+OTHER_READERS = {
+    ".txt": 'data.reader = "lines" or "sequences"',
+    ".dat": 'data.reader = "movielens" or "lines"',
+    ".data": 'data.reader = "movielens" or "lines"',
+    ".inter": 'data.reader = "recbole"',
+}
 _DELIMITERS = (",", "\t", ";", "|")
 _LONGEST_OBJECT = 100_000_000
 
@@ -58,7 +66,7 @@ def table_format(
     first = [first_lines(connection, path, 20) for path in files.paths]
     if not all(first):
         raise DataError(f"{source} holds no interactions", "check the file")
-    if files.format in (".csv", ".tsv"):
+    if files.format in SEPARATED:
         return _csv(files, first=first, source=source, header=header, quote=quote)
     return _json(connection, files, first[0][0], source)
 
@@ -66,15 +74,23 @@ def table_format(
 def _csv(
     files: Files, *, first: list[list[str]], source: object, header: bool, quote: str
 ) -> TableFormat:
+    for path, lines in zip(files.paths, first, strict=True):
+        if re.fullmatch("sep=.", lines[0].strip()):
+            raise DataError(
+                f"{source}: {path.name} begins with {shown(lines[0])!r}, which names no columns",
+                "remove this line",
+            )
     tabs = files.format == ".tsv" and "\t" in first[0][0]
     delimiter = "\t" if tabs else _delimiter(first[0][0])
     style = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     [cells] = csv.reader(first[0][:1], delimiter=delimiter, quotechar=quote or None, quoting=style)
     if len(cells) == 1:
+        other = OTHER_READERS.get(files.format)
         raise DataError(
             f"{source}: no comma, tab, semicolon or | separates columns in the first line: "
             f"{shown(first[0][0])!r}",
-            "separate columns by one of these, and remove what stands before the header",
+            (f"set {other}; or " if other else "")
+            + "separate columns by one of these, and remove what stands before the header",
         )
     for path, lines in zip(files.paths, first, strict=True):
         if header and lines[0] != first[0][0]:
@@ -157,6 +173,11 @@ def _json(
         raise DataError(
             f"{source} holds Python literals, not JSON: its first line is {shown(line)}",
             "write each line anew with json.dumps(ast.literal_eval(line)) in Python",
+        )
+    if line.strip() in ("{", "{}") or re.match(r'\s*\{\s*"[^"]*"\s*:\s*[\[{]?\s*$', line):
+        raise DataError(
+            f"{source}: an object of JSON goes over several lines: it begins with {shown(line)!r}",
+            "write one object per line, as pandas does with to_json(orient='records', lines=True)",
         )
     kind = "array" if line.lstrip().startswith("[") else "newline_delimited"
     shape = (

@@ -17,15 +17,16 @@ from scalelab.datasets.readers._time_units import (
     unit_of,
 )
 
-__all__ = ["DECIMAL", "of_floats", "of_integers", "of_numbers"]
+__all__ = ["DECIMAL", "UNKNOWN", "of_floats", "of_integers", "of_numbers"]
 
 DECIMAL = "DECIMAL(38, 12)"
+UNKNOWN = "numbers of no known unit"
 _NUMBERS = {
     "s": "seconds since 1970",
     "ms": "milliseconds since 1970",
     "us": "microseconds since 1970",
     "ns": "nanoseconds since 1970",
-    "": "numbers of no known unit",
+    "": UNKNOWN,
 }
 
 # 1990 to 2035 in the days of spreadsheets, and the day on which 1970 begins.
@@ -166,7 +167,7 @@ def of_numbers(connection: duckdb.DuckDBPyConnection, text: str, source: Locatio
             'scale them, or set data.time = "order" if the file is in order of time',
         )
     nanos = f"{whole} * {scale} + CAST({rest} * {scale} AS HUGEINT)"
-    read_as = _NUMBERS[unit] if unit else f"{_NUMBERS['']}, taken as seconds"
+    read_as = _NUMBERS[unit] if unit else f"{UNKNOWN}, taken as seconds"
     return coarsest(connection, nanos, source, read_as)
 
 

@@ -1,5 +1,7 @@
 """Decide from all values of a time column what they mean, and round nothing away."""
 
+import re
+
 import duckdb
 
 from scalelab.core.errors import DataError
@@ -28,6 +30,12 @@ def time_expression(
     if timed < count and kind != "VARCHAR":
         raise DataError(f"{source}: {count - timed} of {count} rows have no time", "drop them")
     if time_format:
+        if not re.search("%-?[djDcxGs]", time_format):
+            raise DataError(
+                f"data.time_format = {shown(time_format)!r} states no day, so that all times would "
+                "be of one",
+                "write date and time into one column, or set data.time to that of the date",
+            )
         return _of_text(connection, source, [stated(time_format)])
     if kind in _INTEGERS:
         return of_integers(connection, "t", source)

@@ -1,5 +1,7 @@
 """Cut the lines of a text file into words, and refuse lines whose words are something else."""
 
+import re
+
 import duckdb
 
 from scalelab.core.errors import DataError
@@ -7,7 +9,10 @@ from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import one, shown
 from scalelab.datasets.readers._files import Files
 
-__all__ = ["cut_into_words"]
+__all__ = ["PLACES_HINT", "cut_into_words"]
+
+# What to do with a file of columns that have no names.
+PLACES_HINT = "data.user, data.item, data.time to places from 1"
 
 _COMMENTS = ("#", "%", "//")
 
@@ -20,6 +25,7 @@ def cut_into_words(connection: duckdb.DuckDBPyConnection, files: Files, source: 
         "WHERE trim(line, ' \t\r') <> ''"
     )
     _refuse_comment(connection, source)
+    _refuse_columns(connection, source)
     _refuse_joined(connection, source)
 
 
@@ -34,6 +40,22 @@ def _refuse_comment(connection: duckdb.DuckDBPyConnection, source: Location) -> 
     if first and comments < rows:
         raise DataError(
             f"{source}: the first line seems to be a comment: {shown(line)!r}", "remove it"
+        )
+
+
+def _refuse_columns(connection: duckdb.DuckDBPyConnection, source: Location) -> None:
+    """Tabs between columns of which some hold blanks would make a word of each part of a date."""
+    fields = "len(string_split(trim(line, ' \r'), '\t'))"
+    fewest, most, blanks, line = one(
+        connection,
+        f"SELECT coalesce(min({fields}), 0), max({fields}), bool_or(len(words) > {fields}), "
+        f"min_by(line, n) FILTER (len(words) > {fields}) FROM words",
+    )
+    # Of two columns the second may hold all items of a user.
+    if fewest == most > 2 and blanks:
+        raise DataError(
+            f"{source} has {most} columns between tabs, and some hold blanks: {shown(line)!r}",
+            f'set data.reader = "table", data.header = false and {PLACES_HINT}',
         )
 
 
@@ -52,5 +74,18 @@ def _refuse_joined(connection: duckdb.DuckDBPyConnection, source: Location) -> N
         if 2 * joined > rows:
             raise DataError(
                 f"{source}: {joined} of {rows} lines have {what} in their words: {shown(line)!r}",
-                "separate user, items and time by blanks or tabs; read a table of columns as .csv",
+                _hint(line),
             )
+
+
+def _hint(line: str) -> str:
+    if re.search("[0-9]+,[0-9],[0-9]{4}-[0-9]{2}-[0-9]{2}$", line):
+        # Netflix: a line `1:` stands before the ratings of item 1.
+        return (
+            "write lines of user, item, rating and date, as with: awk -F, -v OFS=, "
+            "'/:$/ {item = $1 + 0; next} {print $1, item, $2, $3}' FILE"
+        )
+    return (
+        "separate user, items and time by blanks or tabs; a table of columns is read with "
+        f'data.reader = "table", and without a header with data.header = false: {PLACES_HINT}'
+    )

@@ -15,15 +15,13 @@ from scalelab.datasets.readers._connection import one, shown
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
-from scalelab.datasets.readers._time_units import unit_of
-from scalelab.datasets.readers._words import cut_into_words
+from scalelab.datasets.readers._time_numbers import UNKNOWN
+from scalelab.datasets.readers._words import PLACES_HINT, cut_into_words
 
 __all__ = ["Lines"]
 
 # The places of user, item and time from 1, by the number of words in a line.
 _PLACES = {2: (1, 2, 0), 3: (1, 2, 3), 4: (1, 2, 4)}
-# Ratings go up to ten as a rule; times do not, but for positions in short histories.
-_RATING = 10
 _USERS = ("user", "uid", "session", "customer", "reviewer", "visitor")
 _ITEMS = ("item", "iid", "movie", "product", "article", "asin", "track", "song", "book", "business")
 _FORMATS = "`user item`, `user item time` or `user item rating time`"
@@ -33,10 +31,17 @@ _FORMATS = "`user item`, `user item time` or `user item rating time`"
 class Lines:
     """`user item`, `user item time` or `user item rating time`, the format of SASRec's files.
 
-    `time` is the place of the time from 1, 0 takes it by the number of words; "order" takes the
-    order of the file. `time_format` and `encoding` are those of the reader `table`.
+    `user`, `item` and `time` are places from 1, which lines of other words need; 0 takes them by
+    the number of words, and a `time` of "order" the order of the file. `time_format` and `encoding`
+    are those of the reader `table`.
     """
 
+    user: Annotated[
+        int, Field(ge=0, description="word that is the user, from 1; 0: by their number")
+    ] = 0
+    item: Annotated[
+        int, Field(ge=0, description="word that is the item, from 1; 0: by their number")
+    ] = 0
     time: Annotated[
         str | int,
         Field(
@@ -53,11 +58,6 @@ class Lines:
             (rows, width) = one(connection, "SELECT count(*), mode(len(words)) FROM words")
             if not rows:
                 raise DataError(f"{source} holds no interactions", "check the file")
-            if width not in _PLACES:
-                raise DataError(
-                    f"{source}: lines of {width} words cannot be read as interactions",
-                    f'it reads {_FORMATS}; data.reader = "sequences" reads one user per line',
-                )
             odd = connection.execute(
                 f"SELECT line, n FROM words WHERE len(words) <> {width} ORDER BY n LIMIT 1"
             ).fetchall()
@@ -67,12 +67,9 @@ class Lines:
                     f"{source}: row {row} should have {width} words like others: {shown(line)!r}",
                     "fix or remove this line",
                 )
-            user, item, time = _PLACES[width]
+            user, item, time = self._places(width, source)
             _check_header(connection, source)
-            time = self._time(time, width)
-            if time and str(self.time) == "0":
-                _check_rating(connection, source, time)
-            return read_rows(
+            found = read_rows(
                 connection,
                 f"SELECT words[{user}] AS u, words[{item}] AS i, "
                 f"{f'words[{time}]' if time else NO_TIME} AS t FROM words",
@@ -82,23 +79,48 @@ class Lines:
                 has_time=bool(time),
                 time_format=self.time_format,
             )
+            if str(self.time) == "0" and found.times_read_as.startswith(UNKNOWN):
+                _refuse_rating(connection, source, time)
+            return found
 
-    def _time(self, usual: int, width: int) -> int:
-        place = str(self.time)
-        if place == "order":
-            return 0
-        if not place.isdigit() or int(place) > width:
-            raise DataError(f"data.time = {place!r} is not a place in a line of {width} words",
-                            'write a place from 1, or "order"')  # fmt: skip
-        return int(place) or usual
+    def _places(self, width: int, source: Location) -> tuple[int, int, int]:
+        """The places of user, item and time, 0 where the order of the file is the time."""
+        stated = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
+        for role, place in stated.items():
+            if place == "order" and role == "time":
+                continue
+            if not place.isdigit() or int(place) > width:
+                raise DataError(
+                    f"data.{role} = {place!r} is not a place in a line of {width} words",
+                    "write a place from 1" + (', or "order"' if role == "time" else ""),
+                )
+        usual = _PLACES.get(width)
+        missing = [role for role, place in stated.items() if place == "0"]
+        # Whoever names one column of many has looked at them; the time is not guessed then.
+        if missing and (usual is None or (usual[2] and len(missing) < 3 and "time" in missing)):
+            raise DataError(
+                f"{source}: in lines of {width} words, {', '.join(missing)} cannot be known",
+                f'set {PLACES_HINT}, or data.time = "order"; it reads {_FORMATS} without; '
+                'data.reader = "sequences" reads one user per line',
+            )
+        user, item, time = (
+            0 if place == "order" else int(place) or (usual or (0, 0, 0))[at]
+            for at, place in enumerate(stated.values())
+        )
+        if len({user, item, time}) < 3:
+            raise DataError(
+                f"{source}: user, item and time would be words {user}, {item} and {time}",
+                f"set {PLACES_HINT}, each another one",
+            )
+        return user, item, time
 
 
 def _check_header(connection: duckdb.DuckDBPyConnection, source: Location) -> None:
     """A first line of names would be an interaction of a user called user."""
     number = r"'-?[0-9.]+'"
-    (first, rows, others) = one(
+    (first, line, rows, others) = one(
         connection,
-        "SELECT min_by(words, n), count(*), "
+        "SELECT min_by(words, n), min_by(line, n), count(*), "
         "count(*) FILTER (n > (SELECT min(n) FROM words) AND NOT "
         f"(regexp_full_match(words[1], {number}) AND regexp_full_match(words[2], {number}))) "
         "FROM words",
@@ -110,30 +132,18 @@ def _check_header(connection: duckdb.DuckDBPyConnection, source: Location) -> No
     if (named or differs) and not any(re.search("[0-9]", word) for word in first[:2]):
         raise DataError(
             f"{source}: the first line seems to be a header: {shown(' '.join(first))!r}",
-            'remove it, or read the file with data.reader = "table" as .csv or .tsv',
+            'set data.reader = "table"' if re.search("[\t,;|]", line) else "remove it",
         )
 
 
-def _check_rating(connection: duckdb.DuckDBPyConnection, source: Location, time: int) -> None:
-    """Small numbers may be ratings, and equal ones counts; either would sort each history."""
-    value = f"TRY_CAST(words[{time}] AS DOUBLE)"
-    (small, known, rows, lowest, highest, pairs) = one(
-        connection,
-        f"SELECT count(*) FILTER ({value} BETWEEN -{_RATING} AND {_RATING}), count({value}), "
-        f"count(*), min({value}), max({value}), count(DISTINCT (words[1], {value})) FROM words",
-    )
+def _refuse_rating(connection: duckdb.DuckDBPyConnection, source: Location, time: int) -> None:
+    """Numbers that are no times of a clock may be ratings or counts, which sort no history."""
+    value = f"CAST(words[{time}] AS DOUBLE)"
+    lowest, highest = one(connection, f"SELECT min({value}), max({value}) FROM words")
     hint = f'set data.time = {time} if it is the time, or data.time = "order"'
     hint = hint if time == 3 else f"set data.time = 3 if word 3 is the time; {hint}"
-    if small == known == rows:
-        raise DataError(
-            f"{source}: word {time} of each line may be a rating, not a time: no value is above "
-            f"{_RATING}",
-            hint,
-        )
-    if known == rows and unit_of(lowest, highest) == "" and 4 * (rows - pairs) >= rows:
-        raise DataError(
-            f"{source}: word {time} of each line may be a rating or a count, not a time: from "
-            f"{lowest:.10g} to {highest:.10g}, and {rows - pairs} of {rows} occur before in the "
-            "same user",
-            hint,
-        )
+    raise DataError(
+        f"{source}: word {time} of each line may be a rating or a count, not a time: its values "
+        f"are numbers from {lowest:.10g} to {highest:.10g}",
+        hint,
+    )

@@ -47,9 +47,7 @@ class Movielens:
             if delimiter is None:
                 raise DataError(
                     f"{source} is not a MovieLens ratings file: its first line is {shown(first)!r}",
-                    'set data.reader = "lines"'
-                    if len(first.split()) in (2, 3, 4)
-                    else "expected user::item::rating::time, or the same with tabs or commas",
+                    _other_reader(first),
                 )
             cells = [cell.strip(' "').lower() for cell in first.split(delimiter)]
             if _DATE.match(cells[1]):
@@ -62,7 +60,7 @@ class Movielens:
             if header and any(cells[n] not in usual for n, usual in enumerate(_HEADERS)):
                 raise DataError(
                     f"{source}: the header {shown(first)!r} is not that of MovieLens",
-                    "expected userId,movieId,rating,timestamp; else set data.reader = table",
+                    'expected userId,movieId,rating,timestamp; else set data.reader = "table"',
                 )
             written = first.split(delimiter) if header else [f"column {n}" for n in range(1, 5)]
             names = [written[place].strip(' "') for place in (0, 1, 3)]
@@ -82,3 +80,16 @@ class Movielens:
                 stage=True,
                 time_format=self.time_format,
             )
+
+
+def _other_reader(line: str) -> str:
+    """Which reader may read a file that begins with this line."""
+    cells = max((line.split(mark) for mark in "\t,;|"), key=len)
+    if len(cells) > 1:
+        hint = 'set data.reader = "table"'
+        if any(_NUMBER.fullmatch(cell.strip(' "')) for cell in cells):
+            hint += ", data.header = false and data.user, data.item, data.time to places from 1"
+        return hint
+    if len(line.split()) > 1:
+        return 'set data.reader = "lines"'
+    return "expected user::item::rating::time, or the same with tabs or commas"

@@ -70,6 +70,13 @@ class Recbole:
             for name in names:
                 if names.count(name) > 1:
                     raise DataError(f"{source} has several columns called {name!r}", "rename one")
+            listed = f"{self.item}_list"
+            if listed in names:
+                raise DataError(
+                    f"{source}: each row holds a target and, in {listed!r}, what came before it; "
+                    f"{self.item!r} alone does not make a history",
+                    "read the .inter file from which it was made, one interaction per row",
+                )
             timed = self.time not in ("", ORDER) or self.time in names
             wanted = {"user": self.user, "item": self.item}
             check_columns(names, wanted | ({"time": self.time} if timed else {}), source)

@@ -12,7 +12,7 @@ from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
-from scalelab.datasets.readers._words import cut_into_words
+from scalelab.datasets.readers._words import PLACES_HINT, cut_into_words
 
 __all__ = ["Sequences"]
 
@@ -59,8 +59,9 @@ class Sequences:
         [(lines, users, empty, shortest, longest)] = connection.execute(query).fetchall()
         if users < lines:
             hint = "one line per user; set data.has_user = false where lines hold items only"
-            if shortest == longest and longest in (2, 3, 4):
+            if shortest == longest:
                 hint = 'set data.reader = "lines", which reads one interaction per line'
+                hint += f", and {PLACES_HINT}" if longest > 4 else ""
             raise DataError(
                 f"{source}: {lines} lines begin with only {users} different users", hint
             )

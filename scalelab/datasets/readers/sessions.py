@@ -10,6 +10,7 @@ from pydantic import Field
 from scalelab.core.errors import DataError
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._click_logs import whose_click_log
 from scalelab.datasets.readers._connection import literal, shown
 from scalelab.datasets.readers._files import Files, first_lines, opened
 from scalelab.datasets.readers._options import Encoding
@@ -44,7 +45,6 @@ _COLUMNS = {
     "yoochoose": ("column 1", "column 3", "column 2"),
     "diginetica": ("sessionId", "itemId", "eventdate + timeframe"),
 }
-_DIGINETICA = ("sessionId", "userId", "itemId", "timeframe", "eventdate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,11 +91,11 @@ class Sessions:
         [first, *_] = first_lines(connection, files.paths[0], 1) or [""]
         if first.startswith("{"):
             return "otto"
-        if first.split(";") == list(_DIGINETICA):
+        if whose_click_log(first.split(";")) == "Diginetica":
             return "diginetica"
         if first.count(",") == 3 and first.split(",")[0].isdigit():
             return "yoochoose"
         raise DataError(
             f"{source} is not a click log of OTTO, Yoochoose or Diginetica: {shown(first)!r}",
-            'set data.format = "otto", "yoochoose" or "diginetica", or data.reader = "table"',
+            'set data.reader = "table"',
         )

@@ -11,8 +11,10 @@ from scalelab.core.errors import DataError
 from scalelab.core.file_kinds import advice
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import Location
+from scalelab.datasets.readers._click_logs import whose_click_log
 from scalelab.datasets.readers._columns import (
     choose,
+    refuse_finer_times,
     refuse_hidden_times,
     refuse_joined_items,
     session_instead,
@@ -23,6 +25,7 @@ from scalelab.datasets.readers._options import Encoding, TimeFormat, Where
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
 from scalelab.datasets.readers._table_formats import (
     FORMATS,
+    OTHER_READERS,
     TableFormat,
     refuse_rounded,
     table_format,
@@ -30,8 +33,8 @@ from scalelab.datasets.readers._table_formats import (
 
 __all__ = ["Table"]
 
-_OTHERS = {".inter": "recbole", ".dat": "movielens", ".data": "movielens", ".txt": "lines"}
 _ROLES = ("user", "item", "time")
+_DAY = 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +75,9 @@ class Table:
     def read(self, source: Location, into: Path | None = None) -> Interactions:
         """Rows sorted by user, time and place in the file. Raises DataError."""
         if source.format not in FORMATS:
-            other = _OTHERS.get(source.format)
+            other = OTHER_READERS.get(source.format)
             hint = f"it reads {', '.join(FORMATS)}"
-            hint += f'; try data.reader = "{other}"' if other else ""
+            hint += f"; set {other}" if other else ""
             hint += f"; {to_do}" if (to_do := advice(source.parts[0].name)) else ""
             raise DataError(f"the reader 'table' cannot read {source.parts[0].name!r}", hint)
         with opened(source, self.encoding, into) as (files, connection):
@@ -87,13 +90,14 @@ class Table:
             if not self.user:
                 session = session_instead(connection, table, columns["user"])
                 columns["user"] = session or columns["user"]
-            if not self.item:
-                refuse_joined_items(connection, table, columns["item"], source)
+            refuse_joined_items(
+                connection, table, columns["item"], source=source, requested=bool(self.item)
+            )
             if "time" in columns:
                 refuse_rounded(connection, files, columns["time"], source)
             elif not self.time:
                 refuse_hidden_times(connection, table, columns, source)
-            return read_rows(
+            found = read_rows(
                 connection,
                 self._select(connection, table, columns),
                 source=source,
@@ -104,6 +108,9 @@ class Table:
                 time_format=self.time_format,
                 header=(columns["user"], columns["item"]) if self.header else None,
             )
+            if not self.time and _are_days(found):
+                refuse_finer_times(connection, table, columns, source)
+            return found
 
     def _select(
         self, connection: duckdb.DuckDBPyConnection, table: TableFormat, columns: dict[str, str]
@@ -123,6 +130,13 @@ class Table:
         return f"SELECT __u AS u, __i AS i, __t AS t FROM ({inner}) WHERE ({self.where}\n)"
 
 
+def _are_days(found: Interactions) -> bool:
+    times = found.times
+    if times is None or found.time_unit != "s":
+        return False
+    return not (times[:1000] % _DAY).any() and not (times % _DAY).any()
+
+
 def _named(column: str, header: bool) -> str:
     return column if header else f"column {column}"
 
@@ -136,9 +150,8 @@ def _as(column: str, kind: str) -> str:
 
 def _name_the_reader(names: list[str], source: Location) -> None:
     """Raises DataError for the click logs that another reader reads as they are meant."""
-    known = {"OTTO": {"session", "events"}, "Diginetica": {"sessionId", "itemId", "timeframe"}}
-    for whose, columns in known.items():
-        if columns <= set(names):
-            raise DataError(
-                f"{source} is written as {whose}'s click logs are", 'set data.reader = "sessions"'
-            )
+    whose = whose_click_log(names)
+    if whose is not None:
+        raise DataError(
+            f"{source} is written as {whose}'s click logs are", 'set data.reader = "sessions"'
+        )

@@ -1,10 +1,8 @@
 """Find the own ids of the users who are trained on."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
+from scalelab.core.leftovers import temporary_folder
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.interactions import Histories, Interactions
 from scalelab.datasets.load import load
@@ -23,6 +21,6 @@ def training_user_ids(
     users = np.searchsorted(interactions.offsets, train.starts)
     if interactions.find_user_ids is not None:
         return interactions.find_user_ids()[users]
-    with tempfile.TemporaryDirectory(prefix="scalelab-") as folder:
-        find = load(data, Path(folder)).find_user_ids
+    with temporary_folder("scalelab-users-") as folder:
+        find = load(data, folder).find_user_ids
         return None if find is None else find()[users]

@@ -5,7 +5,7 @@ import pytest
 
 from scalelab.core.errors import DataError
 from scalelab.datasets.load import LengthsOnly
-from scalelab.datasets.scaling import scaled
+from scalelab.studies.scaling import scaled
 
 
 def lengths(train, test):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from scalelab.core.errors import DataError
+from scalelab.datasets.left_items import LeftItems
 from scalelab.datasets.load import LengthsOnly
 
 __all__ = ["scaled"]
@@ -22,7 +23,7 @@ def scaled(
     Users are taken evenly from the given ones, repeated or left out; None keeps the number.
     """
     if num_items is not None:
-        data = replace(data, num_items=num_items)
+        data = replace(data, num_items=num_items, left=LeftItems())
     if num_users is None:
         return data
     if data.num_users == 0:

@@ -11,7 +11,7 @@ import pytest
 from scalelab.core.errors import DataError, ScalelabError, SpecError
 from scalelab.core.item_attributes import attributes_digest, find_attributes
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.item_attributes import load_attributes
+from scalelab.train.item_attributes import load_attributes
 
 CONTENT = {"b": ["red", "soap"], "a": [7], "x": ["red", 7, "red"], "c": []}
 
