@@ -217,6 +217,21 @@ def test_the_cheapest_is_the_one_that_fits_the_smallest_budget(made, ledger):
             assert ledger.query(f"FROM best_under_budget({budget})").num_rows == wanted
 
 
+def test_of_very_many_the_cheapest_is_found_among_those_that_are_not_read(made, ledger):
+    """The first fifty on validation are read, and of the others the one that needs least."""
+    many = [
+        made(0.40 - place / 1e5, 24, num_items=1000, batch_size=place) for place in range(1, 52)
+    ]
+    ledger.append(
+        [
+            *many,
+            made(0.395, 6, loss="bce", eval_peak=20, num_items=1000),
+            made(0.395, 9, loss="rece", eval_peak=12, num_items=1000),
+        ]
+    )
+    assert clauses(ledger).cheaper.settings["loss.name"] == "rece"
+
+
 def test_where_training_needs_the_same_evaluation_decides_what_is_cheaper(made, ledger):
     ledger.append([made(0.40, 8, eval_peak=30), made(0.395, 8, loss="rece", eval_peak=15)])
     found = clauses(ledger).clauses["cheaper"]
