@@ -181,7 +181,7 @@ def test_what_only_evaluation_has_no_room_for_does_not_fit(small: Small) -> None
     assert whole.peak_bytes < whole.needed_bytes == whole.evaluation["requested"]["total"]
     short = predict(spec, load_device("cpu"), budget_bytes=whole.needed_bytes - 1)
     assert not short.fits
-    assert "evaluation_workspace in evaluate" in (short.reason or "")
+    assert "evaluation workspace, in evaluate" in (short.reason or "")
     record = run(spec, run_id="over", limits=Limits(memory_bytes=whole.needed_bytes - 1))
     assert record.run.outcome is Outcome.OOM
     assert "evaluation takes" in (record.run.error or "")
@@ -305,7 +305,7 @@ def test_what_does_not_fit_is_named_with_its_component(small: Small) -> None:
     assert short.overflow.component == "loss_workspace"
     assert short.overflow.num_bytes >= 2**20
     assert short.reason is not None
-    assert "loss_workspace" in short.reason
+    assert "of loss workspace, in backward" in short.reason
     assert predict(spec, load_device("cpu"), budget_bytes=whole.peak_bytes).fits
     on_gpu = predict(spec, load_device("t4"), budget_bytes=200 * MIB)
     assert on_gpu.overflow is not None
