@@ -228,7 +228,7 @@ def test_a_second_account_is_refused_with_a_line_and_the_first_goes_on() -> None
 
 def test_a_profiler_is_refused_before_anything_is_hooked() -> None:
     model, _ = mlp()
-    with torch.profiler.profile(), pytest.raises(SpecError, match="profiler"):
+    with torch.profiler.profile(acc_events=True), pytest.raises(SpecError, match="profiler"):
         scalelab.account(model).__enter__()
     with scalelab.account(model):
         pass
