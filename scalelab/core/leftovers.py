@@ -5,10 +5,10 @@ import shutil
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["remove_leftovers", "temporary_folder"]
+__all__ = ["named", "remove_leftovers", "temporary_folder"]
 
 # A folder that was just made is not locked yet; what is so young is left to the next time.
 _YOUNG_S = 60.0
@@ -37,8 +37,8 @@ def remove_leftovers(parent: Path, prefix: str, unchanged_s: float = _YOUNG_S) -
     """Removes files and folders in `parent` whose names begin with `prefix`, which no process has
     locked and which have not changed for so long. What cannot be removed stays.
     """
-    for found in list(parent.glob("*")):
-        if not found.name.startswith(prefix) or found.is_symlink():
+    for found in named(parent, prefix):
+        if found.is_symlink():
             continue
         try:
             is_old = time.time() - found.stat().st_mtime > unchanged_s
@@ -50,8 +50,18 @@ def remove_leftovers(parent: Path, prefix: str, unchanged_s: float = _YOUNG_S) -
         if found.is_dir():
             shutil.rmtree(found, ignore_errors=True)
         else:
-            found.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's, in a folder for all
+                found.unlink()
         os.close(lock)
+
+
+def named(parent: Path, prefix: str) -> list[Path]:
+    """What lies in `parent` under a name that was made from `prefix`, in order.
+
+    What follows the prefix has no hyphen there, so `.a-new-x-new-1` is not one of `.a-new-`.
+    """
+    found = (path for path in parent.glob("*") if path.name.startswith(prefix))
+    return sorted(path for path in found if "-" not in path.name.removeprefix(prefix))
 
 
 def _locked(path: Path) -> int | None:

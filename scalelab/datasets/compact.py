@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scalelab.core.errors import DataError
-from scalelab.core.leftovers import remove_leftovers, temporary_folder
+from scalelab.core.leftovers import named, remove_leftovers, temporary_folder
 from scalelab.datasets.interactions import Interactions
 from scalelab.datasets.locate import META
 
@@ -225,7 +225,6 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 def _put_back(out: Path) -> None:
     """Undoes a replacement that was killed when the old folder was gone and the new not there."""
-    for old in sorted(out.parent.glob("*"), key=lambda path: path.name):
-        is_one = old.name.startswith(f".{out.name}{_REPLACED}") and (old / META).is_file()
-        if is_one and not out.exists():
+    for old in named(out.parent, f".{out.name}{_REPLACED}"):
+        if (old / META).is_file() and not out.exists():
             old.replace(out)

@@ -1,6 +1,7 @@
 """What killed processes leave is removed by the next one, and nothing that another one writes."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,40 @@ def test_data_that_were_being_replaced_come_back(tmp_path):
         raise RuntimeError("the next try fails as well")
     assert kept(tmp_path) == [5]
     assert names(tmp_path) == ["a.csv", "out"]
+
+
+def test_data_sets_whose_names_begin_alike_are_not_mixed_up(tmp_path):
+    """Between its two renames the old data of `out-old-b` and its new ones lie beside `out`."""
+    converted(tmp_path, 5)
+    for name in (".out-old-b-old-1", ".out-new-b-old-1", ".out-old-b-new-1"):
+        shutil.copytree(tmp_path / "out", tmp_path / name)
+        aged(tmp_path / name)
+    shutil.rmtree(tmp_path / "out")
+    with pytest.raises(RuntimeError), new_folder(tmp_path / "out"):
+        raise RuntimeError("nothing was written")
+    beside = [".out-new-b-old-1", ".out-old-b-new-1", ".out-old-b-old-1"]
+    assert names(tmp_path) == [*beside, "a.csv"]
+
+
+def test_what_cannot_be_removed_stops_nothing(tmp_path, monkeypatch):
+    page = tmp_path / "page.html"
+    with whole_file(page) as partial:
+        left = tmp_path / partial.name.replace(".part", "0.part")
+        left.write_text("somebody else's")
+        partial.write_text("old")
+    aged(left)
+    unlink = Path.unlink
+
+    def refused(path, missing_ok=False):
+        if path == left:
+            raise PermissionError(path)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with whole_file(page) as partial:
+        partial.write_text("new")
+    assert page.read_text() == "new"
+    assert left.exists()
 
 
 def test_a_file_that_was_half_written_is_removed_with_the_next(tmp_path):
