@@ -143,18 +143,17 @@ def options_used(loss: "Loss", hidden_ND: Tensor, item_table_VD: Tensor) -> dict
 
 
 def loss_bytes(
-    loss: "Loss", item_table_VD: Any, shared_negatives: int | None, *, streamed: bool
+    loss: "Loss", item_table_VD: Any, shared_negatives: int | None
 ) -> Callable[[int, int], int] | None:
     """By numbers of positions and of places (rows times `max_len`), about how many bytes the loss
-    takes and the encoder at least; None for a loss whose bytes grow with positions, as those of
-    every streamed update do.
+    takes and the encoder at least; None for a loss whose bytes grow with positions.
 
     `shared_negatives` is how many the whole batch shares, None where any source draws for each
     position or sequence. Others have a method of this name, which may say None as well. RECE's and
     SCE's tiles hold whole chunks, whose sizes are rounded, and a fused kernel splits the table less
     for more positions: a step with fewer may need more.
     """
-    if streamed or not isinstance(item_table_VD, Tensor):
+    if not isinstance(item_table_VD, Tensor):
         return None
     method = getattr(loss, "loss_bytes", None)
     if method is None or method(1, shared_negatives, item_table_VD) is None:

@@ -123,9 +123,9 @@ class _SampledRows(TableGradient):
     def __init__(self, touched: TouchedRows) -> None:
         self.touched = touched
 
-    def single_rows(self) -> RowGradient:
+    def single_rows(self) -> list[RowGradient]:
         assert self.scale is not None, "the backward pass of the loss has not run"
-        return RowGradient(self.touched.ids_C, self.touched.grad_CD.mul_(self.scale))
+        return [RowGradient(self.touched.ids_C, self.touched.grad_CD.mul_(self.scale))]
 
 
 def check_batch(batch: LossBatch, logq: float, top_k: int | None) -> None:

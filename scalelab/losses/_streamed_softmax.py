@@ -103,7 +103,7 @@ class StreamedSoftmax(TableGradient):
             return total, None
         return total, grad_ND.div_(sum_N.unsqueeze(1)).sub_(target_ND).to(hidden_ND.dtype)
 
-    def single_rows(self) -> RowGradient:
+    def single_rows(self) -> list[RowGradient]:
         """The gradients of the targets; from here on the hidden states carry the loss's scale."""
         assert self.scale is not None, "the backward pass of the loss has not run"
         # In the type of the hidden states, which may be that of autocast.
@@ -111,7 +111,7 @@ class StreamedSoftmax(TableGradient):
         gradient = RowGradient(self.targets_N, scaled_ND.neg())
         self.scaled_ND = scaled_ND.div_(self.sum_N.unsqueeze(1))
         self.buffer = self._buffer()
-        return gradient
+        return [gradient]
 
     def add_tile(self, grad_WD: Tensor, first: int, last: int) -> None:
         """Add the softmax of each position times its hidden state."""

@@ -6,14 +6,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch, Target, target_of
 from scalelab.losses._options import IncludePadding, Kernel
 from scalelab.losses._streamed_softmax import StreamedSoftmax
 from scalelab.losses._tiled_softmax import TiledSoftmax, tile_of
 from scalelab.losses._tiles import compute_dtype_of, loss_with_gradients, no_autocast
-from scalelab.losses.kernels.choice import fused_bytes_of, note_tiled, runs_fused
+from scalelab.losses.kernels.choice import fused_bytes_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, fused_loss
+from scalelab.losses.kernels.streamed import FusedStream
 from scalelab.losses.streaming.table_gradient import TableGradient, streamed_loss
 
 __all__ = ["CrossEntropy"]
@@ -95,20 +95,28 @@ class CrossEntropy:
         self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch
     ) -> tuple[Tensor, TableGradient]:
         """The same mean, in four matrix products, and the table's gradient, to be made by tiles."""
-        if self.kernel == "fused":
-            raise SpecError(
-                "the fused kernel of cross_entropy makes the gradient of the whole item table",
-                'write loss.kernel = "tiled", or train.table.update = "dense"',
-            )
-        note_tiled("cross_entropy", hidden_ND)
-        gradient = StreamedSoftmax(
+        compute_dtype, targets_N = compute_dtype_of(hidden_ND), batch.targets_N.long()
+        pad_id = None if self.include_padding else batch.pad_id
+        gradient: FusedStream | StreamedSoftmax
+        if runs_fused(
+            "cross_entropy",
+            self.kernel,
             hidden_ND,
             item_table_VD,
-            batch.targets_N.long(),
-            pad_id=None if self.include_padding else batch.pad_id,
-            compute_dtype=compute_dtype_of(hidden_ND),
-            tile_bytes=_tile_bytes(self.tile_mib, target_of(hidden_ND)),
-        )
+            compute_dtype=compute_dtype,
+            streamed=True,
+        ):
+            masked = -1 if pad_id is None else pad_id
+            gradient = FusedStream(item_table_VD, Problem(targets_N, compute_dtype, masked))
+        else:
+            gradient = StreamedSoftmax(
+                hidden_ND,
+                item_table_VD,
+                targets_N,
+                pad_id=pad_id,
+                compute_dtype=compute_dtype,
+                tile_bytes=_tile_bytes(self.tile_mib, target_of(hidden_ND)),
+            )
         positions = hidden_ND.shape[0]
         return streamed_loss(gradient.loss, hidden_ND, gradient, positions=positions), gradient
 

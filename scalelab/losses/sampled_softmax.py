@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from scalelab.core.errors import SpecError
 from scalelab.losses import LossBatch, Scores
 from scalelab.losses._options import Cosine, Kernel, RemoveAccidentalHits, Temperature, TopK
 from scalelab.losses._proposal import Proposal
@@ -16,7 +15,8 @@ from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients, che
 from scalelab.losses._tiles import compute_dtype_of, no_autocast
 from scalelab.losses.kernels.choice import fused_bytes_of, note_tiled, refusal_of, runs_fused
 from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
-from scalelab.losses.streaming.table_gradient import TableGradient
+from scalelab.losses.kernels.streamed import FusedStream
+from scalelab.losses.streaming.table_gradient import TableGradient, streamed_loss
 
 __all__ = ["SampledSoftmax"]
 
@@ -83,8 +83,7 @@ class SampledSoftmax(SampledLoss):
         if self._takes_fused(hidden_ND, item_table_VD, batch, compute_dtype):
             check_batch(batch, self.logq, self.top_k)
             hidden_ND = self.scaled(hidden_ND)
-            shared = self._shared(batch)
-            problem = Problem(batch.targets_N.long(), compute_dtype, batch.pad_id, shared)
+            problem = self._problem(batch, compute_dtype)
             with no_autocast(hidden_ND):
                 return fused_loss(hidden_ND, item_table_VD, problem)
         return super().__call__(hidden_ND, item_table_VD, batch)
@@ -108,13 +107,14 @@ class SampledSoftmax(SampledLoss):
         self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch
     ) -> tuple[Tensor, TableGradient]:
         """The same mean, and the gradient of the rows of targets and negatives."""
-        if self.kernel == "fused":
-            raise SpecError(
-                "the fused kernel of sampled_softmax makes the gradient of the whole item table",
-                'write loss.kernel = "tiled", or train.table.update = "dense"',
-            )
-        note_tiled("sampled_softmax", hidden_ND)
-        return super().streamed(hidden_ND, item_table_VD, batch)
+        compute_dtype = compute_dtype_of(hidden_ND)
+        if not self._takes_fused(hidden_ND, item_table_VD, batch, compute_dtype, streamed=True):
+            return super().streamed(hidden_ND, item_table_VD, batch)
+        check_batch(batch, self.logq, self.top_k)
+        hidden_ND, positions = self.scaled(hidden_ND), hidden_ND.shape[0]
+        problem = self._problem(batch, compute_dtype)
+        gradient = FusedStream(item_table_VD, problem)
+        return streamed_loss(gradient.loss, hidden_ND, gradient, positions=positions), gradient
 
     @property
     def scores(self) -> Scores | None:
@@ -126,7 +126,13 @@ class SampledSoftmax(SampledLoss):
         return _softmax
 
     def _takes_fused(
-        self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch, compute_dtype: torch.dtype
+        self,
+        hidden_ND: Tensor,
+        item_table_VD: Tensor,
+        batch: LossBatch,
+        compute_dtype: torch.dtype,
+        *,
+        streamed: bool = False,
     ) -> bool:
         same_for_all = all(source.per == "batch" for source in batch.negatives)
         if self.top_k is None and not self.cosine and same_for_all and batch.negatives:
@@ -138,6 +144,7 @@ class SampledSoftmax(SampledLoss):
                 item_table_VD,
                 compute_dtype=compute_dtype,
                 shared=True,
+                streamed=streamed,
             )
         if self.kernel == "fused":
             raise refusal_of(hidden_ND)(
@@ -147,6 +154,10 @@ class SampledSoftmax(SampledLoss):
             )
         note_tiled("sampled_softmax", hidden_ND)
         return False
+
+    def _problem(self, batch: LossBatch, compute_dtype: torch.dtype) -> Problem:
+        targets_N = batch.targets_N.long()
+        return Problem(targets_N, compute_dtype, batch.pad_id, self._shared(batch))
 
     def _shared(self, batch: LossBatch) -> Shared:
         """The sources as one list of negatives, with what logQ takes off their scores."""

@@ -5,7 +5,6 @@ from typing import Any
 
 from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core.spec import NegativesSpec
-from scalelab.core.table_update import is_streamed
 from scalelab.losses import loss_bytes, target_of
 from scalelab.train.evaluate import BlockChoice
 from scalelab.train.trainer import Trainer
@@ -26,7 +25,6 @@ def largest_steps(trainer: Trainer) -> tuple[StepChoice, ...]:
             parts.loss,
             table,
             shared_negatives(trainer.spec.negatives),
-            streamed=is_streamed(train),
         )
         return found + trainer.loader.largest_steps(train.epochs, train.max_steps, estimated)
 

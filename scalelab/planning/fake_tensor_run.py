@@ -22,7 +22,6 @@ from scalelab.batches.steps import StepChoice, Steps
 from scalelab.core import plugins
 from scalelab.core.events import Phase
 from scalelab.core.spec import NegativesSpec, RunSpec
-from scalelab.core.table_update import is_streamed
 from scalelab.core.target import kind_of_device
 from scalelab.losses import Target, loss_bytes, needs_popularity, predicted_target, tile_repeats
 from scalelab.measure.components import Account
@@ -127,7 +126,6 @@ class FakeTensorRun:
                     parts.loss,
                     table,
                     shared_negatives(self._spec.negatives),
-                    streamed=is_streamed(train),
                 )
                 return steps.largest_steps(train.epochs, train.max_steps, estimated)
         finally:

@@ -195,9 +195,9 @@ def test_value_and_gradients(first: int, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def _made(gradient: TableGradient, whole_VD: Tensor) -> Tensor:
     """The gradient of the table, some rows at a time."""
-    rows = gradient.single_rows()
-    known = rows.ids_M < len(whole_VD)  # the others are empty places
-    whole_VD.index_add_(0, rows.ids_M[known].long(), rows.rows_MD[known])
+    for rows in gradient.single_rows():
+        known = rows.ids_M < len(whole_VD)  # the others are empty places
+        whole_VD.index_add_(0, rows.ids_M[known].long(), rows.rows_MD[known])
     for begin in range(0, len(whole_VD), 7) if gradient.touches_all else ():
         end = min(begin + 7, len(whole_VD))
         gradient.add_tile(whole_VD[begin:end], begin, end)

@@ -2,7 +2,7 @@
 
 import logging
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import _disable_current_modes  # noqa: PLC2701
 from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import Target, target_of
 from scalelab.losses._options import Kernel
-from scalelab.losses._tiles import compute_dtype_of
+from scalelab.losses._tiles import add_rows, compute_dtype_of
 from scalelab.losses.kernels.fused import (
     Problem,
     Shared,
@@ -19,6 +19,8 @@ from scalelab.losses.kernels.fused import (
     fused_loss,
     product_precision,
 )
+from scalelab.losses.kernels.streamed import FusedStream
+from scalelab.losses.streaming.table_gradient import streamed_loss
 
 __all__ = ["fused_bytes_of", "kernels_used", "note_tiled", "refusal_of", "runs_fused"]
 
@@ -39,16 +41,23 @@ def runs_fused(
     *,
     compute_dtype: torch.dtype,
     shared: bool = False,
+    streamed: bool = False,
 ) -> bool:
     """Whether the loss called `name` runs by the kernels, which is remembered; `shared` for shared
-    negatives.
+    negatives, `streamed` where the table's gradient is made by tiles.
 
     Under "auto" a GPU's kernels are compared with plain float64 once for each type and width; where
     they are wrong or do not compile, a warning says so and tiles run. Raises SpecError where
     "fused" is wanted and cannot run.
     """
     fused = _decided(
-        name, kernel, hidden_ND, item_table_VD, compute_dtype=compute_dtype, shared=shared
+        name,
+        kernel,
+        hidden_ND,
+        item_table_VD,
+        compute_dtype=compute_dtype,
+        shared=shared,
+        streamed=streamed,
     )
     _note(name, hidden_ND, "fused" if fused else "tiled")
     return fused
@@ -72,6 +81,7 @@ def _decided(
     *,
     compute_dtype: torch.dtype,
     shared: bool,
+    streamed: bool = False,
 ) -> bool:
     fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
     fused = kernel != "tiled"
@@ -89,6 +99,7 @@ def _decided(
             precision=product_precision(compute_dtype),
             depth=hidden_ND.shape[1],
             shared=shared,
+            streamed=streamed,
         )
         fused = _is_right(case)
     return fused
@@ -121,7 +132,7 @@ def refusal_of(hidden_ND: Tensor) -> type[SpecError]:
     return PredictionUnsupported if fake else SpecError
 
 
-def _unsupported(target: Target, item_table_VD: Tensor, compute_dtype: torch.dtype) -> str | None:
+def _unsupported(target: Target, item_table_VD: Any, compute_dtype: torch.dtype) -> str | None:
     """Why the kernels cannot run, None where they can."""
     if target.kind != "cuda":
         return f"it needs a CUDA GPU, this is the {target.kind.upper()}"
@@ -132,6 +143,8 @@ def _unsupported(target: Target, item_table_VD: Tensor, compute_dtype: torch.dty
         return "the package triton is not installed"
     if compute_dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"it has no kernel for {compute_dtype}"
+    if not isinstance(item_table_VD, Tensor):
+        return "the rows of this item table are made when they are needed"
     if item_table_VD.shape[1] > _WIDEST:
         return f"it takes rows of up to {_WIDEST} numbers, these have {item_table_VD.shape[1]}"
     if not item_table_VD.is_contiguous():
@@ -140,13 +153,16 @@ def _unsupported(target: Target, item_table_VD: Tensor, compute_dtype: torch.dty
 
 
 class _Case(NamedTuple):
-    """What the kernels are compared for, once each: a GPU, types, a width, a kind of negatives."""
+    """What the kernels are compared for, once each: a GPU, types, a width, a kind of negatives, a
+    kind of update.
+    """
 
     index: int
     compute_dtype: torch.dtype
     precision: str
     depth: int
     shared: bool
+    streamed: bool
 
 
 @cache
@@ -166,6 +182,26 @@ def _is_right(case: _Case) -> bool:
     return True
 
 
+def _dense(hidden_ND: Tensor, table_VD: Tensor, problem: Problem) -> tuple[Tensor, ...]:
+    loss = fused_loss(hidden_ND, table_VD, problem)
+    return loss, *torch.autograd.grad(loss, (hidden_ND, table_VD))
+
+
+def _streamed(hidden_ND: Tensor, table_VD: Tensor, problem: Problem) -> tuple[Tensor, ...]:
+    """As `_dense`; the gradient of the table is made in two tiles."""
+    gradient = FusedStream(table_VD, problem)
+    loss = streamed_loss(gradient.loss, hidden_ND, gradient, positions=len(hidden_ND))
+    (grad_ND,) = torch.autograd.grad(loss, hidden_ND)
+    grad_VD = torch.zeros_like(table_VD)
+    for rows in gradient.single_rows():
+        add_rows(grad_VD, rows.ids_M, rows.rows_MD)
+    middle = len(table_VD) // 2
+    for first, last in ((0, middle), (middle, len(table_VD))):
+        if gradient.touches_all:
+            gradient.add_tile(grad_VD[first:last], first, last)
+    return loss, grad_ND, grad_VD
+
+
 @torch.enable_grad()
 def _error(case: _Case) -> float:
     """Largest relative error of the loss and both gradients on a small problem."""
@@ -180,8 +216,8 @@ def _error(case: _Case) -> float:
     bias_N = torch.randn(num_positions, device=device)
     negatives = Shared(ids_K, bias_K, bias_N, skip_target=True) if shared else None
     with torch.autocast("cuda", enabled=False):
-        loss = fused_loss(hidden_ND, table_VD, Problem(targets_N, case.compute_dtype, 0, negatives))
-        found = (loss, *torch.autograd.grad(loss, (hidden_ND, table_VD)))
+        problem = Problem(targets_N, case.compute_dtype, 0, negatives)
+        found = (_streamed if case.streamed else _dense)(hidden_ND, table_VD, problem)
         hidden, table = (x.detach().double().requires_grad_() for x in (hidden_ND, table_VD))
         score_NV = hidden @ table.T
         if shared:

@@ -2,7 +2,7 @@
 
 The forward pass keeps the hidden states, their gradient and a log-sum-exp for each position; the
 gradient of the item table is computed in the backward pass, already multiplied by the gradient of
-the loss.
+the loss, or after it, by tiles (`streamed.py`).
 """
 
 from typing import Any, NamedTuple
@@ -16,7 +16,17 @@ from scalelab.losses._tiles import add_rows
 from scalelab.losses.kernels import ops
 from scalelab.losses.kernels.tiles import num_splits, tiles_for
 
-__all__ = ["Problem", "Shared", "fused_bytes", "fused_loss", "product_precision"]
+__all__ = [
+    "Known",
+    "Problem",
+    "Shared",
+    "forward_pass",
+    "fused_bytes",
+    "fused_loss",
+    "product_precision",
+    "target_rows",
+    "write_rows",
+]
 
 
 class Shared(NamedTuple):
@@ -81,62 +91,140 @@ def _operand(inner_ND: Tensor, precision: str) -> Tensor:
     return parts
 
 
+class Known(NamedTuple):
+    """What the gradients of rows need of the forward pass.
+
+    `operand` are the hidden states as the kernels multiply them, `rows` those of the softmax.
+    `inner_ND`, the hidden states in the type of the products, and the losses `loss_N` are for
+    targets that stand beside these rows; None where they are not needed any more.
+    """
+
+    precision: str
+    operand: Tensor
+    rows: Tensor
+    lse_N: Tensor
+    inner_ND: Tensor | None
+    loss_N: Tensor | None
+
+
+def forward_pass(
+    hidden_ND: Tensor,
+    item_table_VD: Tensor,
+    problem: Problem,
+    *,
+    hidden_wanted: bool,
+    position_weight: float,
+) -> tuple[Tensor, Known, Tensor | None]:
+    """The losses (N,), what is known for the backward pass, and `position_weight` times the
+    gradient of the hidden states.
+    """
+    targets_N, compute_dtype, pad_id, shared = problem
+    inner_ND = hidden_ND.to(compute_dtype).contiguous()
+    rows, ids, bias, target_bias = item_table_VD, None, None, None
+    if shared is not None:
+        rows = item_table_VD.index_select(0, shared.ids_K)
+        ids = shared.ids_K if shared.skip_target else None
+        bias, target_bias, pad_id = shared.bias_K, shared.target_bias_N, -1
+    num_positions, depth = inner_ND.shape
+    precision = product_precision(compute_dtype)
+    tiles = tiles_for(target_of(hidden_ND).capability, precision, depth)
+    splits, per_split = num_splits(tiles, num_positions, rows.shape[0])
+    new = {"dtype": torch.float32, "device": hidden_ND.device}
+    top = torch.empty(splits, num_positions, **new)
+    total = torch.empty_like(top)
+    sums = torch.empty(splits, num_positions, depth, **new) if hidden_wanted else None
+    operand = _operand(inner_ND, precision)
+    ops.forward(
+        hidden=operand,
+        rows=rows,
+        bias=bias,
+        ids=ids,
+        targets=targets_N,
+        top=top,
+        total=total,
+        sums=sums,
+        pad_id=pad_id,
+        per_split=per_split,
+        precision=precision,
+    )
+    lse_N, loss_N = torch.empty(num_positions, **new), torch.empty(num_positions, **new)
+    grad_ND = torch.empty_like(hidden_ND) if hidden_wanted else None
+    ops.combine(
+        hidden=inner_ND,
+        rows=item_table_VD,
+        targets=targets_N,
+        target_bias=target_bias,
+        top=top,
+        total=total,
+        sums=sums,
+        lse=lse_N,
+        loss=loss_N,
+        grad_hidden=grad_ND,
+        position_weight=position_weight,
+        target_among_rows=shared is None,
+    )
+    known = Known(precision, operand, rows, lse_N, None, None)
+    if shared is not None:
+        known = known._replace(inner_ND=inner_ND, loss_N=loss_N)
+    return loss_N, known, grad_ND
+
+
+def write_rows(
+    grad_rows: Tensor,
+    known: Known,
+    problem: Problem,
+    scale: Tensor,
+    *,
+    position_weight: float,
+    add: bool = False,
+) -> None:
+    """Write the gradient of the rows of the softmax, times `scale` and `position_weight`.
+
+    With `add` it is added to `grad_rows`.
+    """
+    shared = problem.shared
+    ops.table(
+        hidden=known.operand,
+        rows=known.rows,
+        bias=None if shared is None else shared.bias_K,
+        ids=shared.ids_K if shared is not None and shared.skip_target else None,
+        targets=problem.targets_N,
+        lse=known.lse_N,
+        scale=scale,
+        grad_rows=grad_rows,
+        position_weight=position_weight,
+        pad_id=problem.pad_id if shared is None else -1,
+        target_among_rows=shared is None,
+        add=add,
+        precision=known.precision,
+    )
+
+
+def target_rows(known: Known, weight: Tensor) -> Tensor:
+    """The gradients of targets that stand beside the rows of the softmax, (N, D): their softmax
+    less one, times the hidden state and `weight`.
+    """
+    assert known.inner_ND is not None
+    assert known.loss_N is not None
+    return known.inner_ND * torch.expm1(-known.loss_N).mul_(weight).unsqueeze(1)
+
+
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem, wanted: bool
     ) -> Tensor:
-        targets_N, compute_dtype, pad_id, shared = problem
-        inner_ND = hidden_ND.to(compute_dtype).contiguous()
-        rows, ids, bias, target_bias = item_table_VD, None, None, None
-        if shared is not None:
-            rows = item_table_VD.index_select(0, shared.ids_K)
-            ids = shared.ids_K if shared.skip_target else None
-            bias, target_bias, pad_id = shared.bias_K, shared.target_bias_N, -1
-        num_positions, depth = inner_ND.shape
-        precision = product_precision(compute_dtype)
-        tiles = tiles_for(target_of(hidden_ND).capability, precision, depth)
-        splits, per_split = num_splits(tiles, num_positions, rows.shape[0])
-        new = {"dtype": torch.float32, "device": hidden_ND.device}
-        top = torch.empty(splits, num_positions, **new)
-        total = torch.empty_like(top)
-        sums = torch.empty(splits, num_positions, depth, **new) if wanted else None
-        operand = _operand(inner_ND, precision)
-        ops.forward(
-            hidden=operand,
-            rows=rows,
-            bias=bias,
-            ids=ids,
-            targets=targets_N,
-            top=top,
-            total=total,
-            sums=sums,
-            pad_id=pad_id,
-            per_split=per_split,
-            precision=precision,
-        )
-        lse_N, loss_N = torch.empty(num_positions, **new), torch.empty(num_positions, **new)
-        grad_ND = torch.empty_like(hidden_ND) if wanted else None
-        ops.combine(
-            hidden=inner_ND,
-            rows=item_table_VD,
-            targets=targets_N,
-            target_bias=target_bias,
-            top=top,
-            total=total,
-            sums=sums,
-            lse=lse_N,
-            loss=loss_N,
-            grad_hidden=grad_ND,
-            position_weight=1 / num_positions,
-            target_among_rows=shared is None,
+        loss_N, known, grad_ND = forward_pass(
+            hidden_ND,
+            item_table_VD,
+            problem,
+            hidden_wanted=wanted,
+            position_weight=1 / len(hidden_ND),
         )
         if wanted:
-            beside = (None, None) if shared is None else (inner_ND, loss_N)
-            ctx.save_for_backward(
-                operand, item_table_VD, rows, targets_N, lse_N, bias, ids, *beside
-            )
-            ctx.grad_ND, ctx.shared, ctx.pad_id, ctx.precision = grad_ND, shared, pad_id, precision
+            precision, *tensors = known
+            ctx.save_for_backward(item_table_VD, *tensors)
+            ctx.grad_ND, ctx.problem, ctx.precision = grad_ND, problem, precision
         return loss_N.mean()
 
     @staticmethod
@@ -147,31 +235,18 @@ class _Fused(torch.autograd.Function):
                 "this loss hands its gradients out once: call the loss again for a second backward"
             )
         grad_ND, ctx.grad_ND = ctx.grad_ND, None
-        operand, table_VD, rows, targets_N, lse_N, bias, ids, inner_ND, loss_N = ctx.saved_tensors
-        position_weight, grad_VD = 1 / len(targets_N), None
+        table_VD, *tensors = ctx.saved_tensors
+        known, problem = Known(ctx.precision, *tensors), ctx.problem
+        position_weight, grad_VD = 1 / len(problem.targets_N), None
         if ctx.needs_input_grad[1]:
-            grad_rows = torch.empty_like(rows)
-            ops.table(
-                hidden=operand,
-                rows=rows,
-                bias=bias,
-                ids=ids,
-                targets=targets_N,
-                lse=lse_N,
-                scale=scale,
-                grad_rows=grad_rows,
-                position_weight=position_weight,
-                pad_id=ctx.pad_id,
-                target_among_rows=ctx.shared is None,
-                precision=ctx.precision,
-            )
+            grad_rows = torch.empty_like(known.rows)
+            write_rows(grad_rows, known, problem, scale, position_weight=position_weight)
             grad_VD = grad_rows
-            if ctx.shared is not None:
+            if problem.shared is not None:
                 grad_VD = torch.zeros_like(table_VD)
-                add_rows(grad_VD, ctx.shared.ids_K, grad_rows)
+                add_rows(grad_VD, problem.shared.ids_K, grad_rows)
                 del grad_rows
-                # Through the target: its softmax less one.
-                factor_N1 = torch.expm1(-loss_N).mul_(scale * position_weight).unsqueeze(1)
-                add_rows(grad_VD, targets_N, inner_ND * factor_N1)
+                target_ND = target_rows(known, scale * position_weight)
+                add_rows(grad_VD, problem.targets_N, target_ND)
         grad_ND = grad_ND.mul_(scale) if ctx.needs_input_grad[0] else None
         return grad_ND, grad_VD, None, None

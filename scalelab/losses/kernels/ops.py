@@ -36,7 +36,7 @@ _LIBRARY.define(
 _LIBRARY.define(
     "softmax_table(Tensor hidden, Tensor rows, Tensor? bias, Tensor? ids, Tensor targets, "
     "Tensor lse, Tensor scale, Tensor(a!) grad_rows, float position_weight, int pad_id, "
-    "bool target_among_rows, str precision) -> ()"
+    "bool target_among_rows, bool add, str precision) -> ()"
 )
 
 
@@ -150,6 +150,7 @@ def _table(
     position_weight: float,
     pad_id: int,
     target_among_rows: bool,
+    add: bool,
     precision: str,
 ) -> None:
     from scalelab.losses.kernels import softmax
@@ -179,6 +180,7 @@ def _table(
         HAS_BIAS=bias is not None,
         SKIP_TARGET=ids is not None,
         TARGET_AMONG_ROWS=target_among_rows,
+        ADD=add,
         num_warps=shape.warps,
         num_stages=shape.stages,
         **_FUSION,

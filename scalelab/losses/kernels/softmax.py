@@ -223,9 +223,10 @@ def table(
     HAS_BIAS: tl.constexpr,
     SKIP_TARGET: tl.constexpr,
     TARGET_AMONG_ROWS: tl.constexpr,
+    ADD: tl.constexpr,
 ):
     """Finish the gradient of BV rows: over all positions, (softmax - one-hot) times hidden state,
-    times the number at `scale` and `position_weight`.
+    times the number at `scale` and `position_weight`. ADD: add it to what `grad_rows` holds.
 
     The one-hot is there where the target is one of the rows. With SKIP_TARGET the rows are
     negatives with the items `ids`, and one that is the position's target has no part. Row `pad_id`
@@ -280,4 +281,6 @@ def table(
     column = tl.arange(0, WIDTH)
     inside = (row < V)[:, None] & (column < D)[None, :]
     place = grad_rows + wide(first) * D + tl.arange(0, BV)[:, None] * D + column[None, :]
+    if ADD:
+        sum_VD += tl.load(place, mask=inside, other=0.0)
     tl.store(place, sum_VD.to(grad_rows.dtype.element_ty), mask=inside)

@@ -31,7 +31,7 @@ class TableGradient(ABC):
     """The gradient of the loss's sum, known once its backward pass has run."""
 
     @abstractmethod
-    def single_rows(self) -> RowGradient:
+    def single_rows(self) -> list[RowGradient]:
         """The gradients of single rows. Called once: it may hand its memory over."""
 
     def add_tile(self, grad_WD: Tensor, first: int, last: int) -> None:  # noqa: B027

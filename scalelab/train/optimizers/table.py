@@ -30,6 +30,7 @@ __all__ = ["TableOptimizer", "TakeLookups"]
 _TILE_NUMBERS = 2**18
 # What one of them takes on a GPU: gradient, a copy of the row in float32, random bits, temporaries.
 _NUMBER_BYTES = 24
+_KERNEL_ROWS = 128
 Rows = Tensor | ComposedRows
 TakeLookups = Callable[[], list[tuple[Tensor, Tensor]]]
 
@@ -107,7 +108,7 @@ class TableOptimizer(Optimizer):
     ) -> tuple[list[TableGradient], TouchedRows | None]:
         """What was collected: the gradients that reach all rows, and those of single rows."""
         collected, self._collected = self._collected, []
-        parts = [gradient.single_rows() for gradient in collected]
+        parts = [part for gradient in collected for part in gradient.single_rows()]
         parts += [RowGradient(*lookup) for lookup in lookups]
         touched = TouchedRows([part.ids_M for part in parts], rows_VD) if parts else None
         # The lookups' own list would hold what is let go below.
@@ -150,7 +151,10 @@ class TableOptimizer(Optimizer):
 
     def _tile_rows(self, num_rows: int, depth: int) -> int:
         numbers = tile_numbers(self.table_VD, _TILE_NUMBERS, _NUMBER_BYTES)
-        return max(1, min(num_rows, numbers // depth))
+        rows = numbers // depth
+        # Whole tiles of a GPU's kernel, and addresses that its wide loads can take.
+        rows -= rows % _KERNEL_ROWS if rows > _KERNEL_ROWS else 0
+        return max(1, min(num_rows, rows))
 
     def _walk(
         self,

@@ -12,6 +12,17 @@ __all__ = ["run"]
 
 # In order of worth: runs of the study catalog-32m.
 CELLS: list[dict[str, Any]] = [
+    {
+        "loss.name": "cross_entropy",
+        "train.table.optimizer": "rowwise_adagrad",
+        "train.precision": "bf16",
+    },
+    {
+        "loss.name": "cross_entropy",
+        "train.table.update": "dense",
+        "train.table.optimizer": "adam",
+        "train.precision": "bf16",
+    },
     {"loss.name": "sampled_softmax", "train.table.optimizer": "lazy_adam"},
     {"loss.name": "cross_entropy", "train.table.optimizer": "rowwise_adagrad"},
     {"loss.name": "sampled_softmax", "train.table.optimizer": "rowwise_adagrad"},

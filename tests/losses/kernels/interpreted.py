@@ -34,7 +34,12 @@ LOSSES = {
         SampledSoftmax,
         {"remove_accidental_hits": False, "logq": 0.3},
     ),
+    "cross_entropy streamed": (CrossEntropy, {}),
+    "cross_entropy with padding streamed": (CrossEntropy, {"include_padding": True}),
+    "sampled_softmax with logQ streamed": (SampledSoftmax, {"logq": 0.7}),
 }
+# Rows of a tile of the table's gradient: a multiple of nothing.
+TILE = 37
 
 
 def main() -> None:
@@ -46,7 +51,9 @@ def main() -> None:
     for shape in SHAPES:
         problem = _problem(*shape, draw)
         for name, (part, options) in LOSSES.items():
-            print(json.dumps({"case": f"{name} {shape}", **_compared(part, options, *problem)}))
+            gradients = _streamed if name.endswith("streamed") else _gradients
+            found = _compared(part, options, gradients, *problem)
+            print(json.dumps({"case": f"{name} {shape}", **found}))
 
 
 def _problem(positions, rows, width, dtype, spread, draw):
@@ -70,9 +77,9 @@ def _problem(positions, rows, width, dtype, spread, draw):
     return hidden_ND, table_VD, batch
 
 
-def _compared(part, options, hidden_ND, table_VD, batch):
-    first = _gradients(part(kernel="fused", **options), hidden_ND, table_VD, batch)
-    again = _gradients(part(kernel="fused", **options), hidden_ND, table_VD, batch)
+def _compared(part, options, gradients, hidden_ND, table_VD, batch):
+    first = gradients(part(kernel="fused", **options), hidden_ND, table_VD, batch)
+    again = gradients(part(kernel="fused", **options), hidden_ND, table_VD, batch)
     wide = replace(batch, log_popularity_V=batch.log_popularity_V.double())
     exact = _gradients(
         part(kernel="tiled", **options), hidden_ND.double(), table_VD.double(), wide, None
@@ -94,6 +101,26 @@ def _gradients(loss, hidden_ND, table_VD, batch, target=H100):
     (3 * value).backward()
     predicted_target.reset(before)
     return value.detach(), hidden_ND.grad, table_VD.grad
+
+
+def _streamed(loss, hidden_ND, table_VD, batch):
+    """As `_gradients`; two batches add their gradients of the table to the same tiles."""
+    hidden_ND = hidden_ND.clone().requires_grad_()
+    before = predicted_target.set(H100)
+    made = []
+    for scale in (1, 2):
+        value, gradient = loss.streamed(hidden_ND, table_VD, batch)
+        (scale * value).backward()
+        made.append(gradient)
+    whole_VD = torch.zeros(table_VD.shape)
+    for gradient in made:
+        for ids_M, rows_MD in gradient.single_rows():
+            whole_VD.index_add_(0, ids_M.long(), rows_MD.float())
+        for first in range(0, len(table_VD), TILE) if gradient.touches_all else ():
+            last = min(first + TILE, len(table_VD))
+            gradient.add_tile(whole_VD[first:last], first, last)
+    predicted_target.reset(before)
+    return value.detach(), hidden_ND.grad, whole_VD
 
 
 def _relative(found, exact, other) -> float:

@@ -10,6 +10,7 @@ from scalelab.losses.cross_entropy import CrossEntropy
 from scalelab.losses.kernels import choice
 from scalelab.losses.kernels.choice import kernels_used
 from scalelab.losses.sampled_softmax import SampledSoftmax
+from scalelab.models.tables import ComposedRows
 from scalelab.planning.cost import Cost
 
 H100 = Target("cuda", 80 * 2**30, (9, 0), triton=True)
@@ -46,6 +47,49 @@ def test_a_gpu_takes_the_kernels_with_the_flops_of_four_products():
 def test_shared_negatives_take_the_kernels_on_a_gpu():
     cost = launches(SampledSoftmax(), H100, negatives=[("batch", NEGATIVES)])
     assert cost.flops == products(POSITIONS, NEGATIVES)
+
+
+def streamed(loss, *, num_shared=0):
+    """As `launches` on an H100, where the gradient of the table is made by tiles of 1,000 rows."""
+    with FakeTensorMode(), Cost() as cost:
+        hidden_ND = torch.empty(POSITIONS, WIDTH, requires_grad=True)
+        table_VD = torch.empty(ROWS, WIDTH)
+        targets_N = torch.ones(POSITIONS, dtype=torch.long)
+        shared = Negatives("batch", torch.ones(num_shared, dtype=torch.int32))
+        sources = (shared,) if num_shared else ()
+        batch = LossBatch(targets_N=targets_N, num_items=ROWS - 1, negatives=sources)
+        before = predicted_target.set(H100)
+        try:
+            value, gradient = loss.streamed(hidden_ND, table_VD, batch)
+            value.backward()
+            gradient.single_rows()
+            for first in range(0, ROWS, 1000) if gradient.touches_all else ():
+                last = min(first + 1000, ROWS)
+                gradient.add_tile(torch.zeros(last - first, WIDTH), first, last)
+        finally:
+            predicted_target.reset(before)
+    return cost
+
+
+def test_a_streamed_update_takes_the_kernels_on_a_gpu():
+    assert streamed(CrossEntropy()).flops == products(POSITIONS, ROWS)
+    cost = streamed(SampledSoftmax(), num_shared=NEGATIVES)
+    assert cost.flops == products(POSITIONS, NEGATIVES)
+
+
+def test_rows_that_are_made_when_needed_have_no_kernel():
+    codes_VM, codewords_CP = torch.zeros(9, 2, dtype=torch.long), torch.randn(6, 4)
+    batch = LossBatch(targets_N=torch.ones(5, dtype=torch.long), num_items=8)
+    before = predicted_target.set(H100)
+    kernels_used.clear()
+    try:
+        rows = ComposedRows(codes_VM, codewords_CP)
+        CrossEntropy().streamed(torch.randn(5, 8), rows, batch)
+        assert kernels_used == {"cross_entropy": "tiled"}
+        with pytest.raises(SpecError, match="made when they are needed"):
+            CrossEntropy(kernel="fused").streamed(torch.randn(5, 8), rows, batch)
+    finally:
+        predicted_target.reset(before)
 
 
 @pytest.mark.parametrize(
@@ -95,18 +139,16 @@ def right_kernels(monkeypatch):
 def test_an_estimate_is_no_call_of_the_loss():
     table_VD = torch.randn(ROWS, 8)
     for loss in (CrossEntropy(), SampledSoftmax()):
-        assert loss_bytes(loss, table_VD, NEGATIVES, streamed=False) is not None
+        assert loss_bytes(loss, table_VD, NEGATIVES) is not None
     assert kernels_used == {}
 
 
 @pytest.mark.usefixtures("right_kernels")
 def test_only_what_the_kernel_takes_has_an_estimate():
     table_VD = torch.randn(ROWS, 8)
-    for loss in (CrossEntropy(), SampledSoftmax()):
-        assert loss_bytes(loss, table_VD, NEGATIVES, streamed=True) is None
-    assert loss_bytes(SampledSoftmax(), table_VD, None, streamed=False) is None
+    assert loss_bytes(SampledSoftmax(), table_VD, None) is None
     for loss in (SampledSoftmax(cosine=True, temperature=0.05), SampledSoftmax(top_k=3)):
-        assert loss_bytes(loss, table_VD, NEGATIVES, streamed=False) is None
+        assert loss_bytes(loss, table_VD, NEGATIVES) is None
 
 
 @pytest.mark.usefixtures("right_kernels")
@@ -114,9 +156,9 @@ def test_only_what_the_kernel_takes_has_an_estimate():
     ("loss", "negatives", "streamed"),
     [
         (SampledSoftmax(), ("position", (5, 3)), False),
+        (SampledSoftmax(), ("position", (5, 3)), True),
         (SampledSoftmax(cosine=True, temperature=0.05), ("batch", (3,)), False),
-        (SampledSoftmax(), ("batch", (3,)), True),
-        (CrossEntropy(), ("batch", (3,)), True),
+        (SampledSoftmax(cosine=True, temperature=0.05), ("batch", (3,)), True),
     ],
 )
 def test_tiles_are_remembered_where_the_loss_has_no_kernel(loss, negatives, streamed):

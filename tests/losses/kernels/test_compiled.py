@@ -38,7 +38,9 @@ def compiled(kind, capability, width, precision, shared):
         "HAS_BIAS": shared,
         "SKIP_TARGET": shared,
     }
-    constants |= {"GRADIENT": True} if kind == "forward" else {"TARGET_AMONG_ROWS": not shared}
+    constants |= (
+        {"GRADIENT": True} if kind == "forward" else {"TARGET_AMONG_ROWS": not shared, "ADD": True}
+    )
     if not shared:
         constants |= {"bias": None, "ids": None}
     function = getattr(softmax, kind)
