@@ -153,13 +153,11 @@ def loss_bytes(
     SCE's tiles hold whole chunks, whose sizes are rounded, and a fused kernel splits the table less
     for more positions: a step with fewer may need more.
     """
-    if not isinstance(item_table_VD, Tensor):
-        return None
     method = getattr(loss, "loss_bytes", None)
     if method is None or method(1, shared_negatives, item_table_VD) is None:
         return None
     # Of any encoder there are the embeddings, the hidden states and the gradients of both.
-    place = 4 * item_table_VD.element_size() * item_table_VD.shape[1]
+    place = 4 * item_table_VD.dtype.itemsize * item_table_VD.shape[1]
     return lambda positions, places: (
         method(positions, shared_negatives, item_table_VD) + places * place
     )

@@ -12,7 +12,8 @@ from scalelab.losses._streamed_softmax import StreamedSoftmax
 from scalelab.losses._tiled_softmax import TiledSoftmax, tile_of
 from scalelab.losses._tiles import compute_dtype_of, loss_with_gradients, no_autocast
 from scalelab.losses.kernels.choice import fused_bytes_of, runs_fused
-from scalelab.losses.kernels.fused import Problem, fused_loss
+from scalelab.losses.kernels.fused import fused_loss
+from scalelab.losses.kernels.scan import Problem
 from scalelab.losses.kernels.streamed import FusedStream
 from scalelab.losses.streaming.table_gradient import TableGradient, streamed_loss
 
@@ -59,7 +60,6 @@ class CrossEntropy:
             self.kernel,
             item_table_VD,
             num_positions=positions,
-            num_rows=len(item_table_VD),
         )
 
     def __call__(self, hidden_ND: Tensor, item_table_VD: Tensor, batch: LossBatch) -> Tensor:

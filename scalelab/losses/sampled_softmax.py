@@ -14,7 +14,8 @@ from scalelab.losses._proposal import Proposal
 from scalelab.losses._sampled import Objective, SampledLoss, ScoreGradients, check_batch
 from scalelab.losses._tiles import compute_dtype_of, no_autocast
 from scalelab.losses.kernels.choice import fused_bytes_of, note_tiled, refusal_of, runs_fused
-from scalelab.losses.kernels.fused import Problem, Shared, fused_loss
+from scalelab.losses.kernels.fused import fused_loss
+from scalelab.losses.kernels.scan import Problem, Shared
 from scalelab.losses.kernels.streamed import FusedStream
 from scalelab.losses.streaming.table_gradient import TableGradient, streamed_loss
 

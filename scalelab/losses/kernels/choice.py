@@ -12,13 +12,8 @@ from scalelab.core.errors import PredictionUnsupported, SpecError
 from scalelab.losses import Target, target_of
 from scalelab.losses._options import Kernel
 from scalelab.losses._tiles import add_rows, compute_dtype_of
-from scalelab.losses.kernels.fused import (
-    Problem,
-    Shared,
-    fused_bytes,
-    fused_loss,
-    product_precision,
-)
+from scalelab.losses.kernels.fused import fused_loss
+from scalelab.losses.kernels.scan import Problem, Shared, fused_bytes, product_precision
 from scalelab.losses.kernels.streamed import FusedStream
 from scalelab.losses.streaming.table_gradient import streamed_loss
 
@@ -83,7 +78,9 @@ def _decided(
     shared: bool,
     streamed: bool = False,
 ) -> bool:
-    fake = isinstance(hidden_ND, torch._subclasses.FakeTensor)
+    # An estimate gives the table for the hidden states, and rows that are made are no tensor.
+    real = isinstance(hidden_ND, Tensor)
+    real = real and not isinstance(hidden_ND, torch._subclasses.FakeTensor)
     fused = kernel != "tiled"
     if fused:
         reason = _unsupported(target_of(hidden_ND), item_table_VD, compute_dtype)
@@ -92,7 +89,7 @@ def _decided(
                 f"{name} cannot run its fused kernel: {reason}", 'write "auto" or "tiled"'
             )
         fused = reason is None
-    if fused and kernel == "auto" and not fake:
+    if fused and kernel == "auto" and real:
         case = _Case(
             index=hidden_ND.device.index or 0,
             compute_dtype=compute_dtype,
@@ -111,10 +108,11 @@ def fused_bytes_of(
     item_table_VD: Tensor,
     *,
     num_positions: int,
-    num_rows: int,
+    num_rows: int | None = None,
     shared: bool = False,
 ) -> int | None:
-    """About what the kernels take for so many rows of the softmax; None where tiles run.
+    """About what the kernels take for so many rows of the softmax, None for all items; None where
+    tiles run.
 
     Nothing runs, and nothing is remembered.
     """
@@ -143,11 +141,9 @@ def _unsupported(target: Target, item_table_VD: Any, compute_dtype: torch.dtype)
         return "the package triton is not installed"
     if compute_dtype not in (torch.float32, torch.bfloat16, torch.float16):
         return f"it has no kernel for {compute_dtype}"
-    if not isinstance(item_table_VD, Tensor):
-        return "the rows of this item table are made when they are needed"
     if item_table_VD.shape[1] > _WIDEST:
         return f"it takes rows of up to {_WIDEST} numbers, these have {item_table_VD.shape[1]}"
-    if not item_table_VD.is_contiguous():
+    if isinstance(item_table_VD, Tensor) and not item_table_VD.is_contiguous():
         return "the item table is not contiguous"
     return None
 

@@ -11,47 +11,17 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scalelab.losses import target_of, tf32_allowed
 from scalelab.losses._tiles import add_rows
 from scalelab.losses.kernels import ops
-from scalelab.losses.kernels.tiles import num_splits, tiles_for
+from scalelab.losses.kernels.scan import (
+    Problem,
+    ids_to_skip,
+    operand_of,
+    product_precision,
+    scan,
+)
 
-__all__ = [
-    "Known",
-    "Problem",
-    "Shared",
-    "forward_pass",
-    "fused_bytes",
-    "fused_loss",
-    "product_precision",
-    "target_rows",
-    "write_rows",
-]
-
-
-class Shared(NamedTuple):
-    """Negatives of the whole batch: items, (K,) int32, and what is added to their scores.
-
-    `bias_K` is -inf on empty places. `target_bias_N` is added to the scores of the targets. With
-    `skip_target` a negative that is the position's target has no part in its softmax.
-    """
-
-    ids_K: Tensor
-    bias_K: Tensor
-    target_bias_N: Tensor | None
-    skip_target: bool
-
-
-class Problem(NamedTuple):
-    """Targets, the type of the matrix products, and the negatives (None: all items).
-
-    `pad_id` is a row that has no part in the softmax over all items, -1 if there is none.
-    """
-
-    targets_N: Tensor
-    compute_dtype: torch.dtype
-    pad_id: int
-    shared: Shared | None = None
+__all__ = ["Known", "forward_pass", "fused_loss", "target_rows", "write_rows"]
 
 
 def fused_loss(hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem) -> Tensor:
@@ -64,33 +34,6 @@ def fused_loss(hidden_ND: Tensor, item_table_VD: Tensor, problem: Problem) -> Te
     return _Fused.apply(hidden_ND, item_table_VD, problem, wanted)  # pyright: ignore
 
 
-def fused_bytes(num_positions: int, num_rows: int, like: Tensor, compute_dtype: torch.dtype) -> int:
-    """About what the forward pass allocates: of each split its sums, and operand and gradient of
-    the hidden states. More positions may have fewer splits. `like` has their width and device.
-    """
-    precision, depth = product_precision(compute_dtype), like.shape[1]
-    tiles = tiles_for(target_of(like).capability, precision, depth)
-    splits, _ = num_splits(tiles, num_positions, num_rows)
-    parts = 6 if precision == "bf16x6" else 0
-    beside = depth * (compute_dtype.itemsize + parts + like.element_size())
-    return num_positions * (4 * splits * (depth + 2) + beside)
-
-
-def product_precision(compute_dtype: torch.dtype) -> str:
-    """How the kernels multiply: float32 as six bfloat16 products, or as TF32 where torch may."""
-    if compute_dtype is not torch.float32:
-        return "ieee"
-    return "tf32" if tf32_allowed() else "bf16x6"
-
-
-def _operand(inner_ND: Tensor, precision: str) -> Tensor:
-    if precision != "bf16x6":
-        return inner_ND
-    parts = torch.empty(3, *inner_ND.shape, dtype=torch.bfloat16, device=inner_ND.device)
-    ops.split(inner_ND, parts)
-    return parts
-
-
 class Known(NamedTuple):
     """What the gradients of rows need of the forward pass.
 
@@ -101,7 +44,7 @@ class Known(NamedTuple):
 
     precision: str
     operand: Tensor
-    rows: Tensor
+    rows: Any
     lse_N: Tensor
     inner_ND: Tensor | None
     loss_N: Tensor | None
@@ -109,7 +52,7 @@ class Known(NamedTuple):
 
 def forward_pass(
     hidden_ND: Tensor,
-    item_table_VD: Tensor,
+    item_table_VD: Any,
     problem: Problem,
     *,
     hidden_wanted: bool,
@@ -118,45 +61,27 @@ def forward_pass(
     """The losses (N,), what is known for the backward pass, and `position_weight` times the
     gradient of the hidden states.
     """
-    targets_N, compute_dtype, pad_id, shared = problem
-    inner_ND = hidden_ND.to(compute_dtype).contiguous()
-    rows, ids, bias, target_bias = item_table_VD, None, None, None
-    if shared is not None:
-        rows = item_table_VD.index_select(0, shared.ids_K)
-        ids = shared.ids_K if shared.skip_target else None
-        bias, target_bias, pad_id = shared.bias_K, shared.target_bias_N, -1
-    num_positions, depth = inner_ND.shape
-    precision = product_precision(compute_dtype)
-    tiles = tiles_for(target_of(hidden_ND).capability, precision, depth)
-    splits, per_split = num_splits(tiles, num_positions, rows.shape[0])
-    new = {"dtype": torch.float32, "device": hidden_ND.device}
-    top = torch.empty(splits, num_positions, **new)
-    total = torch.empty_like(top)
-    sums = torch.empty(splits, num_positions, depth, **new) if hidden_wanted else None
-    operand = _operand(inner_ND, precision)
-    ops.forward(
-        hidden=operand,
-        rows=rows,
-        bias=bias,
-        ids=ids,
-        targets=targets_N,
-        top=top,
-        total=total,
-        sums=sums,
-        pad_id=pad_id,
-        per_split=per_split,
-        precision=precision,
-    )
-    lse_N, loss_N = torch.empty(num_positions, **new), torch.empty(num_positions, **new)
+    targets_N, shared = problem.targets_N, problem.shared
+    inner_ND = hidden_ND.to(problem.compute_dtype).contiguous()
+    rows = item_table_VD if shared is None else item_table_VD.index_select(0, shared.ids_K)
+    precision = product_precision(problem.compute_dtype)
+    operand = operand_of(inner_ND, precision)
+    parts = scan(hidden_ND, operand, rows, problem, precision, with_sums=hidden_wanted)
+    lse_N = torch.empty_like(parts.top[0])
+    loss_N = torch.empty_like(lse_N)
     grad_ND = torch.empty_like(hidden_ND) if hidden_wanted else None
+    whole, places_N = item_table_VD, targets_N
+    if not isinstance(whole, Tensor):
+        whole = whole.index_select(0, targets_N)
+        places_N = torch.arange(len(targets_N), device=targets_N.device)
     ops.combine(
         hidden=inner_ND,
-        rows=item_table_VD,
-        targets=targets_N,
-        target_bias=target_bias,
-        top=top,
-        total=total,
-        sums=sums,
+        rows=whole,
+        targets=places_N,
+        target_bias=None if shared is None else shared.target_bias_N,
+        top=parts.top,
+        total=parts.total,
+        sums=parts.sums,
         lse=lse_N,
         loss=loss_N,
         grad_hidden=grad_ND,
@@ -187,7 +112,7 @@ def write_rows(
         hidden=known.operand,
         rows=known.rows,
         bias=None if shared is None else shared.bias_K,
-        ids=shared.ids_K if shared is not None and shared.skip_target else None,
+        ids=ids_to_skip(problem),
         targets=problem.targets_N,
         lse=known.lse_N,
         scale=scale,

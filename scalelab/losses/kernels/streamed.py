@@ -5,11 +5,14 @@ of one tile at a time, which the optimizer updates and forgets; over shared nega
 a gradient.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from scalelab.losses._tiles import accumulate_dtype_of, no_autocast
-from scalelab.losses.kernels.fused import Known, Problem, forward_pass, target_rows, write_rows
+from scalelab.losses.kernels.fused import Known, forward_pass, target_rows, write_rows
+from scalelab.losses.kernels.scan import Problem
 from scalelab.losses.streaming.table_gradient import RowGradient, TableGradient
 
 __all__ = ["FusedStream"]
@@ -18,7 +21,7 @@ __all__ = ["FusedStream"]
 class FusedStream(TableGradient):
     """One batch: its targets and negatives, and after `loss` the log-sum-exp of each position."""
 
-    def __init__(self, item_table_VD: Tensor, problem: Problem) -> None:
+    def __init__(self, item_table_VD: Any, problem: Problem) -> None:
         self.table_VD, self.problem = item_table_VD.detach(), problem
         self.touches_all = problem.shared is None
         self.known: Known | None = None

@@ -5,20 +5,22 @@ Started by `test_fused.py` in a process of its own: Triton decides at import whe
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import torch
 
 from scalelab.losses import LossBatch, Negatives, Target, predicted_target
 from scalelab.losses.cross_entropy import CrossEntropy
-from scalelab.losses.kernels import choice, fused
+from scalelab.losses.kernels import choice, fused, scan
 from scalelab.losses.sampled_softmax import SampledSoftmax
+from scalelab.models.tables import ComposedRows
 
 H100 = Target("cuda", 80 * 2**30, (9, 0), triton=True)
 # Positions, rows, width, type, spread of the table: multiples of nothing, and the smallest of all.
 SHAPES = [
     (70, 301, 16, "float32", 1.0),
     (130, 1000, 64, "float32", 0.3),
-    (33, 129, 50, "float32", 0.6),
+    (33, 129, 52, "float32", 0.6),
     (257, 601, 24, "float32", 0.02),
     (65, 300, 200, "float32", 0.2),
     (1, 2, 8, "float32", 1.0),
@@ -37,22 +39,32 @@ LOSSES = {
     "cross_entropy streamed": (CrossEntropy, {}),
     "cross_entropy with padding streamed": (CrossEntropy, {"include_padding": True}),
     "sampled_softmax with logQ streamed": (SampledSoftmax, {"logq": 0.7}),
+    "cross_entropy over made rows": (CrossEntropy, {}),
+    "cross_entropy with padding over made rows": (CrossEntropy, {"include_padding": True}),
+    "sampled_softmax over made rows": (SampledSoftmax, {"logq": 0.7}),
 }
-# Rows of a tile of the table's gradient: a multiple of nothing.
+# Rows of a tile, of the table's gradient and of rows that are made: a multiple of nothing.
 TILE = 37
 
 
 def main() -> None:
     # The interpreter cannot do bfloat16, which is how a GPU multiplies float32.
     fused.product_precision = lambda inner: "ieee"
+    scan.product_precision = lambda inner: "ieee"
     choice.product_precision = lambda inner: "ieee"
     choice._is_right = lambda *_: True
+    # On a GPU a tile of rows that are made has millions of numbers.
+    scan.tile_numbers = lambda rows, *_: TILE * rows.shape[1]
     draw = torch.Generator().manual_seed(0)
     for shape in SHAPES:
         problem = _problem(*shape, draw)
         for name, (part, options) in LOSSES.items():
+            hidden_ND, table_VD, batch = problem
             gradients = _streamed if name.endswith("streamed") else _gradients
-            found = _compared(part, options, gradients, *problem)
+            if name.endswith("made rows"):
+                rows = _made_rows(table_VD, draw)
+                table_VD, gradients = rows[:], partial(_streamed, rows=rows)
+            found = _compared(part, options, gradients, hidden_ND, table_VD, batch)
             print(json.dumps({"case": f"{name} {shape}", **found}))
 
 
@@ -103,13 +115,23 @@ def _gradients(loss, hidden_ND, table_VD, batch, target=H100):
     return value.detach(), hidden_ND.grad, table_VD.grad
 
 
-def _streamed(loss, hidden_ND, table_VD, batch):
-    """As `_gradients`; two batches add their gradients of the table to the same tiles."""
+def _made_rows(like_VD, draw):
+    """Rows made from codewords, in the place of a table of that shape and spread."""
+    (num_rows, depth), parts = like_VD.shape, 4
+    codes_VM = torch.randint(0, 5, (num_rows, parts), generator=draw, dtype=torch.int32)
+    codewords_CP = torch.randn(5 * parts, depth // parts, generator=draw) * like_VD.std()
+    return ComposedRows(codes_VM, codewords_CP.to(like_VD.dtype))
+
+
+def _streamed(loss, hidden_ND, table_VD, batch, rows=None):
+    """As `_gradients`; two batches add their gradients of the table to the same tiles. `rows` make
+    the table when they are needed.
+    """
     hidden_ND = hidden_ND.clone().requires_grad_()
     before = predicted_target.set(H100)
     made = []
     for scale in (1, 2):
-        value, gradient = loss.streamed(hidden_ND, table_VD, batch)
+        value, gradient = loss.streamed(hidden_ND, table_VD if rows is None else rows, batch)
         (scale * value).backward()
         made.append(gradient)
     whole_VD = torch.zeros(table_VD.shape)

@@ -49,11 +49,14 @@ def test_shared_negatives_take_the_kernels_on_a_gpu():
     assert cost.flops == products(POSITIONS, NEGATIVES)
 
 
-def streamed(loss, *, num_shared=0):
+def streamed(loss, *, num_shared=0, made=False):
     """As `launches` on an H100, where the gradient of the table is made by tiles of 1,000 rows."""
     with FakeTensorMode(), Cost() as cost:
         hidden_ND = torch.empty(POSITIONS, WIDTH, requires_grad=True)
         table_VD = torch.empty(ROWS, WIDTH)
+        if made:
+            codes_VM = torch.empty(ROWS, 2, dtype=torch.long)
+            table_VD = ComposedRows(codes_VM, torch.empty(6, WIDTH // 2))
         targets_N = torch.ones(POSITIONS, dtype=torch.long)
         shared = Negatives("batch", torch.ones(num_shared, dtype=torch.int32))
         sources = (shared,) if num_shared else ()
@@ -77,19 +80,17 @@ def test_a_streamed_update_takes_the_kernels_on_a_gpu():
     assert cost.flops == products(POSITIONS, NEGATIVES)
 
 
-def test_rows_that_are_made_when_needed_have_no_kernel():
-    codes_VM, codewords_CP = torch.zeros(9, 2, dtype=torch.long), torch.randn(6, 4)
-    batch = LossBatch(targets_N=torch.ones(5, dtype=torch.long), num_items=8)
-    before = predicted_target.set(H100)
-    kernels_used.clear()
-    try:
-        rows = ComposedRows(codes_VM, codewords_CP)
-        CrossEntropy().streamed(torch.randn(5, 8), rows, batch)
-        assert kernels_used == {"cross_entropy": "tiled"}
-        with pytest.raises(SpecError, match="made when they are needed"):
-            CrossEntropy(kernel="fused").streamed(torch.randn(5, 8), rows, batch)
-    finally:
-        predicted_target.reset(before)
+def test_rows_that_are_made_when_needed_take_the_kernels():
+    assert streamed(CrossEntropy(), made=True).flops == products(POSITIONS, ROWS)
+
+
+@pytest.mark.usefixtures("right_kernels")
+def test_an_estimate_for_made_rows_counts_one_part_more():
+    """Those of the tiles before are kept beside the parts of a tile."""
+    codes_VM, codewords_CP = torch.zeros(ROWS, 2, dtype=torch.long), torch.randn(6, 4)
+    rows = ComposedRows(codes_VM, codewords_CP)
+    made, whole = (loss_bytes(CrossEntropy(), table, None) for table in (rows, rows[:]))
+    assert made(POSITIONS, 0) == whole(POSITIONS, 0) + POSITIONS * 4 * (8 + 2)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def cases():
 
 
 def test_every_case_is_there(cases):
-    assert len(cases) == 64
+    assert len(cases) == 88
 
 
 def test_losses_agree_with_float64(cases):
