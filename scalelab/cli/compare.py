@@ -16,7 +16,7 @@ EXAMPLE = "Example: scalelab compare beauty-losses.duckdb"
 _MOST = 10
 _COLUMNS = ("model", "loss", "metric", "published", "ours", "spread", "ratio", "seeds")
 _NUMBERS = "published ours spread ratio seeds"
-_WHAT = ("dataset", "model", "our_loss")
+_WHAT = ("dataset", "model", "loss")
 
 
 def main(
@@ -77,11 +77,13 @@ def _show(rows: list[dict[str, Any]]) -> None:
 
 
 def _doubts(row: dict[str, Any]) -> list[str]:
-    """What is to be known of ours before it is compared."""
+    """What is to be known of ours before it is compared, by the names that the table has."""
     where, found = ", ".join(row[name] for name in _WHAT), []
     if row["lost_seeds"]:
         number = f"{row['lost_seeds']} of {row['lost_seeds'] + row['seeds']} seeds"
         found.append(f"{where}: {number} ended without a result and are not counted")
+    if row["other_negatives"]:
+        found.append(f"{where}: {row['other_negatives']}")
     if row["note"]:
         found.append(f"{where}: {row['note']}")
     return found

@@ -37,7 +37,10 @@ _SCHEMA = pa.schema(
         ("lost_seeds", pa.int64()),
         ("note", pa.string()),
         ("our_loss", pa.string()),
+        ("our_negatives", pa.int64()),
         ("source", pa.string()),
+        ("published_setting", pa.string()),
+        ("other_negatives", pa.string()),
         ("published_protocol", pa.string()),
         ("our_protocol", pa.string()),
         ("not_stated", pa.string()),
@@ -49,6 +52,7 @@ _SCHEMA = pa.schema(
 _Where = tuple[str, str | None, int | None, str]
 _CROSS_ENTROPIES = frozenset({"cross_entropy", "dense_ce", "linear_ce", "cut_ce", "liger_ce"})
 _RENAMED = {"sampled_ce": "sampled_softmax", "sampled softmax": "sampled_softmax"}
+_NEGATIVES = re.compile(r"\b(\d[\d,]*) negatives?\b")
 _GB = 10**9
 # What two of our configurations must share for one of them to be the better.
 _PLACE = ("protocol", "data_fingerprint", "results_version", "quality_metric")
@@ -82,7 +86,8 @@ def compare(ledger: Ledger, published: Path) -> pa.Table:
     Of our configurations with that data set, model, loss (as its paper calls it) and protocol, the
     best on validation (by `chosen_by`, the metric of its runs) stands beside it, one with
     `lost_seeds` only where all have some: mean and standard deviation over its seeds, and ours
-    over theirs. `note` says of ours whether it ended at a baseline, below one, or still rising.
+    over theirs. `note` says of ours whether it ended at a baseline, below one, or still rising,
+    `other_negatives` how many negatives each has where theirs are stated and others.
     Where several of our protocols agree with what is stated of theirs, each has a row, and
     `not_stated` names what may still differ. `peak_gb` is in 10^9 bytes. Raises DataError for a
     table that cannot be read.
@@ -177,13 +182,22 @@ def _row(
         "lost_seeds": own["num_lost"],
         "note": own["note"],
         "our_loss": own["loss"],
+        "our_negatives": own["num_negatives"],
         "source": line.get("source"),
+        "published_setting": line.get("setting"),
+        "other_negatives": _other_negatives(line.get("setting") or "", own["num_negatives"]),
         "published_protocol": line.get("protocol"),
         "our_protocol": own["protocol"],
         "not_stated": "" if seen_is_stated(line.get("protocol") or "") else NOT_STATED,
         "chosen_by": own["quality_metric"],
         "configuration": own["configuration"],
     }
+
+
+def _other_negatives(setting: str, ours: int) -> str:
+    stated = _NEGATIVES.search(setting)
+    theirs = int(stated[1].replace(",", "")) if stated else ours
+    return "" if theirs == ours else f"theirs has {theirs:,} negatives, ours {ours:,}"
 
 
 def _best(ours: Iterable[dict[str, Any]], line: dict[str, str]) -> list[dict[str, Any]]:

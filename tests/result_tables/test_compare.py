@@ -370,6 +370,23 @@ def test_what_is_to_be_doubted_stands_beside_ours(fake, ledger, published):
     assert notes == {"dense_ce": "", "bce": "still rising when it ended"}
 
 
+def test_another_number_of_negatives_is_said(fake, ledger, published):
+    """The best of ours stands beside theirs, whatever its number of negatives."""
+    ledger.append([made(fake, 0, loss="sampled_softmax", num_negatives=30)])
+    settings = ("3000 negatives", '"3,000 negatives, batch 128"', "30 negatives", "tuned", "")
+    metrics = ("ndcg@1", "ndcg@5", "ndcg@10", "ndcg@20", "hr@10")
+    file = published(
+        *(
+            f"p,amazon-beauty,,sasrec,sampled_ce,{setting},{metric},0.1"
+            for setting, metric in zip(settings, metrics, strict=True)
+        )
+    )
+    rows = {row["metric"]: row for row in compare(ledger, file).to_pylist()}
+    other = "theirs has 3,000 negatives, ours 30"
+    wanted = dict(zip(metrics, (other, other, "", "", ""), strict=True))
+    assert {metric: row["other_negatives"] for metric, row in rows.items()} == wanted
+
+
 def test_metrics_without_a_row_for_one_reason_share_a_line_and_rows_go_by_k(
     fake, ledger, published
 ):
