@@ -146,7 +146,7 @@ def _attention(
         query, key, value = (part.to(dtype) for part in (query, key, value))
     bias = None if attn_mask is None else _as_bias(attn_mask, query)
     del attn_mask
-    if not _is_efficient(capability, query):
+    if not _is_efficient(capability, query, key, value, bias):
         if is_causal:
             size = query.size(-2), key.size(-2)
             bias = _as_bias(torch.ones(size, dtype=torch.bool).tril(), query)
@@ -160,10 +160,19 @@ def _attention(
     return attend(query, key, value, bias, wants_sums, dropout_p, is_causal, scale=scale)[0]
 
 
-def _is_efficient(capability: tuple[int, int], query: Tensor) -> bool:
-    """sdp_utils.cpp: which types and widths of a head the memory-efficient kernel takes."""
+def _is_efficient(
+    capability: tuple[int, int], query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None
+) -> bool:
+    """sdp_utils.cpp: which types, widths of a head and strides the memory-efficient kernel takes.
+
+    A learned bias whose heads lie next to each other in memory, as `DistanceBias` makes it, is
+    refused: an H100 ran the plain kernel, to the byte.
+    """
     width, narrow = query.size(-1), query.element_size() == 2
     if query.dim() != 4:
+        return False
+    operands = (query, key, value) if bias is None else (query, key, value, bias)
+    if any(operand.stride(-1) != 1 for operand in operands):
         return False
     if capability[0] < 8:
         return not narrow

@@ -95,7 +95,12 @@ def predict(
             # What was larger has left the larger segments in the allocator.
             larger = larger_of(before, largest)
             evaluation, held, too_much = memory_kinds(
-                account, device, limit, kept=larger.workspaces, after=larger.account
+                account,
+                device,
+                limit,
+                kept=larger.workspaces,
+                after=larger.account,
+                among=[each for each, _, _ in blocks],
             )
             without_limit, overflow = max(without_limit, held), overflow or too_much
     of_update = min(spec.train.accumulate, steps.num_steps)
