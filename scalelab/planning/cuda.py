@@ -6,7 +6,7 @@ tensors and what differs is called by its CUDA variant. Derived from PyTorch's s
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -146,7 +146,8 @@ def _attention(
         query, key, value = (part.to(dtype) for part in (query, key, value))
     bias = None if attn_mask is None else _as_bias(attn_mask, query)
     del attn_mask
-    if not _is_efficient(capability, query, key, value, bias):
+    operands = (query, key, value) if bias is None else (query, key, value, bias)
+    if not _is_efficient(capability, operands):
         if is_causal:
             size = query.size(-2), key.size(-2)
             bias = _as_bias(torch.ones(size, dtype=torch.bool).tril(), query)
@@ -160,18 +161,16 @@ def _attention(
     return attend(query, key, value, bias, wants_sums, dropout_p, is_causal, scale=scale)[0]
 
 
-def _is_efficient(
-    capability: tuple[int, int], query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None
-) -> bool:
+def _is_efficient(capability: tuple[int, int], operands: Sequence[Tensor]) -> bool:
     """sdp_utils.cpp: which types, widths of a head and strides the memory-efficient kernel takes.
 
     A learned bias whose heads lie next to each other in memory, as `DistanceBias` makes it, is
     refused: an H100 ran the plain kernel, to the byte.
     """
+    query = operands[0]
     width, narrow = query.size(-1), query.element_size() == 2
     if query.dim() != 4:
         return False
-    operands = (query, key, value) if bias is None else (query, key, value, bias)
     if any(operand.stride(-1) != 1 for operand in operands):
         return False
     if capability[0] < 8:

@@ -210,7 +210,7 @@ def test_a_streamed_update_gets_the_same_gradient_of_cosines():
     assert isinstance(gradient, TableGradient)
     (streamed_ND,) = torch.autograd.grad(value, (hidden_ND,))
     torch.testing.assert_close(streamed_ND, by_hidden_ND, rtol=1e-12, atol=1e-14)
-    rows = gradient.single_rows()
+    (rows,) = gradient.single_rows()
     whole = torch.zeros(len(items_VD) + 1, items_VD.shape[1], dtype=torch.float64)
     whole[rows[0]] = rows[1]
     torch.testing.assert_close(whole[:-1], by_items_VD, rtol=1e-12, atol=1e-14)

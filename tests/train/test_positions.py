@@ -2,10 +2,10 @@
 
 import pytest
 
+from scalelab.core import plugins
 from scalelab.core.errors import SpecError
 from scalelab.measure.session import run
 from scalelab.planning.predict import predict
-from scalelab.reporting.charts.positions import Positions
 from scalelab.store.ledger import Ledger
 from scalelab.train.assemble import assemble
 
@@ -45,7 +45,7 @@ def test_they_are_predicted_measured_stored_and_drawn(small, tmp_path):
     best = record.run.best_epoch
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     ledger.append([record])
-    chart = Positions()
+    chart = plugins.load("charts", "positions")()
     rows = chart.rows(ledger)
     splits = ["train-3", "train-2", "train-1", "valid", "test"]
     assert rows["position"].to_pylist() == [-4, -3, -2, -1, 0]

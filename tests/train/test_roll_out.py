@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from scalelab.core import plugins
 from scalelab.core.errors import DataError, SpecError
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.load import lengths
 from scalelab.measure.session import run
 from scalelab.models import EncoderInput
 from scalelab.planning.predict import predict
-from scalelab.reporting.charts.positions import Positions
 from scalelab.store.ledger import Ledger
 from scalelab.train.assemble import assemble
 from scalelab.train.roll_out import roll_out
@@ -165,7 +165,7 @@ def test_steps_are_predicted_measured_stored_and_drawn(small, tmp_path, fed_back
     best = record.run.best_epoch
     ledger = Ledger.create_or_open(tmp_path / "a.duckdb")
     ledger.append([record])
-    chart = Positions()
+    chart = plugins.load("charts", "positions")()
     rows = chart.rows(ledger)
     splits = ["valid", "test", *(f"ahead-{step}" for step in range(1, STEPS + 1))]
     assert rows["position"].to_pylist() == [-1, 0, 1, 2, 3, 4]

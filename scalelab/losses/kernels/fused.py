@@ -66,7 +66,7 @@ def forward_pass(
     rows = item_table_VD if shared is None else item_table_VD.index_select(0, shared.ids_K)
     precision = product_precision(problem.compute_dtype)
     operand = operand_of(inner_ND, precision)
-    parts = scan(hidden_ND, operand, rows, problem, precision, with_sums=hidden_wanted)
+    parts = scan(hidden_ND, operand, rows, problem, precision=precision, with_sums=hidden_wanted)
     lse_N = torch.empty_like(parts.top[0])
     loss_N = torch.empty_like(lse_N)
     grad_ND = torch.empty_like(hidden_ND) if hidden_wanted else None

@@ -120,8 +120,8 @@ def scan(
     operand: Tensor,
     rows: Any,
     problem: Problem,
-    precision: str,
     *,
+    precision: str,
     with_sums: bool,
 ) -> Parts:
     """The parts of the rows, in their order; one of rows that are made when they are needed."""
@@ -129,7 +129,7 @@ def scan(
     splits, per_split = _splits(hidden_ND, len(hidden_ND), width, precision)
     if isinstance(rows, Tensor):
         parts = Parts.empty(splits, hidden_ND, with_sums=with_sums)
-        _scan(parts, operand, rows, problem, per_split, precision)
+        _scan(parts, operand, rows, problem, per_split=per_split, precision=precision)
         return parts
     parts = Parts.empty(splits + 1, hidden_ND, with_sums=with_sums)
     found = parts.among(0, 1)
@@ -140,7 +140,8 @@ def scan(
     for first, last in tile_ranges(rows.shape[0], width, hidden_ND):
         of_tile = problem._replace(pad_id=max(-1, problem.pad_id - first))
         count = 1 + -(-(last - first) // per_split)
-        _scan(parts.among(1, count), operand, rows[first:last], of_tile, per_split, precision)
+        here = parts.among(1, count)
+        _scan(here, operand, rows[first:last], of_tile, per_split=per_split, precision=precision)
         parts.among(0, count).merge()
     return found
 
@@ -150,6 +151,7 @@ def _scan(
     operand: Tensor,
     rows: Tensor,
     problem: Problem,
+    *,
     per_split: int,
     precision: str,
 ) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from scalelab.core.errors import SpecError
-from scalelab.losses import tile_repeats
+from scalelab.losses import target_of, tile_repeats
 from scalelab.losses.streaming.table_gradient import RowGradient, TableGradient
 from scalelab.losses.streaming.tiles import accumulate_dtype_of, tile_numbers, tile_ranges
 from scalelab.losses.streaming.touched_rows import TouchedByTile, TouchedRows
@@ -30,6 +30,7 @@ __all__ = ["TableOptimizer", "TakeLookups"]
 _TILE_NUMBERS = 2**18
 # What one of them takes on a GPU: gradient, a copy of the row in float32, random bits, temporaries.
 _NUMBER_BYTES = 24
+# On a GPU, whole tiles of the fused kernel, and addresses that its wide loads can take.
 _KERNEL_ROWS = 128
 Rows = Tensor | ComposedRows
 TakeLookups = Callable[[], list[tuple[Tensor, Tensor]]]
@@ -152,8 +153,8 @@ class TableOptimizer(Optimizer):
     def _tile_rows(self, num_rows: int, depth: int) -> int:
         numbers = tile_numbers(self.table_VD, _TILE_NUMBERS, _NUMBER_BYTES)
         rows = numbers // depth
-        # Whole tiles of a GPU's kernel, and addresses that its wide loads can take.
-        rows -= rows % _KERNEL_ROWS if rows > _KERNEL_ROWS else 0
+        if rows > _KERNEL_ROWS and target_of(self.table_VD).kind != "cpu":
+            rows -= rows % _KERNEL_ROWS
         return max(1, min(num_rows, rows))
 
     def _walk(
