@@ -161,7 +161,9 @@ class _Fused(torch.autograd.Function):
             )
         grad_ND, ctx.grad_ND = ctx.grad_ND, None
         table_VD, *tensors = ctx.saved_tensors
-        known, problem = Known(ctx.precision, *tensors), ctx.problem
+        known = Known(ctx.precision, *tensors)
+        # Not a saved tensor: torch would keep it as long as the loss.
+        problem, ctx.problem = ctx.problem, None
         position_weight, grad_VD = 1 / len(problem.targets_N), None
         if ctx.needs_input_grad[1]:
             grad_rows = torch.empty_like(known.rows)
