@@ -21,7 +21,7 @@ from scalelab.core.records import TimelineEvent
 from scalelab.measure.compiled import ALLOCATION_CALLBACKS
 from scalelab.measure.in_place import MAY_ADD_IN_PLACE, InPlaceRules, current_node
 from scalelab.measure.names import BY_PHASE, COMPONENTS
-from scalelab.measure.storages import MemoryEvent, Storage, storages_of
+from scalelab.measure.storages import MemoryEvent, Storage, on_device, storages_of
 from scalelab.measure.training_parts import TrainingParts
 from scalelab.measure.workspaces import RUN, Run
 
@@ -160,7 +160,7 @@ class Account(TorchDispatchMode, Observer):
         self._settle_alias()
         component = self._component_now()
         # A tensor that is not labelled and that no operation made came in from outside.
-        for value in args:
+        for value in on_device(func, args):
             self._note(value, component)
         if kwargs:
             for value in kwargs.values():
@@ -171,7 +171,7 @@ class Account(TorchDispatchMode, Observer):
         ):
             self._register_alias(args[0], result)
         self._in_place.note(func, result)
-        self._note(result, component)
+        self._note(on_device(func, result), component)
         if inside:
             self._note_transient(component, inside)
         return result

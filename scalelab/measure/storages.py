@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["MemoryEvent", "Storage", "storages_of", "tensors_in"]
+__all__ = ["MemoryEvent", "Storage", "on_device", "storages_of", "tensors_in"]
+
+aten = torch.ops.aten
+# Operations whose seed and offset of dropout are on the host, unless a CUDA graph is recorded.
+_SEEDED = frozenset(
+    {
+        aten._scaled_dot_product_efficient_attention.default,
+        aten._scaled_dot_product_efficient_attention_backward.default,
+    }
+)
 
 
 class MemoryEvent(NamedTuple):
@@ -34,6 +43,13 @@ class Storage:
         self.num_bytes = num_bytes
         self.node = node
         self.reference: Any = None
+
+
+def on_device(func: Any, values: Any) -> Any:
+    """Of arguments or results of an operation those that a GPU holds, also where they are fake."""
+    if func not in _SEEDED:
+        return values
+    return [each for each in values if not (isinstance(each, Tensor) and each.dim() == 0)]
 
 
 def storages_of(tensor: Tensor) -> tuple[torch.UntypedStorage, ...]:

@@ -16,7 +16,9 @@ from scalelab.core.units import GIB, MIB
 from scalelab.datasets.load import lengths
 from scalelab.losses import LossBatch, Negatives, Target, predicted_target
 from scalelab.losses.cross_entropy import CrossEntropy
+from scalelab.measure.components import Account
 from scalelab.measure.gpus import Gpu
+from scalelab.measure.workspaces import predicted_on_cuda
 from scalelab.planning.cost import Cost
 from scalelab.planning.cublas import Workspaces, cublas_workspace_bytes, lt_workspace_bytes
 from scalelab.planning.cuda import as_on_cuda
@@ -142,6 +144,19 @@ def test_attention_is_the_kernel_that_pytorch_chooses(
     seen = attended(capability, 48, width, dtype)
     assert ("_scaled_dot_product_efficient_attention" in seen) is efficient
     assert ("_safe_softmax" in seen) is not efficient
+
+
+def test_seeds_of_dropout_in_attention_are_on_the_host() -> None:
+    """Measured on an H100: a prediction that counts them is 16 bytes too high for each block."""
+    account = Account("meta", predicted_on_cuda)
+    with FakeTensorMode(), account, as_on_cuda(Target("cuda", GIB, (9, 0))):
+        part = torch.empty(3, 2, 48, 32, requires_grad=True)
+        mixed = torch.nn.functional.scaled_dot_product_attention(part, part, part, dropout_p=0.1)
+        mixed.sum().backward()
+    sizes = {event.num_bytes for event in account.events()}
+    # The numbers of `part` in float32, and their sum.
+    assert {4 * 3 * 2 * 48 * 32, 4} <= sizes
+    assert 8 not in sizes
 
 
 def test_a_bias_whose_rows_are_not_in_one_piece_takes_the_plain_kernel() -> None:
