@@ -31,7 +31,8 @@ class LengthsOnly:
     (`data.max_eval_users` applied), `num_interactions` how many all users have together, whether
     or not the split uses them. `test_whole` and `test_untrained` are what `whole_and_untrained`
     says of the users of `test`; `has_times` whether there are times, `has_clock` whether
-    they are those of a clock. `left` says whom the data leave no item, where items were read.
+    they are those of a clock, `is_mapped` whether they and the items are memory-mapped from files.
+    `left` says whom the data leave no item, where items were read.
     """
 
     train: np.ndarray
@@ -45,6 +46,7 @@ class LengthsOnly:
     test_untrained: np.ndarray
     has_clock: bool
     has_times: bool
+    is_mapped: bool = False
     valid_users: np.ndarray | None = None
     test_users: np.ndarray | None = None
     left: LeftItems = field(default_factory=LeftItems)
@@ -112,6 +114,7 @@ class Dataset:
         if known is not None:
             train, valid, test = split_lengths(known.lengths, data.test_items)
             whole, untrained = test + 1, np.full_like(test, data.test_items + 1)
+            is_mapped = known.is_mapped
             has_clock = has_times = False  # what is known unread is generated, in an order
             num_items, num_users = known.num_items, len(known.lengths)
             num_interactions = int(known.lengths.sum())
@@ -125,6 +128,7 @@ class Dataset:
             whole, untrained = whole_and_untrained(interactions, parts.train, parts.test.users)
             has_clock = clock_of(interactions) is not None
             has_times = interactions.times is not None
+            is_mapped = isinstance(interactions.item_ids, np.memmap)
             if targets_of(data) != "last":
                 users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
             rows = evaluated_rows(test, data.max_eval_users, users.get("test_users"))
@@ -148,6 +152,7 @@ class Dataset:
             test_untrained=untrained,
             has_clock=has_clock,
             has_times=has_times,
+            is_mapped=is_mapped,
             left=left,
             **users,
         )
