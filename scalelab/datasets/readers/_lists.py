@@ -10,21 +10,25 @@ __all__ = ["unrolled"]
 
 
 def unrolled(
-    connection: duckdb.DuckDBPyConnection, source: Location, has_time: bool
+    connection: duckdb.DuckDBPyConnection, source: Location, has_time: bool, unroll: bool
 ) -> dict[str, str]:
     """Makes `source` of the table `given` (u, i, t, r) and returns the types of its columns.
 
     Lists of items are unrolled in their order, lists of times beside them; one time counts for
-    all items of its row. Text that is a JSON list throughout is a list. Raises DataError.
+    all items of its row. Text that is a JSON list throughout is a list. Without `unroll` nothing is
+    taken for a list. Raises DataError.
     """
     types = _types(connection, "given")
-    items, item_type = _as_list(connection, "i", types["i"], source)
+    items, item_type = _as_list(connection, "i", types["i"], source) if unroll else ("i", "")
     if not item_type.endswith("]"):
         connection.execute("CREATE TEMP VIEW source AS SELECT * FROM given")
         return types
     (empty,) = one(connection, f"SELECT count(*) FILTER ({items} IS NULL) FROM given")
     if empty:
-        raise DataError(f"{source}: {empty} rows have no list of items", "drop these rows")
+        raise DataError(
+            f"{source}: {empty} rows have no list of items",
+            "drop these rows, as with data.where = \"COLUMN <> ''\"",
+        )
     times, time_type = _as_list(connection, "t", types["t"], source) if has_time else ("t", "")
     time = "t"
     if time_type.endswith("]"):
