@@ -72,7 +72,7 @@ def _refused(
     return DataError(
         f"{source}: {count} values of {item!r} seem to hold several items, such as "
         f"{shown(example)!r}",
-        f'set data.items = "list" if a value is a list of items, or data.items = "one"{named} if it '
+        f'set data.items = "list" if a value is a list, or data.items = "one"{named} if it '
         'is one item; lines of a user and items have data.reader = "sequences"',
     )
 
