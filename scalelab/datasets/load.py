@@ -1,6 +1,8 @@
 """Load the data set that a data spec requests: interactions, fingerprint, split and lengths."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,8 @@ class LengthsOnly:
     or not the split uses them. `test_whole` and `test_untrained` are what `whole_and_untrained`
     says of the users of `test`; `has_times` whether there are times, `has_clock` whether
     they are those of a clock, `is_mapped` whether they and the items are memory-mapped from files.
-    `left` says whom the data leave no item, where items were read.
+    `left` says whom the data leave no item, where items were read; else `find_left`
+    draws them and says it.
     """
 
     train: np.ndarray
@@ -50,6 +53,7 @@ class LengthsOnly:
     valid_users: np.ndarray | None = None
     test_users: np.ndarray | None = None
     left: LeftItems = field(default_factory=LeftItems)
+    find_left: Callable[[], LeftItems] | None = None
 
     def evaluated(self, max_users: int) -> dict[str, np.ndarray]:
         """Lengths of the histories of validation and test that are ranked for."""
@@ -131,14 +135,7 @@ class Dataset:
             is_mapped = isinstance(interactions.item_ids, np.memmap)
             if targets_of(data) != "last":
                 users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
-            rows = evaluated_rows(test, data.max_eval_users, users.get("test_users"))
-            left = left_items(
-                interactions,
-                parts,
-                users=parts.test.users[rows],
-                whole=whole[rows],
-                untrained=untrained[rows],
-            )
+            left = self._left_of(interactions, parts)
         num_test_users = len(np.unique(users["test_users"])) if users else len(test)
         return LengthsOnly(
             train=train,
@@ -154,7 +151,23 @@ class Dataset:
             has_times=has_times,
             is_mapped=is_mapped,
             left=left,
+            find_left=None if known is None else cache(self._find_left),
             **users,
+        )
+
+    def _find_left(self) -> LeftItems:
+        interactions = self.load()
+        return self._left_of(interactions, split(interactions, self.spec))
+
+    def _left_of(self, interactions: Interactions, parts: Split) -> LeftItems:
+        several = targets_of(self.spec) != "last"
+        users = parts.test.users
+        rows = evaluated_rows(
+            parts.test.histories.lengths, self.spec.max_eval_users, users if several else None
+        )
+        whole, untrained = whole_and_untrained(interactions, parts.train, users)
+        return left_items(
+            interactions, parts, users=users[rows], whole=whole[rows], untrained=untrained[rows]
         )
 
 

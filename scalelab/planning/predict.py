@@ -39,9 +39,10 @@ def predict(
 ) -> Prediction:
     """Run the largest step of all epochs and the largest block of evaluation on fake tensors.
 
-    Reads lengths only, generates no data. `device` None is this machine. `budget_bytes` lowers
-    what the device has; `headroom` is the share of the limit that is to stay free. `data` are the
-    lengths where the caller has read them already.
+    Reads lengths only; generated items are drawn only where a user may have had all of them.
+    `device` None is this machine. `budget_bytes` lowers what the device has; `headroom` is the
+    share of the limit that is to stay free. `data` are the lengths where the caller has read them
+    already.
     Raises PredictionUnsupported, MissingExtra, SpecError or DataError.
     """
     if spec.train.compile:
