@@ -5,7 +5,6 @@ from scalelab.batches.pretraining import NEGATIVES
 from scalelab.batches.steps import Steps
 from scalelab.core.errors import PredictionUnsupported
 from scalelab.core.spec import RunSpec
-from scalelab.datasets.earlier import earlier_lengths
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.measure.environment import computing_with
 from scalelab.planning.buildable import others_faults
@@ -18,6 +17,7 @@ from scalelab.planning.limits import limit_bytes, sizes_that_exist, target_for
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.prediction import Prediction
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
+from scalelab.ranking.earlier import earlier_lengths
 from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
 from scalelab.train.precision import check_precision, products_in
 from scalelab.train.pretraining import (

@@ -1,1 +1,1 @@
-"""Say how well held-out targets are ranked: one definition of each metric for all that ranks."""
+"""Say which targets are ranked beside the held-out ones, and how well all of them are ranked."""

@@ -108,22 +108,53 @@ def test_one_two_and_three_columns(tmp_path):
 
 @pytest.mark.parametrize(
     "names", ["date,time", "event_date,event_time", "day,time", "transaction_date,time_of_day",
+              "Datum,Uhrzeit", "day_of_visit,at",
               "date,hour"]
 )  # fmt: skip
 def test_half_a_time_is_refused_with_what_to_set(tmp_path, names):
     date, clock = names.split(",")
     path = clocked(tmp_path / "a.csv", [("u", "b", "2014-09-01", "12:01:33")], f"user,item,{names}")
     message, hint = refused(path)
-    assert "time of day" in message
+    assert "time of day" in message or "one could be" in message
     assert f'data.time = ["{date}", "{clock}"]' in hint
     assert histories(path, **{"data.time": (date, clock)})[1] == [NOON]
     # Whoever names the date means it.
     assert histories(path, **{"data.time": date})[1] == [DAY]
 
 
+@pytest.mark.parametrize("name", ["hour", "Hour", "event_hour", "hour_of_day"])
+def test_hours_beside_a_day_are_refused_too(tmp_path, name):
+    rows = [("u", "b", "2014-09-01", "12"), ("u", "a", "2014-09-01", "9")]
+    path = clocked(tmp_path / "a.csv", rows, f"user,item,date,{name}")
+    assert f'data.time = ["date", "{name}"]' in refused(path)[1]
+    found = histories(path, **{"data.time": ("date", name)})
+    assert found == ([["a", "b"]], [DAY + 9 * 3600, DAY + 12 * 3600], "s")
+
+
+@pytest.mark.parametrize("before", [(), ("5",)])
+def test_words_of_a_date_and_a_time_of_day(tmp_path, before):
+    rows = [("u", item, *before, "2014-09-01", "12:01:33") for item in "ab"]
+    path = clocked(tmp_path / "a.txt", rows, header="", mark=" ")
+    message, hint = refused(path)
+    assert "a time of day" in message
+    first = 3 + len(before)
+    assert f"data.user = 1, data.item = 2 and data.time = [{first}, {first + 1}]" in hint
+    places = {"data.user": 1, "data.item": 2, "data.time": (first, first + 1)}
+    assert histories(path, **places)[1] == [NOON, NOON]
+
+
+@pytest.mark.parametrize("typed", ["[date,time]", "date,time"])
+def test_a_list_without_quotation_marks_says_how_to_type_it(tmp_path, typed):
+    path = clocked(tmp_path / "a.csv", [("u", "b", "2014-09-01", "12:01:33")])
+    assert """--set 'data.time=["date", "time"]'""" in refused(path, **{"data.time": typed})[1]
+
+
 def test_a_span_of_time_beside_a_day_is_no_time_of_day(tmp_path):
-    header = "user,item,date,watch_time,duration"
-    rows = [("u", "b", "2014-09-01", "73:10", "03:20"), ("u", "a", "2014-09-02", "90:00", "03:20")]
+    header = "user,item,date,watch_time,duration,watch_hours"
+    rows = [
+        ("u", "b", "2014-09-01", "73:10", "03:20", "3"),
+        ("u", "a", "2014-09-02", "90:00", "03:20", "4"),
+    ]
     assert histories(clocked(tmp_path / "a.csv", rows, header))[1] == [DAY, DAY + 86400]
 
 

@@ -54,6 +54,8 @@ def check_columns(found: list[str], wanted: dict[str, str], source: Location) ->
         if name not in found:
             hint = f"there are: {shown(', '.join(found), 300)}; set data.{option} to one of them"
             hint += f', or data.time = "{ORDER}"' if option == "time" else ""
+            if option == "time" and "," in name:
+                hint = hint_of_two(*name.strip("[]").split(",", 1))
             raise DataError(f"{source} has no column {name!r} ({option})", hint)
 
 
@@ -142,9 +144,13 @@ def refuse_hidden_times(
     ]
     if suspects:
         names = ", ".join(repr(shown(name)) for name in suspects)
+        of_day = time_of_day_columns(connection, table, others, any_name=True)
+        date = next((name for name in suspects if name not in of_day), None)
+        two = f"{hint_of_two(date, of_day[0])}; or " if date and of_day else ""
         raise DataError(
             f"{source}: no column is called a time as usual, but one could be: {names}",
-            f'set data.time to a column, or data.time = "{ORDER}" if the file is in order of time',
+            f'{two}set data.time to a column, or data.time = "{ORDER}" if the file is in order of '
+            "time",
         )
 
 

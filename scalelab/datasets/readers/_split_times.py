@@ -1,5 +1,7 @@
 """Read a time whose date stands in one column and whose time of day in another."""
 
+import re
+
 import duckdb
 
 from scalelab.core.errors import DataError
@@ -7,10 +9,17 @@ from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import identifier, literal, one
 from scalelab.datasets.readers._table_formats import TableFormat
 
-__all__ = ["hint_of_two", "joined_time", "refuse_times_of_day", "time_of_day_columns"]
+__all__ = [
+    "hint_of_two",
+    "joined_time",
+    "refuse_split_words",
+    "refuse_times_of_day",
+    "time_of_day_columns",
+]
 
 _OF_DAY = r"([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.,][0-9]+)?)?( ?[AaPp]\.?[Mm]\.?)?"
 _DATE = r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.]([0-9]{2}){1,2}"
+_HOUR, _HOUR_NAME = "[01]?[0-9]|2[0-3]", r"(.*[^a-z])?hour(_of_day)?"
 # Words in the names of columns that may hold a time of day; spans of time are rarely called so.
 _WORDS = ("time", "clock", "hour")
 
@@ -43,11 +52,17 @@ def hint_of_two(date: str, clock: str) -> str:
 
 
 def time_of_day_columns(
-    connection: duckdb.DuckDBPyConnection, table: TableFormat, others: list[str]
+    connection: duckdb.DuckDBPyConnection,
+    table: TableFormat,
+    others: list[str],
+    *,
+    any_name: bool = False,
 ) -> list[str]:
     """Those of the columns `others` that hold times of day, by their name and their values."""
-    named = [name for name in others if any(word in name.lower() for word in _WORDS)]
-    return [name for name in named if _holds(connection, table, name, _OF_DAY)]
+    named = [n for n in others if any_name or any(word in n.lower() for word in _WORDS)]
+    found = [name for name in named if _holds(connection, table, name, _OF_DAY)]
+    hours = [name for name in others if re.fullmatch(_HOUR_NAME, name.lower())]
+    return found + [name for name in hours if _holds(connection, table, name, _HOUR)]
 
 
 def refuse_times_of_day(
@@ -65,6 +80,18 @@ def refuse_times_of_day(
         f"{hint_of_two(date or 'DATE', time)}"
         + ("" if date else ', DATE being the column of the date; or data.time = "order"'),
     )
+
+
+def refuse_split_words(connection: duckdb.DuckDBPyConnection, time: int, source: Location) -> None:
+    """Raises DataError where word `time` of lines is a time of day, and the one before a date."""
+    whole = [f"bool_and(regexp_full_match(words[{n}], {literal(pattern)}))"
+             for n, pattern in ((time - 1, _DATE), (time, _OF_DAY))]  # fmt: skip
+    if all(one(connection, f"SELECT {', '.join(whole)} FROM words")):
+        raise DataError(
+            f"{source}: word {time} of each line is a time of day, and word {time - 1} a date",
+            f"set data.user = 1, data.item = 2 and data.time = [{time - 1}, {time}] "
+            f"(on a command line: --set 'data.time=[{time - 1}, {time}]')",
+        )
 
 
 def _holds(

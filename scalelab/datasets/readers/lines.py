@@ -15,6 +15,7 @@ from scalelab.datasets.readers._connection import one, shown
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
+from scalelab.datasets.readers._split_times import refuse_split_words
 from scalelab.datasets.readers._time_numbers import UNKNOWN
 from scalelab.datasets.readers._words import PLACES_HINT, cut_into_words
 
@@ -69,6 +70,8 @@ class Lines:
                     f"{source}: row {row} should have {width} words like others: {shown(line)!r}",
                     "fix or remove this line",
                 )
+            if width > 3 and str(self.time) == "0":
+                refuse_split_words(connection, width, source)
             user, item, time = self._places(width, source)
             of_day = self.time[1] if isinstance(self.time, tuple) else 0
             when = f"words[{time}]" + (f" || ' ' || words[{of_day}]" if of_day else "")
