@@ -86,6 +86,8 @@ def test_places_name_two_columns_too(tmp_path):
     ("row", "message"),
     [
         (("u", "a", "2014-09-01", ""), "1 of 2 rows have no time"),
+        (("u", "a", "2014-09-01", '" "'), "1 of 2 rows have no time"),
+        (("u", "a", '" "', "12:01:33"), "1 of 2 rows have no time"),
         (("u", "a", "", "12:01:33"), "1 of 2 rows have no time"),
         (("u", "a", "2014-09-01", "later"), "times cannot be read"),
     ],
