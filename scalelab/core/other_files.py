@@ -49,13 +49,17 @@ def refuse_mind(source: object, parts: Sequence[Path], lines: Sequence[str]) -> 
     """
     if not lines or not all(_MIND.fullmatch(line.rstrip()) for line in lines):
         return
-    query = _MIND_QUERY.format(files="[" + ", ".join(f"'{part}'" for part in parts) + "]")
+    query = _MIND_QUERY.format(files="[" + ", ".join(_literal(part) for part in parts) + "]")
     raise DataError(
         f"{source} is MIND's log of impressions: each row repeats the history of its user, and "
         "clicks are those that end in -1",
         "write histories and the clicks after them as a table in order of time: "
         f'python -c "import duckdb; duckdb.sql(\\"\\"\\"{query}\\"\\"\\")"',
     )
+
+
+def _literal(part: Path) -> str:
+    return "'" + str(part).replace("'", "''") + "'"
 
 
 def _typed(parts: Sequence[Path]) -> str:
