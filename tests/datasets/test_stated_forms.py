@@ -337,3 +337,30 @@ def test_one_time_counts_for_all_items_of_its_row(tmp_path):
     assert histories(path, **{"data.items": "list"}) == (
         [["c3", "a1", "b2"]], [1500000000, 1600000000, 1600000000], "s",
     )  # fmt: skip
+
+
+SESSIONS = {"u": [["a", "b"], ["c", "a"]], "v": [["x", "y", "z"], ["x", "y"], ["x"]]}
+GROWING = {"u": [["a", "b"], ["a", "b", "c"], ["a", "b", "c", "d"]], "v": [["x", "y"], ["x", "y"]]}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "csv"])
+@pytest.mark.parametrize(("lists", "is_refused"), [(SESSIONS, False), (GROWING, True)])
+def test_rows_that_repeat_a_history_are_no_sessions(tmp_path, form, lists, is_refused):
+    rows = [{"user": user, "item": items} for user, own in lists.items() for items in own]
+    path = tmp_path / f"a.{form}"
+    if form == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        cells = (json.dumps(row["item"]).replace('"', '""') for row in rows)
+        lines = [f'{row["user"]},"{cell}"' for row, cell in zip(rows, cells, strict=True)]
+        path.write_text("user,item\n" + "\n".join(lines) + "\n")
+    expected = [[item for items in own for item in items] for own in lists.values()]
+    assert histories(path, **{"data.items": "list"})[0] == expected
+    if not is_refused:
+        assert histories(path)[0] == expected
+        return
+    message, hint = refused(path)
+    assert "3 of 3 lists repeat the list before of the same user" in message
+    assert 'data.items = "list"' in hint

@@ -134,7 +134,7 @@ class Table:
                 into=into,
                 stage=table.is_text,
                 has_time="time" in columns,
-                unroll=self.items != "one",
+                items=self.items,
                 time_format=self.time_format,
                 header=(columns["user"], columns["item"]) if self.header else None,
             )
