@@ -18,7 +18,7 @@ PACKAGE = Path(scalelab.__file__).parent
 # Kinds whose parts decide the numbers of a run.
 NUMERIC = ("models", "tables", "losses", "packers", "negatives", "readers")
 # What all runs share and what decides their numbers: data, batches, trainer, evaluation, account.
-SHARED = ("datasets", "synthetic", "batches", "losses", "models", "train", "measure")
+SHARED = ("datasets", "ranking", "synthetic", "batches", "losses", "models", "train", "measure")
 
 
 def current() -> dict[str, Any]:

@@ -19,6 +19,7 @@ _KEYS = {
 _TOP_K = {"top_k": None}
 # By section and part: options of parts that came later, with their defaults.
 _OPTIONS: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("data", "table"): {"escape": "double", "items": ""},
     ("model", "bert4rec"): {"mask_last_prob": 0.0},
     ("model", "sasrec"): {"positions": "absolute", "block": "sasrec", "user_embedding": False},
     ("model", "s3rec"): {"pretrain_samples": "histories", "pretrain_batch_size": 0},
@@ -49,8 +50,8 @@ def without_later_defaults(spec: BaseModel, sections: dict[str, Any]) -> dict[st
         for key in keys:
             if getattr(section, key) == type(section).model_fields[key].default:
                 del sections[name][key]
-    for name in ("model", "loss"):
-        later = _OPTIONS.get((name, str(sections[name].get("name"))), {})
+    for name, named_by in (("data", "reader"), ("model", "name"), ("loss", "name")):
+        later = _OPTIONS.get((name, str(sections[name].get(named_by))), {})
         for key, default in later.items():
             if sections[name].get(key) == default:
                 sections[name].pop(key, None)

@@ -1,6 +1,8 @@
 """Load the data set that a data spec requests: interactions, fingerprint, split and lengths."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,9 @@ class LengthsOnly:
     (`data.max_eval_users` applied), `num_interactions` how many all users have together, whether
     or not the split uses them. `test_whole` and `test_untrained` are what `whole_and_untrained`
     says of the users of `test`; `has_times` whether there are times, `has_clock` whether
-    they are those of a clock. `left` says whom the data leave no item, where items were read.
+    they are those of a clock, `is_mapped` whether they and the items are memory-mapped from files.
+    `left` says whom the data leave no item, where items were read; else `find_left`
+    draws them and says it.
     """
 
     train: np.ndarray
@@ -45,9 +49,11 @@ class LengthsOnly:
     test_untrained: np.ndarray
     has_clock: bool
     has_times: bool
+    is_mapped: bool = False
     valid_users: np.ndarray | None = None
     test_users: np.ndarray | None = None
     left: LeftItems = field(default_factory=LeftItems)
+    find_left: Callable[[], LeftItems] | None = None
 
     def evaluated(self, max_users: int) -> dict[str, np.ndarray]:
         """Lengths of the histories of validation and test that are ranked for."""
@@ -112,6 +118,7 @@ class Dataset:
         if known is not None:
             train, valid, test = split_lengths(known.lengths, data.test_items)
             whole, untrained = test + 1, np.full_like(test, data.test_items + 1)
+            is_mapped = known.is_mapped
             has_clock = has_times = False  # what is known unread is generated, in an order
             num_items, num_users = known.num_items, len(known.lengths)
             num_interactions = int(known.lengths.sum())
@@ -125,16 +132,10 @@ class Dataset:
             whole, untrained = whole_and_untrained(interactions, parts.train, parts.test.users)
             has_clock = clock_of(interactions) is not None
             has_times = interactions.times is not None
+            is_mapped = isinstance(interactions.item_ids, np.memmap)
             if targets_of(data) != "last":
                 users = {"valid_users": parts.valid.users, "test_users": parts.test.users}
-            rows = evaluated_rows(test, data.max_eval_users, users.get("test_users"))
-            left = left_items(
-                interactions,
-                parts,
-                users=parts.test.users[rows],
-                whole=whole[rows],
-                untrained=untrained[rows],
-            )
+            left = self._left_of(interactions, parts)
         num_test_users = len(np.unique(users["test_users"])) if users else len(test)
         return LengthsOnly(
             train=train,
@@ -148,8 +149,25 @@ class Dataset:
             test_untrained=untrained,
             has_clock=has_clock,
             has_times=has_times,
+            is_mapped=is_mapped,
             left=left,
+            find_left=None if known is None else cache(self._find_left),
             **users,
+        )
+
+    def _find_left(self) -> LeftItems:
+        interactions = self.load()
+        return self._left_of(interactions, split(interactions, self.spec))
+
+    def _left_of(self, interactions: Interactions, parts: Split) -> LeftItems:
+        several = targets_of(self.spec) != "last"
+        users = parts.test.users
+        rows = evaluated_rows(
+            parts.test.histories.lengths, self.spec.max_eval_users, users if several else None
+        )
+        whole, untrained = whole_and_untrained(interactions, parts.train, users)
+        return left_items(
+            interactions, parts, users=users[rows], whole=whole[rows], untrained=untrained[rows]
         )
 
 

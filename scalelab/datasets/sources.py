@@ -29,10 +29,12 @@ _VERSION = 2
 
 
 class SourceLengths(NamedTuple):
-    """Lengths (int64) of all users' histories before filters, and the size of the catalog."""
+    """Lengths (int64) of all users' histories before filters, the size of the catalog, and whether
+    the items are memory-mapped from files."""
 
     lengths: np.ndarray
     num_items: int
+    is_mapped: bool
 
 
 class DataSource(Protocol):
@@ -88,7 +90,7 @@ class _Generated:
         return self.oracle.generate(into)
 
     def lengths(self) -> SourceLengths:
-        return SourceLengths(self.oracle.lengths(), self.oracle.num_items)
+        return SourceLengths(self.oracle.lengths(), self.oracle.num_items, is_mapped=False)
 
 
 class _CompactFolder:
@@ -107,7 +109,7 @@ class _CompactFolder:
     def lengths(self) -> SourceLengths | None:
         if self.oracle is None:
             return None
-        return SourceLengths(self.oracle.lengths(), self.oracle.num_items)
+        return SourceLengths(self.oracle.lengths(), self.oracle.num_items, is_mapped=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,31 +5,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scalelab.core.errors import SpecError
+from scalelab.core.limits import process_limit
 from scalelab.core.units import format_bytes
 from scalelab.losses import Target
 from scalelab.measure.gpus import visible_gpus
 from scalelab.planning.devices import DeviceProfile
+from scalelab.planning.host import ProcessBytes
 
 __all__ = ["limit_bytes", "sizes_that_exist", "target_for"]
 
 
-def limit_bytes(device: DeviceProfile, budget_bytes: int | None) -> int:
+def limit_bytes(
+    device: DeviceProfile, budget_bytes: int | None, process: ProcessBytes | None = None
+) -> int:
     """What a run may take: the budget, else what the device has beside a process's context.
 
-    On CUDA both limit what the caching allocator reserves. Raises SpecError for a budget above what
-    the device has.
+    On CUDA both limit what the caching allocator reserves. On a CPU they limit tensors, beside
+    which the `process` must fit: into the machine, and into what a budget lets it grow by. Raises
+    SpecError for a budget above what the device has.
     """
+    beside = device.context_bytes if process is None else process.held
+    there = max(0, device.memory_bytes - beside)
     if budget_bytes is None:
-        return max(0, device.memory_bytes - device.context_bytes)
+        return there
     if budget_bytes > device.memory_bytes:
         raise SpecError(
             f"a budget of {format_bytes(budget_bytes)} is more than the "
             f"{format_bytes(device.memory_bytes)} of {device.name}",
             "lower the budget, or name another device with --on",
         )
-    if device.kind == "cuda":
-        return min(budget_bytes, device.memory_bytes - device.context_bytes)
-    return budget_bytes
+    if process is not None:
+        there = min(there, max(0, process_limit(budget_bytes) - process.grown))
+    return min(budget_bytes, there)
 
 
 @contextmanager

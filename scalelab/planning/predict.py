@@ -5,19 +5,19 @@ from scalelab.batches.pretraining import NEGATIVES
 from scalelab.batches.steps import Steps
 from scalelab.core.errors import PredictionUnsupported
 from scalelab.core.spec import RunSpec
-from scalelab.datasets.earlier import earlier_lengths
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.measure.environment import computing_with
 from scalelab.planning.buildable import others_faults
 from scalelab.planning.cost import Cost
 from scalelab.planning.devices import DeviceProfile, load_device
 from scalelab.planning.fake_steps import FakeSteps, held_by, larger_of
-from scalelab.planning.host import resident_bytes, rolled_out_bytes
+from scalelab.planning.host import process_bytes, rolled_out_bytes
 from scalelab.planning.left_items import check_left_items
 from scalelab.planning.limits import limit_bytes, sizes_that_exist, target_for
 from scalelab.planning.memory_kinds import MemoryKinds, memory_kinds
 from scalelab.planning.prediction import Prediction
 from scalelab.planning.roofline import Seconds, block_seconds, run_seconds, step_seconds
+from scalelab.ranking.earlier import earlier_lengths
 from scalelab.train.assemble import evaluator_of, mask_last_prob, mask_prob
 from scalelab.train.precision import check_precision, products_in
 from scalelab.train.pretraining import (
@@ -34,12 +34,15 @@ def predict(
     device: DeviceProfile | None = None,
     *,
     budget_bytes: int | None = None,
+    headroom: float = 0.0,
     data: LengthsOnly | None = None,
 ) -> Prediction:
     """Run the largest step of all epochs and the largest block of evaluation on fake tensors.
 
-    Reads lengths only, generates no data. `device` None is this machine. `budget_bytes` lowers
-    what the device has. `data` are the lengths where the caller has read them already.
+    Reads lengths only; generated items are drawn only where a user may have had all of them.
+    `device` None is this machine. `budget_bytes` lowers what the device has; `headroom` is the
+    share of the limit that is to stay free. `data` are the lengths where the caller has read them
+    already.
     Raises PredictionUnsupported, MissingExtra, SpecError or DataError.
     """
     if spec.train.compile:
@@ -49,7 +52,7 @@ def predict(
         )
     device = device or load_device(None)
     check_precision(spec.train.precision, device.kind)
-    limit = limit_bytes(device, budget_bytes)
+    limit_bytes(device, budget_bytes)
     data = data or lengths(spec.data)
     check_clock(spec.negatives, data.has_clock)
     steps = Steps(
@@ -63,6 +66,11 @@ def predict(
     check_negatives(spec.negatives, min(steps.size, steps.num_sequences))
     steps_before = pretraining_steps_of(spec, data.train)
     check_left_items(spec, data, () if steps_before is None else NEGATIVES)
+    further = steps.prefix_bytes + rolled_out_bytes(spec, data)
+    if steps_before is not None:
+        further += steps_before.prefix_bytes
+    process = process_bytes(data, further) if device.kind == "cpu" else None
+    limit = int(limit_bytes(device, budget_bytes, process) * (1 - headroom))
     target = target_for(device)
     evaluator = evaluator_of(spec, data.num_items)
     with (
@@ -116,12 +124,10 @@ def predict(
         num_blocks=blocks_of["valid"],
         blocks_once=sum(blocks_of.values()) - blocks_of["valid"],
     )
-    further = steps.prefix_bytes + rolled_out_bytes(spec, data)
     pretraining = None
     if steps_before is not None:
         epochs, number = pretrain_epochs(spec), steps_before.num_steps
         length = pretraining_length(epochs, number, spec.train.max_steps)
-        further += steps_before.prefix_bytes
         pretraining = length * step_seconds(before_cost, device, spec.train.precision)
         run += pretraining
     return Prediction(
@@ -141,25 +147,5 @@ def predict(
         overflow=overflow,
         largest_step=larger_of(before, largest).choice,
         largest_block=largest_block,
-        host_rss_bytes=_host_rss(
-            device,
-            data,
-            memory,
-            evaluation,
-            further=further,
-        ),
+        process=process,
     )
-
-
-def _host_rss(
-    device: DeviceProfile,
-    data: LengthsOnly,
-    memory: MemoryKinds,
-    evaluation: MemoryKinds,
-    *,
-    further: int,
-) -> int | None:
-    if device.kind != "cpu":
-        return None
-    peaks = [kinds["requested"]["total"] for kinds in (memory, evaluation) if kinds]
-    return resident_bytes(data, max(peaks), further)

@@ -6,7 +6,9 @@ from typing import Any
 from scalelab.batches.steps import StepChoice
 from scalelab.core.memory_kinds import limited_kind, peak_kind
 from scalelab.core.records import Memory
+from scalelab.core.units import format_bytes
 from scalelab.planning.allocator import Overflow
+from scalelab.planning.host import ProcessBytes
 from scalelab.planning.memory_kinds import MemoryKinds
 from scalelab.planning.roofline import Seconds
 from scalelab.train.evaluate import BlockChoice
@@ -25,8 +27,8 @@ class Prediction:
     only because the allocator gives cached segments back is shown as the allocator then holds it,
     `without_limit_bytes` as it would be held without a limit. `overflow`
     is the first allocation that would not fit. `largest_step` and `largest_block` say which they
-    are. `evaluation_s` are the seconds of ranking all test users once. `host_rss_bytes` is the
-    resident memory of the whole process, for a CPU alone.
+    are. `evaluation_s` are the seconds of ranking all test users once. `process` is what
+    the process takes beside its tensors, for a CPU alone: it is left out of `limit_bytes`.
     """
 
     device: str
@@ -45,7 +47,7 @@ class Prediction:
     overflow: Overflow | None
     largest_step: StepChoice
     largest_block: BlockChoice | None
-    host_rss_bytes: int | None
+    process: ProcessBytes | None
 
     @property
     def fits(self) -> bool:
@@ -64,11 +66,21 @@ class Prediction:
         return max(s[kind]["total"] for s in (self.memory, self.evaluation) if s)
 
     @property
+    def host_rss_bytes(self) -> int | None:
+        """The resident memory of the whole process, for a CPU alone."""
+        if self.process is None:
+            return None
+        return self.process.resident + self.needed_bytes
+
+    @property
     def reason(self) -> str | None:
         """One line on what would not fit, None where all does."""
         if self.overflow is None:
             return None
-        return self.overflow.reason(self.needed_bytes, self.limit_bytes)
+        reason = self.overflow.reason(self.needed_bytes, self.limit_bytes)
+        if self.process is None:
+            return reason
+        return f"{reason}; the process and its data take {format_bytes(self.process.held)} beside"
 
     def as_document(self) -> dict[str, Any]:
         """What `scalelab plan --json` gives, but for the spec."""
@@ -78,6 +90,7 @@ class Prediction:
             "evaluation": self.evaluation,
             "needed_bytes": self.needed_bytes,
             "host_rss_bytes": self.host_rss_bytes,
+            "process_bytes": None if self.process is None else self.process.held,
             "num_items": self.num_items,
             "num_users": self.num_users,
             "steps_per_epoch": self.steps_per_epoch,

@@ -8,7 +8,6 @@ from scalelab.core.errors import SpecError, nearest
 from scalelab.core.spec import RunSpec
 from scalelab.datasets.load import LengthsOnly, lengths
 from scalelab.planning.devices import DeviceProfile, load_device
-from scalelab.planning.limits import limit_bytes
 from scalelab.planning.predict import predict
 from scalelab.planning.prediction import Prediction
 
@@ -54,6 +53,7 @@ def solve(
     device: DeviceProfile | None = None,
     *,
     budget_bytes: int | None = None,
+    headroom: float = 0.0,
     data: LengthsOnly | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Solution:
@@ -65,7 +65,6 @@ def solve(
     is called with each value that is tried.
     """
     device = device or load_device(None)
-    limit = limit_bytes(device, budget_bytes)
     stride = _stride(spec, key)
     data = data or lengths(spec.data)
     most = _most(key, data)
@@ -77,10 +76,12 @@ def solve(
             changed = spec.with_({key: count * stride})
             # Only another catalog changes the data; the users and their lengths stay.
             same = None if key.startswith("data.") else data
-            known[count] = predict(changed, device, budget_bytes=budget_bytes, data=same)
+            known[count] = predict(
+                changed, device, budget_bytes=budget_bytes, headroom=headroom, data=same
+            )
         return known[count]
 
-    fits, over = _search(look, limit, max(1, _present(spec, key) // stride), most // stride)
+    fits, over = _search(look, max(1, _present(spec, key) // stride), most // stride)
     if fits == 0:
         smallest = known[1]
         raise SpecError(
@@ -96,9 +97,7 @@ def solve(
     )
 
 
-def _search(
-    look: Callable[[int], Prediction], limit: int, start: int, most: int
-) -> tuple[int, int | None]:
+def _search(look: Callable[[int], Prediction], start: int, most: int) -> tuple[int, int | None]:
     """Neighbours (fits, does not), searched from `start`.
 
     (0, 1) if not even 1 fits, (most, None) if all do.
@@ -117,20 +116,21 @@ def _search(
             high = guess
         rounds += 1
         if high is None:
-            guess = min(most, max(2 * low, _straight(look, max(1, low // 2), low, limit) + 1))
+            guess = min(most, max(2 * low, _straight(look, max(1, low // 2), low) + 1))
         elif high - low > 1:
             halved = rounds % 3 == 0 or low == 0
-            guess = (low + high) // 2 if halved else _straight(look, low, high, limit)
+            guess = (low + high) // 2 if halved else _straight(look, low, high)
             guess = min(max(guess, low + 1), high - 1)
     return low, high
 
 
-def _straight(look: Callable[[int], Prediction], first: int, second: int, limit: int) -> int:
+def _straight(look: Callable[[int], Prediction], first: int, second: int) -> int:
     """The largest whole number at which the line through two predictions is not above the limit."""
     # Under the limit the allocator gives back what it caches, and the line would bend there.
     below, above = look(first).without_limit_bytes, look(second).without_limit_bytes
     if above <= below:
         return 2 * second
+    limit = look(first).limit_bytes
     return first + (limit - below) * (second - first) // (above - below)
 
 

@@ -19,10 +19,11 @@ class Forecast:
     """Predicted memory and time of a run. `memory` are the rows stored beside the measured ones.
 
     `total_bytes` is the peak that the ledger stores; `needed_bytes` is what the device must have
-    for it, which on a GPU is more, and `device_bytes` what it has. `too_large` is the reason to
-    skip the run, or None. `seconds` is the middle of `seconds_range`, which is from an early end by
-    patience at the highest speed to all epochs at the lowest; both count `pretraining_range`, None
-    without one. `num_items` is the size of its catalog, which a skipped run needs for its row.
+    for it, which is more (the process and its data, on a GPU CUDA's context), and `device_bytes`
+    what it has. `too_large` is the reason to skip the run, or None. `seconds` is the middle of
+    `seconds_range`, which is from an early end by patience at the highest speed to all epochs at
+    the lowest; both count `pretraining_range`, None without one. `num_items` is the size of its
+    catalog, which a skipped run needs for its row.
     """
 
     total_bytes: int | None
@@ -96,12 +97,14 @@ def forecast(
             remarks.append(f"no prediction for {spec.loss.name}: {type(error).__name__}: {line}")
             found.append(None)
             continue
+        process = prediction.process
         must_fit = budget_bytes is not None or device.kind == "cpu"
         found.append(
             Forecast(
                 total_bytes=prediction.peak_bytes,
-                # A process takes its context beside what is held against a budget.
-                needed_bytes=prediction.needed_bytes + device.context_bytes,
+                # A process takes this beside what is held against a budget.
+                needed_bytes=prediction.needed_bytes
+                + (device.context_bytes if process is None else process.held),
                 device_bytes=device.memory_bytes,
                 seconds=math.sqrt(prediction.run_s.low * prediction.run_s.high),
                 seconds_range=(prediction.run_s.low, prediction.run_s.high),

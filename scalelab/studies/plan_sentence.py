@@ -127,8 +127,10 @@ def _how_many(
 def _where(documents: Documents) -> str:
     names = list(dict.fromkeys(document["device"] for document in documents))
     limits = sorted({document["limit_bytes"] for document in documents})
-    beside = ", CUDA's context left out" if any(map(_on_cuda, documents)) else ""
-    return f"{_listed(names)} ({' or '.join(map(format_bytes, limits))} for a run{beside})"
+    sizes = list(dict.fromkeys(map(format_bytes, limits)))
+    there = " or ".join(sizes) if len(sizes) < 3 else f"{sizes[0]} to {sizes[-1]}"
+    beside = "CUDA's context" if any(map(_on_cuda, documents)) else "the process and its data"
+    return f"{_listed(names)} ({there} for a run, {beside} left out)"
 
 
 def _why(document: dict[str, Any]) -> str:
@@ -137,9 +139,15 @@ def _why(document: dict[str, Any]) -> str:
     stage = max(stages, key=lambda each: each["requested"]["total"])
     parts = {name: size for name, size in stage["requested"].items() if name != "total"}
     largest = max(parts, key=parts.__getitem__)
+    process = document["process_bytes"] or 0
+    beside = (
+        f", and the process and its data take {format_bytes(process)} beside it"
+        if process > document["needed_bytes"]
+        else ""
+    )
     return (
         f"it needs {_needed(document)}, of which "
-        f"{_IN_WORDS.get(largest, largest)} takes {format_bytes(parts[largest])}"
+        f"{_IN_WORDS.get(largest, largest)} takes {format_bytes(parts[largest])}{beside}"
     )
 
 

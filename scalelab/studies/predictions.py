@@ -163,9 +163,15 @@ class Predictor:
         from scalelab.planning.predict import predict
 
         device = self._device_of(configuration)
-        limit, data = self._limit(device), self.lengths_of(configuration)
+        data = self.lengths_of(configuration)
         try:
-            found = predict(configuration.spec, device, budget_bytes=limit, data=data)
+            found = predict(
+                configuration.spec,
+                device,
+                budget_bytes=self._budget_bytes,
+                headroom=self._headroom,
+                data=data,
+            )
         except (PredictionUnsupported, MissingExtra) as error:
             return _document(configuration, device) | self._unknown(device, error)
         return _document(configuration, device) | found.as_document()
@@ -182,7 +188,8 @@ class Predictor:
                 configuration.spec,
                 key,
                 device,
-                budget_bytes=self._limit(device),
+                budget_bytes=self._budget_bytes,
+                headroom=self._headroom,
                 data=self.lengths_of(configuration),
                 report=report,
             )
@@ -221,14 +228,6 @@ class Predictor:
 
         return self.device or device_for(configuration.spec)
 
-    def _limit(self, device: "DeviceProfile") -> int | None:
-        """The budget, less what is to stay free of it."""
-        from scalelab.planning.limits import limit_bytes
-
-        if not self._headroom:
-            return self._budget_bytes
-        return int(limit_bytes(device, self._budget_bytes) * (1 - self._headroom))
-
     def _unknown(self, device: "DeviceProfile", error: ScalelabError) -> dict[str, Any]:
         """The same keys where there is no prediction."""
         from scalelab.planning.limits import limit_bytes
@@ -239,9 +238,10 @@ class Predictor:
             "evaluation": {},
             "needed_bytes": None,
             "host_rss_bytes": None,
+            "process_bytes": None,
             "seconds": {"step": None, "evaluation": None, "run": None, "pretraining": None},
             "fits": None,
-            "limit_bytes": limit_bytes(device, self._limit(device)),
+            "limit_bytes": int(limit_bytes(device, self._budget_bytes) * (1 - self._headroom)),
             "overflow": None,
             "reason": f"{error.message}; {error.hint}" if error.hint else error.message,
         }

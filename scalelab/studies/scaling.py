@@ -22,8 +22,9 @@ def scaled(
 
     Users are taken evenly from the given ones, repeated or left out; None keeps the number.
     """
-    if num_items is not None:
-        data = replace(data, num_items=num_items, left=LeftItems())
+    # Of generated data the options have been changed already: then nothing is another.
+    if num_items is not None and num_items != data.num_items:
+        data = replace(data, num_items=num_items, left=LeftItems(), find_left=None)
     if num_users is None:
         return data
     if data.num_users == 0:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 
 from scalelab.sweeping.jobs import Job
-from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["find_device"]
 
@@ -33,8 +32,6 @@ def _fits_beside(job: Job, others: Collection[Job]) -> bool:
     forecast = job.forecast
     if forecast is None or forecast.device_bytes is None or not others:
         return True
-    # On a CPU a process takes more than its tensors; on a GPU that is part of the prediction.
-    extra = ALLOWANCE if job.configuration.spec.device.name == "cpu" else 0
     forecasts = [forecast, *(other.forecast for other in others)]
-    needed = sum((f.needed_bytes or 0) + extra for f in forecasts if f is not None)
+    needed = sum(f.needed_bytes or 0 for f in forecasts if f is not None)
     return needed <= forecast.device_bytes

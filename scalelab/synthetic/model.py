@@ -17,8 +17,8 @@ from scalelab.core.host_memory import host_bytes
 from scalelab.core.units import format_bytes
 from scalelab.datasets.arrays import new_array
 from scalelab.datasets.interactions import Interactions
-from scalelab.datasets.ranking import ranking_metrics
 from scalelab.datasets.splits import HeldOut
+from scalelab.ranking.metrics import ranking_metrics
 from scalelab.synthetic.draws import Law, fill_lengths
 from scalelab.synthetic.histories import fill_histories
 from scalelab.synthetic.oracle import find_places

@@ -14,7 +14,7 @@ The best ranking sorts items by p. A target's place in it is the number of items
     taste c_1    c1_0 c1_1 c1_2 ...    with a smaller p than the target, or once k are ahead
     catalog      r_0  r_1  r_2  ...    items of these tastes are counted above, and skipped here
 
-Tied items stand in any order, as `datasets.ranking` has it.
+Tied items stand in any order, as `ranking.metrics` has it.
 """
 
 import numpy as np

@@ -16,11 +16,11 @@ from scalelab.core.locating import locate
 from scalelab.core.spec import ItemTableSpec, RunSpec
 from scalelab.datasets.ahead import ahead_targets
 from scalelab.datasets.clock import clock_of
-from scalelab.datasets.earlier import earlier_targets
 from scalelab.losses import needs_popularity, own_scores
 from scalelab.models import objective_of
 from scalelab.models.tables import making
 from scalelab.models.users import num_users_are
+from scalelab.ranking.earlier import earlier_targets
 from scalelab.train.baselines import popularity_metrics
 from scalelab.train.data import Data, load_data
 from scalelab.train.evaluate import Evaluator

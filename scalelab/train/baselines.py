@@ -8,7 +8,7 @@ Each baseline gives an item a score that counts something in the training histor
 - `last_item_follower`: how often it came directly after the user's last item.
 
 The protocol is that of a model: all items are ranked, seen items are left out where
-`data.exclude_seen` says so, and equal scores share their ranks (see `scalelab.datasets.ranking`).
+`data.exclude_seen` says so, and equal scores share their ranks (see `scalelab.ranking.metrics`).
 Coverage is of the lists of items that were counted at all: the others are level, so no list names
 one before another. There, of equal counts the smaller item number comes first. Most scores are 0
 and only the others are kept: a user's cost grows with the history, not with the catalog.
@@ -26,8 +26,8 @@ from scalelab.core.records import Baseline
 from scalelab.core.spec import DataSpec
 from scalelab.datasets.clock import clock_of
 from scalelab.datasets.interactions import Histories, Interactions
-from scalelab.datasets.ranking import KS, ranking_metrics
 from scalelab.datasets.splits import HeldOut, Split
+from scalelab.ranking.metrics import KS, ranking_metrics
 from scalelab.train.baseline_kernels import (
     best_places,
     count_firsts,

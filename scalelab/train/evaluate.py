@@ -17,10 +17,10 @@ from scalelab.core.units import MIB
 from scalelab.datasets.evaluated import begins_of_runs
 from scalelab.datasets.interactions import Histories
 from scalelab.datasets.known_users import training_rows
-from scalelab.datasets.ranking import KS, TargetRanks, ranking_metrics, user_ranks
 from scalelab.datasets.splits import HeldOut
 from scalelab.losses import Scores
 from scalelab.models.users import user_table_of
+from scalelab.ranking.metrics import KS, TargetRanks, ranking_metrics, user_ranks
 from scalelab.train.divergence import Diverged
 from scalelab.train.scoring import Scorer
 

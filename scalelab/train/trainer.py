@@ -15,8 +15,8 @@ from scalelab.core.events import Observer, Phase
 from scalelab.core.leftovers import temporary_folder
 from scalelab.core.spec import RunSpec
 from scalelab.core.verdicts import left_plateau
-from scalelab.datasets.ranking import TargetRanks
 from scalelab.datasets.splits import HeldOut
+from scalelab.ranking.metrics import TargetRanks
 from scalelab.train import checkpoint
 from scalelab.train.averaging import averaged
 from scalelab.train.data import Data

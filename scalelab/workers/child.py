@@ -9,6 +9,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from scalelab.core.events import Progress
+from scalelab.core.limits import process_limit
 from scalelab.core.records import Memory, Outcome, Record
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.workers.fork_server import ExitStatus
@@ -16,7 +17,6 @@ from scalelab.workers.last_progress import LastProgress
 from scalelab.workers.oom_kills import OomKills
 from scalelab.workers.process_memory import anonymous_bytes
 from scalelab.workers.task import Task, task_record, utc_now
-from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["Child"]
 
@@ -84,8 +84,8 @@ class Child:
         host_bytes = self.task.host_bytes
         if host_bytes is not None and self._baseline is not None:
             used = anonymous_bytes(self.pid) - self._baseline
-            if used > host_bytes + ALLOWANCE:
-                most, extra = format_bytes(host_bytes), format_bytes(ALLOWANCE)
+            if used > (limit := process_limit(host_bytes)):
+                most, extra = format_bytes(host_bytes), format_bytes(limit - host_bytes)
                 reason = (
                     f"its process used {format_bytes(used)}, over the budget of {most} + {extra}"
                 )

@@ -10,19 +10,17 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from scalelab.core.events import Progress
+from scalelab.core.limits import process_limit
 from scalelab.core.records import Outcome, Record
 from scalelab.workers.last_progress import LastProgress
 from scalelab.workers.process_memory import anonymous_bytes, data_bytes
 from scalelab.workers.task import Stop, Task, find_run, task_record, utc_now
 
-__all__ = ["ALLOWANCE", "adopt_orphans", "die_with_parent", "guarded", "work"]
+__all__ = ["adopt_orphans", "die_with_parent", "guarded", "work"]
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _REPORT_EVERY_S = 0.25
-# The budget is for training's tensors, which the session counts to the byte. The process also holds
-# data, compiled code and caches: it may use this much more before it is ended from outside.
-ALLOWANCE = 512 * 2**20
 # Stacks of threads and the free memory of malloc count as data though nothing is in them.
 _DATA_SLACK = 256 * 2**20
 
@@ -144,5 +142,5 @@ def _limit_data(host_bytes: int | None) -> None:
     if host_bytes is not None and sys.platform == "linux":
         import resource  # not on Windows
 
-        most = data_bytes() + host_bytes + ALLOWANCE + _DATA_SLACK
+        most = data_bytes() + process_limit(host_bytes) + _DATA_SLACK
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))

@@ -24,6 +24,14 @@ def test_a_run_that_uses_no_later_key_keeps_its_fingerprint(changes, monkeypatch
     assert spec.fingerprint("d") == FINGERPRINTS[changes]
 
 
+def test_so_does_a_run_on_a_file(monkeypatch):
+    monkeypatch.setattr(identity, "RESULTS_VERSION", 3)
+    spec = RunSpec.load("sasrec-beauty", {"device.name": "cpu"})
+    assert spec.fingerprint("d") == "e0b6f32cadeb8fd8"
+    for key, value in (("data.escape", "backslash"), ("data.items", "one")):
+        assert spec.with_({key: value}).fingerprint("d") != "e0b6f32cadeb8fd8"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -124,7 +124,7 @@ def test_a_hint_that_is_typed_reads_the_file(tmp_path, name, text, typed, read):
     ("name", "text", "settings", "message", "hint"),
     [
         ("combined_data_1.txt", "1:\n1488844,3,2005-09-06\n822109,5,2005-05-13\n", {},
-         "have commas", "awk"),
+         "below a line that names their item", "awk"),
         ("ml-1m.train.inter", "user_id:token\titem_id_list:token_seq\titem_id:token\n1\t2 3\t4\n",
          {"time": "order"}, "'item_id_list', what came before", "from which it was made"),
         ("train-purchases.csv", "sessionId;userId;timeframe;eventdate;ordernumber;itemId\n"
@@ -132,12 +132,13 @@ def test_a_hint_that_is_typed_reads_the_file(tmp_path, name, text, typed, read):
          "is not a click log", '"table"'),
         ("behaviors.tsv", "1\tU1\t11/13/2019 9:05:58 AM\tN5 N4 N3\n"
          "2\tU9\t11/12/2019 6:11:30 PM\tN3 N6\n",
-         {"header": False, "user": 2, "item": 4, "time": 3}, "several items", "JSON lists"),
+         {"header": False, "user": 2, "item": 4, "time": 3}, "several items",
+         'data.items = "list"'),
         ("a.json", '{\n "user": 1,\n "item": 2\n}\n', {}, "several lines", "one object per"),
         ("excel.csv", "sep=;\nuser;item;time\n1;2;1600000000\n", {}, "'sep=;'", "remove this line"),
         ("a.csv", "\n\nuser,item,time\n1,2,1600000000\n", {}, "not the first line", "blank lines"),
         ("clock.csv", "user,item,date,time\n1,2,2020-01-02,10:23:11\n", {"time_format": "%H:%M:%S"},
-         "states no day", "one column"),
+         "time of day without a date", '["date", "time"]'),
         ("a.txt", GOWALLA, {"user": 1, "item": 5}, "time cannot be known", "data.time"),
         ("a.txt", "1 2 3\n", {"reader": "lines", "user": 1, "item": 1, "time": 3}, "would be words",
          "another"),

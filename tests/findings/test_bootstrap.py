@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from scalelab.datasets.ranking import ranking_metrics
 from scalelab.findings.bootstrap import DRAWS, LEVEL, adjusted, draws_for, paired_bootstrap
 from scalelab.findings.user_ranks import gains, gains_of_users
+from scalelab.ranking.metrics import ranking_metrics
 
 
 def simulated(seed, number, better):

@@ -15,6 +15,7 @@ def document(label, needed=2, fits=True, middle=100.0, **more):
         "fits": fits,
         "needed_bytes": None if fits is None else needed * GIB,
         "limit_bytes": 8 * GIB,
+        "process_bytes": None,
         "memory": {"requested": {"total": 10 * GIB, "item_table": GIB, "loss_workspace": 9 * GIB}},
         "evaluation": {"requested": {"total": GIB, "evaluation_workspace": GIB}},
         "seconds": {"step": seconds, "evaluation": seconds, "run": seconds, "pretraining": None},

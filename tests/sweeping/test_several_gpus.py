@@ -64,8 +64,8 @@ def test_only_runs_on_the_same_gpu_take_its_memory():
     there = [(_job("cuda", needed=15), "cuda:0"), (small, "cuda:1"), (small, "cuda:1")]
     assert find_device(small, there, 2) == "cuda:1"
     assert find_device(_job("cuda:0", needed=2), there, 2) is None
-    # A process on the CPU takes more than its tensors.
-    near = _job("cpu", needed=8)
+    # What a forecast says that a run on the CPU needs counts its process.
+    near = _job("cpu", needed=9)
     assert find_device(near, [(near, "cpu")], 2) is None
     assert find_device(near, [(_job("cuda", needed=15), "cuda:0")], 2) == "cpu"
 

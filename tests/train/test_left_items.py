@@ -8,6 +8,7 @@ import pytest
 from scalelab.core.errors import DataError
 from scalelab.planning.devices import load_device
 from scalelab.planning.predict import predict
+from scalelab.synthetic.model import Synthetic
 from scalelab.train.assemble import assemble
 from scalelab.train.roll_out import roll_out
 
@@ -108,3 +109,56 @@ def test_feeding_back_is_refused_as_the_run_does(small, tmp_path, history, steps
     assert (run is not None) == refused
     assert planned(spec.with_({"data.exclude_seen": False})) is None
     assert planned(spec.with_({"evaluate.fed_back": False})) is None
+
+
+REJECTS = {"negatives.reject": True, "negatives.per": "position", "loss.name": "bce"}
+AGAIN = {"data.repeats": True, "data.num_users": 40, "data.min_length": 3}
+FED_BACK = {"evaluate.steps_ahead": 1, "evaluate.fed_back": True}
+
+
+@pytest.mark.parametrize(
+    ("changes", "refused"),
+    [
+        (REJECTS | AGAIN | {"data.num_items": 2, "data.mean_length": 20}, True),
+        (REJECTS | AGAIN | {"data.num_items": 8, "data.mean_length": 30}, True),
+        (REJECTS | AGAIN | {"data.num_items": 100, "data.mean_length": 6}, False),
+        (REJECTS | AGAIN | {"data.num_items": 30, "data.max_length": 29}, False),
+        (
+            REJECTS | AGAIN | {"negatives.name": "popularity", "data.num_users": 1}
+            | {"data.num_items": 500, "data.mean_length": 9, "data.max_length": 40},
+            True,
+        ),
+        (
+            REJECTS | {"negatives.name": "popularity", "data.num_users": 1, "data.num_items": 80}
+            | {"data.max_length": 40},
+            True,
+        ),
+        (REJECTS | {"data.num_users": 1, "data.num_items": 80, "data.max_length": 40}, False),
+        (REJECTS | {"negatives.name": "popularity", "data.num_items": 400}, False),
+        (FED_BACK | AGAIN | {"data.num_items": 5, "data.mean_length": 20}, True),
+        (FED_BACK | AGAIN | {"data.num_items": 300, "data.mean_length": 6}, False),
+    ],
+)  # fmt: skip
+def test_generated_data_are_refused_as_the_run_does(small, changes, refused):
+    spec = small(changes)
+    run = error_of(lambda: list(roll_out(assemble(spec))))
+    assert planned(spec) == run
+    assert (run is not None) == refused
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        REJECTS | {"data.num_items": 400},
+        REJECTS | AGAIN | {"data.num_items": 400, "data.max_length": 200},
+        FED_BACK | {"data.num_items": 400},
+        {"loss.name": "bce", "negatives.name": "popularity", "negatives.reject": False},
+        AGAIN | {"data.num_items": 5, "data.mean_length": 20, "negatives.reject": False},
+    ],
+)
+def test_a_plan_draws_no_items_where_lengths_rule_it_out(small, changes, monkeypatch):
+    def generate(self, into=None):
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr(Synthetic, "generate", generate)
+    assert planned(small(changes)) is None

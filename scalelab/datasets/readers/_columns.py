@@ -9,6 +9,7 @@ from scalelab.core.errors import DataError
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import identifier, literal, shown
 from scalelab.datasets.readers._ids import MISSING
+from scalelab.datasets.readers._split_times import hint_of_two, time_of_day_columns
 from scalelab.datasets.readers._table_formats import OTHER_READERS, SEPARATED, TableFormat
 from scalelab.datasets.readers._time_formats import CANDIDATES
 from scalelab.datasets.readers._time_units import SCALES, clock_range
@@ -17,9 +18,9 @@ __all__ = [
     "ORDER",
     "check_columns",
     "choose",
+    "plain",
     "refuse_finer_times",
     "refuse_hidden_times",
-    "refuse_joined_items",
     "session_instead",
 ]
 
@@ -41,7 +42,6 @@ _USUAL = {
         rating_timestamp transaction_dt transaction_date impression_time click_timestamp
         invoicedate invoice_date""",
 }
-_PLURALS = ("items", "item_ids", "item_list")
 _SESSIONS = ("session", "session_id", "sessionid")
 _WORDS = ("time", "date", "stamp")
 # What stands in a first line that is an interaction: numbers and dates.
@@ -54,6 +54,8 @@ def check_columns(found: list[str], wanted: dict[str, str], source: Location) ->
         if name not in found:
             hint = f"there are: {shown(', '.join(found), 300)}; set data.{option} to one of them"
             hint += f', or data.time = "{ORDER}"' if option == "time" else ""
+            if option == "time" and "," in name:
+                hint = hint_of_two(*name.strip("[]").split(",", 1))
             raise DataError(f"{source} has no column {name!r} ({option})", hint)
 
 
@@ -72,7 +74,7 @@ def choose(
         del wanted["time"]
     check_columns(found, wanted, source)
     chosen = dict(wanted)
-    lower = {_plain(name): name for name in reversed(found)}
+    lower = {plain(name): name for name in reversed(found)}
     for option, usual in _USUAL.items():
         match = next((lower[name] for name in usual.split() if name in lower), None)
         if not options[option] and match is not None:
@@ -105,70 +107,11 @@ def choose(
     return chosen
 
 
-def refuse_joined_items(
-    connection: duckdb.DuckDBPyConnection,
-    table: TableFormat,
-    item: str,
-    *,
-    source: Location,
-    requested: bool,
-) -> None:
-    """Raises DataError where a column of items holds several in one text.
-
-    Where its name is a plural, most values of several words show it, unless it is requested; in any
-    other column, words that all have a digit and are not of one number.
-    """
-    text = f"trim(CAST({identifier(item)} AS VARCHAR))"
-    if _plain(item) not in _PLURALS:
-        _refuse_joined_ids(connection, table, text=text, item=item, source=source)
-        return
-    if requested:
-        return
-    [(rows, joined, example)] = connection.execute(
-        f"SELECT count(*), count(*) FILTER (joined), min(v) FILTER (joined) FROM (SELECT {text} AS "
-        f"v, regexp_matches(v, '[ ,;|]') AND v NOT LIKE '[%' AS joined "
-        f"FROM {table.scan})"
-    ).fetchall()
-    if 2 * joined > rows:
-        raise DataError(
-            f"{source}: {joined} of {rows} values of {item!r} seem to hold several items, such as "
-            f"{shown(example)!r}",
-            f'write them as JSON lists, or set data.item = "{item}" if each is one item',
-        )
-
-
-def _refuse_joined_ids(
-    connection: duckdb.DuckDBPyConnection,
-    table: TableFormat,
-    *,
-    text: str,
-    item: str,
-    source: Location,
-) -> None:
-    is_joined = "v NOT LIKE '[%' AND regexp_matches(v, '[0-9][^ ,;|]*[ ,;|]+[^ ,;|]*[0-9]')"
-    query = (
-        f"SELECT count(*), count(*) FILTER ({is_joined}), min(v) FILTER ({is_joined}), "
-        f"count(DISTINCT len(regexp_split_to_array(v, '[ ,;|]+'))) FILTER ({is_joined}), "
-        f"count(*) FILTER ({is_joined} AND regexp_matches(v, '(^|[ ,;|])[^ ,;|0-9]+([ ,;|]|$)')) "
-        f"FROM (SELECT {text} AS v FROM {table.scan} {{limit}})"
-    )
-    for limit in ("LIMIT 1000", ""):  # a few rows spare the others in most files
-        query_of = query.replace("{limit}", limit)
-        [(rows, joined, example, lengths, words)] = connection.execute(query_of).fetchall()
-        if 2 * joined <= rows or lengths < 2 or words:
-            return
-    raise DataError(
-        f"{source}: {joined} of {rows} values of {item!r} seem to hold several items, such as "
-        f"{shown(example)!r}",
-        'write them as JSON lists; lines of a user and items have data.reader = "sequences"',
-    )
-
-
 def session_instead(
     connection: duckdb.DuckDBPyConnection, table: TableFormat, user: str
 ) -> str | None:
     """The column of sessions, where there is one and nothing stands in the column of users."""
-    names = {_plain(name): name for name in reversed(table.names)}
+    names = {plain(name): name for name in reversed(table.names)}
     session = next((names[name] for name in _SESSIONS if name in names), None)
     if session is None or session == user:
         return None
@@ -178,7 +121,7 @@ def session_instead(
     return None if named else session
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """`User ID` and `user-id` are `user_id`."""
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
@@ -201,9 +144,13 @@ def refuse_hidden_times(
     ]
     if suspects:
         names = ", ".join(repr(shown(name)) for name in suspects)
+        of_day = time_of_day_columns(connection, table, others, any_name=True)
+        date = next((name for name in suspects if name not in of_day), None)
+        two = f"{hint_of_two(date, of_day[0])}; or " if date and of_day else ""
         raise DataError(
             f"{source}: no column is called a time as usual, but one could be: {names}",
-            f'set data.time to a column, or data.time = "{ORDER}" if the file is in order of time',
+            f'{two}set data.time to a column, or data.time = "{ORDER}" if the file is in order of '
+            "time",
         )
 
 
@@ -214,8 +161,16 @@ def refuse_finer_times(
     source: Location,
 ) -> None:
     """Raises DataError where the chosen times are days, and another column has the time of day."""
-    for name in table.names:
-        if name in chosen.values() or not any(word in name.lower() for word in _WORDS):
+    others = [name for name in table.names if name not in chosen.values()]
+    if of_day := time_of_day_columns(connection, table, others):
+        raise DataError(
+            f"{source}: the usual column {chosen['time']!r} holds days, and {of_day[0]!r} the time "
+            "of day",
+            f'{hint_of_two(chosen["time"], of_day[0])}, or data.time = "{chosen["time"]}" if days '
+            "are meant",
+        )
+    for name in others:
+        if not any(word in name.lower() for word in _WORDS):
             continue
         text = f"trim(CAST({identifier(name)} AS VARCHAR))"
         number = f"TRY_CAST({text} AS DOUBLE)"

@@ -30,6 +30,10 @@ _PLACES = (
 _HINTS = (
     ("unicode", 'set data.encoding, such as "latin-1" or "utf-16"'),
     (
+        '\\"',
+        'set data.escape = "backslash" if \\" stands for a quotation mark within a field',
+    ),
+    (
         "unterminated quote",
         'fix this line; the reader "table" takes data.quote = "" where quotation marks are text',
     ),

@@ -38,6 +38,7 @@ def read_rows(
     has_time: bool = True,
     time_format: str = "",
     header: tuple[str, str] | None = None,
+    items: str = "",
 ) -> Interactions:
     """Interactions of the rows of `select`, whose columns are named u, i and t, in file order.
 
@@ -46,13 +47,13 @@ def read_rows(
     ids are text. Rows of one user are sorted by time; ties keep the order of the file. `stage`
     copies rows that are slow to read twice. `columns` say where user, item and time (where there is
     one) stand in the file. `header` are the names of user and item, which no row
-    repeats. Raises DataError.
+    repeats. `items` is that of `unrolled`. Raises DataError.
     """
     numbered = f"SELECT *, row_number() OVER () AS r FROM ({select})"
     connection.execute(f"CREATE TEMP {'TABLE' if stage else 'VIEW'} given AS {numbered}")
     if header is not None:
         _check_header(connection, header, source)
-    types = unrolled(connection, source, has_time)
+    types = unrolled(connection, source, has_time, items)
     (count,) = one(connection, "SELECT count(*) FROM source")
     if count == 0:
         raise DataError(f"{source} holds no interactions", "check the file and data.where")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import duckdb
 
 from scalelab.core.errors import DataError
+from scalelab.core.other_files import is_netflix, netflix_error
+from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import literal, shown
 from scalelab.datasets.readers._files import Files, first_lines
 from scalelab.datasets.readers._parquet import refuse_zoned_nanoseconds, written_names
@@ -52,7 +54,13 @@ class TableFormat:
 
 
 def table_format(
-    connection: duckdb.DuckDBPyConnection, files: Files, *, source: object, header: bool, quote: str
+    connection: duckdb.DuckDBPyConnection,
+    files: Files,
+    *,
+    source: Location,
+    header: bool,
+    quote: str,
+    escape: str,
 ) -> TableFormat:
     """How the table in `files` is read. Without `header`, columns are called 1, 2, 3 ...
 
@@ -67,12 +75,18 @@ def table_format(
     if not all(first):
         raise DataError(f"{source} holds no interactions", "check the file")
     if files.format in SEPARATED:
-        return _csv(files, first=first, source=source, header=header, quote=quote)
+        return _csv(files, first=first, source=source, header=header, quote=quote, escape=escape)
     return _json(connection, files, first[0][0], source)
 
 
 def _csv(
-    files: Files, *, first: list[list[str]], source: object, header: bool, quote: str
+    files: Files,
+    *,
+    first: list[list[str]],
+    source: Location,
+    header: bool,
+    quote: str,
+    escape: str,
 ) -> TableFormat:
     for path, lines in zip(files.paths, first, strict=True):
         if re.fullmatch("sep=.", lines[0].strip()):
@@ -83,7 +97,17 @@ def _csv(
     tabs = files.format == ".tsv" and "\t" in first[0][0]
     delimiter = "\t" if tabs else _delimiter(first[0][0])
     style = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-    [cells] = csv.reader(first[0][:1], delimiter=delimiter, quotechar=quote or None, quoting=style)
+    with_backslash = bool(quote) and escape == "backslash"
+    [cells] = csv.reader(
+        first[0][:1],
+        delimiter=delimiter,
+        quotechar=quote or None,
+        quoting=style,
+        doublequote=not with_backslash,
+        escapechar="\\" if with_backslash else None,
+    )
+    if len(cells) == 1 and is_netflix(first[0]):
+        raise netflix_error(source, source.parts)
     if len(cells) == 1:
         other = OTHER_READERS.get(files.format)
         raise DataError(
@@ -102,7 +126,8 @@ def _csv(
     names = _distinct(cells) if header else [str(n + 1) for n in range(len(cells))]
     shape = (
         f"{files.sql}, header = {str(header).lower()}, delim = {literal(delimiter)}, "
-        f"quote = {literal(quote)}, escape = {literal(quote)}, hive_partitioning = false"
+        f"quote = {literal(quote)}, "
+        f"escape = {literal(chr(92) if with_backslash else quote)}, hive_partitioning = false"
     )
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     scan = f"read_csv({shape}, auto_detect = false, columns = {{{columns}}})"

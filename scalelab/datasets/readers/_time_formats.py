@@ -101,6 +101,7 @@ CANDIDATES = [
     _dates("%d %B %Y", "%d %b %Y"),
     _dates("%d-%B-%Y", "%d-%b-%Y"),
     _dates("%Y.%m.%d", pattern="^[0-9]{4}[.]"),
+    _dates("%Y%m%d", pattern="^[0-9]{8} "),
     Candidate(example="%Y%m%dT%H%M%S", formats=("%Y%m%dT%H%M%S", "%Y%m%dT%H%M%SZ")),
     *_three_numbers("/"),
     *_three_numbers("-"),

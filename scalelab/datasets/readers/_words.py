@@ -1,10 +1,9 @@
 """Cut the lines of a text file into words, and refuse lines whose words are something else."""
 
-import re
-
 import duckdb
 
 from scalelab.core.errors import DataError
+from scalelab.core.other_files import is_netflix, netflix_error
 from scalelab.datasets.locate import Location
 from scalelab.datasets.readers._connection import one, shown
 from scalelab.datasets.readers._files import Files
@@ -14,6 +13,10 @@ __all__ = ["PLACES_HINT", "cut_into_words"]
 # What to do with a file of columns that have no names.
 PLACES_HINT = "data.user, data.item, data.time to places from 1"
 
+_HINT = (
+    "separate user, items and time by blanks or tabs; a table of columns is read with "
+    f'data.reader = "table", and without a header with data.header = false: {PLACES_HINT}'
+)
 _COMMENTS = ("#", "%", "//")
 
 
@@ -26,6 +29,7 @@ def cut_into_words(connection: duckdb.DuckDBPyConnection, files: Files, source: 
     )
     _refuse_comment(connection, source)
     _refuse_columns(connection, source)
+    _refuse_netflix(connection, source)
     _refuse_joined(connection, source)
 
 
@@ -74,18 +78,11 @@ def _refuse_joined(connection: duckdb.DuckDBPyConnection, source: Location) -> N
         if 2 * joined > rows:
             raise DataError(
                 f"{source}: {joined} of {rows} lines have {what} in their words: {shown(line)!r}",
-                _hint(line),
+                _HINT,
             )
 
 
-def _hint(line: str) -> str:
-    if re.search("[0-9]+,[0-9],[0-9]{4}-[0-9]{2}-[0-9]{2}$", line):
-        # Netflix: a line `1:` stands before the ratings of item 1.
-        return (
-            "write lines of user, item, rating and date, as with: awk -F, -v OFS=, "
-            "'/:$/ {item = $1 + 0; next} {print $1, item, $2, $3}' FILE"
-        )
-    return (
-        "separate user, items and time by blanks or tabs; a table of columns is read with "
-        f'data.reader = "table", and without a header with data.header = false: {PLACES_HINT}'
-    )
+def _refuse_netflix(connection: duckdb.DuckDBPyConnection, source: Location) -> None:
+    first = connection.execute("SELECT line FROM words ORDER BY n LIMIT 2").fetchall()
+    if is_netflix([line for (line,) in first]):
+        raise netflix_error(source, source.parts)

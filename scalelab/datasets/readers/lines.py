@@ -15,6 +15,7 @@ from scalelab.datasets.readers._connection import one, shown
 from scalelab.datasets.readers._files import opened
 from scalelab.datasets.readers._options import Encoding, TimeFormat
 from scalelab.datasets.readers._rows import NO_TIME, read_rows
+from scalelab.datasets.readers._split_times import refuse_split_words
 from scalelab.datasets.readers._time_numbers import UNKNOWN
 from scalelab.datasets.readers._words import PLACES_HINT, cut_into_words
 
@@ -32,7 +33,8 @@ class Lines:
     """`user item`, `user item time` or `user item rating time`, the format of SASRec's files.
 
     `user`, `item` and `time` are places from 1, which lines of other words need; 0 takes them by
-    the number of words, and a `time` of "order" the order of the file. `time_format` and `encoding`
+    the number of words, and a `time` of "order" the order of the file; two places of `time` are a
+    date and a time of day. `time_format` and `encoding`
     are those of the reader `table`.
     """
 
@@ -43,9 +45,10 @@ class Lines:
         int, Field(ge=0, description="word that is the item, from 1; 0: by their number")
     ] = 0
     time: Annotated[
-        str | int,
+        str | int | tuple[int, ...],
         Field(
-            description="word that is the time, from 1; 0: by their number; order: as in the file"
+            description="word that is the time, from 1, or those of date and time of day; 0: by "
+            "their number; order: as in the file"
         ),
     ] = 0
     time_format: TimeFormat = ""
@@ -67,12 +70,16 @@ class Lines:
                     f"{source}: row {row} should have {width} words like others: {shown(line)!r}",
                     "fix or remove this line",
                 )
+            if width > 3 and str(self.time) == "0":
+                refuse_split_words(connection, width, source)
             user, item, time = self._places(width, source)
+            of_day = self.time[1] if isinstance(self.time, tuple) else 0
+            when = f"words[{time}]" + (f" || ' ' || words[{of_day}]" if of_day else "")
             _check_header(connection, source)
             found = read_rows(
                 connection,
                 f"SELECT words[{user}] AS u, words[{item}] AS i, "
-                f"{f'words[{time}]' if time else NO_TIME} AS t FROM words",
+                f"{when if time else NO_TIME} AS t FROM words",
                 source=source,
                 columns=[f"word {place}" for place in (user, item, time) if place],
                 into=into,
@@ -85,7 +92,14 @@ class Lines:
 
     def _places(self, width: int, source: Location) -> tuple[int, int, int]:
         """The places of user, item and time, 0 where the order of the file is the time."""
-        stated = {"user": str(self.user), "item": str(self.item), "time": str(self.time)}
+        two = self.time if isinstance(self.time, tuple) else ()
+        if two and (len(two) != 2 or not all(1 <= place <= width for place in two)):
+            raise DataError(
+                f"data.time = {list(two)} is not two places in a line of {width} words",
+                "write those of the date and the time of day, from 1",
+            )
+        time = two[0] if two else self.time
+        stated = {"user": str(self.user), "item": str(self.item), "time": str(time)}
         for role, place in stated.items():
             if place == "order" and role == "time":
                 continue

@@ -24,7 +24,6 @@ from scalelab.workers.executors._options import Threads, Workers
 from scalelab.workers.part_transfer import as_sent, pack_parts, unpack_parts
 from scalelab.workers.supervise import StopRequest, supervise
 from scalelab.workers.task import ExecutorDied, Task, task_record
-from scalelab.workers.worker import ALLOWANCE
 
 __all__ = ["Cluster"]
 
@@ -180,8 +179,8 @@ class Cluster:
                 return f"no node of the cluster has {self._threads} cores, at most {most:g}"
             resources: dict[str, Any] = {"num_cpus": self._threads}
             if task.expected_bytes is not None:
-                resources["memory"] = expected + ALLOWANCE
-                if resources["memory"] > (most := _most(able, "memory")):
+                resources["memory"] = expected
+                if expected > (most := _most(able, "memory")):
                     has = format_bytes(int(most))
                     return f"predicted {format_bytes(expected)}; the largest node offers {has}"
             return resources

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scalelab.datasets.evaluated import evaluated_rows
-from scalelab.datasets.ranking import ranking_metrics, user_ranks
+from scalelab.ranking.metrics import ranking_metrics, user_ranks
 
 
 def metrics(above: int, ties: int, k: int, missed: bool | None = None) -> dict[str, float]:

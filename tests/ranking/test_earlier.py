@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scalelab.datasets.earlier import earlier_lengths
+from scalelab.ranking.earlier import earlier_lengths
 
 
 def test_positions_that_no_history_reaches_take_no_time():
