@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from scalelab.core.dominance import BEST_FIRST
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.order import lost_in_words
 from scalelab.findings.verdicts import baselines_of, verdicts_of
 from scalelab.reporting import axes, bounds, theme
 from scalelab.reporting.budgets import budget_layers, budgets_of
@@ -33,13 +35,14 @@ __all__ = ["Pareto"]
 
 _ROWS = f"""
 SELECT {", ".join(KEY)}, dataset, model, loss,
-    batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_quality,
+    batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, num_lost,
+    valid_quality,
     test_quality, test_quality - test_quality_std AS test_low,
     test_quality + test_quality_std AS test_high, oracle_quality, peak_kind, peak_bytes,
     peak_bytes_std, train_s, spec::VARCHAR AS spec, num_compared,
     row_number() OVER (
         PARTITION BY {", ".join(KEY[1:])}, loss
-        ORDER BY valid_quality DESC, peak_bytes, configuration
+        ORDER BY {BEST_FIRST}, peak_bytes, configuration
     ) = 1 AS is_best_of_loss
 FROM (
     SELECT *, count(*) OVER (PARTITION BY {", ".join(KEY[1:])}) AS num_compared
@@ -136,7 +139,7 @@ class Pareto:
                     "on_time_front": on_time,
                     "best_of_loss": row["loss"] if row["is_best_of_loss"] else None,
                     "number": numbers[order] if is_on_one else None,
-                    "verdict": verdicts[key].words or None,
+                    "verdict": _joined(verdicts[key].words, lost_in_words(row)),
                     "peak": format_bytes(row["peak_bytes"]),
                     "time": format_seconds(row["train_s"]),
                     "budget_bytes": budgets.get("memory"),
@@ -173,7 +176,9 @@ class Pareto:
         ]
         subtitle.append("joined: Pareto front, chosen on validation, numbered where it fits")
         if theme.values(rows, "verdict"):
-            subtitle.append("hollow: ended at a baseline, below one, or while still rising")
+            subtitle.append(
+                "hollow: ended at a baseline, below one, while still rising, or lost seeds"
+            )
         if num_left_out:
             subtitle.append(f"{num_left_out} smaller comparisons are left out")
         subtitle += not_shown(rows)
@@ -277,6 +282,10 @@ class Pareto:
             },
             widths=(30, 380, 95, 75, 75, 300),
         )
+
+
+def _joined(*notes: str) -> str | None:
+    return "; ".join(note for note in notes if note) or None
 
 
 def _machine(row: dict[str, Any]) -> str:
