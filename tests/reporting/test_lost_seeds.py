@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from scalelab.core.records import Outcome
@@ -68,3 +69,14 @@ def test_the_chart_does_not_join_it_and_says_why(lucky):
     assert not one["on_memory_front"]
     assert one["best_of_loss"] is None
     assert any(row["on_memory_front"] for row in rows)
+
+
+def test_a_list_without_notes_has_no_column_for_them(lucky):
+    chart = Pareto()
+    rows = chart.rows(lucky)
+    texts = chart.draw(rows).to_json()
+    assert '"verdict": "note"' in texts
+    without = rows.set_column(
+        rows.schema.get_field_index("verdict"), "verdict", pa.nulls(rows.num_rows, pa.string())
+    )
+    assert '"verdict": "note"' not in chart.draw(without).to_json()

@@ -269,8 +269,9 @@ class Pareto:
             "quality": [f"{value:.4f}" for value in rows["test_quality"].to_pylist()],
             "memory": [format_bytes(value) for value in rows["peak_bytes"].to_pylist()],
             "time": [format_seconds(value) for value in rows["train_s"].to_pylist()],
-            "verdict": [value or "" for value in rows["verdict"].to_pylist()],
         }
+        if theme.values(rows, "verdict"):
+            columns["verdict"] = [value or "" for value in rows["verdict"].to_pylist()]
         return theme.text_table(
             chart_data,
             columns,
@@ -280,7 +281,7 @@ class Pareto:
                 "quality": f"test {rows['metric'][0].as_py()}" if rows.num_rows else "",
                 "verdict": "note",
             },
-            widths=(30, 380, 95, 75, 75, 300),
+            widths=(30, 380, 95, 75, 75, 300)[: len(columns)],
         )
 
 
