@@ -1,31 +1,35 @@
 """Predict, measure and show memory, time and quality of next-item recommenders: the verbs."""
 
-from importlib import metadata as _metadata
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-from scalelab.api import (
-    account,
-    advise,
-    answer,
-    bibtex,
-    calibrate,
-    chart,
-    compare,
-    data,
-    doctor,
-    estimate,
-    keys,
-    list_parts,
-    methods,
-    new,
-    plan,
-    profile,
-    query,
-    recommend,
-    report,
-    schema,
-    sweep,
-    table,
-)
+if _TYPE_CHECKING:
+    from scalelab.api import (
+        account,
+        advise,
+        answer,
+        bibtex,
+        calibrate,
+        chart,
+        compare,
+        data,
+        doctor,
+        estimate,
+        keys,
+        list_parts,
+        methods,
+        new,
+        plan,
+        profile,
+        query,
+        recommend,
+        report,
+        schema,
+        sweep,
+        table,
+    )
+
+    list = list_parts
 
 __all__ = [
     "account",
@@ -52,12 +56,21 @@ __all__ = [
     "table",
 ]
 
-# `scalelab list` is `scalelab.list` here too; left out of `__all__`, or a star import would hide
-# the builtin.
-list = list_parts
 
+def __getattr__(name: str) -> _Any:
+    """A verb, loaded when it is first used: a command is ready to be interrupted before that."""
+    # `scalelab list` is `scalelab.list` here too; left out of `__all__`, or a star import would
+    # hide the builtin.
+    if name in __all__ or name == "list":
+        from scalelab import api
 
-def __getattr__(name: str) -> str:
+        return getattr(api, "list_parts" if name == "list" else name)
     if name == "__version__":
-        return _metadata.version("scalelab")
+        from importlib import metadata
+
+        return metadata.version("scalelab")
     raise AttributeError(f"module 'scalelab' has no attribute {name!r}")
+
+
+def __dir__() -> tuple[str, ...]:
+    return (*globals(), *__all__, "list")

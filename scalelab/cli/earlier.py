@@ -8,7 +8,7 @@ from scalelab import api
 from scalelab.cli.finished import Finished, Reference, finished_of_row
 from scalelab.core.events import Planned
 from scalelab.core.identity import COMPARABLE
-from scalelab.core.records import Outcome
+from scalelab.core.records import LOST, Outcome
 
 __all__ = ["Earlier", "EarlierRun", "earlier_of"]
 
@@ -29,20 +29,22 @@ class EarlierRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Earlier:
-    """Runs that were done before, and the baselines of their data, the best on test first."""
+    """Runs that were done before, and the baselines of their data, the best on test first.
+
+    `lost` are the configurations of which a seed ended without a result.
+    """
 
     runs: tuple[EarlierRun, ...]
+    lost: tuple[str, ...]
     baselines: Mapping[Place, tuple[Reference, ...]]
 
 
 def earlier_of(ledger: Path, cells: Sequence[Planned]) -> Earlier:
     """What the ledger has of these runs. Raises LedgerError."""
     labels = {cell.run_id.rpartition("-")[0]: cell.label for cell in cells}
-    rows = [
-        row
-        for row in api.results(ledger, list(labels))
-        if row["outcome"] == Outcome.DONE and row["data_fingerprint"]
-    ]
+    found = api.results(ledger, list(labels))
+    rows = [row for row in found if row["outcome"] == Outcome.DONE and row["data_fingerprint"]]
+    lost = dict.fromkeys(row["configuration"] for row in found if row["outcome"] in LOST)
     runs = [
         EarlierRun(
             comparison=tuple(str(row[name]) for name in COMPARABLE),
@@ -69,6 +71,10 @@ def earlier_of(ledger: Path, cells: Sequence[Planned]) -> Earlier:
                 test=one["test_quality"],
             )
             baselines.setdefault(place, []).append(reference)
-    for found in baselines.values():
-        found.sort(key=lambda one: -(one.test or 0.0))
-    return Earlier(runs=tuple(runs), baselines={p: tuple(found) for p, found in baselines.items()})
+    for known in baselines.values():
+        known.sort(key=lambda one: -(one.test or 0.0))
+    return Earlier(
+        runs=tuple(runs),
+        lost=tuple(lost),
+        baselines={place: tuple(known) for place, known in baselines.items()},
+    )

@@ -16,10 +16,10 @@ from scalelab.cli.finished import (
     references_of,
     without_seed,
 )
-from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
+from scalelab.cli.pareto_front import ParetoFronts, Point, budgets_around
 from scalelab.cli.remaining import Remaining
 from scalelab.core.events import Planned, Progress, SweepObserver
-from scalelab.core.records import Outcome, Record
+from scalelab.core.records import LOST, Outcome, Record
 from scalelab.core.run_notes import notes_on_run
 
 __all__ = ["LiveState", "Running", "Snapshot"]
@@ -107,7 +107,7 @@ class LiveState(SweepObserver):
         self._labels: tuple[str, ...] = ()
         self._curves: dict[str, list[float]] = {}
         # One per data set, protocol and device: across those, nothing is comparable.
-        self._pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
+        self._pareto_fronts = ParetoFronts()
         self._baselines: dict[tuple[str, ...], tuple[Reference, ...]] = {}
         # The metrics of the runs that have ended, by data fingerprint and protocol.
         self._metrics: dict[tuple[str, ...], dict[str, None]] = {}
@@ -173,6 +173,8 @@ class LiveState(SweepObserver):
                 if elapsed_s is not None:
                     self._remaining.measured(self._cells[run_id], elapsed_s)
                 self._add_point(comparable(record), configuration_of_record(record), finished)
+            elif record.run.outcome in LOST:
+                self._pareto_fronts.lose(configuration_of_record(record))
         for note in notes_on_run(record):
             self.on_message(f"{finished.label}: {note}" if finished.label else note)
 
@@ -194,9 +196,7 @@ class LiveState(SweepObserver):
         """The state of the sweep now."""
         with self._lock:
             now = self._clock() if self._ended is None else self._ended
-            points = tuple(
-                p for pareto_front in self._pareto_fronts.values() for p in pareto_front.points()
-            )
+            points = self._pareto_fronts.points()
             return Snapshot(
                 name=self._name,
                 device=self._device,
@@ -227,10 +227,11 @@ class LiveState(SweepObserver):
         for run in earlier.runs:
             self._metrics.setdefault(run.place, {})[run.finished.metric] = None
             self._add_point(run.comparison, run.configuration, run.finished)
+        for configuration in earlier.lost:
+            self._pareto_fronts.lose(configuration)
 
     def _add_point(self, key: tuple[str, ...], settings: str, finished: Finished) -> None:
-        pareto_front = self._pareto_fronts.setdefault(key, ParetoFront(key))
-        pareto_front.add(settings, without_seed(finished.label), finished)
+        self._pareto_fronts.add(key, settings, without_seed(finished.label), finished)
 
     def _add(self, cell: Planned) -> None:
         known = cell.run_id in self._cells

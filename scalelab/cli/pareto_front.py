@@ -7,7 +7,7 @@ from typing import Protocol
 
 from scalelab.core.dominance import beats
 
-__all__ = ["ParetoFront", "Point", "budgets_around"]
+__all__ = ["ParetoFront", "ParetoFronts", "Point", "budgets_around"]
 
 
 class Measured(Protocol):
@@ -58,6 +58,7 @@ class ParetoFront:
         self._runs: dict[str, list[Measured]] = {}
         self._all: dict[str, Point] = {}
         self._best: dict[str, Point] = {}
+        self._lost: set[str] = set()
 
     def add(self, settings: str, label: str, run: Measured) -> None:
         """A run of the configuration `settings`; it counts if it has a quality and a peak."""
@@ -70,21 +71,60 @@ class ParetoFront:
         self._all[settings] = point
         # A point that leaves the Pareto front or worsens may uncover others; a new one only covers.
         if settings in self._best:
-            self._best = {}
-            for key, candidate in self._all.items():
-                self._insert(key, candidate)
+            self._compare_all()
         else:
             self._insert(settings, point)
+
+    def lose(self, settings: str) -> None:
+        """A seed of a configuration ended without a result: it is not on the Pareto front, as in
+        the ledger.
+        """
+        self._lost.add(settings)
+        if settings in self._best:
+            self._compare_all()
 
     def points(self) -> tuple[Point, ...]:
         """The Pareto front, best quality first."""
         return tuple(sorted(self._best.values(), key=lambda point: -point.valid))
 
+    def _compare_all(self) -> None:
+        self._best = {}
+        for key, candidate in self._all.items():
+            self._insert(key, candidate)
+
     def _insert(self, key: str, point: Point) -> None:
+        if key in self._lost:
+            return
         if any(other.beats(point) for other in self._best.values()):
             return
         self._best = {k: other for k, other in self._best.items() if not point.beats(other)}
         self._best[key] = point
+
+
+class ParetoFronts:
+    """A Pareto front for each comparison, added to and read as one."""
+
+    def __init__(self) -> None:
+        self._fronts: dict[tuple[str, ...], ParetoFront] = {}
+        self._lost: set[str] = set()
+
+    def add(self, comparison: tuple[str, ...], settings: str, label: str, run: Measured) -> None:
+        """A run of the configuration `settings`."""
+        if comparison not in self._fronts:
+            self._fronts[comparison] = ParetoFront(comparison)
+            for lost in self._lost:
+                self._fronts[comparison].lose(lost)
+        self._fronts[comparison].add(settings, label, run)
+
+    def lose(self, settings: str) -> None:
+        """A seed of this configuration ended without a result. Where is not always known."""
+        self._lost.add(settings)
+        for front in self._fronts.values():
+            front.lose(settings)
+
+    def points(self) -> tuple[Point, ...]:
+        """All Pareto fronts, each with the best quality first."""
+        return tuple(point for front in self._fronts.values() for point in front.points())
 
 
 def budgets_around(budget_bytes: int | None, points: Sequence[Point]) -> tuple[int, ...]:

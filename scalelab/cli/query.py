@@ -95,8 +95,9 @@ def _columns_in_words(row: dict[str, Any], before: Sequence[dict[str, Any]]) -> 
 
 
 def _show(rows: "pa.Table", *, may_choose: bool) -> None:
-    """Print a table. On a terminal, values have units, and a query that names no columns gets those
-    that fit; where a terminal is too narrow for named columns, one block of lines per row.
+    """Print a table. A query that names no columns gets those that differ between rows and fit;
+    csv, json and parquet have all. On a terminal values have units, and where it is too narrow for
+    named columns there is one block of lines per row.
     """
     screen = console()
     if not rows.num_rows:
@@ -113,10 +114,10 @@ def _show(rows: "pa.Table", *, may_choose: bool) -> None:
     natural = sum(widths) + 3 * len(widths)
     if natural <= screen.width:
         screen.print(grid(names, cells))
-    elif not screen.is_terminal:
-        console(width=natural).print(grid(names, cells, width=natural))
     elif may_choose and len({*names}) == len(names):
         _show_some(names, cells)
+    elif not screen.is_terminal:
+        console(width=natural).print(grid(names, cells, width=natural))
     else:
         for number, row in enumerate(cells, 1):
             screen.print(grid([f"row {number}", ""], list(zip(names, row, strict=True))))
@@ -135,7 +136,8 @@ def _show_some(names: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
         note("same in all rows: " + ", ".join(f"{name} {value}" for name, value in shared.items()))
     hidden = [name for name in names if name not in chosen and name not in shared]
     if hidden:
-        note(f"{len(hidden)} columns not shown: {', '.join(hidden)}; name them in a SELECT")
+        where = "name them in a SELECT, or --format csv writes all"
+        note(f"{len(hidden)} columns not shown: {', '.join(hidden)}; {where}")
 
 
 def _raw(name: str, value: object, columns: Sequence[str]) -> str:

@@ -18,12 +18,12 @@ from scalelab.cli.finished import (
 from scalelab.cli.names import readable
 from scalelab.cli.output import console, grid, note, one_line, say
 from scalelab.cli.panels import best_under
-from scalelab.cli.pareto_front import ParetoFront, Point, budgets_around
+from scalelab.cli.pareto_front import ParetoFronts, Point, budgets_around
 from scalelab.cli.screen import summary
 from scalelab.core.events import Planned
 from scalelab.core.figures import metric_name
 from scalelab.core.identity import COMPARABLE
-from scalelab.core.records import Outcome
+from scalelab.core.records import LOST, Outcome
 from scalelab.core.units import format_bytes, format_range, format_seconds
 
 if TYPE_CHECKING:
@@ -143,15 +143,14 @@ def _show_pareto_front(
     budget_bytes: int | None,
     baselines: list[dict[str, Any]],
 ) -> None:
-    pareto_fronts: dict[tuple[str, ...], ParetoFront] = {}
+    pareto_fronts = ParetoFronts()
     for row, finished in found:
         if finished.outcome is Outcome.DONE:
             key = tuple(str(row[name]) for name in COMPARABLE)
-            pareto_front = pareto_fronts.setdefault(key, ParetoFront(key))
-            pareto_front.add(row["configuration"], without_seed(finished.label), finished)
-    points = tuple(
-        point for pareto_front in pareto_fronts.values() for point in pareto_front.points()
-    )
+            pareto_fronts.add(key, row["configuration"], without_seed(finished.label), finished)
+        elif finished.outcome in LOST:
+            pareto_fronts.lose(row["configuration"])
+    points = pareto_fronts.points()
     if points:
         sizes = {row["data_fingerprint"]: row["num_items"] or 0 for row, _ in found}
         metric = name_of_metrics(finished.metric for _, finished in found)

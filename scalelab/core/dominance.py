@@ -2,7 +2,13 @@
 
 from collections.abc import Sequence
 
-__all__ = ["beats", "pareto_front"]
+__all__ = ["BEST_FIRST", "MAY_WIN", "beats", "pareto_front"]
+
+# Conditions and orders in SQL over the view `configurations`. A configuration that lost seeds is
+# never the best, on no Pareto front and covers none: the seeds that are left may be the lucky ones.
+MAY_WIN = "num_lost = 0 AND valid_quality IS NOT NULL"
+# Where all are shown it comes after the others.
+BEST_FIRST = "num_lost > 0, valid_quality DESC NULLS LAST"
 
 Point = tuple[float, float]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["order_of"]
+__all__ = ["lost_in_words", "order_of"]
 
 
 def order_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -22,3 +22,9 @@ def order_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
         peak or 0,
         row["configuration"],
     )
+
+
+def lost_in_words(row: Mapping[str, Any]) -> str:
+    """How many seeds of a configuration ended without a result; "" for none."""
+    lost, total = row["num_lost"], row["num_lost"] + row["num_seeds"]
+    return f"{lost} of {total} seeds ended without a result" if lost else ""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from scalelab.findings.rounded import rounded
 from scalelab.reporting import axes, theme
 
-__all__ = ["draw", "heights"]
+__all__ = ["draw", "heights", "levels"]
 
 _SPANNED = ("test_quality", "test_low", "test_high")
 
@@ -48,6 +48,12 @@ def draw(chart_data: theme.ChartData, rows: pa.Table, up: dict[str, Any]) -> lis
             one.mark_text(dy=-6, **style).encode(x=alt.value(0), y=alt.value(0), text=words)
         )
     return layers
+
+
+def levels(rows: pa.Table, up: dict[str, Any]) -> list[float]:
+    """The qualities of the lines that `draw` draws on the axis `up`."""
+    found = [*theme.numbers(rows, "oracle_quality")[:1], *_baselines(rows).values()]
+    return [value for value in found if 0 <= axes.position(up["scale"], value) <= 1]
 
 
 def _baselines(rows: pa.Table) -> dict[str, float]:

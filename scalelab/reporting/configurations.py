@@ -10,6 +10,7 @@ from scalelab.core.figures import metric_name
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.findings.differences import KEY, Key, describe, key_of
 from scalelab.findings.metrics import metrics_of
+from scalelab.findings.order import lost_in_words
 from scalelab.findings.verdicts import verdicts_of
 from scalelab.reporting.quality import configurations_by, metric_of
 from scalelab.reporting.selection import MOST, SHOWN, ids, num_configurations
@@ -21,10 +22,11 @@ __all__ = ["Column", "Configurations", "Row", "collect"]
 
 _ROWS = f"""
 SELECT {", ".join(KEY)}, dataset, num_items, model, loss, spec::VARCHAR AS spec, num_seeds,
+    num_lost,
     own_valid, own_test, own_test_std, test_quality, peak_bytes,
     predicted_peak_bytes, train_s, tokens_per_s
 FROM {{configurations}} WHERE configuration IN ({SHOWN})
-ORDER BY dataset, num_items, own_valid DESC NULLS LAST, {", ".join(KEY)}
+ORDER BY dataset, num_items, num_lost > 0, own_valid DESC NULLS LAST, {", ".join(KEY)}
 """
 # A column, its heading, and how its values are written.
 _COLUMNS = {
@@ -107,7 +109,7 @@ def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurat
     }
     best: dict[tuple[Any, ...], Key] = {}
     for row in rows:
-        if row["own_valid"] is not None:
+        if row["own_valid"] is not None and not row["num_lost"]:
             best.setdefault(key_of(row)[1:], key_of(row))
     data = list(dict.fromkeys(described[key_of(row)].data for row in rows))
     several = len(data) > 1
@@ -116,7 +118,12 @@ def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurat
     figures = [name for name in _COLUMNS if any(row[name] is not None for row in rows)]
     if shown.is_usual:
         figures = [name for name in figures if name != "test_quality"]
-    notes = {key: verdict.words for key, verdict in verdicts.items() if verdict.words}
+    notes = {
+        key_of(row): "; ".join(
+            note for note in (verdicts[key_of(row)].words, lost_in_words(row)) if note
+        )
+        for row in rows
+    }
     columns = [Column(text="data", is_number=False)] if several else []
     columns.append(Column(text="configuration", is_number=False))
     columns += [
@@ -131,7 +138,7 @@ def collect(ledger: Ledger, keys: Keys, metric: str | None = None) -> Configurat
         values: list[tuple[str, Any]] = [(named[own.data], own.data)] if several else []
         values.append((own.label, own.label))
         values += [(_text(name, row[name]), row[name]) for name in figures]
-        values.append((notes.get(key, ""), notes.get(key, "")))
+        values.append((notes[key], notes[key]))
         found.append(
             Row(
                 number=keys.of(key),

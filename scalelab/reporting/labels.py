@@ -50,9 +50,9 @@ def place(
 def _candidates(label: Label, half: float) -> list[tuple[float, float]]:
     sides = [(0.0, -14.0), (half + 10, 0.0), (-half - 10, 0.0), (0.0, 14.0)]
     corners = [
-        (s * (half + 8), t * d) for d in (12.0, 26.0, 42.0) for t in (-1, 1) for s in (1, -1)
+        (s * (half + 8), t * d) for d in (12.0, 26.0, 42.0, 58.0) for t in (-1, 1) for s in (1, -1)
     ]
-    return sides + corners + [(0.0, t * d) for d in (28.0, 44.0) for t in (-1, 1)]
+    return sides + corners + [(0.0, t * d) for d in (28.0, 44.0, 60.0) for t in (-1, 1)]
 
 
 def _box(label: Label, move: tuple[float, float], half: float) -> _Box:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from scalelab.core.dominance import pareto_front
+from scalelab.core.dominance import MAY_WIN, pareto_front
 from scalelab.core.figures import METRICS, metric_name
 from scalelab.core.identity import COMPARABLE, COMPARABLE_IN_TIME
 from scalelab.findings.differences import KEY, Key, key_of
@@ -126,7 +126,7 @@ def fronts_by(ledger: Ledger, metric: QualityOf) -> tuple[set[Key], set[Key]]:
         )
     rows = ledger.query(
         f"SELECT {', '.join(KEY)}, valid_quality, peak_bytes, train_s "
-        f"FROM {configurations_by(metric)} WHERE valid_quality IS NOT NULL"
+        f"FROM {configurations_by(metric)} WHERE {MAY_WIN}"
     ).to_pylist()
     return (
         _front(rows, "peak_bytes", COMPARABLE),

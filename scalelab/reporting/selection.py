@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from scalelab.core.dominance import BEST_FIRST
 from scalelab.core.identity import COMPARABLE_IN_TIME
 from scalelab.store.ledger import Ledger
 
@@ -22,7 +23,7 @@ SHOWN = f"""
 SELECT configuration FROM (
     SELECT configuration, count(*) OVER () AS of_all, row_number() OVER (
         PARTITION BY {", ".join(COMPARABLE_IN_TIME)}, loss
-        ORDER BY valid_quality DESC NULLS LAST, configuration
+        ORDER BY {BEST_FIRST}, configuration
     ) AS turn
     FROM configurations
 )

@@ -20,6 +20,7 @@ __all__ = [
     "loss_color",
     "loss_fill",
     "loss_shape",
+    "loss_stroke",
     "nothing_to_show",
     "numbers",
     "text_table",
@@ -119,6 +120,13 @@ def loss_fill(losses: Iterable[str]) -> alt.Fill:
     names = sorted(set(losses))
     colours = [_loss(name)[0] for name in names]
     return alt.Fill("loss:N", legend=None, scale=alt.Scale(domain=names, range=colours))
+
+
+def loss_stroke(losses: Iterable[str]) -> alt.Stroke:
+    """The edge of letters by the column `loss`, beside `loss_color`."""
+    names = sorted(set(losses))
+    colours = [_loss(name)[0] for name in names]
+    return alt.Stroke("loss:N", legend=None, scale=alt.Scale(domain=names, range=colours))
 
 
 def loss_shape(losses: Iterable[str]) -> alt.Shape:

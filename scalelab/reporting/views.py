@@ -7,12 +7,14 @@ from typing import Any
 
 from scalelab.findings.differences import KEY, Key
 
-__all__ = ["LISTING", "PRINTED", "Keys", "Legend", "View", "Views", "split"]
+__all__ = ["LISTING", "PANEL_WIDTH", "PRINTED", "Keys", "Legend", "View", "Views", "split"]
 
 # So begins the name of a table of texts below a printed chart; the page shows it as a table.
 LISTING = "listing"
 # Words that were placed for the width of a printed chart; a narrow page leaves them out.
 PRINTED = "printed"
+# A parameter of a chart: the width of its panels. On the page a view has that of its place.
+PANEL_WIDTH = "panel_width"
 # Along these axes a range may be dragged.
 _RANGES = ("peak_bytes", "train_s")
 _CONCATS = ("vconcat", "hconcat", "concat")
@@ -67,13 +69,14 @@ def split(spec: Spec, keys: Keys) -> Views:
     found = Views(title=title, notes=notes)
     config = spec.get("config", {})
     datasets = spec.get("datasets", {})
+    params = [one for one in spec.get("params", []) if "select" not in one]
     keyed = {name for name, rows in datasets.items() if rows and rows[0].keys() >= set(KEY)}
     for group, leaf in _leaves(spec, "", is_top=True):
         own_title, _ = ("", []) if leaf is spec else _title(leaf)
         if str(leaf.get("name", "")).startswith(LISTING):
             view = View(group=group, title="", spec={}, listing=_listing(leaf, datasets))
         else:
-            prepared = _prepared(leaf, config, keyed, found.legends)
+            prepared = _prepared({**leaf, "params": params}, config, keyed, found.legends)
             _set_height(prepared, datasets)
             view = View(group=group, title=own_title, spec=prepared)
         found.views.append(view)
@@ -115,7 +118,11 @@ def _prepared(leaf: Spec, config: Spec, keyed: set[str], legends: dict[str, Lege
         own.pop(name, None)
     own["width"] = "container"
     own["autosize"] = {"type": "fit-x", "contains": "padding"}
-    own["params"] = [*own.get("params", []), {"name": "picked", "value": None}]
+    given = [
+        {"name": PANEL_WIDTH, "expr": "width"} if one["name"] == PANEL_WIDTH else one
+        for one in own["params"]
+    ]
+    own["params"] = [*given, {"name": "picked", "value": None}]
     own["config"] = config
     brushed = False
     for unit, data in _units(own, None):

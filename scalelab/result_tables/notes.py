@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from scalelab.core.figures import metric_name
 from scalelab.findings.bootstrap import LEVEL
 from scalelab.findings.metrics import metrics_in_words
+from scalelab.findings.order import lost_in_words
 from scalelab.result_tables.candidates import Candidate
 from scalelab.result_tables.grouping import Grouped
 from scalelab.result_tables.significance import Significance
@@ -77,11 +78,8 @@ def _tests(grouped: Grouped, significance: Significance) -> Iterator[str]:
 
 def _lost(grouped: Grouped) -> Iterator[str]:
     for (row, column), one in grouped.chosen.items():
-        lost = one.columns["num_lost"]
-        if lost:
-            where = _where(grouped, row, column)
-            total = lost + one.columns["num_seeds"]
-            yield f"{where}: {lost} of {total} seeds ended without a result and are not counted."
+        if lost := lost_in_words(one.columns):
+            yield f"{_where(grouped, row, column)}: {lost} and are not counted."
 
 
 def _verdicts(grouped: Grouped) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from scalelab.core.dominance import MAY_WIN
 from scalelab.core.figures import metric_of, peak_of, quality_of
 from scalelab.core.identity import COMPARABLE, COMPARABLE_IN_TIME, configuration_of
 from scalelab.core.memory_kinds import peak_kind
@@ -44,7 +45,7 @@ __all__ = [
     "valid_columns",
 ]
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _ARROW = {
     int: pa.int64(),
     float: pa.float64(),
@@ -90,6 +91,7 @@ def schema_sql() -> str:
     rules = {
         "comparable": ", ".join(COMPARABLE),
         "comparable_in_time": ", ".join(COMPARABLE_IN_TIME),
+        "may_win": MAY_WIN,
         "lost": ", ".join(f"'{outcome}'" for outcome in sorted(LOST)),
         "units": "|".join(BYTES_PER_UNIT),
         "bytes_of_unit": " ".join(f"WHEN '{u}' THEN {n}" for u, n in BYTES_PER_UNIT.items()),

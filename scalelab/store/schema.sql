@@ -255,10 +255,10 @@ FROM latest
 GROUP BY configuration, {comparable_in_time};
 
 -- The fronts: what nothing beats on mean validation quality and cost. A row stays if it is the best at its
--- cost and better than all that is cheaper.
+-- cost and better than all that is cheaper. One that lost seeds is on none and beats nothing.
 CREATE OR REPLACE VIEW pareto_memory AS
 SELECT * FROM configurations
-WHERE valid_quality IS NOT NULL AND peak_bytes IS NOT NULL
+WHERE {may_win} AND peak_bytes IS NOT NULL
 QUALIFY valid_quality = max(valid_quality) OVER (
         PARTITION BY {comparable}, peak_bytes
     )
@@ -270,7 +270,7 @@ ORDER BY {comparable}, peak_bytes, configuration;
 
 CREATE OR REPLACE VIEW pareto_time AS
 SELECT * FROM configurations
-WHERE valid_quality IS NOT NULL AND train_s IS NOT NULL
+WHERE {may_win} AND train_s IS NOT NULL
 QUALIFY valid_quality = max(valid_quality) OVER (
         PARTITION BY {comparable_in_time}, train_s
     )
@@ -347,7 +347,7 @@ END;
 CREATE OR REPLACE MACRO best_under_budget(budget) AS TABLE
 SELECT * FROM configurations
 WHERE peak_bytes_max <= size_in_bytes(budget) AND eval_peak_bytes_max <= size_in_bytes(budget)
-    AND num_lost = 0 AND valid_quality IS NOT NULL
+    AND {may_win}
 QUALIFY row_number() OVER (
     PARTITION BY {comparable}
     ORDER BY valid_quality DESC, peak_bytes, configuration

@@ -11,7 +11,7 @@ from scalelab.cli.baselines_line import baselines_lines
 from scalelab.cli.finished import finished_of
 from scalelab.cli.live import LiveState, Running
 from scalelab.cli.panels import best_under, meters, running_table, sparkline
-from scalelab.cli.pareto_front import ParetoFront
+from scalelab.cli.pareto_front import ParetoFront, ParetoFronts
 from scalelab.cli.screen import draw, summary
 from scalelab.core.events import GpuMeter
 from scalelab.core.records import Baseline, Outcome, Record
@@ -402,6 +402,33 @@ def test_the_column_of_quality_has_the_name_of_the_metric(keys: tuple[str, ...],
     )
     table = running_table(runs, tuple(run.label for run in runs), 80, 10)
     assert table.columns[2].header == head
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_configuration_that_lost_a_seed_is_on_no_pareto_front(when: str) -> None:
+    """As in the ledger. Nor does it cover others, whenever its seed is lost."""
+    fronts = ParetoFronts()
+    if when == "before":
+        fronts.lose("lucky")
+    for settings, quality in (("lucky", 0.9), ("steady", 0.2)):
+        finished = finished_of(settings, record(planned(0), quality=quality))
+        fronts.add(("cpu",), settings, settings, finished)
+    if when == "after":
+        assert [point.label for point in fronts.points()] == ["lucky"]
+        fronts.lose("lucky")
+    assert [point.label for point in fronts.points()] == ["steady"]
+
+
+def test_a_sweep_that_lost_a_seed_says_so_live_too(clock: Clock) -> None:
+    state = LiveState(clock=clock)
+    one, other = planned(0), planned(1)
+    state.on_plan("s", "cpu", [one, other])
+    made = record(one, quality=0.4)
+    state.on_run_end(made)
+    assert len(state.snapshot().pareto_front) == 1
+    lost = replace(made.run, run_id=other.run_id, outcome=Outcome.OOM, error="out of memory")
+    state.on_run_end(replace(made, run=lost, metrics=()))
+    assert state.snapshot().pareto_front == ()
 
 
 def test_a_point_counts_the_seeds_of_its_notes() -> None:

@@ -213,3 +213,38 @@ def test_a_quality_is_shown_once_where_it_is_ndcg():
 )
 def test_units_are_for_people(name: str, value: object, text: str) -> None:
     assert with_unit(name, value, [name]) == text
+
+
+@pytest.mark.parametrize("view", ["configurations", "results"])
+def test_in_a_pipe_a_view_shows_what_varies_and_files_hold_all(
+    scalelab: Callable, ledger: Path, monkeypatch: pytest.MonkeyPatch, view: str
+) -> None:
+    """Not the whole spec of each row, in lines of thousands of letters."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    done = scalelab("query", ledger, f"FROM {view}")
+    assert done.code == 0
+    assert max(map(len, done.out.splitlines())) <= 120
+    assert '"seed"' not in done.out
+    assert "spec" in done.err
+    assert "--format csv writes all" in done.err
+    # One line for each row below the heads; numbers are raw, as in files.
+    document = scalelab("query", ledger, f"FROM {view}", "--json").document
+    below = done.out[done.out.index("\u2500") :].splitlines()[1:]
+    assert len([line for line in below if line.strip()]) == len(document)
+    names = [
+        row["column_name"]
+        for row in scalelab("query", ledger, f"DESCRIBE {view}", "--json").document
+    ]
+    assert [*document[0]] == names
+    rows = list(
+        csv.DictReader(
+            io.StringIO(scalelab("query", ledger, f"FROM {view}", "--format", "csv").out)
+        )
+    )
+    assert [*rows[0]] == names
+    assert json.loads(rows[0]["spec"])
+
+
+def test_in_a_pipe_columns_that_were_named_are_all_there(scalelab: Callable, ledger: Path) -> None:
+    done = scalelab("query", ledger, "SELECT loss, spec FROM results")
+    assert done.out.count('"seed"') == 2

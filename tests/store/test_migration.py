@@ -151,7 +151,7 @@ def test_a_ledger_of_version_2_gets_the_quality_by_the_metric_of_each_run(fake, 
     usual, other = fake.record(index=1), fake.record(index=2, loss="rece")
     spec = json.loads(other.run.spec) | {"evaluate": {"metric": "hr@20"}}
     run = replace(other.run, spec=json.dumps(spec), fingerprint="other", best_epoch=3)
-    oom = fake.record(index=3, outcome=Outcome.OOM, seed=5)
+    oom = fake.record(index=3, outcome=Outcome.OOM, loss="gbce")
     ledger.append([usual, replace(other, run=run), oom])
     names = "quality_metric, valid_quality, test_quality, oracle_quality"
     wanted = f"SELECT run_id, {names} FROM runs ORDER BY run_id"
@@ -234,10 +234,11 @@ def test_baselines_replace_those_of_the_same_name_and_length(ledger):
     ]
 
 
-def test_views_of_version_4_are_those_of_today_afterwards(fake, ledger):
+@pytest.mark.parametrize("version", [4, 5])
+def test_views_of_an_older_version_are_those_of_today_afterwards(fake, ledger, version):
     ledger.append([fake.record()])
     with duckdb.connect(str(ledger.path)) as connection:
         connection.execute("CREATE OR REPLACE VIEW pareto_time AS SELECT 1 AS wrong")
-        connection.execute("UPDATE meta SET schema_version = 4")
+        connection.execute("UPDATE meta SET schema_version = ?", [version])
     assert "wrong" not in columns_of(ledger, "pareto_time")
     assert ledger.query("FROM pareto_time").num_rows == 1

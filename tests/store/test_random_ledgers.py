@@ -178,7 +178,7 @@ def front(found: dict[tuple[Any, ...], Any], cost: str, number: int) -> set[tupl
     points = {
         key: (one["valid_quality"], -one[cost])
         for key, one in found.items()
-        if one["valid_quality"] is not None and one[cost] is not None
+        if one["valid_quality"] is not None and one[cost] is not None and not one["num_lost"]
     }
     return {
         key

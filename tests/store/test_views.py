@@ -268,6 +268,15 @@ def test_one_seed_of_three_that_survived_wins_nothing(fake, ledger, outcome, win
     assert lost == [0, 2 if wins else 0]
 
 
+@pytest.mark.parametrize("view", ["pareto_memory", "pareto_time"])
+def test_one_seed_of_three_that_survived_is_on_no_pareto_front(fake, ledger, view):
+    """Nor does it cover another: the seed that is left may be the lucky one."""
+    ledger.append(seeds(fake, 0, (0.9, 0.9, 0.9), (6, 6, 6), (DONE, Outcome.OOM, Outcome.DIVERGED)))
+    assert points(ledger, view) == []
+    ledger.append(seeds(fake, 1, (0.1, 0.1, 0.1), (6, 6, 6), (DONE,) * 3))
+    assert points(ledger, view) == [1]
+
+
 def test_a_seed_that_was_lost_and_then_done_is_not_lost(fake, ledger):
     lost, done, _ = seeds(fake, 0, (0.9, 0.9, 0.9), (6, 6, 6), (Outcome.OOM, DONE, DONE))
     again = replace(done.run, run_id="again", fingerprint=lost.run.fingerprint, attempt=2)

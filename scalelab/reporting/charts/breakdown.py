@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from scalelab.core.dominance import BEST_FIRST
 from scalelab.core.units import format_bytes, format_share
 from scalelab.findings.differences import KEY, Key, describe, key_of
 from scalelab.findings.rounded import times
@@ -59,7 +60,7 @@ peaks AS (
 -- The best of each loss come first, the second best then; without a result the smallest peaks.
 ranked AS (
     SELECT {", ".join(KEY)}, row_number() OVER (
-        PARTITION BY {", ".join(KEY[1:])}, loss ORDER BY valid_quality DESC, configuration
+        PARTITION BY {", ".join(KEY[1:])}, loss ORDER BY {BEST_FIRST}, configuration
     ) AS turn
     FROM configurations WHERE valid_quality IS NOT NULL
 ),

@@ -10,31 +10,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from scalelab.core.dominance import BEST_FIRST
 from scalelab.core.units import format_bytes, format_seconds
 from scalelab.findings.differences import KEY, describe, key_of
+from scalelab.findings.order import lost_in_words
 from scalelab.findings.verdicts import baselines_of, verdicts_of
 from scalelab.reporting import axes, bounds, theme
 from scalelab.reporting.budgets import budget_layers, budgets_of
 from scalelab.reporting.charts._options import Height, Metric, Study, Width
+from scalelab.reporting.front_points import (
+    ON_FRONT,
+    names,
+    number_widths,
+    points,
+)
 from scalelab.reporting.front_sentence import front_sentence
-from scalelab.reporting.labels import Label, along_steps, place
 from scalelab.reporting.quality import configurations_by, fronts_by, metric_of, note_on
 from scalelab.reporting.selection import SHOWN, ids, not_shown
 from scalelab.reporting.shared_parts import findings
-from scalelab.reporting.views import PRINTED
+from scalelab.reporting.views import PANEL_WIDTH
 from scalelab.store.ledger import Ledger
 
 __all__ = ["Pareto"]
 
 _ROWS = f"""
 SELECT {", ".join(KEY)}, dataset, model, loss,
-    batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, valid_quality,
+    batch_size, max_len, hidden_dim, num_items, num_negatives, num_seeds, num_lost,
+    valid_quality,
     test_quality, test_quality - test_quality_std AS test_low,
     test_quality + test_quality_std AS test_high, oracle_quality, peak_kind, peak_bytes,
     peak_bytes_std, train_s, spec::VARCHAR AS spec, num_compared,
     row_number() OVER (
         PARTITION BY {", ".join(KEY[1:])}, loss
-        ORDER BY valid_quality DESC, peak_bytes, configuration
+        ORDER BY {BEST_FIRST}, peak_bytes, configuration
     ) = 1 AS is_best_of_loss
 FROM (
     SELECT *, count(*) OVER (PARTITION BY {", ".join(KEY[1:])}) AS num_compared
@@ -64,8 +72,10 @@ _ADDED = {
     "budget_s": pa.float64(),
     "metric": pa.string(),
 }
+_UNITS = {"peak_bytes": "byte", "train_s": "s"}
 _TOOLTIP = (
     alt.Tooltip("label:N", title="configuration"),
+    alt.Tooltip("number:N", title="number on the Pareto front"),
     alt.Tooltip("metric:N"),
     alt.Tooltip("test_quality:Q", title="test", format=".4f"),
     alt.Tooltip("valid_quality:Q", title="validation", format=".4f"),
@@ -129,7 +139,7 @@ class Pareto:
                     "on_time_front": on_time,
                     "best_of_loss": row["loss"] if row["is_best_of_loss"] else None,
                     "number": numbers[order] if is_on_one else None,
-                    "verdict": verdicts[key].words or None,
+                    "verdict": _joined(verdicts[key].words, lost_in_words(row)),
                     "peak": format_bytes(row["peak_bytes"]),
                     "time": format_seconds(row["train_s"]),
                     "budget_bytes": budgets.get("memory"),
@@ -164,9 +174,11 @@ class Pareto:
         subtitle = [
             "a point is one configuration, mean over its seeds; vertical line: their spread"
         ]
-        subtitle.append("numbered and joined: Pareto front, chosen on validation")
+        subtitle.append("joined: Pareto front, chosen on validation, numbered where it fits")
         if theme.values(rows, "verdict"):
-            subtitle.append("hollow: ended at a baseline, below one, or while still rising")
+            subtitle.append(
+                "hollow: ended at a baseline, below one, while still rising, or lost seeds"
+            )
         if num_left_out:
             subtitle.append(f"{num_left_out} smaller comparisons are left out")
         subtitle += not_shown(rows)
@@ -182,63 +194,71 @@ class Pareto:
 
     def _comparison(self, chart_data: theme.ChartData, rows: pa.Table) -> alt.VConcatChart:
         kind = rows["peak_kind"][0].as_py()
-        left = self._panel(
-            chart_data, rows, cost="peak_bytes", unit="byte", title=f"training peak ({kind})"
+        up = axes.quality_axis(bounds.heights(rows), f"test {rows['metric'][0].as_py()}")
+        titles = {"peak_bytes": f"training peak ({kind})", "train_s": "training time"}
+        across = {
+            cost: axes.axis_of(theme.numbers(rows, cost), title, unit=_UNITS[cost])
+            for cost, title in titles.items()
+        }
+        data = rows.to_pylist()
+        for cost, axis in across.items():
+            widths = number_widths(
+                data,
+                cost=cost,
+                across=axis["scale"],
+                up=up["scale"],
+                height=self.height,
+            )
+            rows = rows.append_column(f"{cost}_number_from", pa.array(widths, pa.float64()))
+        panels = alt.hconcat(
+            *(
+                self._panel(chart_data, rows, cost=cost, across=axis, up=up)
+                for cost, axis in across.items()
+            ),
+            spacing=28,
         )
-        right = self._panel(chart_data, rows, cost="train_s", unit="s", title="training time")
         heading = alt.TitleParams(rows["comparison"][0].as_py(), fontSize=12, offset=10)
-        panels = alt.hconcat(left, right, spacing=28)
         listed = self._list(chart_data, rows.filter(pc.field("number").is_valid()))
         return alt.vconcat(panels, listed, title=heading, spacing=14)
 
     def _panel(
-        self, chart_data: theme.ChartData, rows: pa.Table, *, cost: str, unit: str, title: str
+        self,
+        chart_data: theme.ChartData,
+        rows: pa.Table,
+        *,
+        cost: str,
+        across: dict[str, Any],
+        up: dict[str, Any],
     ) -> Any:
-        is_on = "on_memory_front" if cost == "peak_bytes" else "on_time_front"
-        losses = theme.values(rows, "loss")
-        across = axes.axis_of(theme.numbers(rows, cost), title, unit=unit)
-        up = axes.quality_axis(bounds.heights(rows), f"test {rows['metric'][0].as_py()}")
         base = chart_data.chart(rows).encode(
             x=alt.X(f"{cost}:Q", **across), y=alt.Y("test_quality:Q", **up)
         )
-        colour = theme.loss_color(losses)
+        colour = theme.loss_color(theme.values(rows, "loss"))
         line = (
-            base.transform_filter(f"datum.{is_on}")
+            base.transform_filter(f"datum.{ON_FRONT[cost]}")
             .mark_line(interpolate="step-after", color="#555555", strokeWidth=1.2)
             .encode(order=alt.Order(f"{cost}:Q"))
         )
         spread = base.mark_rule(strokeWidth=1.2).encode(
             y=alt.Y("test_low:Q"), y2="test_high:Q", color=colour
         )
-        is_plain = "datum.verdict == null"
-        points = base.mark_point(strokeWidth=1.6).encode(
-            color=colour,
-            fill=alt.condition(is_plain, theme.loss_fill(losses), alt.value("white")),
-            shape=theme.loss_shape(losses),
-            size=alt.condition(f"datum.{is_on}", alt.value(190), alt.value(80)),
-            opacity=alt.condition(f"datum.{is_on}", alt.value(1), alt.value(0.45)),
-            tooltip=list(_TOOLTIP),
+        lines, levels = bounds.draw(chart_data, rows, up), bounds.levels(rows, up)
+        named = names(
+            chart_data,
+            rows,
+            cost=cost,
+            across=across["scale"],
+            up=up["scale"],
+            size=(self.width, self.height),
+            lines=levels,
         )
-        numbers = (
-            base.transform_filter(f"datum.{is_on}")
-            .mark_text(fontSize=9, fontWeight="bold")
-            .encode(
-                text="number:N",
-                color=alt.condition(is_plain, alt.value("white"), alt.value("black")),
-            )
-        )
-        names = self._names(rows, cost=cost, is_on=is_on, across=across["scale"], up=up["scale"])
-        named = (
-            chart_data.chart(names)
-            .properties(name=theme.view_name(PRINTED, chart_data, names))
-            .mark_text(fontSize=11, fontWeight="bold")
-            .encode(x=alt.X(f"{cost}:Q"), y="test_quality:Q", text="loss:N", color=colour)
-        )
-        lines = bounds.draw(chart_data, rows, up)
         budget = "budget_bytes" if cost == "peak_bytes" else "budget_s"
         lines += budget_layers(chart_data, rows, column=budget, cost=cost, across=across["scale"])
-        return alt.layer(*lines, line, spread, points, numbers, named).properties(
-            width=self.width, height=self.height
+        width = alt.param(name=PANEL_WIDTH, value=self.width)
+        return (
+            alt.layer(*lines, line, spread, *named, *points(base, rows, cost, _TOOLTIP))
+            .properties(width=self.width, height=self.height)
+            .add_params(width)
         )
 
     def _list(self, chart_data: theme.ChartData, rows: pa.Table) -> Any:
@@ -249,8 +269,9 @@ class Pareto:
             "quality": [f"{value:.4f}" for value in rows["test_quality"].to_pylist()],
             "memory": [format_bytes(value) for value in rows["peak_bytes"].to_pylist()],
             "time": [format_seconds(value) for value in rows["train_s"].to_pylist()],
-            "verdict": [value or "" for value in rows["verdict"].to_pylist()],
         }
+        if theme.values(rows, "verdict"):
+            columns["verdict"] = [value or "" for value in rows["verdict"].to_pylist()]
         return theme.text_table(
             chart_data,
             columns,
@@ -260,36 +281,12 @@ class Pareto:
                 "quality": f"test {rows['metric'][0].as_py()}" if rows.num_rows else "",
                 "verdict": "note",
             },
-            widths=(30, 380, 95, 75, 75, 300),
+            widths=(30, 380, 95, 75, 75, 300)[: len(columns)],
         )
 
-    def _names(
-        self, rows: pa.Table, *, cost: str, is_on: str, across: alt.Scale, up: alt.Scale
-    ) -> pa.Table:
-        """The name of each loss, at a free place near its best configuration."""
-        data = rows.to_pylist()
-        spots = [
-            (
-                axes.position(across, row[cost]) * self.width,
-                (1 - axes.position(up, row["test_quality"])) * self.height,
-            )
-            for row in data
-        ]
-        labels = [
-            Label(text=row["best_of_loss"], x=x, y=y)
-            for row, (x, y) in zip(data, spots, strict=True)
-            if row["best_of_loss"] is not None
-        ]
-        corners = [spot for row, spot in zip(data, spots, strict=True) if row[is_on]]
-        obstacles = spots + along_steps(corners)
-        placed = place(labels, obstacles, self.width, self.height)
-        return pa.table(
-            {
-                "loss": [label.text for label in placed],
-                cost: [axes.value_at(across, (p.x + p.dx) / self.width) for p in placed],
-                "test_quality": [axes.value_at(up, 1 - (p.y + p.dy) / self.height) for p in placed],
-            }
-        )
+
+def _joined(*notes: str) -> str | None:
+    return "; ".join(note for note in notes if note) or None
 
 
 def _machine(row: dict[str, Any]) -> str:
