@@ -146,8 +146,10 @@ def _attention(
         query, key, value = (part.to(dtype) for part in (query, key, value))
     bias = None if attn_mask is None else _as_bias(attn_mask, query)
     del attn_mask
-    operands = (query, key, value) if bias is None else (query, key, value, bias)
-    if not _is_efficient(capability, operands):
+    # No name holds them: what a name holds has not been freed when the next is allocated.
+    if not _is_efficient(
+        capability, [each for each in (query, key, value, bias) if each is not None]
+    ):
         if is_causal:
             size = query.size(-2), key.size(-2)
             bias = _as_bias(torch.ones(size, dtype=torch.bool).tril(), query)
